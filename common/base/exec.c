@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Child processes. posix_spawn() and not fork(): it is CLONE_VFORK inside glibc, so it costs the
+ * same however large this process is, and it is safe beside threads.
+ */
+
+#include "common/base/exec.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define OUTPUT_LIMIT_DEFAULT (64U * 1024)
+#define POLL_STEP_MSECS      50
+
+typedef struct Child {
+        pid_t pid;
+        int pid_fd;    /* -1 before Linux 5.3 */
+        int input_fd;  /* write end; -1 when everything is fed */
+        int output_fd; /* read ends; -1 at end of file */
+        int errors_fd;
+} Child;
+
+static void child_deinit(Child *child) {
+        closep(&child->pid_fd);
+        closep(&child->input_fd);
+        closep(&child->output_fd);
+        closep(&child->errors_fd);
+}
+
+static uint64_t now_msecs(void) {
+        struct timespec now;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void exec_result_deinit(ExecResult *result) {
+        free(result->output);
+        free(result->errors);
+        *result = (ExecResult){0};
+}
+
+static int spawn_attributes(posix_spawnattr_t *attributes) {
+        sigset_t none, all;
+        int r;
+
+        sigemptyset(&none);
+        sigfillset(&all);
+        r = posix_spawnattr_setsigmask(attributes, &none);
+        r = r ? r : posix_spawnattr_setsigdefault(attributes, &all);
+        r = r ? r : posix_spawnattr_setpgroup(attributes, 0);
+        r = r ? r
+              : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK |
+                                                             POSIX_SPAWN_SETSIGDEF |
+                                                             POSIX_SPAWN_SETPGROUP);
+        return -r;
+}
+
+static int spawn_files(posix_spawn_file_actions_t *actions, int input, int output, int errors) {
+        int r;
+
+        r = posix_spawn_file_actions_adddup2(actions, input, STDIN_FILENO);
+        r = r ? r : posix_spawn_file_actions_adddup2(actions, output, STDOUT_FILENO);
+        r = r ? r : posix_spawn_file_actions_adddup2(actions, errors, STDERR_FILENO);
+        r = r ? r : posix_spawn_file_actions_addclosefrom_np(actions, STDERR_FILENO + 1);
+        return -r;
+}
+
+static int spawn_child(const ExecRequest *request, int input, int output, int errors, pid_t *pidp) {
+        posix_spawn_file_actions_t actions;
+        posix_spawnattr_t attributes;
+        int r;
+
+        /* Neither init can fail on glibc but for memory. */
+        if (posix_spawn_file_actions_init(&actions))
+                return -ENOMEM;
+        if (posix_spawnattr_init(&attributes)) {
+                (void)posix_spawn_file_actions_destroy(&actions);
+                return -ENOMEM;
+        }
+        r = spawn_attributes(&attributes);
+        if (r == 0)
+                r = spawn_files(&actions, input, output, errors);
+        if (r == 0)
+                r = -posix_spawnp(pidp, request->argv[0], &actions, &attributes,
+                                  (char *const *)(uintptr_t)request->argv,
+                                  request->envp ? (char *const *)(uintptr_t)request->envp
+                                                : environ);
+        (void)posix_spawnattr_destroy(&attributes);
+        (void)posix_spawn_file_actions_destroy(&actions);
+        return r;
+}
+
+static int child_start(const ExecRequest *request, Child *child) {
+        cleanup(closep) int input = -1, output = -1, errors = -1;
+        int pair[2], r;
+
+        if (request->input) {
+                if (pipe2(pair, O_CLOEXEC) < 0)
+                        return -errno;
+                input = pair[0];
+                child->input_fd = pair[1];
+                if (fcntl(child->input_fd, F_SETFL, O_NONBLOCK) < 0)
+                        return -errno;
+        } else {
+                input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+                if (input < 0)
+                        return -errno;
+        }
+        if (pipe2(pair, O_CLOEXEC) < 0)
+                return -errno;
+        child->output_fd = pair[0];
+        output = pair[1];
+        if (pipe2(pair, O_CLOEXEC) < 0)
+                return -errno;
+        child->errors_fd = pair[0];
+        errors = pair[1];
+        r = spawn_child(request, input, output, errors, &child->pid);
+        if (r < 0)
+                return r;
+        child->pid_fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+        return 0;
+}
+
+/* Writes what the pipe takes now; a child that closed its stdin early is its own business. */
+static void feed(Child *child, const ExecRequest *request, size_t *n_fedp) {
+        ssize_t n = write(child->input_fd, request->input + *n_fedp, request->n_input - *n_fedp);
+
+        if (n > 0)
+                *n_fedp += (size_t)n;
+        if ((n < 0 && errno != EAGAIN && errno != EINTR) || *n_fedp == request->n_input)
+                closep(&child->input_fd);
+}
+
+static void drain(int *fdp, StrBuf *buf, size_t limit, bool *truncatedp) {
+        char chunk[4096];
+        ssize_t n = read(*fdp, chunk, sizeof(chunk));
+        size_t keep;
+
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+                return;
+        if (n <= 0) {
+                closep(fdp);
+                return;
+        }
+        keep = (size_t)n < limit - buf->n ? (size_t)n : limit - buf->n;
+        if (keep < (size_t)n)
+                *truncatedp = true;
+        if (keep > 0)
+                strbuf_append_n(buf, chunk, keep);
+}
+
+static bool child_ended(const Child *child, siginfo_t *info) {
+        info->si_pid = 0;
+        return waitid(P_PID, (id_t)child->pid, info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+               info->si_pid != 0;
+}
+
+static void child_reap(const Child *child, ExecResult *result) {
+        int status = 0;
+
+        while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
+                ;
+        result->exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+        result->term_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+typedef struct Collected {
+        StrBuf output, errors;
+        size_t limit;
+        bool truncated;
+} Collected;
+
+/* One round of poll(2). The pid descriptor wakes it at the child's end; without one the step does.
+ */
+static void collect_step(Child *child, const ExecRequest *request, Collected *collected,
+                         size_t *n_fedp, int step_msecs) {
+        struct pollfd fds[4] = {
+                {.fd = child->input_fd, .events = POLLOUT},
+                {.fd = child->output_fd, .events = POLLIN},
+                {.fd = child->errors_fd, .events = POLLIN},
+                {.fd = child->pid_fd, .events = POLLIN},
+        };
+
+        if (poll(fds, N_ELEMENTS(fds), step_msecs) <= 0)
+                return;
+        if (fds[0].revents)
+                feed(child, request, n_fedp);
+        if (fds[1].revents)
+                drain(&child->output_fd, &collected->output, collected->limit,
+                      &collected->truncated);
+        if (fds[2].revents)
+                drain(&child->errors_fd, &collected->errors, collected->limit,
+                      &collected->truncated);
+}
+
+/*
+ * What is still in the pipes after the child ended. A grandchild may hold them open for ever, so
+ * reading stops as soon as they are empty for the moment.
+ */
+static void collect_rest(Child *child, Collected *collected) {
+        int *fds[] = {&child->output_fd, &child->errors_fd};
+        StrBuf *bufs[] = {&collected->output, &collected->errors};
+
+        for (size_t i = 0; i < N_ELEMENTS(fds); i++)
+                while (*fds[i] >= 0) {
+                        struct pollfd fd = {.fd = *fds[i], .events = POLLIN};
+
+                        if (poll(&fd, 1, 0) <= 0)
+                                break;
+                        drain(fds[i], bufs[i], collected->limit, &collected->truncated);
+                }
+}
+
+static int collect(Child *child, const ExecRequest *request, Collected *collected) {
+        uint64_t end = request->timeout_msecs ? now_msecs() + request->timeout_msecs : UINT64_MAX;
+        bool polled = request->cancelled || child->pid_fd < 0;
+        siginfo_t info;
+        size_t n_fed = 0;
+
+        if (child->input_fd >= 0 && request->n_input == 0)
+                closep(&child->input_fd);
+        while (!child_ended(child, &info)) {
+                uint64_t now = now_msecs();
+                uint64_t left = now < end ? end - now : 0;
+                uint64_t step = polled ? POLL_STEP_MSECS : 1000;
+
+                if (left == 0)
+                        return -ETIMEDOUT;
+                if (request->cancelled && request->cancelled(request->userdata))
+                        return -ECANCELED;
+                collect_step(child, request, collected, &n_fed, (int)(step < left ? step : left));
+        }
+        return 0;
+}
+
+int exec_run(const ExecRequest *request, ExecResult *result) {
+        cleanup(child_deinit) Child child = {
+                .pid = -1, .pid_fd = -1, .input_fd = -1, .output_fd = -1, .errors_fd = -1};
+        Collected collected = {.limit = request->output_limit_bytes ? request->output_limit_bytes
+                                                                    : OUTPUT_LIMIT_DEFAULT};
+        uint64_t start = now_msecs();
+        int r;
+
+        r = child_start(request, &child);
+        if (r < 0)
+                return r;
+        r = collect(&child, request, &collected);
+        if (r < 0)
+                (void)kill(-child.pid, SIGKILL);
+        child_reap(&child, result);
+        collect_rest(&child, &collected);
+        result->truncated = collected.truncated;
+        result->duration_msecs = now_msecs() - start;
+        result->n_output = collected.output.n;
+        result->n_errors = collected.errors.n;
+        result->output = strbuf_steal(&collected.output);
+        result->errors = strbuf_steal(&collected.errors);
+        if (!result->output || !result->errors) {
+                exec_result_deinit(result);
+                return -ENOMEM;
+        }
+        return r;
+}

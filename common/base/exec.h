@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_BASE_EXEC_H
+#define BERTH_BASE_EXEC_H
+
+/* Run another program with a deadline and bounded captured output. No shell, ever. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct ExecRequest {
+        const char *const
+                *argv; /* NULL-terminated; argv[0] is a path, or a name looked up in PATH */
+        const char *const *envp; /* NULL: this process's environment */
+        const char *input;       /* fed to stdin; NULL: /dev/null */
+        size_t n_input;
+        uint64_t timeout_msecs;    /* 0: none */
+        size_t output_limit_bytes; /* kept of stdout and of stderr each; what is beyond is read and
+                                      dropped. 0: 64 KiB */
+        bool (*cancelled)(
+                void *userdata); /* polled every 50 ms; NULL: never. True kills the group */
+        void *userdata;
+} ExecRequest;
+
+/* Starts as (ExecResult){0}; exec_result_deinit() frees. */
+typedef struct ExecResult {
+        int exit_status; /* 0..255; -1 if killed */
+        int term_signal; /* 0, or the signal that ended it */
+        char *output;    /* owned; stdout, NUL-terminated, never NULL after success of exec_run() */
+        size_t n_output;
+        char *errors; /* owned; stderr, likewise */
+        size_t n_errors;
+        bool truncated; /* some output was dropped */
+        uint64_t duration_msecs;
+} ExecResult;
+
+/**
+ * exec_run() - spawn, feed, collect, wait
+ *
+ * The child gets no descriptor but 0, 1, 2, an empty signal mask with default dispositions, and its
+ * own process group. On timeout or cancellation the whole group is killed with SIGKILL and reaped
+ * before this returns.
+ *
+ * The program must ignore SIGPIPE: a child may close its stdin early.
+ *
+ * Return: 0 when the child ended by itself, whatever its status; -ETIMEDOUT; -ECANCELED; -ENOENT if
+ * there is no such program; another -errno. @result is filled also for -ETIMEDOUT and -ECANCELED.
+ */
+int exec_run(const ExecRequest *request, ExecResult *result);
+
+void exec_result_deinit(ExecResult *result);
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Small files, whole. Everything takes a limit, because the other side of a file may be a stranger.
+ */
+
+#include "common/base/file.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+int file_read_fd(int fd, size_t limit, char **textp, size_t *np) {
+        cleanup(strbuf_deinit) StrBuf buf = {0};
+        char chunk[4096];
+        char *text;
+        ssize_t n;
+
+        for (;;) {
+                n = read(fd, chunk, sizeof(chunk));
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                if (n == 0)
+                        break;
+                if ((size_t)n > limit - buf.n)
+                        return -EFBIG;
+                strbuf_append_n(&buf, chunk, (size_t)n);
+        }
+        if (np)
+                *np = buf.n;
+        text = strbuf_steal(&buf);
+        if (!text)
+                return -ENOMEM;
+        *textp = text;
+        return 0;
+}
+
+int file_read_at(int dir_fd, const char *path, size_t limit, char **textp, size_t *np) {
+        cleanup(closep) int fd = -1;
+
+        fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+        return file_read_fd(fd, limit, textp, np);
+}
+
+static int openat2_call(int dir_fd, const char *path, int flags, mode_t mode, uint64_t resolve) {
+        struct open_how how = {
+                .flags = (uint64_t)(unsigned int)(flags | O_CLOEXEC),
+                .mode = flags & (O_CREAT | __O_TMPFILE) ? mode : 0,
+                .resolve = resolve,
+        };
+        int fd = (int)syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
+
+        return fd < 0 ? -errno : fd;
+}
+
+int file_open_in_root(int root_fd, const char *path, int flags) {
+        int fd;
+
+        fd = openat2_call(root_fd, path, flags, 0, RESOLVE_IN_ROOT);
+        if (fd != -ENOSYS)
+                return fd;
+        while (*path == '/')
+                path++;
+        fd = openat(root_fd, *path ? path : ".", flags | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+}
+
+int file_read_in_root(int root_fd, const char *path, size_t limit, char **textp, size_t *np) {
+        cleanup(closep) int fd = -1;
+
+        fd = file_open_in_root(root_fd, path, O_RDONLY | O_NOCTTY);
+        if (fd < 0)
+                return fd;
+        return file_read_fd(fd, limit, textp, np);
+}
+
+/* What openat2() does, for kernels before 5.6: one component at a time, none of them a link. */
+static int open_walk(int dir_fd, const char *path, int flags, mode_t mode) {
+        cleanup(closep) int at = -1;
+        char name[NAME_MAX + 1];
+        const char *end;
+        int fd;
+
+        for (;;) {
+                end = strchrnul(path, '/');
+                if ((size_t)(end - path) > NAME_MAX)
+                        return -ENAMETOOLONG;
+                memcpy(name, path, (size_t)(end - path));
+                name[end - path] = '\0';
+                if (str_equal(name, ".."))
+                        return -EXDEV;
+                while (*end == '/')
+                        end++;
+                if (*end == '\0')
+                        break;
+                fd = openat(at >= 0 ? at : dir_fd, name,
+                            O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (fd < 0)
+                        return errno == ENOTDIR ? -ELOOP : -errno;
+                closep(&at);
+                at = fd;
+                path = end;
+        }
+        fd = openat(at >= 0 ? at : dir_fd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+        return fd < 0 ? -errno : fd;
+}
+
+int file_open_beneath(int dir_fd, const char *path, int flags, mode_t mode) {
+        int fd;
+
+        fd = openat2_call(dir_fd, path, flags, mode,
+                          RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+        if (fd != -ENOSYS)
+                return fd;
+        if (path[0] == '/')
+                return -EXDEV;
+        return open_walk(dir_fd, path, flags, mode);
+}
+
+int file_write_all(int fd, const void *data, size_t n) {
+        const char *p = data;
+
+        while (n > 0) {
+                ssize_t written = write(fd, p, n);
+
+                if (written < 0 && errno == EINTR)
+                        continue;
+                if (written < 0)
+                        return -errno;
+                p += written;
+                n -= (size_t)written;
+        }
+        return 0;
+}
+
+static int write_synced(int dir_fd, const char *path, const void *data, size_t n, mode_t mode) {
+        cleanup(closep) int fd = -1;
+        int r;
+
+        fd = openat(dir_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+        if (fd < 0)
+                return -errno;
+        r = file_write_all(fd, data, n);
+        if (r < 0)
+                return r;
+        /* The umask is the caller's business elsewhere; here the mode was asked for by name. */
+        if (fchmod(fd, mode) < 0 || fsync(fd) < 0)
+                return -errno;
+        return 0;
+}
+
+/* fsync of the directory that holds @path, so that the rename itself survives a power cut. */
+static int sync_parent(int dir_fd, const char *path, size_t n_parent) {
+        cleanup(closep) int fd = -1;
+        char parent[PATH_MAX];
+
+        if (n_parent >= sizeof(parent))
+                return -ENAMETOOLONG;
+        memcpy(parent, path, n_parent);
+        parent[n_parent] = '\0';
+        fd = openat(dir_fd, n_parent ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        return fsync(fd) < 0 ? -errno : 0;
+}
+
+int file_write_atomic(int dir_fd, const char *path, const void *data, size_t n, mode_t mode) {
+        static atomic_uint counter;
+        const char *slash = strrchr(path, '/');
+        size_t n_parent = slash ? (size_t)(slash - path) + 1 : 0;
+        char temporary[PATH_MAX];
+        int length, r;
+
+        length = snprintf(temporary, sizeof(temporary), "%.*s.%s.tmp.%d.%u", (int)n_parent, path,
+                          path + n_parent, (int)getpid(), atomic_fetch_add(&counter, 1));
+        if (length < 0 || (size_t)length >= sizeof(temporary))
+                return -ENAMETOOLONG;
+        r = write_synced(dir_fd, temporary, data, n, mode);
+        if (r == 0 && renameat(dir_fd, temporary, dir_fd, path) < 0)
+                r = -errno;
+        if (r < 0) {
+                if (r != -EEXIST)
+                        (void)unlinkat(dir_fd, temporary, 0);
+                return r;
+        }
+        return sync_parent(dir_fd, path, n_parent);
+}
+
+int file_make_directories(const char *path, mode_t mode) {
+        char part[PATH_MAX];
+        size_t n = strlen(path);
+
+        if (n == 0 || n >= sizeof(part))
+                return n ? -ENAMETOOLONG : -ENOENT;
+        memcpy(part, path, n + 1);
+        for (char *p = part + 1;; p++) {
+                char end = *p;
+
+                if (end != '/' && end != '\0')
+                        continue;
+                *p = '\0';
+                if (mkdir(part, mode) < 0 && errno != EEXIST)
+                        return -errno;
+                if (end == '\0')
+                        return 0;
+                *p = '/';
+        }
+}

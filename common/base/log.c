@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The log sink, the one mutable global of the project. It formats into a buffer on the stack, so
+ * that it works when memory does not. */
+
+#include "common/base/log.h"
+
+#include "common/base/str.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+        LogLevel level;
+        LogFormat format;
+} sink = {LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT};
+
+static const char *const level_names[_LOG_LEVEL_N] = {"error", "warning", "info", "debug"};
+
+/* A line being built: what does not fit is dropped and remembered. */
+typedef struct Line {
+        char text[LOG_LINE_MAX];
+        size_t n;
+        bool cut;
+} Line;
+
+void log_setup(LogLevel level, LogFormat format) {
+        sink.level = level;
+        sink.format = format;
+}
+
+int log_level_parse(const char *text, LogLevel *levelp) {
+        for (size_t i = 0; i < _LOG_LEVEL_N; i++)
+                if (str_equal(text, level_names[i])) {
+                        *levelp = (LogLevel)i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+int log_format_parse(const char *text, LogFormat *formatp) {
+        if (str_equal(text, "logfmt"))
+                *formatp = LOG_FORMAT_LOGFMT;
+        else if (str_equal(text, "json"))
+                *formatp = LOG_FORMAT_JSON;
+        else
+                return -EINVAL;
+        return 0;
+}
+
+bool log_is_enabled(LogLevel level) {
+        return level <= sink.level;
+}
+
+/* Eight bytes stay free for what closes the line: `..."}` and a newline. */
+static void line_put(Line *line, const char *text, size_t n) {
+        if (line->cut || n > sizeof(line->text) - 8 - line->n) {
+                line->cut = true;
+                return;
+        }
+        memcpy(line->text + line->n, text, n);
+        line->n += n;
+}
+
+static void line_puts(Line *line, const char *text) {
+        line_put(line, text, strlen(text));
+}
+
+/* The escapes of JSON serve logfmt as well. */
+static void line_put_escaped(Line *line, const char *text) {
+        char escape[8];
+
+        for (const char *p = text; *p; p++) {
+                if (*p == '"' || *p == '\\')
+                        (void)snprintf(escape, sizeof(escape), "\\%c", *p);
+                else if (*p == '\n')
+                        (void)snprintf(escape, sizeof(escape), "\\n");
+                else if ((unsigned char)*p < 0x20 || *p == 0x7f)
+                        (void)snprintf(escape, sizeof(escape), "\\u%04x",
+                                       (unsigned int)(unsigned char)*p);
+                else
+                        (void)snprintf(escape, sizeof(escape), "%c", *p);
+                line_puts(line, escape);
+        }
+}
+
+static bool needs_quotes(const char *text) {
+        for (const char *p = text; *p; p++)
+                if ((unsigned char)*p <= 0x20 || strchr("\"=\\\x7f", *p))
+                        return true;
+        return *text == '\0';
+}
+
+static void line_put_field(Line *line, const char *key, const char *value) {
+        bool json = sink.format == LOG_FORMAT_JSON;
+        bool quote = json || needs_quotes(value);
+
+        if (line->n > (json ? 1U : 0U))
+                line_puts(line, json ? "," : " ");
+        line_puts(line, json ? "\"" : "");
+        line_puts(line, key);
+        line_puts(line, json ? "\":" : "=");
+        line_puts(line, quote ? "\"" : "");
+        line_put_escaped(line, value);
+        if (!line->cut)
+                line_puts(line, quote ? "\"" : "");
+}
+
+static void line_put_time(Line *line) {
+        char text[64], whole[32];
+        struct timespec now;
+        struct tm utc;
+
+        (void)clock_gettime(CLOCK_REALTIME, &now);
+        (void)gmtime_r(&now.tv_sec, &utc);
+        (void)strftime(whole, sizeof(whole), "%Y-%m-%dT%H:%M:%S", &utc);
+        (void)snprintf(text, sizeof(text), "%s.%03ldZ", whole, now.tv_nsec / 1000000);
+        line_put_field(line, "time", text);
+}
+
+void log_fields(LogLevel level, const LogField *fields, size_t n_fields, const char *format, ...) {
+        char message[LOG_LINE_MAX / 2];
+        int saved = errno;
+        Line line = {0};
+        va_list ap;
+
+        if (!log_is_enabled(level))
+                return;
+        va_start(ap, format);
+        (void)vsnprintf(message, sizeof(message), format, ap);
+        va_end(ap);
+        str_make_utf8(message);
+
+        if (sink.format == LOG_FORMAT_JSON)
+                line_puts(&line, "{");
+        line_put_time(&line);
+        line_put_field(&line, "level", level_names[level]);
+        for (size_t i = 0; i < n_fields; i++)
+                if (!str_is_empty(fields[i].value))
+                        line_put_field(&line, fields[i].key, fields[i].value);
+        line_put_field(&line, "msg", message);
+        if (line.cut) {
+                memcpy(line.text + line.n, "...\"", 4);
+                line.n += 4;
+        }
+        if (sink.format == LOG_FORMAT_JSON)
+                line.text[line.n++] = '}';
+        line.text[line.n++] = '\n';
+        /* Nobody can be told that stderr is gone. */
+        if (write(STDERR_FILENO, line.text, line.n) < 0)
+                errno = saved;
+        errno = saved;
+}

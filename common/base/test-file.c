@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#undef NDEBUG
+#include "common/base/file.h"
+
+#include "common/base/cleanup.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+/* Each test gets a directory of its own; *state is its descriptor. */
+typedef struct Fixture {
+        char path[64];
+        int fd;
+} Fixture;
+
+static int setup(void **state) {
+        Fixture *fixture = calloc(1, sizeof(*fixture));
+
+        strcpy(fixture->path, "/tmp/berth-test-file.XXXXXX");
+        if (!mkdtemp(fixture->path))
+                return -1;
+        fixture->fd = open(fixture->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        *state = fixture;
+        return fixture->fd < 0 ? -1 : 0;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+        return remove(path);
+}
+
+static int teardown(void **state) {
+        Fixture *fixture = *state;
+
+        close(fixture->fd);
+        (void)nftw(fixture->path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+        free(fixture);
+        return 0;
+}
+
+static void test_write_atomic_replaces(void **state) {
+        Fixture *f = *state;
+        cleanup(freep) char *text = NULL;
+        struct stat st;
+        size_t n;
+
+        assert_int_equal(file_write_atomic(f->fd, "a", "one", 3, 0644), 0);
+        assert_int_equal(file_write_atomic(f->fd, "a", "two!", 4, 0600), 0);
+        assert_int_equal(file_read_at(f->fd, "a", 100, &text, &n), 0);
+        assert_int_equal(n, 4);
+        assert_string_equal(text, "two!");
+        assert_int_equal(fstatat(f->fd, "a", &st, 0), 0);
+        assert_int_equal(st.st_mode & 07777, 0600);
+        assert_int_equal(file_write_atomic(f->fd, "none/a", "x", 1, 0600), -ENOENT);
+}
+
+static void test_read_limit(void **state) {
+        Fixture *f = *state;
+        cleanup(freep) char *text = NULL;
+
+        assert_int_equal(file_write_atomic(f->fd, "a", "12345", 5, 0600), 0);
+        assert_int_equal(file_read_at(f->fd, "a", 4, &text, NULL), -EFBIG);
+        assert_null(text);
+        assert_int_equal(file_read_at(f->fd, "a", 5, &text, NULL), 0);
+}
+
+static void test_in_root_does_not_escape(void **state) {
+        Fixture *f = *state;
+        cleanup(freep) char *text = NULL;
+
+        assert_int_equal(mkdirat(f->fd, "etc", 0755), 0);
+        assert_int_equal(file_write_atomic(f->fd, "etc/real", "inside", 6, 0600), 0);
+        assert_int_equal(symlinkat("/etc/real", f->fd, "etc/absolute"), 0);
+        assert_int_equal(symlinkat("../../../../etc/real", f->fd, "etc/upward"), 0);
+        assert_int_equal(file_read_in_root(f->fd, "/etc/absolute", 100, &text, NULL), 0);
+        assert_string_equal(text, "inside");
+        freep(&text);
+        text = NULL;
+        assert_int_equal(file_read_in_root(f->fd, "etc/upward", 100, &text, NULL), 0);
+        assert_string_equal(text, "inside");
+}
+
+static void test_beneath_follows_nothing(void **state) {
+        Fixture *f = *state;
+        cleanup(closep) int fd = -1;
+
+        assert_int_equal(mkdirat(f->fd, "d", 0755), 0);
+        assert_int_equal(symlinkat("d", f->fd, "link"), 0);
+        fd = file_open_beneath(f->fd, "d/x", O_WRONLY | O_CREAT, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(file_open_beneath(f->fd, "link/x", O_RDONLY, 0), -ELOOP);
+        assert_int_equal(file_open_beneath(f->fd, "../x", O_RDONLY, 0), -EXDEV);
+        assert_int_equal(file_open_beneath(f->fd, "/etc/passwd", O_RDONLY, 0), -EXDEV);
+}
+
+static void test_make_directories(void **state) {
+        Fixture *f = *state;
+        char path[128];
+
+        (void)snprintf(path, sizeof(path), "%s/a/b/c", f->path);
+        assert_int_equal(file_make_directories(path, 0755), 0);
+        assert_int_equal(file_make_directories(path, 0755), 0);
+        assert_int_equal(faccessat(f->fd, "a/b/c", F_OK, 0), 0);
+        assert_int_equal(file_make_directories("", 0755), -ENOENT);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_write_atomic_replaces, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_read_limit, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_in_root_does_not_escape, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_beneath_follows_nothing, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_make_directories, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

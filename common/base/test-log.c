@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#undef NDEBUG
+#include "common/base/log.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Runs @write with stderr going to a pipe and returns what came out. */
+static char *captured(void (*write_lines)(void)) {
+        int saved = dup(STDERR_FILENO), pair[2];
+        char *text = NULL;
+
+        assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
+        assert_true(dup2(pair[1], STDERR_FILENO) >= 0);
+        write_lines();
+        assert_true(dup2(saved, STDERR_FILENO) >= 0);
+        close(saved);
+        close(pair[1]);
+        assert_int_equal(file_read_fd(pair[0], 1 << 20, &text, NULL), 0);
+        close(pair[0]);
+        return text;
+}
+
+static void write_sample(void) {
+        const LogField fields[] = {{"volume", "pvc-1"}, {"empty", NULL}, {"path", "/a b\n\"c\""}};
+
+        log_fields(LOG_LEVEL_INFO, fields, 3, "done in %d ms", 5);
+        log_debug("not written");
+}
+
+static void write_long(void) {
+        char text[10000];
+
+        memset(text, '"', sizeof(text));
+        text[sizeof(text) - 1] = '\0';
+        log_info("%s", text);
+}
+
+static void test_logfmt(void **state) {
+        cleanup(freep) char *text = NULL;
+
+        log_setup(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT);
+        text = captured(write_sample);
+        assert_non_null(strstr(
+                text, " level=info volume=pvc-1 path=\"/a b\\n\\\"c\\\"\" msg=\"done in 5 ms\"\n"));
+        assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+}
+
+static void assert_is_json_line(const char *text) {
+        json_error_t error;
+        json_t *root = json_loads(text, 0, &error);
+
+        assert_non_null(root);
+        assert_string_equal(json_string_value(json_object_get(root, "level")), "info");
+        json_decref(root);
+}
+
+static void test_json_parses(void **state) {
+        cleanup(freep) char *text = NULL, *cut = NULL;
+
+        log_setup(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+        text = captured(write_sample);
+        assert_is_json_line(text);
+        cut = captured(write_long);
+        assert_true(strlen(cut) <= LOG_LINE_MAX);
+        assert_is_json_line(cut);
+}
+
+static void test_names(void **state) {
+        LogFormat format;
+        LogLevel level;
+
+        assert_int_equal(log_level_parse("debug", &level), 0);
+        assert_int_equal(level, LOG_LEVEL_DEBUG);
+        assert_int_equal(log_level_parse("loud", &level), -EINVAL);
+        assert_int_equal(log_format_parse("json", &format), 0);
+        assert_int_equal(log_format_parse("xml", &format), -EINVAL);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_logfmt),
+                cmocka_unit_test(test_json_parses),
+                cmocka_unit_test(test_names),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
