@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_NODE_NODE_H
+#define BERTH_CSI_NODE_NODE_H
+
+/*
+ * The CSI Node service on plain structs: stage, publish, their undo, expand, stats. Serialises per
+ * volume (a second operation on the same volume fails with ERROR_AGAIN, gRPC ABORTED), bounds mkfs
+ * and fsck by a queue, and decides nothing about clouds: the provider proves the device, csi/fs
+ * says what may be done with what is on it.
+ *
+ * Every function is thread-safe and idempotent.
+ */
+
+#include "csi/provider.h"
+
+typedef struct Node Node;
+
+typedef struct NodeConfig {
+        const Provider *provider;
+        void *provider_self; /* borrowed */
+        const char *driver_name;
+        const char *kubelet_root;    /* staging and target paths must lie below it */
+        unsigned int max_formatters; /* mkfs and fsck at once; 0: by CPUs and memory */
+        uint64_t fsck_timeout_msecs; /* 0: default */
+        uint64_t mkfs_timeout_msecs; /* 0: default */
+        /* Counters are told by name, csi/service/metrics.h; NULL: not counted. */
+        void (*count)(void *userdata, const char *metric, const char *label, double value);
+        void *count_userdata;
+} NodeConfig;
+
+int node_new(Node **nodep, const NodeConfig *config, Error *err);
+void node_free(Node *node);
+
+/* What Probe says: mount propagation of the kubelet root, tools that are missing, the provider's
+ * readiness. 0 = ready. */
+int node_ready(Node *node, const Call *call, Error *err);
+
+int node_stage(Node *node, const Call *call, const NodeStageRequest *request, Error *err);
+int node_unstage(Node *node, const Call *call, const NodeUnstageRequest *request, Error *err);
+int node_publish(Node *node, const Call *call, const NodePublishRequest *request, Error *err);
+int node_unpublish(Node *node, const Call *call, const NodeUnpublishRequest *request, Error *err);
+int node_expand(Node *node, const Call *call, const NodeExpandRequest *request,
+                NodeExpandResult *result, Error *err);
+int node_stats(Node *node, const Call *call, const NodeStatsRequest *request,
+               NodeStatsResult *result, Error *err);
+int node_info(Node *node, const Call *call, NodeInfo *result, Error *err);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_PROVIDER_H
+#define BERTH_CSI_PROVIDER_H
+
+/*
+ * A storage provider is one struct of functions: how a volume handle becomes a block device on this
+ * node, what the node is called and how many volumes it takes. NULL means the default. A provider
+ * knows no gRPC and no mounting; the node service (csi/node/) formats and mounts what find_device()
+ * proved.
+ *
+ * New members go last.
+ */
+
+#include "csi/request.h"
+
+typedef struct Platform Platform; /* common/platform/platform.h */
+
+/* What the command line gives every provider. Strings are borrowed and live as long as the process.
+ */
+typedef struct ProviderConfig {
+        const char *node_name;    /* --node-name or $NODE_NAME or the host name */
+        const char *driver_name;  /* --driver-name or the provider's own */
+        const char *kubelet_root; /* without a trailing slash */
+        const char *pool_path;    /* --pool, provider local */
+        const char *root_path;    /* "" or the directory that stands for / in tests: sysfs, /dev and
+                                     DMI are read below it */
+        const char *metadata_url; /* NULL or the base that replaces the provider's metadata service,
+                                     for tests */
+        int64_t volume_limit;     /* --volume-limit; -1: unset */
+        uint64_t reserved_volumes;
+        const Platform *platform;
+} ProviderConfig;
+
+/* Which volume is meant, from any node request. */
+typedef struct VolumeRef {
+        const char *volume_id;
+        const StringMap
+                *publish_context; /* NULL where the request has none (unstage, expand, stats) */
+        const StringMap *volume_context;
+        const StringMap *secrets;
+} VolumeRef;
+
+/* A proven block device. */
+typedef struct Device {
+        char path[128];      /* "/dev/loop3"; opened by the caller right away */
+        uint64_t devno;      /* st_rdev that was proven; the caller checks fstat() of what it opened
+                                against it */
+        uint64_t size_bytes; /* 0 = the provider does not know what to expect */
+} Device;
+
+/* How this provider's volumes are formatted and mounted. Pure data. */
+typedef struct FormatRules {
+        const char *default_fs_type;
+        const char *const *fs_types; /* NULL-terminated; what the provider supports */
+} FormatRules;
+
+enum {
+        PROVIDER_STAGES = 1U << 0, /* advertises STAGE_UNSTAGE_VOLUME */
+        PROVIDER_SINGLE_NODE_MULTI_WRITER = 1U << 1,
+        PROVIDER_EPHEMERAL = 1U << 2, /* inline volumes */
+        PROVIDER_TOPOLOGY = 1U << 3,
+        PROVIDER_EXPANDS_ONLINE = 1U << 4,
+        PROVIDER_BLOCK_MULTI_WRITER = 1U
+                                      << 5, /* raw block volumes may be MULTI_NODE_MULTI_WRITER */
+};
+
+/* The controller half. @self is the provider's own. Each fills its result only on success. */
+typedef struct ControllerOps {
+        int (*create_volume)(void *self, const Call *call, const CreateVolumeRequest *request,
+                             VolumeInfo *result, Error *err);
+        int (*delete_volume)(void *self, const Call *call, const char *volume_id, Error *err);
+        int (*validate)(void *self, const Call *call, const ValidateRequest *request,
+                        ValidateResult *result, Error *err);
+        int (*list_volumes)(void *self, const Call *call, const ListRequest *request,
+                            VolumeList *result, Error *err);
+        int (*get_volume)(void *self, const Call *call, const char *volume_id, VolumeInfo *result,
+                          Error *err);
+        int (*modify_volume)(void *self, const Call *call, const char *volume_id,
+                             const StringMap *parameters, Error *err);
+        int (*get_capacity)(void *self, const Call *call, const CapacityRequest *request,
+                            CapacityResult *result, Error *err);
+        int (*expand_volume)(void *self, const Call *call, const ControllerExpandRequest *request,
+                             ControllerExpandResult *result, Error *err);
+        int (*create_snapshot)(void *self, const Call *call, const CreateSnapshotRequest *request,
+                               SnapshotInfo *result, Error *err);
+        int (*delete_snapshot)(void *self, const Call *call, const char *snapshot_id, Error *err);
+        int (*list_snapshots)(void *self, const Call *call, const ListRequest *request,
+                              SnapshotList *result, Error *err);
+        int (*create_group)(void *self, const Call *call, const CreateGroupRequest *request,
+                            SnapshotGroup *result, Error *err);
+        int (*delete_group)(void *self, const Call *call, const char *group_id,
+                            const char *const *snapshot_ids, size_t n_snapshot_ids, Error *err);
+        int (*get_group)(void *self, const Call *call, const char *group_id,
+                         const char *const *snapshot_ids, size_t n_snapshot_ids,
+                         SnapshotGroup *result, Error *err);
+} ControllerOps;
+
+typedef struct Provider {
+        const char *name;        /* --provider, "aws"; also the log field */
+        const char *driver_name; /* default CSI driver name, "ebs.csi.aws.com" */
+        unsigned int flags;      /* PROVIDER_* */
+        FormatRules format;
+
+        /* Pure. NULL: never detected, only asked for by name. */
+        bool (*match)(const Platform *platform);
+
+        /* Reads local state; must not wait for the network. @selfp: the provider's own, freed by
+         * close(). */
+        int (*open)(const ProviderConfig *config, void **selfp, Error *err);
+        void (*close)(void *self);
+
+        /* ERROR_UNAVAILABLE while the metadata service does not answer: Probe says "not ready" with
+         * the message. NULL: always ready. */
+        int (*ready)(void *self, const Call *call, Error *err);
+
+        /* NULL: the node name, no limit, no topology. */
+        int (*node_info)(void *self, const Call *call, NodeInfo *info, Error *err);
+
+        /*
+         * Volume handle to proven device; waits for a device that is still arriving until
+         * call->deadline_msecs. For `local`: attaches the loop device, or finds it attached.
+         * ERROR_NOT_FOUND: the volume or its disk does not exist. ERROR_PRECONDITION: a device is
+         * there and is not provably this volume.
+         */
+        int (*find_device)(void *self, const Call *call, const VolumeRef *volume, Device *device,
+                           Error *err);
+
+        /* After the last unmount of an unstage; gone already is done. NULL: nothing to release. */
+        int (*release_device)(void *self, const Call *call, const VolumeRef *volume, Error *err);
+
+        /* Makes the kernel see a new size of the device (SCSI/NVMe rescan, LOOP_SET_CAPACITY).
+         * NULL: nothing to do. */
+        int (*rescan_device)(void *self, const Call *call, const VolumeRef *volume,
+                             const Device *device, Error *err);
+
+        /* Inline volumes: make if missing, so that find_device() finds it; remove with its data,
+         * gone is done. */
+        int (*create_ephemeral)(void *self, const Call *call, const NodePublishRequest *request,
+                                Error *err);
+        int (*delete_ephemeral)(void *self, const Call *call, const char *volume_id, Error *err);
+
+        /* Whether @volume_id is a volume this provider knows on this node: 1, 0, -errno. NULL:
+         * cannot know, assume yes. */
+        int (*has_volume)(void *self, const Call *call, const char *volume_id, Error *err);
+
+        const ControllerOps *controller; /* NULL: node only */
+} Provider;
+
+/* NULL-terminated, order = priority of match(). csi/providers/providers.c */
+extern const Provider *const providers[];
+
+/* By name or driver name; NULL if there is none. */
+const Provider *provider_find(const char *name);
+
+/* The first that matches @platform, else the provider `local`. */
+const Provider *provider_detect(const Platform *platform);
+
+#endif
