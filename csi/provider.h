@@ -29,6 +29,10 @@ typedef struct ProviderConfig {
         int64_t volume_limit;     /* --volume-limit; -1: unset */
         uint64_t reserved_volumes;
         const Platform *platform;
+        const char *pool_reserve;         /* --pool-reserve: a size or "5%" of the pool's filesystem
+                                             that volumes never get; NULL: default */
+        uint64_t pool_overcommit_percent; /* --pool-overcommit: most that thin volumes may promise,
+                                             in percent of what the pool can hold; 0: 100 */
 } ProviderConfig;
 
 /* Which volume is meant, from any node request. */
