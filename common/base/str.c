@@ -100,15 +100,17 @@ void str_trim_end(char *text) {
                 text[--n] = '\0';
 }
 
-/* Length of the valid UTF-8 character at @p, 0 if there is none (RFC 3629: no overlong form, no
- * surrogate). */
-static size_t utf8_length(const unsigned char *p) {
+/* RFC 3629: no overlong form, no surrogate, nothing beyond U+10FFFF. */
+size_t str_utf8_length(const char *text, size_t n_text) {
+        const unsigned char *p = (const unsigned char *)text;
         size_t n;
 
+        if (n_text == 0)
+                return 0;
         if (p[0] < 0x80)
                 return 1;
         n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-        if (p[0] < 0xc2 || p[0] > 0xf4)
+        if (p[0] < 0xc2 || p[0] > 0xf4 || n > n_text)
                 return 0;
         for (size_t i = 1; i < n; i++)
                 if ((p[i] & 0xc0) != 0x80)
@@ -120,14 +122,15 @@ static size_t utf8_length(const unsigned char *p) {
 }
 
 void str_make_utf8(char *text) {
-        unsigned char *p = (unsigned char *)text;
+        size_t left = strlen(text);
 
-        while (*p) {
-                size_t n = utf8_length(p);
+        while (left > 0) {
+                size_t n = str_utf8_length(text, left);
 
                 if (n == 0)
-                        *p = '?';
-                p += n ? n : 1;
+                        *text = '?';
+                text += n ? n : 1;
+                left -= n ? n : 1;
         }
 }
 

@@ -49,6 +49,10 @@ bool str_has_suffix(const char *text, const char *suffix);
 /* Removes white space at the end, in place. */
 void str_trim_end(char *text);
 
+/* Bytes of the valid UTF-8 character at the start of @text, which has @n_text bytes; 0 if there is
+ * none. NUL counts as a character. */
+size_t str_utf8_length(const char *text, size_t n_text);
+
 /* Replaces every byte that is not part of valid UTF-8 by '?', in place. For text that came from a
  * tool or a disk. */
 void str_make_utf8(char *text);

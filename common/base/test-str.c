@@ -99,11 +99,34 @@ static void test_trim_and_suffix(void **state) {
         assert_false(str_has_suffix("f", ".conf"));
 }
 
+static void test_utf8_length(void **state) {
+        static const struct {
+                const char *text;
+                size_t n, length;
+        } cases[] = {
+                {"a", 1, 1},
+                {"", 0, 0},
+                {"\0", 1, 1},
+                {"\xc3\xa9", 2, 2},
+                {"\xc3\xa9", 1, 0},
+                {"\xe2\x82\xac", 3, 3},
+                {"\xe2\x82\xac", 2, 0},
+                {"\xf0\x9f\x92\xbe", 4, 4},
+                {"\xc0\x80", 2, 0},
+                {"\xed\xa0\x80", 3, 0},
+                {"\xf4\x90\x80\x80", 4, 0},
+                {"\x80", 1, 0},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++)
+                assert_int_equal(str_utf8_length(cases[i].text, cases[i].n), cases[i].length);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_parse_u64),       cmocka_unit_test(test_parse_size),
-                cmocka_unit_test(test_make_utf8),       cmocka_unit_test(test_strbuf),
-                cmocka_unit_test(test_trim_and_suffix),
+                cmocka_unit_test(test_utf8_length), cmocka_unit_test(test_parse_u64),
+                cmocka_unit_test(test_parse_size),  cmocka_unit_test(test_make_utf8),
+                cmocka_unit_test(test_strbuf),      cmocka_unit_test(test_trim_and_suffix),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
