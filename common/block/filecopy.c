@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Sharing and copying the content of large files. Decides nothing about which file and when. */
+
+#include "common/block/filecopy.h"
+
+#include "common/base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BUFFER_BYTES (UINT64_C(1) << 20)
+
+int filecopy_reflink(int from_fd, int to_fd) {
+        return ioctl(to_fd, FICLONE, from_fd) < 0 ? -errno : 0;
+}
+
+int filecopy_can_reflink(int dir_fd) {
+        static const char block[4096] = "berth";
+        cleanup(closep) int from_fd = -1, to_fd = -1;
+        int r;
+
+        from_fd = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (from_fd < 0)
+                return errno == EOPNOTSUPP || errno == EISDIR ? 0 : -errno;
+        to_fd = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (to_fd < 0)
+                return -errno;
+        if (pwrite(from_fd, block, sizeof(block), 0) != (ssize_t)sizeof(block))
+                return errno ? -errno : -EIO;
+        r = filecopy_reflink(from_fd, to_fd);
+        if (r == 0)
+                return 1;
+        return r == -EOPNOTSUPP || r == -EXDEV || r == -EINVAL || r == -ENOTTY ? 0 : r;
+}
+
+/* Through a buffer of ours: the blocks of the target are its own whatever the filesystem can. */
+static int copy_buffered(FileCopy *copy, uint64_t at, uint64_t n) {
+        if (!copy->buffer)
+                copy->buffer = malloc(BUFFER_BYTES);
+        if (!copy->buffer)
+                return -ENOMEM;
+        while (n > 0) {
+                size_t n_chunk = n < BUFFER_BYTES ? (size_t)n : (size_t)BUFFER_BYTES;
+                ssize_t n_read = pread(copy->from_fd, copy->buffer, n_chunk, (off_t)at);
+
+                if (n_read < 0 && errno == EINTR)
+                        continue;
+                if (n_read < 0)
+                        return -errno;
+                if (n_read == 0)
+                        return 0; /* the source ends early: what is missing reads as zeros */
+                for (ssize_t done = 0; done < n_read;) {
+                        ssize_t r = pwrite(copy->to_fd, copy->buffer + done,
+                                           (size_t)(n_read - done), (off_t)at + done);
+
+                        if (r < 0 && errno != EINTR)
+                                return -errno;
+                        done += r > 0 ? r : 0;
+                }
+                at += (uint64_t)n_read;
+                n -= (uint64_t)n_read;
+        }
+        return 0;
+}
+
+static bool is_unsupported(int os_errno) {
+        return os_errno == EXDEV || os_errno == EINVAL || os_errno == EOPNOTSUPP ||
+               os_errno == ENOSYS || os_errno == EBADF;
+}
+
+static int copy_range(FileCopy *copy, uint64_t at, uint64_t n) {
+        while (n > 0 && !copy->real_blocks) {
+                loff_t from = (loff_t)at, to = (loff_t)at;
+                ssize_t r = copy_file_range(copy->from_fd, &from, copy->to_fd, &to, (size_t)n, 0);
+
+                if (r < 0 && errno == EINTR)
+                        continue;
+                if (r < 0 && !is_unsupported(errno))
+                        return -errno;
+                if (r <= 0) {
+                        copy->real_blocks = true;
+                        break;
+                }
+                at += (uint64_t)r;
+                n -= (uint64_t)r;
+        }
+        return n > 0 ? copy_buffered(copy, at, n) : 0;
+}
+
+/* The next data at or after @at; a filesystem that knows no holes is all data. */
+static int find_data(const FileCopy *copy, uint64_t *datap, uint64_t *endp) {
+        off_t data, hole;
+
+        *datap = copy->at_bytes;
+        *endp = copy->size_bytes;
+        data = lseek(copy->from_fd, (off_t)copy->at_bytes, SEEK_DATA);
+        if (data < 0 && errno == ENXIO) {
+                *datap = copy->size_bytes;
+                return 0;
+        }
+        if (data < 0)
+                return errno == EINVAL ? 0 : -errno;
+        *datap = (uint64_t)data;
+        hole = lseek(copy->from_fd, data, SEEK_HOLE);
+        if (hole < 0)
+                return errno == EINVAL ? 0 : -errno;
+        if ((uint64_t)hole < copy->size_bytes)
+                *endp = (uint64_t)hole;
+        return 0;
+}
+
+int filecopy_step(FileCopy *copy) {
+        uint64_t data, end;
+        int r;
+
+        if (copy->at_bytes >= copy->size_bytes)
+                return FILECOPY_E_DONE;
+        r = find_data(copy, &data, &end);
+        if (r < 0)
+                return r;
+        if (data >= copy->size_bytes) {
+                copy->at_bytes = copy->size_bytes;
+                return FILECOPY_E_DONE;
+        }
+        if (end - data > FILECOPY_STEP_BYTES)
+                end = data + FILECOPY_STEP_BYTES;
+        r = copy_range(copy, data, end - data);
+        if (r < 0)
+                return r;
+        copy->at_bytes = end;
+        return copy->at_bytes >= copy->size_bytes ? FILECOPY_E_DONE : 0;
+}
+
+void filecopy_deinit(FileCopy *copy) {
+        free(copy->buffer);
+        copy->buffer = NULL;
+}
+
+int filecopy_preallocate(int fd, uint64_t size_bytes, uint64_t *atp) {
+        uint64_t n = size_bytes > *atp ? size_bytes - *atp : 0;
+
+        if (n > FILECOPY_PREALLOCATE_BYTES)
+                n = FILECOPY_PREALLOCATE_BYTES;
+        while (n > 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)*atp, (off_t)n) < 0)
+                if (errno != EINTR)
+                        return -errno;
+        *atp += n;
+        return *atp >= size_bytes ? FILECOPY_E_DONE : 0;
+}
+
+int filecopy_trim(int fd) {
+        struct stat st;
+
+        if (fstat(fd, &st) < 0 || ftruncate(fd, st.st_size) < 0)
+                return -errno;
+        return 0;
+}
+
+int filecopy_set_nocow(int fd) {
+        int flags = 0;
+
+        if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+                return errno == ENOTTY || errno == EOPNOTSUPP ? 0 : -errno;
+        flags |= FS_NOCOW_FL;
+        if (ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0)
+                return errno == EOPNOTSUPP || errno == EINVAL || errno == ENOTTY ? 0 : -errno;
+        return 0;
+}
+
+bool filecopy_is_nocow(int fd) {
+        int flags = 0;
+
+        return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_NOCOW_FL);
+}
