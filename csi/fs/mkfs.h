@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_FS_MKFS_H
+#define BERTH_CSI_FS_MKFS_H
+
+/*
+ * Which options make a filesystem that every host of a set can mount, with the newest features that
+ * allows. The plan is pure. Flag lists rot (a tool's next version turns on what the list does not
+ * name), so the plan names every optional feature that the installed tool knows, and what was made
+ * is read back and judged for every host before anybody mounts it.
+ */
+
+#include "csi/fs/inspect.h"
+#include "csi/fs/verdict.h"
+#include "csi/provider.h"
+
+typedef struct FsMakeRequest {
+        const char *fs_type;           /* "" or NULL: the provider's default, or ext4 */
+        const char *device;            /* last word of argv */
+        uint64_t size_bytes;           /* of the device */
+        uint32_t logical_sector_bytes; /* of the device; 0: unknown */
+        const FormatRules *rules;      /* NULL: anything we can make */
+        const char *const *options;    /* the user's mkfs words, ["-m", "reflink=0"]; n_options */
+        size_t n_options;
+        const FsHost *hosts; /* all that must be able to mount it read-write; n_hosts >= 1 */
+        size_t n_hosts;
+        uint32_t tools[_FS_TOOLS_N]; /* versions installed here; FS_TOOLS_UNKNOWN is refused */
+        const char *label;           /* NULL: none */
+} FsMakeRequest;
+
+#define FS_MAKE_WORDS_MAX    64
+#define FS_MAKE_TEXT_MAX     2048
+#define FS_MAKE_LEFT_OUT_MAX 16
+
+/* A feature that is not turned on, and the first host it is left out for. */
+typedef struct FsLeftOut {
+        const FsFeature *feature;
+        const FsHost *host; /* borrowed from the request; NULL: for the installed mkfs */
+        bool for_tools;     /* the host's kernel has it, its fsck and resize do not */
+        bool after_crash;   /* the host mounts it clean, not after a crash elsewhere */
+        bool by_choice;     /* the kernel has it, and upstream does not advise it there yet */
+} FsLeftOut;
+
+/* Starts as (FsMakePlan){0}. argv points into text: do not copy the struct by value. */
+typedef struct FsMakePlan {
+        FsKind kind;
+        const char *fs_type;
+        const char *argv[FS_MAKE_WORDS_MAX + 1]; /* NULL-terminated */
+        size_t n_argv;
+        char text[FS_MAKE_TEXT_MAX];
+        size_t n_text;
+        uint64_t words[_FS_CLASS_N];     /* expected, for the classes in word_mask */
+        uint64_t word_mask[_FS_CLASS_N]; /* the bits we decided; others come from sizes */
+        uint32_t block_bytes;
+        FsLeftOut left_out[FS_MAKE_LEFT_OUT_MAX];
+        size_t n_left_out;
+} FsMakePlan;
+
+/**
+ * fs_make_plan() - choose the mkfs command
+ *
+ * Return: 0; negative with @err: ERROR_INVALID (type or option the provider or we do not support),
+ * ERROR_RANGE (too small), ERROR_PRECONDITION (no feature set suits all hosts; says which),
+ * ERROR_UNSUPPORTED (no such mkfs installed).
+ */
+int fs_make_plan(const FsMakeRequest *request, FsMakePlan *plan, Error *err);
+
+/* "mkfs.xfs -m crc=1,... /dev/sdb", quoted where a shell would need it. Caller frees; NULL without
+ * memory. */
+char *fs_make_plan_text(const FsMakePlan *plan);
+
+/* "reflink (needs kernel 4.9; node-7 has 4.4)". Returns bytes written. */
+size_t fs_left_out_format(const FsLeftOut *left_out, char *text, size_t n);
+
+/* How fs_make() runs things. */
+typedef struct FsMakeRun {
+        const FsExpect *expect; /* identity and size of the device */
+        uint64_t timeout_msecs;
+        bool (*cancelled)(void *userdata);
+        void *userdata;
+} FsMakeRun;
+
+/**
+ * fs_make() - blank test, mkfs, read back, judge for every host
+ * @fd: the device, open read-write; proven by the caller, and held open throughout
+ *
+ * Refuses with ERROR_PRECONDITION if the device is not proven blank. When mkfs fails, is killed, or
+ * made something else than planned, the regions of the blank test are wiped again so that a retry
+ * starts from blank: they were proven zero a moment ago.
+ *
+ * Return: 0 with @volume filled; negative with @err.
+ */
+int fs_make(int fd, const FsMakeRequest *request, const FsMakePlan *plan, const FsMakeRun *run,
+            FsVolume *volume, Error *err);
+
+#endif
