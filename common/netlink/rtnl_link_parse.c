@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What the kernel tells of links. */
+
+#include "common/netlink/rtnl_link.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+
+#include <errno.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+#define BRPORT_ISOLATED 33 /* see rtnl_link.c */
+#define BRPORT_MAX      64
+
+static int parse_port(const struct nlattr *data, Link *link) {
+        const struct nlattr *table[BRPORT_MAX] = {0};
+        int r = nl_nested(data, table, N_ELEMENTS(table));
+
+        if (r < 0)
+                return r;
+        link->has_port = true;
+        link->hairpin = nl_get_u8(table[IFLA_BRPORT_MODE], 0) != 0;
+        link->isolated = nl_get_u8(table[BRPORT_ISOLATED], 0) != 0;
+        link->port_state = nl_get_u8(table[IFLA_BRPORT_STATE], 0);
+        return 0;
+}
+
+static int parse_info(const struct nlattr *info, Link *link) {
+        const struct nlattr *table[IFLA_INFO_MAX + 1] = {0};
+        const struct nlattr *bridge[IFLA_BR_VLAN_FILTERING + 1] = {0};
+        char slave[LINK_KIND_MAX];
+        int r = nl_nested(info, table, N_ELEMENTS(table));
+
+        if (r < 0)
+                return r;
+        nl_get_text(table[IFLA_INFO_KIND], link->kind, sizeof(link->kind));
+        if (str_equal(link->kind, "bridge")) {
+                r = nl_nested(table[IFLA_INFO_DATA], bridge, N_ELEMENTS(bridge));
+                if (r < 0)
+                        return r;
+                link->vlan_filtering = nl_get_u8(bridge[IFLA_BR_VLAN_FILTERING], 0) != 0;
+        }
+        nl_get_text(table[IFLA_INFO_SLAVE_KIND], slave, sizeof(slave));
+        if (str_equal(slave, "bridge"))
+                return parse_port(table[IFLA_INFO_SLAVE_DATA], link);
+        return 0;
+}
+
+int link_parse(const struct nlmsghdr *message, Link *link) {
+        const struct nlattr *table[IFLA_MAX + 1] = {0};
+        const struct nlattr *mac;
+        struct ifinfomsg info;
+        int r;
+
+        if (message->nlmsg_type != RTM_NEWLINK)
+                return -EBADMSG;
+        r = nl_attributes(message, sizeof(info), table, N_ELEMENTS(table));
+        if (r < 0)
+                return r;
+        memcpy(&info, NLMSG_DATA(message), sizeof(info));
+        *link = (Link){
+                .index = (unsigned int)info.ifi_index,
+                .flags = info.ifi_flags,
+                .mtu_bytes = nl_get_u32(table[IFLA_MTU], 0),
+                .group = nl_get_u32(table[IFLA_GROUP], 0),
+                .master = nl_get_u32(table[IFLA_MASTER], 0),
+                .peer = nl_get_u32(table[IFLA_LINK], 0),
+                .peer_netnsid = (int32_t)nl_get_u32(table[IFLA_LINK_NETNSID], UINT32_MAX),
+                .operstate = nl_get_u8(table[IFLA_OPERSTATE], 0),
+                .n_promiscuous = nl_get_u32(table[IFLA_PROMISCUITY], 0),
+        };
+        nl_get_text(table[IFLA_IFNAME], link->name, sizeof(link->name));
+        nl_get_text(table[IFLA_IFALIAS], link->alias, sizeof(link->alias));
+        mac = table[IFLA_ADDRESS];
+        if (mac && nla_len(mac) == LINK_MAC_SIZE) {
+                memcpy(link->mac, nla_data(mac), LINK_MAC_SIZE);
+                link->has_mac = true;
+        }
+        return parse_info(table[IFLA_LINKINFO], link);
+}
+
+static int find_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
+        return link_parse(reply, userdata);
+}
+
+int link_find(NlSocket *sock, unsigned int index, const char *name, Link *link) {
+        cleanup(nl_batch_deinit) NlBatch batch = {0};
+        Link found = {0};
+        int r;
+
+        link_get(&batch, index, name);
+        r = nl_batch_run(sock, &batch, find_reply, &found);
+        if (r < 0)
+                return r;
+        if (found.index == 0)
+                return -ENODATA;
+        *link = found;
+        return 0;
+}
+
+typedef struct Gathered {
+        Link *links; /* owned */
+        size_t n, n_allocated;
+        const char *kind;
+} Gathered;
+
+static void gathered_deinit(Gathered *gathered) {
+        free(gathered->links);
+}
+
+static int gather(size_t index, const struct nlmsghdr *reply, void *userdata) {
+        Gathered *gathered = userdata;
+        Link link;
+        int r;
+
+        if (!reply) {
+                gathered->n = 0;
+                return 0;
+        }
+        r = link_parse(reply, &link);
+        if (r < 0)
+                return r;
+        /* A kernel that does not know the kind's module ignores the filter. */
+        if (gathered->kind && !str_equal(gathered->kind, link.kind))
+                return 0;
+        if (gathered->n == gathered->n_allocated) {
+                size_t n = gathered->n_allocated ? gathered->n_allocated * 2 : 16;
+                Link *links = reallocarray(gathered->links, n, sizeof(*links));
+
+                if (!links)
+                        return -ENOMEM;
+                gathered->links = links;
+                gathered->n_allocated = n;
+        }
+        gathered->links[gathered->n++] = link;
+        return 0;
+}
+
+static int dump_request(const char *kind, unsigned int master, struct nl_msg **messagep) {
+        struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
+        struct nl_msg *message;
+        struct nlattr *link_info;
+        int r = 0;
+
+        message = nl_message_new(RTM_GETLINK, 0, &info, sizeof(info), 64);
+        if (!message)
+                return -ENOMEM;
+        if (master)
+                r |= nla_put_u32(message, IFLA_MASTER, master);
+        if (kind) {
+                link_info = nla_nest_start(message, IFLA_LINKINFO);
+                r |= link_info ? nla_put_string(message, IFLA_INFO_KIND, kind) : -1;
+                if (link_info)
+                        (void)nla_nest_end(message, link_info);
+        }
+        if (r < 0) {
+                nlmsg_free(message);
+                return -EMSGSIZE;
+        }
+        *messagep = message;
+        return 0;
+}
+
+int link_dump(NlSocket *sock, const char *kind, unsigned int master, LinkEach each,
+              void *userdata) {
+        cleanup(gathered_deinit) Gathered gathered = {.kind = kind};
+        struct nl_msg *message;
+        int r;
+
+        r = dump_request(kind, master, &message);
+        if (r < 0)
+                return r;
+        r = nl_socket_dump(sock, RTM_GETLINK, message, gather, &gathered);
+        nlmsg_free(message);
+        for (size_t i = 0; r >= 0 && i < gathered.n; i++)
+                r = each(&gathered.links[i], userdata);
+        return r < 0 ? r : 0;
+}
+
+typedef struct VlanList {
+        unsigned int index;
+        PortVlan *vlans;
+        size_t n, n_room;
+        bool open; /* a range has begun and not ended */
+        uint16_t first;
+} VlanList;
+
+static void vlan_append(VlanList *list, const struct bridge_vlan_info *entry) {
+        PortVlan vlan = {
+                .index = list->index,
+                .first = list->open ? list->first : entry->vid,
+                .last = entry->vid,
+                .pvid = (entry->flags & BRIDGE_VLAN_INFO_PVID) != 0,
+                .untagged = (entry->flags & BRIDGE_VLAN_INFO_UNTAGGED) != 0,
+        };
+
+        list->open = (entry->flags & BRIDGE_VLAN_INFO_RANGE_BEGIN) != 0;
+        list->first = entry->vid;
+        if (list->open)
+                return;
+        if (list->n < list->n_room)
+                list->vlans[list->n] = vlan;
+        list->n++;
+}
+
+static int vlan_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
+        const struct nlattr *table[IFLA_MAX + 1] = {0};
+        VlanList *list = userdata;
+        struct ifinfomsg info;
+        const struct nlattr *attr;
+        int r, left;
+
+        if (!reply) {
+                list->n = 0;
+                return 0;
+        }
+        r = nl_attributes(reply, sizeof(info), table, N_ELEMENTS(table));
+        if (r < 0)
+                return r;
+        memcpy(&info, NLMSG_DATA(reply), sizeof(info));
+        if ((unsigned int)info.ifi_index != list->index || !table[IFLA_AF_SPEC])
+                return 0;
+        nla_for_each_nested(attr, table[IFLA_AF_SPEC], left) {
+                struct bridge_vlan_info entry;
+
+                if (nla_type(attr) != IFLA_BRIDGE_VLAN_INFO || nla_len(attr) < (int)sizeof(entry))
+                        continue;
+                memcpy(&entry, nla_data(attr), sizeof(entry));
+                vlan_append(list, &entry);
+        }
+        return 0;
+}
+
+int link_vlan_list(NlSocket *sock, unsigned int index, PortVlan *vlans, size_t n_vlans,
+                   size_t *np) {
+        struct ifinfomsg info = {.ifi_family = AF_BRIDGE};
+        VlanList list = {.index = index, .vlans = vlans, .n_room = n_vlans};
+        struct nl_msg *message;
+        int r;
+
+        message = nl_message_new(RTM_GETLINK, 0, &info, sizeof(info), 16);
+        if (!message)
+                return -ENOMEM;
+        r = nla_put_u32(message, IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN_COMPRESSED);
+        if (r == 0)
+                r = nl_socket_dump(sock, RTM_GETLINK, message, vlan_reply, &list);
+        nlmsg_free(message);
+        if (r < 0)
+                return r;
+        *np = list.n;
+        return 0;
+}

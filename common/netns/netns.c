@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "common/netns/netns.h"
+
+#include "common/base/cleanup.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#define OWN "/proc/thread-self/ns/net"
+
+int netns_open(const char *path, int *fdp) {
+        cleanup(closep) int fd = -1;
+        struct statfs fs;
+        int type;
+
+        /* A FIFO or a tape must not make us wait. */
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+        if (fstatfs(fd, &fs) < 0)
+                return -errno;
+        if (fs.f_type != NSFS_MAGIC)
+                return NETNS_E_NOT_NETNS;
+        type = ioctl(fd, NS_GET_NSTYPE);
+        if (type < 0 && errno != ENOTTY)
+                return -errno;
+        if (type >= 0 && type != CLONE_NEWNET)
+                return NETNS_E_NOT_NETNS;
+        *fdp = fd_steal(&fd);
+        return 0;
+}
+
+int netns_is_own(int fd, bool *ownp) {
+        struct stat own, other;
+
+        if (stat(OWN, &own) < 0 || fstat(fd, &other) < 0)
+                return -errno;
+        *ownp = own.st_dev == other.st_dev && own.st_ino == other.st_ino;
+        return 0;
+}
+
+int netns_enter(int fd) {
+        return setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
+int netns_call(int fd, int (*function)(void *userdata), void *userdata) {
+        cleanup(closep) int own = -1;
+        int r;
+
+        own = open(OWN, O_RDONLY | O_CLOEXEC);
+        if (own < 0)
+                return -errno;
+        r = netns_enter(fd);
+        if (r < 0)
+                return r;
+        r = function(userdata);
+        if (netns_enter(own) < 0)
+                abort();
+        return r;
+}

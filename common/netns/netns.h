@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_NETNS_NETNS_H
+#define BERTH_NETNS_NETNS_H
+
+/* Network namespaces by path: /proc/<pid>/ns/net, or a file it is bind-mounted on. */
+
+#include <stdbool.h>
+
+#define NETNS_E_NOT_NETNS 1 /* the path exists and is not a network namespace */
+
+/**
+ * netns_open() - open @path and prove that it is a network namespace
+ *
+ * The proof is the file system (nsfs) and NS_GET_NSTYPE (Linux 4.11): the mount point that a
+ * vanished namespace leaves behind is an ordinary file.
+ *
+ * Return: 0 with *@fdp owned by the caller; NETNS_E_NOT_NETNS; -ENOENT and others of open(2).
+ */
+int netns_open(const char *path, int *fdp);
+
+/* Is @fd the namespace of the calling thread? Return: 0; -errno. */
+int netns_is_own(int fd, bool *ownp);
+
+/* Moves the calling thread into @fd. Return: 0; -errno. */
+int netns_enter(int fd);
+
+/**
+ * netns_call() - run @function inside @fd and come back
+ *
+ * Return: what @function returned; -errno of going there. When the way back fails the process is
+ * in the wrong place for everything that follows, so it is ended by abort().
+ */
+int netns_call(int fd, int (*function)(void *userdata), void *userdata);
+
+#endif
