@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CNI_CONF_H
+#define BERTH_CNI_CONF_H
+
+/*
+ * The network configuration from stdin. NetConf has what every part needs and the keys of the link
+ * itself; each module (cni/module.h) parses its own keys out of NetConf.json. Pure.
+ */
+
+#include "cni/json.h"
+#include "cni/result.h"
+
+#include <net/if.h>
+
+/* Which plugin we are, by the name we are called (argv[0]). */
+typedef enum PluginRole {
+        ROLE_BERTH, /* "berth-cni": all of it in one */
+        ROLE_BRIDGE,
+        ROLE_PTP,
+        ROLE_LOOPBACK,
+        ROLE_HOST_LOCAL,
+        ROLE_STATIC,
+        ROLE_PORTMAP,
+        ROLE_BANDWIDTH,
+        ROLE_FIREWALL,
+        ROLE_TUNING,
+        _ROLE_N,
+} PluginRole;
+
+#define ROLE_BIT(role) (1U << (role))
+
+/* "bridge". Static. */
+const char *role_name(PluginRole role);
+
+/* By the last component of @path; what is unknown is ROLE_BERTH. */
+PluginRole role_from_path(const char *path);
+
+/* 4094 VLANs, each its own entry. */
+#define CONF_TRUNKS_MAX 4094
+
+typedef struct VlanRange {
+        uint16_t first, last; /* 0 is allowed in a range, as upstream does, and means nothing */
+} VlanRange;
+
+/* Keys of upstream's bridge, and of ptp where it has them. */
+typedef struct LinkConf {
+        char bridge[IFNAMSIZ];
+        bool is_gateway; /* also set by isDefaultGateway */
+        bool is_default_gateway;
+        bool force_address;
+        bool hairpin;
+        bool promisc;
+        bool preserve_default_vlan;
+        bool enable_dad;
+        bool disable_container_interface;
+        bool port_isolation;
+        uint32_t mtu_bytes; /* 0: the bridge's, and a new bridge takes the uplink's */
+        uint16_t vlan;      /* 0: none */
+        VlanRange *trunks;  /* owned */
+        size_t n_trunks;
+        bool has_mac; /* from runtimeConfig, args or CNI_ARGS, in that order */
+        uint8_t mac[6];
+        bool detached_removal; /* "linkRemoval": "detached": DEL answers before the link is gone */
+} LinkConf;
+
+/* Starts as (NetConf){0}. */
+typedef struct NetConf {
+        PluginRole role;
+        json_t *json; /* owned: the whole configuration */
+        CniVersion version;
+        const char *name;      /* borrowed from json; "" is possible for STATUS and GC only */
+        const char *type;      /* borrowed; "" if absent */
+        const json_t *runtime; /* borrowed: runtimeConfig; NULL if absent */
+        const json_t *args;    /* borrowed: args.cni; NULL if absent */
+        const json_t *ipam;    /* borrowed; NULL if absent */
+        const char *ipam_type; /* borrowed; "" if there is no IPAM */
+        const json_t *dns;     /* borrowed; NULL when absent or without content */
+        bool ip_masq;          /* the masquerade module's; here because bridge and ptp share it */
+        LinkConf link;
+        bool has_prev;
+        CniResult prev; /* prevResult */
+} NetConf;
+
+/**
+ * conf_parse() - stdin to NetConf
+ * @conf: (NetConf){0} with role set; conf_deinit() frees it, also after a failure
+ *
+ * Return: 0; negative with @err filled. INVALID with the words upstream uses where it has some.
+ */
+int conf_parse(NetConf *conf, const char *text, size_t n, Error *err);
+void conf_deinit(NetConf *conf);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CNI_MODULE_H
+#define BERTH_CNI_MODULE_H
+
+/*
+ * What comes after the link and the addresses: masquerade, host ports, firewall, bandwidth, MAC
+ * check, sysctls. A module is one file with one table of functions; cni/modules.c lists them in the
+ * order of ADD. DEL runs the list backwards.
+ *
+ * A chained call ("portmap" after somebody's bridge) and our own one-exec ADD look the same to a
+ * module: an Attachment, filled from prevResult or from what was just made.
+ */
+
+#include "cni/conf.h"
+#include "common/base/str.h"
+#include "common/netlink/nl_socket.h"
+
+/* SHA-256 of "network\0container\0ifname", cut. */
+#define OWNER_SIZE 16
+
+/* The pod's interface, while it is attached or taken away. All members are borrowed. */
+typedef struct Attachment {
+        const char *network; /* conf->name */
+        const char *container_id;
+        const char *ifname;        /* in the pod */
+        const char *netns_path;    /* NULL: not told, or gone (DEL) */
+        int netns_fd;              /* -1: likewise */
+        int own_netns_fd;          /* the host's: the way back of netns_call() */
+        uint8_t owner[OWNER_SIZE]; /* tag of every rule, link and element that belongs to it */
+        NlSocket *rtnl;            /* NETLINK_ROUTE in the host's namespace, open */
+        char bridge[IFNAMSIZ];     /* "" if there is none, or it is not known (DEL, chained) */
+        unsigned int bridge_index;
+        char host_link[IFNAMSIZ]; /* the host's end of the pair; "" when not known */
+        unsigned int host_index;  /* 0 when not known or gone */
+        unsigned int pod_index;   /* index of ifname in the pod; 0 when not known */
+        const ResultIp *ips;      /* the pod's addresses with their gateways, both families */
+        size_t n_ips;             /* 0 on DEL when nobody knows them any more: search by owner */
+} Attachment;
+
+/* Whom GC must keep. @owners is sorted. */
+typedef struct GcRequest {
+        const char *network;
+        const uint8_t (*owners)[OWNER_SIZE];
+        size_t n_owners;
+        NlSocket *rtnl;
+} GcRequest;
+
+bool gc_keeps(const GcRequest *gc, const uint8_t owner[OWNER_SIZE]);
+
+void owner_of(const char *network, const char *container_id, const char *ifname,
+              uint8_t owner[OWNER_SIZE]);
+
+/* A NULL member: nothing to do. Nothing here prints. */
+typedef struct Module {
+        const char *name;   /* "portmap" */
+        unsigned int roles; /* ROLE_BIT()s in which it takes part */
+
+        /* Own keys into own state, for every verb; *@statep stays NULL when this configuration
+         * asks nothing of the module, and then only del and gc are called. Pure. */
+        int (*parse)(const NetConf *conf, void **statep, Error *err);
+        void (*free)(void *state);
+
+        /* One line per step for the printed plan. Pure. */
+        void (*plan)(const void *state, const Attachment *at, StrBuf *text);
+
+        /* All or nothing: on failure it has undone its own part. It may add interfaces to @result
+         * (bandwidth's ifb). */
+        int (*add)(void *state, Attachment *at, CniResult *result, Error *err);
+
+        /* Missing things are done things. Errors are returned, and the caller goes on. @state is of
+         * today's configuration, which need not be that of ADD; it may be NULL. Also called to roll
+         * back an ADD that failed later. */
+        int (*del)(void *state, Attachment *at, Error *err);
+
+        int (*check)(void *state, Attachment *at, const CniResult *result, Error *err);
+        int (*gc)(void *state, const GcRequest *gc, Error *err);
+
+        /* UNAVAILABLE with the reason: answered as code 50. */
+        int (*status)(void *state, Error *err);
+} Module;
+
+/* NULL-terminated, in the order of ADD. */
+extern const Module *const modules[];
+
+#endif
