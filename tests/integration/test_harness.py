@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The harness keeps its promises: a world for each test, and nothing left, also after SIGKILL."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import sandbox as sandbox_module
+
+LIB = pathlib.Path(sandbox_module.__file__).parent
+
+
+def test_own_network(sandbox):
+    names = [link['ifname'] for link in sandbox_module.ip_json('link')]
+    assert names == ['lo']
+    assert os.listdir('/sys/class/net') == ['lo']
+    assert os.listdir('/run/netns') == []
+    pod = sandbox.netns('pod')
+    assert [link['ifname'] for link in pod.ip('link')] == ['lo']
+
+
+def test_own_processes():
+    assert sorted(int(name) for name in os.listdir('/proc') if name.isdigit())[:2] == [1, os.getpid()]
+
+
+def test_loop_device_and_mounts(sandbox):
+    device = sandbox.loop(16 << 20, ['mkfs.ext4', '-q'])
+    where = sandbox.mounted(device, 'ext4')
+    (where / 'file').write_text('x')
+    assert sandbox_module.mounts_below(sandbox.path) == [(str(where), '/', 'ext4', device)]
+    assert sandbox_module.loops_below(sandbox.path) == [os.path.basename(device)]
+
+
+def test_private_directory(sandbox):
+    path = sandbox.private_directory('/var/lib/berth-no-such/deep')
+    (path / 'file').write_text('x')
+    assert os.listdir('/var/lib/berth-no-such/deep') == ['file']
+
+
+def test_shared_directory(sandbox):
+    path = sandbox.shared_directory()
+    with open('/proc/self/mountinfo', encoding='utf-8') as file:
+        line = next(line for line in file if f' {path} ' in line)
+    assert ' shared:' in line
+
+
+# Run in a sandbox of a sandbox: attaches a loop on a loop, mounts, starts a daemon, tells its names, hangs.
+HANG = textwrap.dedent('''
+    import os, subprocess, sys, time
+    sys.path.insert(0, sys.argv[1])
+    import sandbox
+    workspace = sandbox.Workspace()
+    directory = workspace.directory('hang')
+
+    def hang():
+        box = sandbox.Sandbox(directory)
+        outer = box.mounted(box.loop(64 << 20, ['mkfs.ext4', '-q']), 'ext4')
+        inner = sandbox.Sandbox(outer).loop(16 << 20, ['mkfs.ext4', '-q'])
+        box.mounted(inner, 'ext4')
+        subprocess.Popen(['sleep', '4711'], start_new_session=True)
+        print(workspace.path, *sandbox.loops_below(directory), flush=True)
+        time.sleep(600)
+
+    sandbox.run(hang, directory, 600)
+''')
+
+
+def sleepers():
+    found = []
+    for name in os.listdir('/proc'):
+        if name.isdigit():
+            try:
+                found.append(pathlib.Path(f'/proc/{name}/cmdline').read_bytes())
+            except OSError:
+                pass
+    return sum(1 for line in found if line == b'sleep\x004711\x00')
+
+
+def wait_until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_nothing_left_after_sigkill(sandbox):
+    environment = {**os.environ, 'BERTH_TEST_DIR': str(sandbox.path)}
+    run = subprocess.Popen([sys.executable, '-c', HANG, str(LIB)], stdout=subprocess.PIPE, text=True, env=environment)
+    path, *loops = run.stdout.readline().split()
+    assert len(loops) == 2
+    assert sleepers() == 1
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    wait_until(lambda: sleepers() == 0)
+    assert os.path.isdir(path)
+    subprocess.run([sys.executable, '-c', 'import sys; sys.path.insert(0, sys.argv[1]); import sandbox; sandbox.sweep()',
+                    str(LIB)], check=True, env=environment)
+    assert not os.path.exists(path)
+    assert not set(loops) & set(sandbox_module.loops_below(sandbox.path))
+    for name in loops:
+        assert not os.path.exists(f'/sys/block/{name}/loop/backing_file')
+
+
+def test_sweep_spares_the_living(sandbox):
+    environment = {**os.environ, 'BERTH_TEST_DIR': str(sandbox.path)}
+    run = subprocess.Popen([sys.executable, '-c', HANG, str(LIB)], stdout=subprocess.PIPE, text=True, env=environment)
+    path, *loops = run.stdout.readline().split()
+    subprocess.run([sys.executable, '-c', 'import sys; sys.path.insert(0, sys.argv[1]); import sandbox; sandbox.sweep()',
+                    str(LIB)], check=True, env=environment)
+    assert os.path.isdir(path)
+    for name in loops:
+        assert os.path.exists(f'/sys/block/{name}/loop/backing_file')
+    run.kill()
+    run.wait()
+    wait_until(lambda: sleepers() == 0)
