@@ -68,6 +68,8 @@ HANG = textwrap.dedent('''
     sandbox.run(hang, directory, 600)
 ''')
 
+SWEEP = 'import sys; sys.path.insert(0, sys.argv[1]); import sandbox; sandbox.sweep()'
+
 
 def sleepers():
     found = []
@@ -97,8 +99,7 @@ def test_nothing_left_after_sigkill(sandbox):
     run.wait()
     wait_until(lambda: sleepers() == 0)
     assert os.path.isdir(path)
-    subprocess.run([sys.executable, '-c', 'import sys; sys.path.insert(0, sys.argv[1]); import sandbox; sandbox.sweep()',
-                    str(LIB)], check=True, env=environment)
+    subprocess.run([sys.executable, '-c', SWEEP, str(LIB)], check=True, env=environment)
     assert not os.path.exists(path)
     assert not set(loops) & set(sandbox_module.loops_below(sandbox.path))
     for name in loops:
@@ -109,8 +110,7 @@ def test_sweep_spares_the_living(sandbox):
     environment = {**os.environ, 'BERTH_TEST_DIR': str(sandbox.path)}
     run = subprocess.Popen([sys.executable, '-c', HANG, str(LIB)], stdout=subprocess.PIPE, text=True, env=environment)
     path, *loops = run.stdout.readline().split()
-    subprocess.run([sys.executable, '-c', 'import sys; sys.path.insert(0, sys.argv[1]); import sandbox; sandbox.sweep()',
-                    str(LIB)], check=True, env=environment)
+    subprocess.run([sys.executable, '-c', SWEEP, str(LIB)], check=True, env=environment)
     assert os.path.isdir(path)
     for name in loops:
         assert os.path.exists(f'/sys/block/{name}/loop/backing_file')

@@ -7,7 +7,8 @@ import pathlib
 import subprocess
 
 # What a real runtime sends with every pod of Kubernetes.
-KUBERNETES_ARGS = 'IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod;K8S_POD_INFRA_CONTAINER_ID=%s;K8S_POD_UID=u'
+KUBERNETES_ARGS = ('IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod;'
+                   'K8S_POD_INFRA_CONTAINER_ID=%s;K8S_POD_UID=u')
 
 
 class Done:

@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import os
 import pathlib
+import re
 import select
 import shutil
 import signal
@@ -385,6 +386,10 @@ class Sandbox:
         return path
 
 
+def _unescape(field):
+    return re.sub(r'\\([0-7]{3})', lambda match: chr(int(match.group(1), 8)), field)
+
+
 def mounts_below(path):
     """(mount point, root, filesystem type, source) of each mount at or below path, of this mount namespace."""
     found = []
@@ -392,8 +397,7 @@ def mounts_below(path):
         for line in file:
             left, _, right = line.rstrip('\n').partition(' - ')
             fields = left.split(' ')
-            point, root = (f.encode('latin-1', 'surrogateescape').decode('unicode_escape') for f in (fields[4],
-                                                                                                      fields[3]))
+            point, root = (_unescape(field) for field in (fields[4], fields[3]))
             if point == str(path) or point.startswith(str(path).rstrip('/') + '/'):
                 fstype, source = right.split(' ')[:2]
                 found.append((point, root, fstype, source))
