@@ -90,7 +90,9 @@ enum {
                                       << 5, /* raw block volumes may be MULTI_NODE_MULTI_WRITER */
 };
 
-/* The controller half. @self is the provider's own. Each fills its result only on success. */
+/* The controller half. @self is the provider's own. Each fills its result only on success. NULL:
+ * the method is not there. Who has create_snapshot also makes volumes from snapshots and from
+ * volumes. */
 typedef struct ControllerOps {
         int (*create_volume)(void *self, const Call *call, const CreateVolumeRequest *request,
                              VolumeInfo *result, Error *err);
