@@ -20,6 +20,7 @@
 
 #define cleanup(func) __attribute__((__cleanup__(func)))
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type cannot stand in parentheses here. */
 /* Defines <func>p, the cleanup form of a destructor that takes NULL: CLEANUP_DEFINE(Plan *,
  * plan_free). */
 #define CLEANUP_DEFINE(type, func)                                                                 \
@@ -28,6 +29,7 @@
                         func(*objectp);                                                            \
         }                                                                                          \
         struct cleanup_needs_semicolon
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #define ptr_steal(ptrp)                                                                            \
         ({                                                                                         \
