@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define OUTPUT_LIMIT_DEFAULT (64U * 1024)
+#define OUTPUT_LIMIT_DEFAULT (64UL * 1024)
 #define POLL_STEP_MSECS      50
 
 typedef struct Child {

@@ -17,7 +17,7 @@
 #include <sys/uio.h>
 
 /* The kernel fills at most 32 KiB per message of a dump; only pages that are used are touched. */
-#define RECEIVE_SIZE (32U * 1024)
+#define RECEIVE_SIZE (32UL * 1024)
 
 int nl_socket_open(NlSocket *sock, int protocol) {
         cleanup(closep) int fd = -1;
@@ -81,7 +81,7 @@ static ssize_t receive(NlSocket *sock) {
                         return errno == EAGAIN ? -ENODATA : -errno;
                 if (from.nl_pid != 0)
                         continue;
-                return n > RECEIVE_SIZE ? -EMSGSIZE : n;
+                return n > (ssize_t)RECEIVE_SIZE ? -EMSGSIZE : n;
         }
 }
 

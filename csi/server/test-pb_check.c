@@ -122,8 +122,8 @@ static void test_depth_is_bounded(void **state) {
         assert_string_equal(fault.reason, "is nested too deeply");
         bytes[2 * PB_DEPTH_MAX - 1] = 0;
         for (size_t i = 0; i < PB_DEPTH_MAX; i++)
-                bytes[2 * i + 1] = (uint8_t)(2 * PB_DEPTH_MAX - 2 * (i + 1));
-        assert_int_equal(pb_check(&loop_type, bytes, 2 * PB_DEPTH_MAX, &fault), 0);
+                bytes[2 * i + 1] = (uint8_t)(2UL * PB_DEPTH_MAX - 2UL * (i + 1));
+        assert_int_equal(pb_check(&loop_type, bytes, 2UL * PB_DEPTH_MAX, &fault), 0);
 }
 
 /* Whatever it accepts, protobuf-c unpacks. */

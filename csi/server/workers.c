@@ -17,7 +17,7 @@
 
 /* Deep enough for the decoders (frames are limited to 16 KiB each) and for what libc and libblkid
  * put on a stack. Only what is touched is memory. */
-#define STACK_BYTES (512U * 1024U)
+#define STACK_BYTES (512UL * 1024)
 
 struct Workers {
         WorkersConfig config;
