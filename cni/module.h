@@ -33,8 +33,10 @@ typedef struct Attachment {
         char host_link[IFNAMSIZ]; /* the host's end of the pair; "" when not known */
         unsigned int host_index;  /* 0 when not known or gone */
         unsigned int pod_index;   /* index of ifname in the pod; 0 when not known */
-        const ResultIp *ips;      /* the pod's addresses with their gateways, both families */
-        size_t n_ips;             /* 0 on DEL when nobody knows them any more: search by owner */
+        bool has_pod_mac;
+        uint8_t pod_mac[6];  /* of ifname; on DEL from prevResult, if that tells it */
+        const ResultIp *ips; /* the pod's addresses with their gateways, both families */
+        size_t n_ips;        /* 0 on DEL when nobody knows them any more: search by owner */
 } Attachment;
 
 /* Whom GC must keep. @owners is sorted. */

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Questions, answers and dumps of nf_tables. Believes nothing about lengths. */
+
+#include "common/nft/nft_query.h"
+
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
+#define TYPE(message) ((uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | (message)))
+#define HEADER_SIZE   sizeof(struct nfgenmsg)
+#define ROOM          512U
+
+/* User data is a list of {type, length, value}. */
+#define USERDATA_COMMENT 0
+
+/* More expressions or elements than a message of the kernel can hold. */
+#define ITEMS_MAX 65536U
+
+static struct nl_msg *ask(NlBatch *batch, uint16_t type, uint8_t family) {
+        struct nfgenmsg header = {.nfgen_family = family, .version = NFNETLINK_V0};
+
+        return nl_batch_add(batch, TYPE(type), 0, &header, sizeof(header), ROOM);
+}
+
+void nft_ask_generation(NlBatch *batch) {
+        (void)ask(batch, NFT_MSG_GETGEN, NFPROTO_UNSPEC);
+}
+
+void nft_ask_chain(NlBatch *batch, uint8_t family, const char *table, const char *chain) {
+        struct nl_msg *message = ask(batch, NFT_MSG_GETCHAIN, family);
+
+        if (!message)
+                return;
+        nl_batch_put(batch, nla_put_string(message, NFTA_CHAIN_TABLE, table));
+        nl_batch_put(batch, nla_put_string(message, NFTA_CHAIN_NAME, chain));
+}
+
+void nft_ask_set(NlBatch *batch, uint8_t family, const char *table, const char *set) {
+        struct nl_msg *message = ask(batch, NFT_MSG_GETSET, family);
+
+        if (!message)
+                return;
+        nl_batch_put(batch, nla_put_string(message, NFTA_SET_TABLE, table));
+        nl_batch_put(batch, nla_put_string(message, NFTA_SET_NAME, set));
+}
+
+void nft_ask_element(NlBatch *batch, const NftElement *element) {
+        struct nl_msg *message = ask(batch, NFT_MSG_GETSETELEM, element->family);
+        struct nlattr *list, *item, *key;
+
+        if (!message)
+                return;
+        nl_batch_put(batch, nla_put_string(message, NFTA_SET_ELEM_LIST_TABLE, element->table));
+        nl_batch_put(batch, nla_put_string(message, NFTA_SET_ELEM_LIST_SET, element->set));
+        list = nla_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS | NLA_F_NESTED);
+        item = list ? nla_nest_start(message, NFTA_LIST_ELEM | NLA_F_NESTED) : NULL;
+        key = item ? nla_nest_start(message, NFTA_SET_ELEM_KEY | NLA_F_NESTED) : NULL;
+        if (!key) {
+                nl_batch_put(batch, -1);
+                return;
+        }
+        nl_batch_put(batch, nla_put(message, NFTA_DATA_VALUE, (int)element->n_key, element->key));
+        nl_batch_put(batch, nla_nest_end(message, key));
+        nl_batch_put(batch, nla_nest_end(message, item));
+        nl_batch_put(batch, nla_nest_end(message, list));
+}
+
+/* --- answers ----------------------------------------------------------------------------- */
+
+static uint32_t get_u32(const struct nlattr *attr, uint32_t fallback) {
+        return ntohl(nl_get_u32(attr, htonl(fallback)));
+}
+
+/* Reads the comment out of user data; "" when there is none or it is not text with its NUL. */
+static void get_comment(const struct nlattr *attr, char *text, size_t n_text) {
+        const uint8_t *data;
+        size_t n;
+
+        text[0] = '\0';
+        if (!attr)
+                return;
+        data = nla_data(attr);
+        n = (size_t)nla_len(attr);
+        while (n >= 2 && data[1] <= n - 2) {
+                if (data[0] == USERDATA_COMMENT && data[1] > 0) {
+                        size_t n_copy = data[1] < n_text ? data[1] : n_text - 1;
+
+                        memcpy(text, data + 2, n_copy);
+                        text[n_copy] = '\0';
+                        return;
+                }
+                n -= 2U + data[1];
+                data += 2U + data[1];
+        }
+}
+
+int nft_parse_generation(const struct nlmsghdr *message, uint32_t *generationp) {
+        const struct nlattr *table[NFTA_GEN_MAX + 1];
+        int r;
+
+        if (message->nlmsg_type != TYPE(NFT_MSG_NEWGEN))
+                return -ENOMSG;
+        r = nl_attributes(message, HEADER_SIZE, table, NFTA_GEN_MAX + 1);
+        if (r < 0)
+                return r;
+        if (!table[NFTA_GEN_ID])
+                return -EBADMSG;
+        *generationp = get_u32(table[NFTA_GEN_ID], 0);
+        return 0;
+}
+
+/* The bytes of NFTA_DATA_VALUE inside @attr. */
+static int get_value(const struct nlattr *attr, const uint8_t **valuep, size_t *np) {
+        const struct nlattr *table[NFTA_DATA_MAX + 1];
+        int r;
+
+        *valuep = NULL;
+        *np = 0;
+        if (!attr)
+                return 0;
+        r = nl_nested(attr, table, NFTA_DATA_MAX + 1);
+        if (r < 0)
+                return r;
+        if (!table[NFTA_DATA_VALUE])
+                return 0;
+        *valuep = nla_data(table[NFTA_DATA_VALUE]);
+        *np = (size_t)nla_len(table[NFTA_DATA_VALUE]);
+        return 0;
+}
+
+static int parse_element(const struct nlattr *item, NftElementEach each, void *userdata) {
+        const struct nlattr *table[NFTA_SET_ELEM_MAX + 1];
+        NftFound found = {0};
+        int r;
+
+        r = nl_nested(item, table, NFTA_SET_ELEM_MAX + 1);
+        if (r < 0)
+                return r;
+        r = get_value(table[NFTA_SET_ELEM_KEY], &found.key, &found.n_key);
+        if (r < 0)
+                return r;
+        r = get_value(table[NFTA_SET_ELEM_DATA], &found.data, &found.n_data);
+        if (r < 0)
+                return r;
+        if (!found.key)
+                return 0; /* the catch-all */
+        get_comment(table[NFTA_SET_ELEM_USERDATA], found.comment, sizeof(found.comment));
+        return each(&found, userdata);
+}
+
+/* The attributes of a list, all of one type. Return: 0; -EBADMSG; what @each returned. */
+static int for_list(const struct nlattr *list, int (*each)(const struct nlattr *item, void *data),
+                    void *data) {
+        int left = nla_len(list);
+        const struct nlattr *item = nla_data(list);
+
+        for (unsigned int i = 0; i < ITEMS_MAX && left > 0; i++) {
+                int r;
+
+                if (!nla_ok(item, left))
+                        return -EBADMSG;
+                r = nla_type(item) == NFTA_LIST_ELEM ? each(item, data) : 0;
+                if (r != 0)
+                        return r;
+                item = nla_next(item, &left);
+        }
+        return 0;
+}
+
+typedef struct ElementList {
+        NftElementEach each;
+        void *userdata;
+} ElementList;
+
+static int each_element(const struct nlattr *item, void *data) {
+        const ElementList *list = data;
+
+        return parse_element(item, list->each, list->userdata);
+}
+
+int nft_parse_elements(const struct nlmsghdr *message, NftElementEach each, void *userdata) {
+        const struct nlattr *table[NFTA_SET_ELEM_LIST_MAX + 1];
+        ElementList list = {.each = each, .userdata = userdata};
+        int r;
+
+        if (message->nlmsg_type != TYPE(NFT_MSG_NEWSETELEM))
+                return -ENOMSG;
+        r = nl_attributes(message, HEADER_SIZE, table, NFTA_SET_ELEM_LIST_MAX + 1);
+        if (r < 0)
+                return r;
+        if (!table[NFTA_SET_ELEM_LIST_ELEMENTS])
+                return 0;
+        return for_list(table[NFTA_SET_ELEM_LIST_ELEMENTS], each_element, &list);
+}
+
+static int parse_immediate(const struct nlattr *data, NftRule *rule) {
+        const struct nlattr *table[NFTA_IMMEDIATE_MAX + 1];
+        const struct nlattr *value[NFTA_DATA_MAX + 1];
+        const struct nlattr *verdict[NFTA_VERDICT_MAX + 1];
+        int r;
+
+        r = nl_nested(data, table, NFTA_IMMEDIATE_MAX + 1);
+        if (r < 0 || !table[NFTA_IMMEDIATE_DATA] || rule->verdict != INT32_MIN)
+                return r;
+        r = nl_nested(table[NFTA_IMMEDIATE_DATA], value, NFTA_DATA_MAX + 1);
+        if (r < 0 || !value[NFTA_DATA_VERDICT])
+                return r;
+        r = nl_nested(value[NFTA_DATA_VERDICT], verdict, NFTA_VERDICT_MAX + 1);
+        if (r < 0 || !verdict[NFTA_VERDICT_CODE])
+                return r;
+        rule->verdict = (int32_t)get_u32(verdict[NFTA_VERDICT_CODE], 0);
+        nl_get_text(verdict[NFTA_VERDICT_CHAIN], rule->target, sizeof(rule->target));
+        return 0;
+}
+
+static int parse_payload(const struct nlattr *data, NftRule *rule) {
+        const struct nlattr *table[NFTA_PAYLOAD_MAX + 1];
+        int r;
+
+        r = nl_nested(data, table, NFTA_PAYLOAD_MAX + 1);
+        if (r < 0 || rule->has_payload)
+                return r;
+        rule->has_payload = true;
+        rule->payload_base = get_u32(table[NFTA_PAYLOAD_BASE], UINT32_MAX);
+        rule->payload_offset = get_u32(table[NFTA_PAYLOAD_OFFSET], UINT32_MAX);
+        rule->payload_size = get_u32(table[NFTA_PAYLOAD_LEN], 0);
+        return 0;
+}
+
+static int parse_cmp(const struct nlattr *data, NftRule *rule) {
+        const struct nlattr *table[NFTA_CMP_MAX + 1];
+        const uint8_t *value;
+        size_t n;
+        int r;
+
+        r = nl_nested(data, table, NFTA_CMP_MAX + 1);
+        if (r < 0)
+                return r;
+        r = get_value(table[NFTA_CMP_DATA], &value, &n);
+        if (r < 0 || !value || rule->n_compared > 0 || !rule->has_payload)
+                return r;
+        if (n > sizeof(rule->compared))
+                return -EBADMSG;
+        memcpy(rule->compared, value, n);
+        rule->n_compared = n;
+        rule->differs = get_u32(table[NFTA_CMP_OP], NFT_CMP_EQ) != NFT_CMP_EQ;
+        return 0;
+}
+
+static int each_expression(const struct nlattr *item, void *userdata) {
+        static const struct {
+                const char *name;
+                int (*parse)(const struct nlattr *data, NftRule *rule);
+        } kinds[] = {
+                {"immediate", parse_immediate},
+                {"payload", parse_payload},
+                {"cmp", parse_cmp},
+        };
+        const struct nlattr *table[NFTA_EXPR_MAX + 1];
+        char name[32];
+        int r;
+
+        r = nl_nested(item, table, NFTA_EXPR_MAX + 1);
+        if (r < 0)
+                return r;
+        nl_get_text(table[NFTA_EXPR_NAME], name, sizeof(name));
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+                if (table[NFTA_EXPR_DATA] && strcmp(name, kinds[i].name) == 0)
+                        return kinds[i].parse(table[NFTA_EXPR_DATA], userdata);
+        return 0;
+}
+
+int nft_parse_rule(const struct nlmsghdr *message, NftRule *rule) {
+        const struct nlattr *table[NFTA_RULE_MAX + 1];
+        uint64_t handle;
+        int r;
+
+        *rule = (NftRule){.verdict = INT32_MIN};
+        if (message->nlmsg_type != TYPE(NFT_MSG_NEWRULE))
+                return -ENOMSG;
+        r = nl_attributes(message, HEADER_SIZE, table, NFTA_RULE_MAX + 1);
+        if (r < 0)
+                return r;
+        if (!table[NFTA_RULE_HANDLE] || nla_len(table[NFTA_RULE_HANDLE]) < (int)sizeof(handle))
+                return -EBADMSG;
+        memcpy(&handle, nla_data(table[NFTA_RULE_HANDLE]), sizeof(handle));
+        rule->handle = be64toh(handle);
+        nl_get_text(table[NFTA_RULE_CHAIN], rule->chain, sizeof(rule->chain));
+        get_comment(table[NFTA_RULE_USERDATA], rule->comment, sizeof(rule->comment));
+        if (!table[NFTA_RULE_EXPRESSIONS])
+                return 0;
+        return for_list(table[NFTA_RULE_EXPRESSIONS], each_expression, rule);
+}
+
+/* --- dumps ------------------------------------------------------------------------------- */
+
+typedef struct Dump {
+        NftElementEach element;
+        NftRuleEach rule;
+        NftNameEach name;
+        void *userdata;
+} Dump;
+
+static int dump_reply(size_t index, const struct nlmsghdr *message, void *userdata) {
+        const struct nlattr *table[NFTA_SET_MAX + 1];
+        Dump *dump = userdata;
+        NftRule rule;
+        char name[NFT_NAME_MAX + 1];
+        int r;
+
+        if (dump->element)
+                return message ? nft_parse_elements(message, dump->element, dump->userdata)
+                               : dump->element(NULL, dump->userdata);
+        if (!message)
+                return dump->rule ? dump->rule(NULL, dump->userdata)
+                                  : dump->name(NULL, dump->userdata);
+        if (dump->rule) {
+                r = nft_parse_rule(message, &rule);
+                return r < 0 ? r : dump->rule(&rule, dump->userdata);
+        }
+        r = nl_attributes(message, HEADER_SIZE, table, NFTA_SET_MAX + 1);
+        if (r < 0)
+                return r;
+        nl_get_text(table[NFTA_SET_NAME], name, sizeof(name));
+        return dump->name(name, dump->userdata);
+}
+
+typedef struct Names {
+        int table, object; /* attribute types */
+} Names;
+
+static int run_dump(NlSocket *sock, uint16_t type, struct nl_msg *message, Dump *dump) {
+        int r = nl_socket_dump(sock, TYPE(type), message, dump_reply, dump);
+
+        nlmsg_free(message);
+        return r;
+}
+
+static struct nl_msg *dump_message(uint16_t type, uint8_t family, Names names, const char *table,
+                                   const char *object) {
+        struct nfgenmsg header = {.nfgen_family = family, .version = NFNETLINK_V0};
+        struct nl_msg *message = nl_message_new(TYPE(type), 0, &header, sizeof(header), ROOM);
+
+        if (!message)
+                return NULL;
+        if (nla_put_string(message, names.table, table) < 0 ||
+            (object && nla_put_string(message, names.object, object) < 0)) {
+                nlmsg_free(message);
+                return NULL;
+        }
+        return message;
+}
+
+int nft_element_dump(NlSocket *sock, uint8_t family, const char *table, const char *set,
+                     NftElementEach each, void *userdata) {
+        Names names = {.table = NFTA_SET_ELEM_LIST_TABLE, .object = NFTA_SET_ELEM_LIST_SET};
+        Dump dump = {.element = each, .userdata = userdata};
+        struct nl_msg *message = dump_message(NFT_MSG_GETSETELEM, family, names, table, set);
+
+        return message ? run_dump(sock, NFT_MSG_GETSETELEM, message, &dump) : -ENOMEM;
+}
+
+int nft_rule_dump(NlSocket *sock, uint8_t family, const char *table, const char *chain,
+                  NftRuleEach each, void *userdata) {
+        Names names = {.table = NFTA_RULE_TABLE, .object = NFTA_RULE_CHAIN};
+        Dump dump = {.rule = each, .userdata = userdata};
+        struct nl_msg *message = dump_message(NFT_MSG_GETRULE, family, names, table, chain);
+
+        return message ? run_dump(sock, NFT_MSG_GETRULE, message, &dump) : -ENOMEM;
+}
+
+int nft_set_dump(NlSocket *sock, uint8_t family, const char *table, NftNameEach each,
+                 void *userdata) {
+        Names names = {.table = NFTA_SET_TABLE, .object = NFTA_SET_NAME};
+        Dump dump = {.name = each, .userdata = userdata};
+        struct nl_msg *message = dump_message(NFT_MSG_GETSET, family, names, table, NULL);
+
+        return message ? run_dump(sock, NFT_MSG_GETSET, message, &dump) : -ENOMEM;
+}
