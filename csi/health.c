@@ -59,6 +59,7 @@ static enum MHD_Result answer_metrics(Health *health, struct MHD_Connection *con
         return answer(connection, MHD_HTTP_OK, METRICS_CONTENT_TYPE, text);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): libmicrohttpd names the parameters. */
 static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection,
                                   const char *url, const char *method, const char *version,
                                   const char *upload, size_t *n_uploadp, void **statep) {
@@ -74,7 +75,8 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
         return answer(connection, MHD_HTTP_NOT_FOUND, "text/plain", "not found\n");
 }
 
-static void log_http(void *userdata, const char *format, va_list ap) {
+__attribute__((format(printf, 2, 0))) static void log_http(void *userdata, const char *format,
+                                                           va_list ap) {
         char message[512];
 
         (void)vsnprintf(message, sizeof(message), format, ap);

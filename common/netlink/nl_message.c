@@ -76,7 +76,7 @@ int nl_ack_parse(const struct nlmsghdr *message, char *text, uint32_t *offsetp) 
         text[0] = '\0';
         if (message->nlmsg_len < NLMSG_LENGTH(sizeof(ack)))
                 return -EBADMSG;
-        memcpy(&ack, NLMSG_DATA(message), sizeof(ack));
+        memcpy(&ack, nl_payload(message), sizeof(ack));
         if (ack.error > 0 || ack.error < -4095)
                 return -EBADMSG;
         if (ack.error == 0 || !(message->nlmsg_flags & NLM_F_ACK_TLVS))

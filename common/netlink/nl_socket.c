@@ -199,7 +199,7 @@ static int dump_end(const struct nlmsghdr *message) {
 
         if (message->nlmsg_len < NLMSG_LENGTH(sizeof(code)))
                 return 1;
-        memcpy(&code, NLMSG_DATA(message), sizeof(code));
+        memcpy(&code, nl_payload(message), sizeof(code));
         return code < 0 ? code : 1;
 }
 

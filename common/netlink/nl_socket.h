@@ -136,6 +136,11 @@ int nl_socket_receive(NlSocket *sock, int (*each)(const struct nlmsghdr *message
  */
 int nl_ack_parse(const struct nlmsghdr *message, char *text, uint32_t *offsetp);
 
+/* What stands behind the header; NLMSG_DATA() that keeps const. */
+static inline const void *nl_payload(const struct nlmsghdr *message) {
+        return (const uint8_t *)message + NLMSG_HDRLEN;
+}
+
 /**
  * nl_attributes() - index the attributes of a message
  * @offset: bytes from the start of the payload to the first attribute (the aligned fixed header)

@@ -52,7 +52,7 @@ int addr_parse(const struct nlmsghdr *message, LinkAddress *address) {
         r = nl_attributes(message, sizeof(header), table, N_ELEMENTS(table));
         if (r < 0)
                 return r;
-        memcpy(&header, NLMSG_DATA(message), sizeof(header));
+        memcpy(&header, nl_payload(message), sizeof(header));
         local = table[IFA_LOCAL] ? table[IFA_LOCAL] : table[IFA_ADDRESS];
         if ((header.ifa_family != AF_INET && header.ifa_family != AF_INET6) || !local ||
             (size_t)nla_len(local) != addr_size(header.ifa_family))

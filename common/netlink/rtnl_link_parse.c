@@ -61,7 +61,7 @@ int link_parse(const struct nlmsghdr *message, Link *link) {
         r = nl_attributes(message, sizeof(info), table, N_ELEMENTS(table));
         if (r < 0)
                 return r;
-        memcpy(&info, NLMSG_DATA(message), sizeof(info));
+        memcpy(&info, nl_payload(message), sizeof(info));
         *link = (Link){
                 .index = (unsigned int)info.ifi_index,
                 .flags = info.ifi_flags,
@@ -221,7 +221,7 @@ static int vlan_reply(size_t index, const struct nlmsghdr *reply, void *userdata
         r = nl_attributes(reply, sizeof(info), table, N_ELEMENTS(table));
         if (r < 0)
                 return r;
-        memcpy(&info, NLMSG_DATA(reply), sizeof(info));
+        memcpy(&info, nl_payload(reply), sizeof(info));
         if ((unsigned int)info.ifi_index != list->index || !table[IFLA_AF_SPEC])
                 return 0;
         nla_for_each_nested(attr, table[IFLA_AF_SPEC], left) {

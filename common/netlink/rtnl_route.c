@@ -102,7 +102,7 @@ int route_parse(const struct nlmsghdr *message, Route *route) {
         r = nl_attributes(message, sizeof(header), table, N_ELEMENTS(table));
         if (r < 0)
                 return r;
-        memcpy(&header, NLMSG_DATA(message), sizeof(header));
+        memcpy(&header, nl_payload(message), sizeof(header));
         if (header.rtm_family != AF_INET && header.rtm_family != AF_INET6)
                 return -EBADMSG;
         r = nl_nested(table[RTA_METRICS], metrics, N_ELEMENTS(metrics));

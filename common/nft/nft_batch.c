@@ -20,7 +20,7 @@
 /* The longest message is a rule of a dozen expressions. */
 #define MESSAGE_ROOM 2048U
 /* A batch of hundreds of elements fits; more is no request of ours. */
-#define BATCH_MAX (4U * 1024 * 1024)
+#define BATCH_MAX (4UL * 1024 * 1024)
 
 /* Type, length, value, in user data; type 0 is the comment for rules and for elements. */
 #define USERDATA_COMMENT 0

@@ -159,7 +159,7 @@ static int validate(void *userdata, const Call *call, const ProtobufCMessage *re
         for (size_t i = 0; result.confirmed && i < plain.n_capabilities; i++)
                 if (field_check_mode("volume_capabilities", service->provider,
                                      &plain.capabilities[i], &why) < 0)
-                        result = (ValidateResult){false, why.message};
+                        result = (ValidateResult){false, arena_strdup(call->arena, why.message)};
         return encode_validate(call, in, &result, responsep, err);
 }
 
@@ -269,7 +269,7 @@ static int decode_capacity(const Call *call, const Csi__GetCapacityRequest *in,
                                     in->n_volume_capabilities, &out->capabilities, err)) < 0)
                 return r;
         r = field_map(call, "parameters", in->parameters, in->n_parameters, &out->parameters, err);
-        if (r == 0 && out->has_topology)
+        if (r == 0 && in->accessible_topology)
                 r = field_map(call, "accessible_topology.segments",
                               in->accessible_topology->segments,
                               in->accessible_topology->n_segments, &out->topology.segments, err);

@@ -341,6 +341,7 @@ static int delete_group(void *self, const Call *call, const char *id, const char
         return tell_and_act(&text, call, id, err);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the parameters are those of ControllerOps. */
 static int get_group(void *self, const Call *call, const char *id, const char *const *ids,
                      size_t n_ids, SnapshotGroup *result, Error *err) {
         StrBuf text = {0};
