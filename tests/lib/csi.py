@@ -184,7 +184,8 @@ class Client:
 class Daemon:
     """`berth-csi serve` on a private socket, in the namespaces of the caller.
 
-    directory: gets csi.sock, the log and, with the provider local, pool/. argv: more of the command line.
+    directory: gets csi.sock, the log and, with the provider local, pool/. argv: more of the command line, which wins
+    over the defaults here: no registration with kubelet, no port for health and metrics.
     kubelet_root: a directory that mounts are allowed below; default directory/kubelet.
     """
 
@@ -198,7 +199,7 @@ class Daemon:
         self.kubelet_root.mkdir(parents=True, exist_ok=True)
         self.argv = [*wrapper, str(pathlib.Path(build) / 'csi' / 'berth-csi'), 'serve',
                      f'--endpoint=unix://{self.socket_path}', f'--provider={provider}', f'--node-name={node_name}',
-                     f'--kubelet-root={self.kubelet_root}']
+                     f'--kubelet-root={self.kubelet_root}', '--no-registration', '--health-port=0']
         if provider == 'local':
             self.pool.mkdir(exist_ok=True)
             self.argv.append(f'--pool={self.pool}')

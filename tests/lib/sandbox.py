@@ -282,16 +282,12 @@ def run(function, directory, deadline_seconds):
     try:
         if not select.select([fd], [], [], deadline_seconds)[0]:
             late = True
-            os.kill(pid, signal.SIGTERM)
-            select.select([fd], [], [], 20)
     finally:
+        # Nothing is left to end if it ended by itself; it is not reaped yet, so the number is still its own.
+        os.kill(pid, signal.SIGTERM)
+        _, status = os.waitpid(pid, 0)
         os.close(fd)
-        try:
-            os.kill(pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
-    _, status = os.waitpid(pid, 0)
-    detach_below(directory)
+        detach_below(directory)
     return 124 if late else os.waitstatus_to_exitcode(status)
 
 
