@@ -29,6 +29,9 @@ typedef enum PluginRole {
 
 #define ROLE_BIT(role) (1U << (role))
 
+/* The roles that make a link. */
+#define ROLES_LINK (ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_BRIDGE) | ROLE_BIT(ROLE_PTP))
+
 /* "bridge". Static. */
 const char *role_name(PluginRole role);
 
@@ -39,7 +42,7 @@ PluginRole role_from_path(const char *path);
 #define CONF_TRUNKS_MAX 4094
 
 typedef struct VlanRange {
-        uint16_t first, last; /* 0 is allowed in a range, as upstream does, and means nothing */
+        uint16_t first, last; /* 1..4094 */
 } VlanRange;
 
 /* Keys of upstream's bridge, and of ptp where it has them. */
@@ -58,7 +61,8 @@ typedef struct LinkConf {
         uint16_t vlan;      /* 0: none */
         VlanRange *trunks;  /* owned */
         size_t n_trunks;
-        bool has_mac; /* from runtimeConfig, args or CNI_ARGS, in that order */
+        bool has_trunks; /* the key is there, be it empty: the bridge filters VLANs */
+        bool has_mac;    /* from runtimeConfig, args or CNI_ARGS, in that order */
         uint8_t mac[6];
         bool detached_removal; /* "linkRemoval": "detached": DEL answers before the link is gone */
 } LinkConf;
@@ -81,13 +85,27 @@ typedef struct NetConf {
         CniResult prev; /* prevResult */
 } NetConf;
 
+/* Outcomes of conf_parse() that the specification gives a code of their own. */
+#define CONF_E_NOT_JSON 1 /* @err: line, column, what */
+#define CONF_E_NAME     2 /* @err: the name with invalid characters, or that it is missing */
+#define CONF_E_VERSION  3 /* @err: the version that we do not speak */
+
 /**
  * conf_parse() - stdin to NetConf
  * @conf: (NetConf){0} with role set; conf_deinit() frees it, also after a failure
  *
- * Return: 0; negative with @err filled. INVALID with the words upstream uses where it has some.
+ * Keys are checked in the order of upstream's skeleton: JSON, name, version, the rest.
+ *
+ * Return: 0; CONF_E_*; negative with @err filled. INVALID with the words upstream uses where it
+ * has some.
  */
 int conf_parse(NetConf *conf, const char *text, size_t n, Error *err);
 void conf_deinit(NetConf *conf);
+
+/* Container ids and network names: a letter or digit, then letters, digits, "_", "." and "-". */
+bool conf_name_is_valid(const char *name);
+
+/* "aa:bb:cc:dd:ee:ff", also with "-". Return: 0; -EINVAL. */
+int conf_mac_parse(const char *text, uint8_t mac[6]);
 
 #endif

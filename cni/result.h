@@ -57,6 +57,10 @@ int result_add_interface(CniResult *result, const char *name, const char *mac, c
 int result_add_ip(CniResult *result, const ResultIp *ip);
 int result_add_route(CniResult *result, const ResultRoute *route);
 
+/* Appends copies of everything in @from, indices of interfaces adjusted; dns is replaced when @from
+ * has some. Return: 0; -ENOMEM; -E2BIG. */
+int result_merge(CniResult *result, const CniResult *from);
+
 /* The first interface of @name; @in_sandbox tells whether it is one of the container. -1: none. */
 int result_find_interface(const CniResult *result, const char *name, bool in_sandbox);
 
@@ -73,5 +77,12 @@ int result_format(const CniResult *result, CniVersion version, char **textp, Err
  * @result: empty; on failure empty again
  */
 int result_parse(const json_t *json, CniVersion version, CniResult *result, Error *err);
+
+/* The four members of a "dns" object, checked and copied. *@copyp stays as it is when there is
+ * nothing in it; otherwise freed by json_decref(). */
+int result_dns_parse(const json_t *dns, json_t **copyp, Error *err);
+
+/* Appends the "routes" of @json to @result. */
+int result_routes_parse(const json_t *json, CniResult *result, Error *err);
 
 #endif

@@ -37,12 +37,21 @@ int netns_open(const char *path, int *fdp) {
         return 0;
 }
 
-int netns_is_own(int fd, bool *ownp) {
-        struct stat own, other;
+int netns_open_own(int *fdp) {
+        int fd = open(OWN, O_RDONLY | O_CLOEXEC);
 
-        if (stat(OWN, &own) < 0 || fstat(fd, &other) < 0)
+        if (fd < 0)
                 return -errno;
-        *ownp = own.st_dev == other.st_dev && own.st_ino == other.st_ino;
+        *fdp = fd;
+        return 0;
+}
+
+int netns_is_same(int fd, int other_fd, bool *samep) {
+        struct stat one, other;
+
+        if (fstat(fd, &one) < 0 || fstat(other_fd, &other) < 0)
+                return -errno;
+        *samep = one.st_dev == other.st_dev && one.st_ino == other.st_ino;
         return 0;
 }
 
@@ -50,18 +59,13 @@ int netns_enter(int fd) {
         return setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
 }
 
-int netns_call(int fd, int (*function)(void *userdata), void *userdata) {
-        cleanup(closep) int own = -1;
-        int r;
+int netns_call(int fd, int own_fd, int (*function)(void *userdata), void *userdata) {
+        int r = netns_enter(fd);
 
-        own = open(OWN, O_RDONLY | O_CLOEXEC);
-        if (own < 0)
-                return -errno;
-        r = netns_enter(fd);
         if (r < 0)
                 return r;
         r = function(userdata);
-        if (netns_enter(own) < 0)
+        if (netns_enter(own_fd) < 0)
                 abort();
         return r;
 }

@@ -18,18 +18,22 @@
  */
 int netns_open(const char *path, int *fdp);
 
-/* Is @fd the namespace of the calling thread? Return: 0; -errno. */
-int netns_is_own(int fd, bool *ownp);
+/* The namespace of the calling thread. Return: 0 with *@fdp owned by the caller; -errno. */
+int netns_open_own(int *fdp);
+
+/* Return: 0; -errno. */
+int netns_is_same(int fd, int other_fd, bool *samep);
 
 /* Moves the calling thread into @fd. Return: 0; -errno. */
 int netns_enter(int fd);
 
 /**
  * netns_call() - run @function inside @fd and come back
+ * @own_fd: where to come back to, from netns_open_own()
  *
  * Return: what @function returned; -errno of going there. When the way back fails the process is
  * in the wrong place for everything that follows, so it is ended by abort().
  */
-int netns_call(int fd, int (*function)(void *userdata), void *userdata);
+int netns_call(int fd, int own_fd, int (*function)(void *userdata), void *userdata);
 
 #endif

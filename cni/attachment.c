@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Names that follow from whose interface it is, so that DEL finds it whatever got lost. */
+
+#include "cni/request.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/sha256.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Longest text hashed: a path-sized id would be cut, which no runtime has. */
+#define OWNER_TEXT_MAX 4096
+
+void owner_of(const char *network, const char *container_id, const char *ifname,
+              uint8_t owner[OWNER_SIZE]) {
+        const char *const parts[] = {network, container_id, ifname};
+        uint8_t digest[SHA256_SIZE];
+        char text[OWNER_TEXT_MAX];
+        size_t n = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(parts); i++) {
+                size_t length = strnlen(parts[i], (sizeof(text) - n - 1) / 2);
+
+                memcpy(text + n, parts[i], length);
+                n += length;
+                text[n++] = '\0';
+        }
+        sha256(text, n, digest);
+        memcpy(owner, digest, OWNER_SIZE);
+}
+
+void host_link_name(const uint8_t owner[OWNER_SIZE], unsigned int attempt, char name[IFNAMSIZ]) {
+        const uint8_t *at = owner + attempt;
+
+        (void)snprintf(name, IFNAMSIZ, "veth%02x%02x%02x%02x", at[0], at[1], at[2], at[3]);
+}
+
+void host_link_mac(const char *name, uint8_t mac[6]) {
+        uint8_t digest[SHA256_SIZE];
+
+        sha256(name, strlen(name), digest);
+        memcpy(mac, digest, 6);
+        mac[0] = (uint8_t)((mac[0] & 0xfc) | 0x02); /* one station, locally administered */
+}
+
+void host_link_alias(const char *network, const char *container_id, const char *ifname,
+                     char alias[LINK_ALIAS_MAX]) {
+        char hex[SHA256_HEX_SIZE];
+        int n = snprintf(alias, LINK_ALIAS_MAX, "berth/%s/%s/%s", network, container_id, ifname);
+
+        if (n > 0 && n < LINK_ALIAS_MAX)
+                return;
+        sha256_hex(container_id, strlen(container_id), hex);
+        n = snprintf(alias, LINK_ALIAS_MAX, "berth/%s/#%s/%s", network, hex, ifname);
+        if (n > 0 && n < LINK_ALIAS_MAX)
+                return;
+        sha256_hex(network, strlen(network), hex);
+        (void)snprintf(alias, LINK_ALIAS_MAX, "berth/#%s/%s", hex, ifname);
+}
+
+bool host_link_is_ours(const Link *link, const char *alias) {
+        uint8_t mac[6];
+
+        if (!str_equal(link->kind, "veth"))
+                return false;
+        if (link->alias[0] != '\0')
+                return str_equal(link->alias, alias);
+        host_link_mac(link->name, mac);
+        return link->has_mac && memcmp(mac, link->mac, sizeof(mac)) == 0;
+}
+
+int host_link_find(const Attachment *at, Link *link) {
+        char alias[LINK_ALIAS_MAX], name[IFNAMSIZ];
+
+        host_link_alias(at->network, at->container_id, at->ifname, alias);
+        for (unsigned int i = 0; i < HOST_NAME_ATTEMPTS; i++) {
+                int r;
+
+                host_link_name(at->owner, i, name);
+                r = link_find(at->rtnl, 0, name, link);
+                if (r < 0)
+                        return r;
+                if (host_link_is_ours(link, alias))
+                        return 0;
+        }
+        return -ENODEV;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* GC: what belongs to no valid attachment goes. The runtime promises that no ADD or DEL is under
+ * way. Errors do not stop it. */
+
+#include "cni/request.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Attachments of one node. */
+#define GC_OWNERS_MAX 65536
+
+static int compare_owners(const void *a, const void *b) {
+        return memcmp(a, b, OWNER_SIZE);
+}
+
+bool gc_keeps(const GcRequest *gc, const uint8_t owner[OWNER_SIZE]) {
+        return gc->n_owners > 0 &&
+               bsearch(owner, gc->owners, gc->n_owners, OWNER_SIZE, compare_owners) != NULL;
+}
+
+int gc_parse(const NetConf *conf, uint8_t (**ownersp)[OWNER_SIZE], size_t *np, Error *err) {
+        cleanup(freep) uint8_t(*owners)[OWNER_SIZE] = NULL;
+        const json_t *list = NULL;
+        size_t n;
+        int r;
+
+        r = json_read_array(conf->json, "cni.dev/valid-attachments", &list, err);
+        /* libcni writes this name as well, by mistake; some versions only this one. */
+        if (r == 0 && !list)
+                r = json_read_array(conf->json, "cni.dev/attachments", &list, err);
+        if (r < 0 || !list)
+                return r < 0 ? r : GC_E_NO_LIST;
+        n = json_array_size(list);
+        if (n > GC_OWNERS_MAX)
+                return error_set(err, ERROR_RANGE, "more than %d valid attachments", GC_OWNERS_MAX);
+        owners = calloc(n ? n : 1, sizeof(*owners));
+        if (!owners)
+                return error_set_errno(err, ENOMEM, "valid attachments");
+        for (size_t i = 0; i < n; i++) {
+                const json_t *item = json_array_get(list, i);
+                const char *id = "", *ifname = "";
+
+                r = json_read_text(item, "containerID", &id, err);
+                r = r < 0 ? r : json_read_text(item, "ifname", &ifname, err);
+                if (r < 0)
+                        return error_wrap(err, r, "cni.dev/valid-attachments[%zu]", i);
+                /* An attachment that we cannot read must not be taken for one that is gone. */
+                if (id[0] == '\0' || ifname[0] == '\0')
+                        return error_set(err, ERROR_INVALID,
+                                         "cni.dev/valid-attachments[%zu] lacks containerID or "
+                                         "ifname",
+                                         i);
+                owner_of(conf->name, id, ifname, owners[i]);
+        }
+        qsort(owners, n, OWNER_SIZE, compare_owners);
+        *np = n;
+        *ownersp = ptr_steal(&owners);
+        return 0;
+}
+
+typedef struct LinkSweep {
+        const GcRequest *gc;
+        const char *bridge;
+        unsigned int *indices; /* owned */
+        size_t n, n_allocated;
+        bool nameless; /* this pass looks for pairs without an alias */
+} LinkSweep;
+
+static int sweep_add(LinkSweep *sweep, unsigned int index) {
+        if (sweep->n == sweep->n_allocated) {
+                size_t n = sweep->n_allocated ? sweep->n_allocated * 2 : 16;
+                unsigned int *indices = reallocarray(sweep->indices, n, sizeof(*indices));
+
+                if (!indices)
+                        return -ENOMEM;
+                sweep->indices = indices;
+                sweep->n_allocated = n;
+        }
+        sweep->indices[sweep->n++] = index;
+        return 0;
+}
+
+/* "berth/<network>/<container>/<ifname>", in place. Return: false for another one's alias. */
+static bool alias_split(char *alias, const char *network, const char **idp, const char **ifnamep) {
+        char *rest = alias, *part = strsep(&rest, "/");
+
+        if (!str_equal(part, "berth") || !str_equal(strsep(&rest, "/"), network))
+                return false;
+        *idp = strsep(&rest, "/");
+        *ifnamep = rest; /* an interface's name has no "/" */
+        return !str_is_empty(*idp) && !str_is_empty(*ifnamep);
+}
+
+static int sweep_link(const Link *link, void *userdata) {
+        LinkSweep *sweep = userdata;
+        uint8_t owner[OWNER_SIZE];
+        const char *id, *ifname;
+        Link copy = *link;
+
+        if (link->alias[0] == '\0')
+                return sweep->nameless && host_link_is_ours(link, "")
+                               ? sweep_add(sweep, link->index)
+                               : 0;
+        if (sweep->nameless || !alias_split(copy.alias, sweep->gc->network, &id, &ifname))
+                return 0;
+        /* A hashed id cannot be compared: such a pair is left to its DEL. */
+        if (id[0] == '#')
+                return 0;
+        owner_of(sweep->gc->network, id, ifname, owner);
+        return gc_keeps(sweep->gc, owner) ? 0 : sweep_add(sweep, link->index);
+}
+
+static void remove_links(LinkSweep *sweep, Error *err) {
+        for (size_t i = 0; i < sweep->n; i++) {
+                cleanup(nl_batch_deinit) NlBatch batch = {0};
+                Error failed = {0};
+                int r;
+
+                link_delete(&batch, sweep->indices[i], NULL);
+                r = nl_batch_run(sweep->gc->rtnl, &batch, NULL, NULL);
+                if (r < 0 && r != -ENODEV) {
+                        (void)error_set_errno(&failed, r, "remove link %u", sweep->indices[i]);
+                        error_join(err, &failed);
+                }
+        }
+        sweep->n = 0;
+}
+
+static bool still_there(const LinkSweep *sweep, unsigned int index) {
+        for (size_t i = 0; i < sweep->n; i++)
+                if (sweep->indices[i] == index)
+                        return true;
+        return false;
+}
+
+/*
+ * A pair without an alias was left by an ADD that was killed between two messages, or is being made
+ * right now by an ADD of another runtime. The second does not last: what is still so a moment later
+ * is the first.
+ */
+static int sweep_nameless(const GcRequest *gc, Error *err) {
+        LinkSweep first = {.gc = gc, .nameless = true}, second = {.gc = gc, .nameless = true};
+        const struct timespec moment = {.tv_nsec = 100 * 1000000};
+        int r = link_dump(gc->rtnl, "veth", 0, sweep_link, &first);
+
+        if (r == 0 && first.n > 0) {
+                (void)nanosleep(&moment, NULL);
+                r = link_dump(gc->rtnl, "veth", 0, sweep_link, &second);
+        }
+        for (size_t i = 0; i < second.n; i++)
+                if (!still_there(&first, second.indices[i]))
+                        second.indices[i--] = second.indices[--second.n];
+        if (r == 0)
+                remove_links(&second, err);
+        free(first.indices);
+        free(second.indices);
+        return r;
+}
+
+static void sweep_links(const GcRequest *gc, Error *err) {
+        LinkSweep sweep = {.gc = gc};
+        Error failed = {0};
+        int r;
+
+        r = link_dump(gc->rtnl, "veth", 0, sweep_link, &sweep);
+        if (r == 0)
+                remove_links(&sweep, err);
+        free(sweep.indices);
+        r = r < 0 ? r : sweep_nameless(gc, err);
+        if (r < 0) {
+                (void)error_set_errno(&failed, r, "list links");
+                error_join(err, &failed);
+        }
+}
+
+static void sweep_modules(Request *request, const GcRequest *gc, Error *err) {
+        for (size_t i = request->n_modules; i-- > 0;) {
+                Error failed = {0};
+
+                if (!(modules[i]->roles & ROLE_BIT(request->conf.role)) || !modules[i]->gc)
+                        continue;
+                if (modules[i]->gc(request->states[i], gc, &failed) < 0)
+                        error_join(err, &failed);
+        }
+}
+
+static int collect(Request *request, bool links, Error *err) {
+        cleanup(freep) uint8_t(*owners)[OWNER_SIZE] = NULL;
+        GcRequest gc = {.network = request->conf.name, .rtnl = &request->rtnl};
+        Error failed = {0};
+        int r;
+
+        r = gc_parse(&request->conf, &owners, &gc.n_owners, err);
+        if (r == GC_E_NO_LIST)
+                return 0;
+        r = r < 0 ? r : request_open(request, err);
+        r = r < 0 ? r : request_prepare(request, err);
+        if (r < 0)
+                return r;
+        gc.owners = (const uint8_t(*)[OWNER_SIZE])owners;
+        if (links)
+                sweep_links(&gc, err);
+        sweep_modules(request, &gc, err);
+        if (links && request->conf.ipam_type[0] != '\0' &&
+            ipam_gc(&request->ipam, &gc, &failed) < 0)
+                error_join(err, &failed);
+        return error_is_set(err) ? -EIO : 0;
+}
+
+int link_gc(Request *request, Error *err) {
+        return collect(request, true, err);
+}
+
+int chain_gc(Request *request, Error *err) {
+        return collect(request, false, err);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CNI_KERNEL_H
+#define BERTH_CNI_KERNEL_H
+
+/* A plan carried out on the real kernel: steps of one namespace travel together. */
+
+#include "cni/plan.h"
+
+/* The host's name of the pair belongs to somebody else's link: plan again with another name. */
+#define KERNEL_E_NAME_TAKEN 1
+
+typedef struct LinkKernel {
+        NlSocket *host;   /* borrowed; the host's namespace */
+        NlSocket pod;     /* the pod's; opened when first needed */
+        int netns_fd;     /* borrowed */
+        int own_netns_fd; /* borrowed */
+        unsigned int indices[_STEP_LINK_N];
+} LinkKernel;
+
+#define LINK_KERNEL_NULL                                                                           \
+        { .pod = NL_SOCKET_NULL }
+
+void link_kernel_deinit(LinkKernel *kernel);
+
+/* Opens the pod's socket if it is not open yet. Return: 0; -errno. */
+int link_kernel_open_pod(LinkKernel *kernel);
+
+/* The functions for plan_apply(). run may return KERNEL_E_NAME_TAKEN, nothing of the pod having
+ * been made. */
+PlanKernel link_kernel_ops(LinkKernel *kernel);
+
+#endif

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * berth-cni: one call of a container runtime. Environment and stdin in, one JSON object out on
+ * stdout, exit status 0 or 1. Which plugin it is, the name it is called by says (argv[0]).
+ */
+
+#include "cni/request.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+typedef enum VerbSet {
+        SET_LINK,
+        SET_LOOPBACK,
+        SET_ADDRESS,
+        SET_CHAIN,
+        _SET_N,
+} VerbSet;
+
+static const VerbSet set_of_role[_ROLE_N] = {
+        [ROLE_BERTH] = SET_LINK,         [ROLE_BRIDGE] = SET_LINK,
+        [ROLE_PTP] = SET_LINK,           [ROLE_LOOPBACK] = SET_LOOPBACK,
+        [ROLE_HOST_LOCAL] = SET_ADDRESS, [ROLE_STATIC] = SET_ADDRESS,
+        [ROLE_PORTMAP] = SET_CHAIN,      [ROLE_BANDWIDTH] = SET_CHAIN,
+        [ROLE_FIREWALL] = SET_CHAIN,     [ROLE_TUNING] = SET_CHAIN,
+};
+
+/* NULL: nothing to do, and it is done. */
+static const RequestVerb verbs[_SET_N][_VERB_N] = {
+        [SET_LINK] = {[VERB_ADD] = link_add,
+                      [VERB_DEL] = link_del,
+                      [VERB_CHECK] = link_check,
+                      [VERB_GC] = link_gc,
+                      [VERB_STATUS] = link_status},
+        [SET_LOOPBACK] = {[VERB_ADD] = loopback_add,
+                          [VERB_DEL] = loopback_del,
+                          [VERB_CHECK] = loopback_check},
+        [SET_ADDRESS] = {[VERB_ADD] = address_add,
+                         [VERB_DEL] = address_del,
+                         [VERB_CHECK] = address_check,
+                         [VERB_GC] = address_gc,
+                         [VERB_STATUS] = address_status},
+        [SET_CHAIN] = {[VERB_ADD] = chain_add,
+                       [VERB_DEL] = chain_del,
+                       [VERB_CHECK] = chain_check,
+                       [VERB_GC] = chain_gc,
+                       [VERB_STATUS] = chain_status},
+};
+
+static int print_about(PluginRole role) {
+        cleanup(strbuf_deinit) StrBuf text = {0};
+
+        strbuf_printf(&text,
+                      "CNI %s plugin, berth " BERTH_VERSION "\nCNI protocol versions supported:",
+                      role_name(role));
+        for (unsigned int i = 0; i < _CNI_VERSION_N; i++)
+                strbuf_printf(&text, "%s %s", i > 0 ? "," : "", cni_version_name((CniVersion)i));
+        strbuf_append(&text, "\n");
+        (void)file_write_all(STDERR_FILENO, strbuf_text(&text), strlen(strbuf_text(&text)));
+        return 0;
+}
+
+static char *format_versions(void) {
+        StrBuf text = {0};
+
+        strbuf_append(&text, "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[");
+        for (unsigned int i = 0; i < _CNI_VERSION_N; i++)
+                strbuf_printf(&text, "%s\"%s\"", i > 0 ? "," : "", cni_version_name((CniVersion)i));
+        strbuf_append(&text, "]}\n");
+        return strbuf_steal(&text);
+}
+
+static int read_input(Request *request, Error *err) {
+        int r = file_read_fd(STDIN_FILENO, JSON_SIZE_MAX, &request->input, &request->n_input);
+
+        if (r == 0)
+                return 0;
+        (void)error_set_errno(err, r, "stdin");
+        return failure_set(&request->failure, CNI_CODE_IO, "error reading from stdin",
+                           err->message);
+}
+
+static int parse_conf(Request *request, Error *err) {
+        Failure *failure = &request->failure;
+        char text[160];
+        int r = conf_parse(&request->conf, request->input, request->n_input, err);
+
+        switch (r) {
+        case CONF_E_NOT_JSON:
+                return failure_set(failure, CNI_CODE_DECODE, "error unmarshall network config",
+                                   err->message);
+        case CONF_E_NAME:
+                if (request->conf.name[0] == '\0')
+                        return failure_set(failure, CNI_CODE_CONFIG, "missing network name", NULL);
+                return failure_set(failure, CNI_CODE_CONFIG,
+                                   "invalid characters found in network name", err->message);
+        case CONF_E_VERSION:
+                (void)snprintf(
+                        text, sizeof(text),
+                        "config is \"%.40s\", plugin supports [\"0.1.0\" \"0.2.0\" \"0.3.0\" "
+                        "\"0.3.1\" \"0.4.0\" \"1.0.0\" \"1.1.0\"]",
+                        err->message);
+                return failure_set(failure, CNI_CODE_VERSION, "incompatible CNI versions", text);
+        default:
+                return r < 0 ? failure_from_error(failure, err) : 0;
+        }
+}
+
+/* CHECK came with 0.4.0, GC and STATUS with 1.1.0. */
+static int check_verb(Request *request) {
+        CniVerb verb = request->env.verb;
+        CniVersion since = verb == VERB_CHECK                       ? CNI_0_4_0
+                           : verb == VERB_GC || verb == VERB_STATUS ? CNI_1_1_0
+                                                                    : CNI_0_1_0;
+        char text[64];
+
+        if (request->conf.version >= since)
+                return 0;
+        (void)snprintf(text, sizeof(text), "config version does not allow %s", verb_name(verb));
+        return failure_set(&request->failure, CNI_CODE_VERSION, text, NULL);
+}
+
+static int check_names(Request *request, Error *err) {
+        const char *detail = NULL;
+
+        if (env_check_names(&request->env, &detail, err) == 0)
+                return 0;
+        return failure_set(&request->failure, CNI_CODE_ENVIRONMENT, err->message, detail);
+}
+
+static int parse_args(Request *request, Error *err) {
+        LinkConf *link = &request->conf.link;
+        int r = cni_args_parse(request->env.args, &request->args, err);
+
+        if (r == 0 && !link->has_mac && !str_is_empty(request->args.mac)) {
+                link->has_mac = conf_mac_parse(request->args.mac, link->mac) == 0;
+                if (!link->has_mac)
+                        r = error_set(err, ERROR_INVALID, "CNI_ARGS: MAC \"%s\" is no MAC address",
+                                      request->args.mac);
+        }
+        return r < 0 ? failure_set(&request->failure, CNI_CODE_ENVIRONMENT,
+                                   "invalid environment variable CNI_ARGS", err->message)
+                     : 0;
+}
+
+static int parse(Request *request, Error *err) {
+        int r = read_input(request, err);
+
+        r = r ? r : parse_conf(request, err);
+        r = r ? r : check_names(request, err);
+        r = r ? r : check_verb(request);
+        return r ? r : parse_args(request, err);
+}
+
+static int serve(Request *request) {
+        RequestVerb verb = verbs[set_of_role[request->conf.role]][request->env.verb];
+        Error err = {0};
+
+        if (parse(request, &err))
+                return 1;
+        request->ipam = (Ipam){
+                .conf = &request->conf,
+                .env = &request->env,
+                .args = &request->args,
+                .input = request->input,
+                .n_input = request->n_input,
+        };
+        if (!verb || verb(request, &err) == 0)
+                return 0;
+        if (request->failure.code)
+                return 1;
+        if (request->ipam.passed.code) {
+                request->failure = request->ipam.passed;
+                return 1;
+        }
+        return failure_from_error(&request->failure, &err);
+}
+
+static void seed(Request *request) {
+        size_t number;
+
+        if (getrandom(request->random, sizeof(request->random), 0) < 0)
+                memset(request->random, 0x5a, sizeof(request->random));
+        memcpy(&number, request->random, sizeof(number));
+        /* jansson would open /dev/urandom. */
+        json_object_seed(number | 1);
+}
+
+static void log_failure(const Request *request) {
+        const Failure *failure = &request->failure;
+        const LogField fields[] = {
+                {"op", request->env.command},
+                {"network", request->conf.name},
+                {"container", request->env.container_id},
+                {"ifname", request->env.ifname},
+        };
+
+        log_fields(LOG_LEVEL_ERROR, fields, N_ELEMENTS(fields), "%s%s%s", failure->msg,
+                   failure->details[0] ? ": " : "", failure->details);
+}
+
+static int report(Request *request, int status) {
+        if (status) {
+                log_failure(request);
+                free(request->output);
+                request->output = failure_format(&request->failure, request->conf.version);
+        }
+        if (request->output &&
+            file_write_all(STDOUT_FILENO, request->output, strlen(request->output)) < 0)
+                status = 1;
+        return status;
+}
+
+static int run(PluginRole role) {
+        cleanup(request_deinit) Request request = REQUEST_NULL;
+        Error err = {0};
+        int status = 0;
+
+        request.conf.role = role;
+        request.conf.name = "";
+        env_read(&request.env);
+        if (!request.env.command)
+                return print_about(role);
+        seed(&request);
+        if (env_check(&request.env, &err))
+                status = failure_set(&request.failure, CNI_CODE_ENVIRONMENT, err.message, NULL);
+        else if (request.env.verb == VERB_VERSION)
+                request.output = format_versions();
+        else
+                status = serve(&request);
+        return report(&request, status);
+}
+
+int main(int argc, char **argv) {
+        return run(role_from_path(argc > 0 ? argv[0] : NULL));
+}

@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "cni/plan.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/sha256.h"
+
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* While a plan is being made: the first failure is kept, and later steps are dropped. */
+typedef struct Maker {
+        const PlanInput *input;
+        const NetConf *conf;
+        const LinkConf *link;
+        const HostFacts *facts;
+        Plan *plan;
+        int failed;
+        Error *err;
+} Maker;
+
+void plan_deinit(Plan *plan) {
+        free(plan->steps);
+        *plan = (Plan){0};
+}
+
+static PlanStep *step(Maker *maker, StepKind kind, StepLink link) {
+        static PlanStep dropped;
+        Plan *plan = maker->plan;
+
+        if (maker->failed)
+                return &dropped;
+        if (plan->n_steps % 16 == 0) {
+                PlanStep *steps = reallocarray(plan->steps, plan->n_steps + 16, sizeof(*steps));
+
+                if (!steps || plan->n_steps >= PLAN_STEPS_MAX) {
+                        plan->steps = steps ? steps : plan->steps;
+                        maker->failed = error_set_errno(maker->err, ENOMEM, "plan");
+                        return &dropped;
+                }
+                plan->steps = steps;
+        }
+        plan->steps[plan->n_steps] = (PlanStep){.kind = kind, .link = link};
+        return &plan->steps[plan->n_steps++];
+}
+
+static PlanStep *link_set_step(Maker *maker, StepLink link, unsigned int set) {
+        PlanStep *made = step(maker, STEP_LINK_SET, link);
+
+        made->u.change.set = set;
+        return made;
+}
+
+static PlanStep *sysctl_step(Maker *maker, StepLink link, const char *value, const char *format,
+                             const char *name) __attribute__((format(printf, 4, 0)));
+
+static PlanStep *sysctl_step(Maker *maker, StepLink link, const char *value, const char *format,
+                             const char *name) {
+        PlanStep *made = step(maker, STEP_SYSCTL, link);
+
+        (void)snprintf(made->u.sysctl.path, sizeof(made->u.sysctl.path), format, name);
+        made->u.sysctl.value = value;
+        return made;
+}
+
+static LinkAddress link_address(const IpAddress *ip, uint8_t length, bool dad) {
+        LinkAddress address = {.family = ip->family, .prefix = length};
+
+        memcpy(address.bytes, ip->bytes, sizeof(address.bytes));
+        if (ip->family == AF_INET6) {
+                address.flags = dad ? 0 : IFA_F_NODAD;
+        } else if (length < 31) {
+                IpPrefix prefix = {.address = *ip, .length = length};
+                IpAddress last = ip_prefix_last(&prefix);
+
+                memcpy(address.broadcast, last.bytes, sizeof(address.broadcast));
+        }
+        return address;
+}
+
+int plan_vlan_name(const LinkConf *link, char *name, Error *err) {
+        char text[IFNAMSIZ + 8];
+        int n = snprintf(text, sizeof(text), "%s.%u", link->bridge, (unsigned int)link->vlan);
+
+        if (n >= IFNAMSIZ)
+                return error_set(err, ERROR_INVALID,
+                                 "the gateway of VLAN %u needs a link named \"%s\", longer than %d "
+                                 "characters",
+                                 (unsigned int)link->vlan, text, IFNAMSIZ - 1);
+        memcpy(name, text, (size_t)n + 1);
+        return 0;
+}
+
+/* --- gateways ------------------------------------------------------------------------------ */
+
+static bool has_default_route(const CniResult *result, uint8_t family) {
+        for (size_t i = 0; i < result->n_routes; i++) {
+                const ResultRoute *route = &result->routes[i];
+
+                if (route->destination.address.family == family && route->destination.length == 0 &&
+                    ip_is_zero(&route->destination.address) && ip_is_set(&route->gateway))
+                        return true;
+        }
+        return false;
+}
+
+int plan_gateways(const NetConf *conf, CniResult *result, Error *err) {
+        for (size_t i = 0; i < result->n_ips; i++) {
+                ResultIp *ip = &result->ips[i];
+                uint8_t family = ip->address.address.family;
+                ResultRoute route = {
+                        .destination = {.address = {.family = family}}, .table = -1, .scope = -1};
+                int r;
+
+                if (!ip_is_set(&ip->gateway) && conf->link.is_gateway) {
+                        ip->gateway = ip_prefix_first(&ip->address);
+                        (void)ip_next(&ip->gateway);
+                }
+                if (!conf->link.is_default_gateway || has_default_route(result, family))
+                        continue;
+                route.gateway = ip->gateway;
+                r = result_add_route(result, &route);
+                if (r < 0)
+                        return error_set_errno(err, r, "default route");
+        }
+        return 0;
+}
+
+/* --- the bridge ---------------------------------------------------------------------------- */
+
+static void plan_bridge(Maker *maker) {
+        const HostFacts *facts = maker->facts;
+        const LinkConf *link = maker->link;
+        bool filters = link->vlan != 0 || link->has_trunks;
+
+        if (!facts->has_bridge) {
+                maker->plan->bridge_filters_vlans = filters;
+                maker->plan->bridge_mtu_bytes =
+                        link->mtu_bytes ? link->mtu_bytes : facts->uplink_mtu_bytes;
+                (void)step(maker, STEP_BRIDGE_CREATE, LINK_BRIDGE);
+                sysctl_step(maker, LINK_BRIDGE, "0", "net/ipv6/conf/%s/accept_ra", link->bridge)
+                        ->optional = true;
+        }
+        if (link->promisc && !(facts->has_bridge && facts->bridge.n_promiscuous > 0))
+                link_set_step(maker, LINK_BRIDGE, LINK_SET_PROMISC)->u.change.promisc = true;
+        if (!facts->has_bridge)
+                return;
+        if (!(facts->bridge.flags & IFF_UP))
+                (void)link_set_step(maker, LINK_BRIDGE, LINK_SET_UP);
+        if (filters && !facts->bridge.vlan_filtering)
+                link_set_step(maker, LINK_BRIDGE, LINK_SET_VLAN_FILTERING)
+                        ->u.change.vlan_filtering = true;
+}
+
+/* Of fixed form, so that two ADDs at once make one pair: "veth" and a hash of the link's name. */
+static void vlan_port_name(const char *vlan, char *name) {
+        char hex[SHA256_HEX_SIZE];
+
+        sha256_hex(vlan, strlen(vlan), hex);
+        (void)snprintf(name, IFNAMSIZ, "veth%.8s", hex);
+}
+
+static void plan_vlan_link(Maker *maker) {
+        PlanStep *made;
+
+        vlan_port_name(maker->plan->vlan, maker->plan->vlan_port);
+
+        if (maker->facts->has_vlan_link)
+                return;
+        (void)step(maker, STEP_VLAN_LINK_CREATE, LINK_VLAN);
+        if (!maker->link->preserve_default_vlan)
+                (void)step(maker, STEP_VLAN_CLEAR, LINK_VLAN_PORT);
+        made = step(maker, STEP_VLAN_ADD, LINK_VLAN_PORT);
+        made->u.vlan = (PortVlan){.first = maker->link->vlan,
+                                  .last = maker->link->vlan,
+                                  .pvid = true,
+                                  .untagged = true};
+        (void)link_set_step(maker, LINK_VLAN, LINK_SET_UP);
+}
+
+static bool overlaps(const LinkAddress *there, const IpPrefix *wanted) {
+        IpPrefix other = {.address = {.family = there->family}, .length = there->prefix};
+
+        memcpy(other.address.bytes, there->bytes, sizeof(other.address.bytes));
+        return ip_prefix_contains(&other, &wanted->address) ||
+               ip_prefix_contains(wanted, &other.address);
+}
+
+static bool is_same(const LinkAddress *there, const IpPrefix *wanted) {
+        return there->family == wanted->address.family && there->prefix == wanted->length &&
+               memcmp(there->bytes, wanted->address.bytes, addr_size(there->family)) == 0;
+}
+
+/* In the order of the kernel's list, as upstream: a conflicting one that comes first is an error
+ * even when the right one follows. */
+static void plan_gateway_address(Maker *maker, StepLink on, const IpPrefix *wanted) {
+        const HostFacts *facts = maker->facts;
+        char text[IP_TEXT_MAX];
+
+        for (size_t i = 0; i < facts->n_addresses && !maker->failed; i++) {
+                const LinkAddress *there = &facts->addresses[i];
+
+                if (is_same(there, wanted))
+                        return;
+                if (there->family != wanted->address.family ||
+                    (there->family == AF_INET6 && !overlaps(there, wanted)))
+                        continue;
+                if (maker->link->force_address)
+                        step(maker, STEP_ADDRESS_REMOVE, on)->u.address = *there;
+                else
+                        maker->failed = error_set(
+                                maker->err, ERROR_CONFLICT,
+                                "failed to set bridge addr: \"%s\" already has an IP address "
+                                "different from %s",
+                                on == LINK_VLAN ? maker->plan->vlan : maker->plan->bridge,
+                                ip_prefix_format(wanted, text));
+        }
+        step(maker, STEP_ADDRESS_ADD, on)->u.address =
+                link_address(&wanted->address, wanted->length, false);
+        /* Without this the bridge takes over the lowest address of its ports, and changes it as
+         * they come and go. A bridge of ours has a fixed one from the start. */
+        if (on == LINK_BRIDGE && facts->has_bridge)
+                (void)link_set_step(maker, LINK_BRIDGE, LINK_SET_MAC);
+}
+
+static bool gateway_seen(const CniResult *result, size_t i) {
+        for (size_t j = 0; j < i; j++)
+                if (ip_equal(&result->ips[j].gateway, &result->ips[i].gateway) &&
+                    result->ips[j].address.length == result->ips[i].address.length)
+                        return true;
+        return false;
+}
+
+static void plan_forwarding(Maker *maker, uint8_t family) {
+        bool forwards = family == AF_INET ? maker->facts->forwards_v4 : maker->facts->forwards_v6;
+
+        if (!forwards)
+                (void)sysctl_step(maker, LINK_BRIDGE, "1", "%s",
+                                  family == AF_INET ? "net/ipv4/ip_forward"
+                                                    : "net/ipv6/conf/all/forwarding");
+}
+
+static void plan_families_forwarding(Maker *maker) {
+        const CniResult *result = maker->input->result;
+        bool v4 = false, v6 = false;
+
+        for (size_t i = 0; i < result->n_ips; i++)
+                if (result->ips[i].address.address.family == AF_INET)
+                        v4 = true;
+                else
+                        v6 = true;
+        if (v4)
+                plan_forwarding(maker, AF_INET);
+        if (v6)
+                plan_forwarding(maker, AF_INET6);
+}
+
+static void plan_bridge_gateways(Maker *maker) {
+        const CniResult *result = maker->input->result;
+        StepLink on = maker->link->vlan ? LINK_VLAN : LINK_BRIDGE;
+
+        if (!maker->link->is_gateway || result->n_ips == 0)
+                return;
+        if (on == LINK_VLAN) {
+                if (plan_vlan_name(maker->link, maker->plan->vlan, maker->err) < 0) {
+                        maker->failed = -EINVAL;
+                        return;
+                }
+                plan_vlan_link(maker);
+        }
+        for (size_t i = 0; i < result->n_ips; i++) {
+                IpPrefix wanted = {.address = result->ips[i].gateway,
+                                   .length = result->ips[i].address.length};
+
+                if (ip_is_set(&wanted.address) && !gateway_seen(result, i))
+                        plan_gateway_address(maker, on, &wanted);
+        }
+        plan_families_forwarding(maker);
+}
+
+/* --- the pair and its port ------------------------------------------------------------------ */
+
+static void plan_port(Maker *maker) {
+        const LinkConf *link = maker->link;
+        PlanStep *made = link_set_step(maker, LINK_HOST, LINK_SET_ALIAS);
+
+        made->u.change.alias = maker->plan->alias;
+        if (!maker->plan->has_master)
+                return;
+        if (link->hairpin) {
+                made->u.change.set |= LINK_SET_HAIRPIN;
+                made->u.change.hairpin = true;
+        }
+        if (link->port_isolation) {
+                made->u.change.set |= LINK_SET_ISOLATED;
+                made->u.change.isolated = true;
+        }
+}
+
+static void plan_vlans(Maker *maker) {
+        const LinkConf *link = maker->link;
+        const PortVlan native = {.first = link->vlan ? link->vlan : 1,
+                                 .last = link->vlan ? link->vlan : 1,
+                                 .pvid = true,
+                                 .untagged = true};
+
+        if (link->vlan == 0 && link->n_trunks == 0)
+                return;
+        if (!link->preserve_default_vlan)
+                (void)step(maker, STEP_VLAN_CLEAR, LINK_HOST);
+        if (link->vlan != 0)
+                step(maker, STEP_VLAN_ADD, LINK_HOST)->u.vlan = native;
+        for (size_t i = 0; i < link->n_trunks; i++)
+                step(maker, STEP_VLAN_ADD, LINK_HOST)->u.vlan =
+                        (PortVlan){.first = link->trunks[i].first, .last = link->trunks[i].last};
+        /* A trunk without a VLAN of its own has 1 as its native one. */
+        if (link->vlan == 0)
+                step(maker, STEP_VLAN_ADD, LINK_HOST)->u.vlan = native;
+}
+
+/* --- inside the pod --------------------------------------------------------------------------- */
+
+static bool has_family(const CniResult *result, uint8_t family) {
+        for (size_t i = 0; i < result->n_ips; i++)
+                if (result->ips[i].address.address.family == family)
+                        return true;
+        return false;
+}
+
+/* Before the addresses: IPv6 may be off in the pod, and what is told when the link comes up is
+ * decided by then. */
+static void plan_pod_switches(Maker *maker) {
+        const char *ifname = maker->input->ifname;
+        bool dad = maker->link->enable_dad;
+        PlanStep *made;
+
+        if (has_family(maker->input->result, AF_INET)) {
+                made = link_set_step(maker, LINK_POD, LINK_SET_ARP_NOTIFY);
+                made->u.change.arp_notify = true;
+                made->optional = true;
+        }
+        if (!has_family(maker->input->result, AF_INET6))
+                return;
+        (void)sysctl_step(maker, LINK_LOOPBACK, "0", "net/ipv6/conf/%s/disable_ipv6", "lo");
+        (void)sysctl_step(maker, LINK_POD, "0", "net/ipv6/conf/%s/disable_ipv6", ifname);
+        (void)sysctl_step(maker, LINK_POD, "1", "net/ipv6/conf/%s/keep_addr_on_down", ifname);
+        sysctl_step(maker, LINK_POD, dad ? "1" : "0", "net/ipv6/conf/%s/accept_dad", ifname)
+                ->optional = true;
+        if (dad)
+                sysctl_step(maker, LINK_POD, "1", "net/ipv6/conf/%s/enhanced_dad", ifname)
+                        ->optional = true;
+        sysctl_step(maker, LINK_POD, "1", "net/ipv6/conf/%s/ndisc_notify", ifname)->optional = true;
+}
+
+static const IpAddress *first_gateway(const CniResult *result, uint8_t family) {
+        for (size_t i = 0; i < result->n_ips; i++)
+                if (result->ips[i].gateway.family == family)
+                        return &result->ips[i].gateway;
+        return NULL;
+}
+
+static void plan_pod_route(Maker *maker, const ResultRoute *wanted) {
+        const IpAddress *gateway =
+                ip_is_set(&wanted->gateway)
+                        ? &wanted->gateway
+                        : first_gateway(maker->input->result, wanted->destination.address.family);
+        Route *route = &step(maker, STEP_ROUTE_ADD, LINK_POD)->u.route;
+        IpAddress destination = ip_prefix_first(&wanted->destination);
+
+        *route = (Route){
+                .family = destination.family,
+                .prefix = wanted->destination.length,
+                .scope = wanted->scope >= 0 ? (uint8_t)wanted->scope : RT_SCOPE_UNIVERSE,
+                .table = wanted->table >= 0 ? (uint32_t)wanted->table : 0,
+                .priority = wanted->priority,
+                .mtu_bytes = wanted->mtu,
+                .advmss = wanted->advmss,
+        };
+        memcpy(route->destination, destination.bytes, sizeof(route->destination));
+        if (gateway && gateway->family == destination.family) {
+                route->has_gateway = true;
+                memcpy(route->gateway, gateway->bytes, sizeof(route->gateway));
+        }
+}
+
+/*
+ * ptp: the subnet is reached through the gateway, not by asking on the link. The kernel is told not
+ * to make its own route for the address (Linux 4.4), which upstream deletes afterwards.
+ */
+static void plan_ptp_routes(Maker *maker, const ResultIp *ip) {
+        IpAddress subnet = ip_prefix_first(&ip->address);
+        Route gateway = {.family = subnet.family,
+                         .prefix = (uint8_t)(ip_size(&subnet) * 8),
+                         .scope = RT_SCOPE_LINK,
+                         .has_source = true};
+        Route via = {.family = subnet.family,
+                     .prefix = ip->address.length,
+                     .has_gateway = true,
+                     .has_source = true};
+
+        memcpy(gateway.destination, ip->gateway.bytes, sizeof(gateway.destination));
+        memcpy(gateway.source, ip->address.address.bytes, sizeof(gateway.source));
+        memcpy(via.destination, subnet.bytes, sizeof(via.destination));
+        memcpy(via.gateway, ip->gateway.bytes, sizeof(via.gateway));
+        memcpy(via.source, ip->address.address.bytes, sizeof(via.source));
+        step(maker, STEP_ROUTE_ADD, LINK_POD)->u.route = gateway;
+        step(maker, STEP_ROUTE_ADD, LINK_POD)->u.route = via;
+}
+
+static void plan_pod(Maker *maker) {
+        const CniResult *result = maker->input->result;
+        bool ptp = maker->conf->role == ROLE_PTP;
+
+        plan_pod_switches(maker);
+        for (size_t i = 0; i < result->n_ips; i++) {
+                const IpPrefix *ip = &result->ips[i].address;
+                PlanStep *made = step(maker, STEP_ADDRESS_ADD, LINK_POD);
+
+                made->u.address = link_address(&ip->address, ip->length, maker->link->enable_dad);
+                if (ptp)
+                        made->u.address.flags |= IFA_F_NOPREFIXROUTE;
+        }
+        if (maker->conf->role == ROLE_BERTH)
+                (void)link_set_step(maker, LINK_LOOPBACK, LINK_SET_UP);
+        if (maker->link->disable_container_interface)
+                return;
+        (void)link_set_step(maker, LINK_POD, LINK_SET_UP);
+        if (maker->link->enable_dad && first_gateway(result, AF_INET6))
+                (void)step(maker, STEP_WAIT_DAD, LINK_POD);
+        for (size_t i = 0; ptp && i < result->n_ips; i++)
+                plan_ptp_routes(maker, &result->ips[i]);
+        for (size_t i = 0; i < result->n_routes; i++)
+                plan_pod_route(maker, &result->routes[i]);
+}
+
+/* The host's end of a ptp pair has the gateway's address and a route to the pod. */
+static void plan_ptp_host(Maker *maker) {
+        const CniResult *result = maker->input->result;
+
+        plan_families_forwarding(maker);
+        for (size_t i = 0; i < result->n_ips; i++) {
+                const ResultIp *ip = &result->ips[i];
+                uint8_t bits = (uint8_t)(ip_size(&ip->gateway) * 8);
+                Route route = {.family = ip->address.address.family,
+                               .prefix = bits,
+                               .scope = RT_SCOPE_HOST};
+
+                memcpy(route.destination, ip->address.address.bytes, sizeof(route.destination));
+                step(maker, STEP_ADDRESS_ADD, LINK_HOST)->u.address =
+                        link_address(&ip->gateway, bits, false);
+                step(maker, STEP_ROUTE_ADD, LINK_HOST)->u.route = route;
+        }
+}
+
+/* --- all of it -------------------------------------------------------------------------------- */
+
+static int check_host(const Maker *maker) {
+        const HostFacts *facts = maker->facts;
+        const CniResult *result = maker->input->result;
+
+        if (maker->conf->role != ROLE_PTP && facts->has_bridge &&
+            !str_equal(facts->bridge.kind, "bridge"))
+                return error_set(maker->err, ERROR_CONFLICT,
+                                 "\"%s\" already exists but is not a bridge", maker->link->bridge);
+        if (maker->conf->ipam_type[0] != '\0' && result->n_ips == 0)
+                return error_set(maker->err, ERROR_PRECONDITION,
+                                 "IPAM plugin returned missing IP config");
+        for (size_t i = 0; maker->conf->role == ROLE_PTP && i < result->n_ips; i++)
+                if (!ip_is_set(&result->ips[i].gateway))
+                        return error_set(maker->err, ERROR_PRECONDITION,
+                                         "IPAM plugin returned an address without a gateway, which "
+                                         "ptp needs");
+        return 0;
+}
+
+static uint32_t pair_mtu(const Maker *maker) {
+        if (maker->link->mtu_bytes)
+                return maker->link->mtu_bytes;
+        if (maker->conf->role != ROLE_PTP && maker->facts->has_bridge)
+                return maker->facts->bridge.mtu_bytes;
+        return maker->facts->uplink_mtu_bytes;
+}
+
+static void copy_name(char *to, const char *from) {
+        (void)snprintf(to, IFNAMSIZ, "%s", from);
+}
+
+static void plan_names(Maker *maker) {
+        const PlanInput *input = maker->input;
+        Plan *plan = maker->plan;
+
+        copy_name(plan->bridge, maker->link->bridge);
+        copy_name(plan->host, input->host_name);
+        copy_name(plan->pod, input->ifname);
+        (void)snprintf(plan->alias, sizeof(plan->alias), "%s", input->alias);
+        memcpy(plan->bridge_mac,
+               maker->facts->has_bridge ? maker->facts->bridge.mac : input->macs[0],
+               sizeof(plan->bridge_mac));
+        memcpy(plan->host_mac, input->macs[1], sizeof(plan->host_mac));
+        memcpy(plan->pod_mac, maker->link->has_mac ? maker->link->mac : input->macs[2],
+               sizeof(plan->pod_mac));
+        plan->mtu_bytes = pair_mtu(maker);
+        plan->has_master = maker->conf->role != ROLE_PTP;
+}
+
+int plan_add(const PlanInput *input, Plan *plan, Error *err) {
+        Maker maker = {
+                .input = input,
+                .conf = input->conf,
+                .link = &input->conf->link,
+                .facts = input->facts,
+                .plan = plan,
+                .err = err,
+        };
+        int r = check_host(&maker);
+
+        if (r < 0)
+                return r;
+        plan_names(&maker);
+        if (plan->has_master) {
+                plan_bridge(&maker);
+                plan_bridge_gateways(&maker);
+        }
+        (void)step(&maker, STEP_VETH_CREATE, LINK_HOST);
+        plan_port(&maker);
+        if (plan->has_master)
+                plan_vlans(&maker);
+        else
+                plan_ptp_host(&maker);
+        plan_pod(&maker);
+        if (!maker.link->disable_container_interface) {
+                if (plan->has_master)
+                        (void)step(&maker, STEP_WAIT_PORT, LINK_HOST);
+                if (input->result->n_ips > 0)
+                        (void)step(&maker, STEP_ANNOUNCE, LINK_POD);
+        }
+        return maker.failed;
+}
+
+int plan_apply(const Plan *plan, const PlanKernel *kernel, Error *err) {
+        bool made = false;
+        size_t i = 0;
+
+        while (i < plan->n_steps) {
+                size_t n = 1, done = 0;
+                Error ignored = {0};
+                int r;
+
+                while (i + n < plan->n_steps &&
+                       step_is_in_pod(&plan->steps[i + n]) == step_is_in_pod(&plan->steps[i]))
+                        n++;
+                r = kernel->run(kernel->userdata, plan, &plan->steps[i], n, &done, err);
+                for (size_t j = 0; j < (r != 0 ? done : n); j++)
+                        made = made || plan->steps[i + j].kind == STEP_VETH_CREATE;
+                if (r != 0) {
+                        if (made)
+                                (void)kernel->undo(kernel->userdata, plan, &ignored);
+                        return r;
+                }
+                i += n;
+        }
+        return 0;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What the verbs share: opening, the attachment, the modules, the answer. */
+
+#include "cni/request.h"
+
+#include "common/base/cleanup.h"
+#include "common/netns/netns.h"
+
+#include <errno.h>
+#include <string.h>
+
+void request_deinit(Request *request) {
+        for (size_t i = 0; i < request->n_modules; i++)
+                if (request->states[i] && modules[i]->free)
+                        modules[i]->free(request->states[i]);
+        nl_socket_close(&request->rtnl);
+        closep(&request->netns_fd);
+        closep(&request->own_netns_fd);
+        conf_deinit(&request->conf);
+        cni_args_deinit(&request->args);
+        free(request->input);
+        free(request->output);
+}
+
+int request_open(Request *request, Error *err) {
+        int r = netns_open_own(&request->own_netns_fd);
+
+        if (r < 0)
+                return error_set_errno(err, r, "open our own network namespace");
+        r = nl_socket_open(&request->rtnl, NETLINK_ROUTE);
+        return r < 0 ? error_set_errno(err, r, "open a netlink socket") : 0;
+}
+
+int request_open_netns(Request *request, Error *err) {
+        const char *path = request->env.netns;
+        bool same = false;
+        int r;
+
+        if (str_is_empty(path))
+                return REQUEST_E_GONE;
+        r = netns_open(path, &request->netns_fd);
+        if (r == NETNS_E_NOT_NETNS || r == -ENOENT || r == -ENOTDIR)
+                return REQUEST_E_GONE;
+        if (r < 0)
+                return error_set_errno(err, r, "failed to open netns \"%s\"", path);
+        if (env_allows_own_netns(&request->env))
+                return 0;
+        r = netns_is_same(request->netns_fd, request->own_netns_fd, &same);
+        if (r < 0)
+                return error_set_errno(err, r, "netns \"%s\"", path);
+        if (!same)
+                return 0;
+        (void)failure_set(&request->failure, CNI_CODE_NETNS,
+                          "plugin's netns and netns from CNI_NETNS should not be the same", path);
+        return error_set(err, ERROR_INVALID, "netns \"%s\" is our own", path);
+}
+
+int request_need_netns(Request *request, Error *err) {
+        int r = request_open_netns(request, err);
+
+        if (r != REQUEST_E_GONE)
+                return r;
+        (void)error_set(err, ERROR_NOT_FOUND, "failed to open netns \"%s\"", request->env.netns);
+        (void)failure_set(&request->failure, CNI_CODE_UNKNOWN, err->message,
+                          "there is no network namespace under this path");
+        return -ENOENT;
+}
+
+static int parse_modules(Request *request, Error *err) {
+        for (size_t i = 0; modules[i] && i < REQUEST_MODULES_MAX; i++) {
+                const Module *module = modules[i];
+                int r;
+
+                request->n_modules = (unsigned int)i + 1;
+                if (!(module->roles & ROLE_BIT(request->conf.role)) || !module->parse)
+                        continue;
+                r = module->parse(&request->conf, &request->states[i], err);
+                if (r < 0)
+                        return error_wrap(err, r, "%s", module->name);
+        }
+        return 0;
+}
+
+int request_prepare(Request *request, Error *err) {
+        request->at = (Attachment){
+                .network = request->conf.name,
+                .container_id = request->env.container_id,
+                .ifname = request->env.ifname,
+                .netns_path = str_is_empty(request->env.netns) ? NULL : request->env.netns,
+                .netns_fd = request->netns_fd,
+                .own_netns_fd = request->own_netns_fd,
+                .rtnl = &request->rtnl,
+        };
+        if (request->env.container_id && request->env.ifname)
+                owner_of(request->conf.name, request->env.container_id, request->env.ifname,
+                         request->at.owner);
+        return parse_modules(request, err);
+}
+
+static bool takes_part(const Request *request, size_t i) {
+        return (modules[i]->roles & ROLE_BIT(request->conf.role)) != 0;
+}
+
+int request_modules_add(Request *request, CniResult *result, Error *err) {
+        for (size_t i = 0; i < request->n_modules; i++) {
+                Error ignored = {0};
+                int r;
+
+                if (!request->states[i] || !modules[i]->add)
+                        continue;
+                r = modules[i]->add(request->states[i], &request->at, result, err);
+                if (r >= 0)
+                        continue;
+                while (i-- > 0)
+                        if (request->states[i] && modules[i]->del)
+                                (void)modules[i]->del(request->states[i], &request->at, &ignored);
+                return r;
+        }
+        return 0;
+}
+
+void request_modules_del(Request *request, Error *err) {
+        for (size_t i = request->n_modules; i-- > 0;) {
+                Error failed = {0};
+
+                if (!takes_part(request, i) || !modules[i]->del)
+                        continue;
+                if (modules[i]->del(request->states[i], &request->at, &failed) < 0)
+                        error_join(err, &failed);
+        }
+}
+
+int request_modules_check(Request *request, const CniResult *result, Error *err) {
+        for (size_t i = 0; i < request->n_modules; i++) {
+                int r;
+
+                if (!request->states[i] || !modules[i]->check)
+                        continue;
+                r = modules[i]->check(request->states[i], &request->at, result, err);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int request_print(Request *request, const CniResult *result, Error *err) {
+        return result_format(result, request->conf.version, &request->output, err);
+}

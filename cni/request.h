@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CNI_REQUEST_H
+#define BERTH_CNI_REQUEST_H
+
+/* One call by a runtime, from stdin to stdout, and the functions of its verbs. */
+
+#include "cni/conf.h"
+#include "cni/env.h"
+#include "cni/failure.h"
+#include "cni/ipam.h"
+#include "cni/kernel.h"
+#include "cni/module.h"
+
+#define REQUEST_MODULES_MAX 16
+
+typedef struct Request {
+        CniEnv env;
+        CniArgs args; /* owned */
+        NetConf conf; /* owned */
+        char *input;  /* owned: stdin */
+        size_t n_input;
+        Ipam ipam;
+        NlSocket rtnl;    /* owned; open after request_open() */
+        int netns_fd;     /* owned; -1 */
+        int own_netns_fd; /* owned; -1 */
+        unsigned int n_modules;
+        void *states[REQUEST_MODULES_MAX]; /* owned; of modules[], NULL: asks nothing */
+        Attachment at;
+        char *output;       /* owned: what goes to stdout on success; NULL: nothing */
+        Failure failure;    /* code 0: none yet */
+        uint8_t random[24]; /* seed, bridge's and pod's MAC */
+} Request;
+
+#define REQUEST_NULL                                                                               \
+        { .rtnl = NL_SOCKET_NULL, .netns_fd = -1, .own_netns_fd = -1 }
+
+void request_deinit(Request *request);
+
+/* A verb of one kind of plugin. Return: 0; negative with @err filled, or with request->failure
+ * filled where the specification has a code of its own. */
+typedef int (*RequestVerb)(Request *request, Error *err);
+
+/* --- what the verbs share (cni/request.c) -------------------------------------------------- */
+
+#define REQUEST_E_GONE 1 /* the namespace does not exist any more */
+
+/* Opens the host's netlink socket and our own namespace. */
+int request_open(Request *request, Error *err);
+
+/**
+ * request_open_netns() - CNI_NETNS
+ *
+ * Return: 0; REQUEST_E_GONE when it is empty or names nothing that is a namespace; negative.
+ * That it is our own is a failure with code 8.
+ */
+int request_open_netns(Request *request, Error *err);
+
+/* As above; gone is a failure (code 3). */
+int request_need_netns(Request *request, Error *err);
+
+/* Fills request->at with what the environment tells, and the modules' states. */
+int request_prepare(Request *request, Error *err);
+
+/* Runs modules[] in order; what was done is undone on failure. */
+int request_modules_add(Request *request, CniResult *result, Error *err);
+/* Backwards; goes on after errors and joins them. */
+void request_modules_del(Request *request, Error *err);
+int request_modules_check(Request *request, const CniResult *result, Error *err);
+
+/* The answer in the version of the configuration. */
+int request_print(Request *request, const CniResult *result, Error *err);
+
+/* --- names (cni/attachment.c) -------------------------------------------------------------- */
+
+/* The host's end: "veth" and 8 hex digits of the owner; @attempt 0.. for when a name is taken. */
+#define HOST_NAME_ATTEMPTS 10
+void host_link_name(const uint8_t owner[OWNER_SIZE], unsigned int attempt, char name[IFNAMSIZ]);
+
+/* The MAC address of the host's end follows from its name: a pair that was made by a killed ADD
+ * before it had an alias shows by this whose it is. */
+void host_link_mac(const char *name, uint8_t mac[6]);
+
+/* "berth/<network>/<container>/<ifname>"; a name that is too long is hashed. */
+void host_link_alias(const char *network, const char *container_id, const char *ifname,
+                     char alias[LINK_ALIAS_MAX]);
+
+/* Is @link, found under a name of host_link_name(), the host's end of this attachment? */
+bool host_link_is_ours(const Link *link, const char *alias);
+
+/* The host's end of @at into @link. Return: 0; -ENODEV; another -errno. */
+int host_link_find(const Attachment *at, Link *link);
+
+/* --- verbs --------------------------------------------------------------------------------- */
+
+int link_add(Request *request, Error *err);
+int link_del(Request *request, Error *err);
+int link_check(Request *request, Error *err);
+int link_gc(Request *request, Error *err);
+int link_status(Request *request, Error *err);
+
+int loopback_add(Request *request, Error *err);
+int loopback_del(Request *request, Error *err);
+int loopback_check(Request *request, Error *err);
+
+int address_add(Request *request, Error *err);
+int address_del(Request *request, Error *err);
+int address_check(Request *request, Error *err);
+int address_gc(Request *request, Error *err);
+int address_status(Request *request, Error *err);
+
+int chain_add(Request *request, Error *err);
+int chain_del(Request *request, Error *err);
+int chain_check(Request *request, Error *err);
+int chain_gc(Request *request, Error *err);
+int chain_status(Request *request, Error *err);
+
+/* --- GC (cni/gc.c) -------------------------------------------------------------------------- */
+
+/**
+ * gc_parse() - "cni.dev/valid-attachments"
+ * @ownersp: sorted; caller frees
+ *
+ * Return: 0; GC_E_NO_LIST when the key is absent: then nothing may be removed; negative.
+ */
+#define GC_E_NO_LIST 1
+int gc_parse(const NetConf *conf, uint8_t (**ownersp)[OWNER_SIZE], size_t *np, Error *err);
+
+#endif

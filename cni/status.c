@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* STATUS: would the next ADD work, and if not, why. 50 is "no", 51 is "no, and pods that run may be
+ * cut off". */
+
+#include "cni/request.h"
+
+#include "common/base/cleanup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int unavailable(Request *request, unsigned int code, Error *err) {
+        (void)failure_set(&request->failure, code,
+                          code == CNI_CODE_LIMITED
+                                  ? "not available, and running containers may be cut off"
+                                  : "not available",
+                          err->message);
+        return -EIO;
+}
+
+static int count_orphan(const Link *link, void *userdata) {
+        struct {
+                char prefix[LINK_ALIAS_MAX];
+                size_t n;
+        } *orphans = userdata;
+
+        if (link->master == 0 && str_has_prefix(link->alias, orphans->prefix))
+                orphans->n++;
+        return 0;
+}
+
+/* Pairs of this network that were ports of a bridge. */
+static size_t n_orphans(Request *request) {
+        struct {
+                char prefix[LINK_ALIAS_MAX];
+                size_t n;
+        } orphans = {.n = 0};
+
+        (void)snprintf(orphans.prefix, sizeof(orphans.prefix), "berth/%s/", request->conf.name);
+        (void)link_dump(&request->rtnl, "veth", 0, count_orphan, &orphans);
+        return orphans.n;
+}
+
+/* No bridge is fine before the first pod: ADD makes it. */
+static int bridge_status(Request *request, Error *err) {
+        const char *name = request->conf.link.bridge;
+        size_t n;
+        Link link;
+        int r = link_find(&request->rtnl, 0, name, &link);
+
+        if (r == -ENODEV) {
+                n = n_orphans(request);
+                if (n == 0)
+                        return 0;
+                (void)error_set(err, ERROR_UNAVAILABLE,
+                                "bridge %s is gone, %zu containers were on it", name, n);
+                return unavailable(request, CNI_CODE_LIMITED, err);
+        }
+        if (r < 0)
+                return error_set_errno(err, r, "look at %s", name);
+        if (!str_equal(link.kind, "bridge")) {
+                (void)error_set(err, ERROR_UNAVAILABLE, "\"%s\" exists but is not a bridge", name);
+                return unavailable(request, CNI_CODE_UNAVAILABLE, err);
+        }
+        if (!(link.flags & IFF_UP)) {
+                (void)error_set(err, ERROR_UNAVAILABLE, "bridge %s is down", name);
+                return unavailable(request, CNI_CODE_LIMITED, err);
+        }
+        return 0;
+}
+
+static int modules_status(Request *request, Error *err) {
+        for (size_t i = 0; i < request->n_modules; i++) {
+                int r;
+
+                if (!request->states[i] || !modules[i]->status)
+                        continue;
+                r = modules[i]->status(request->states[i], err);
+                if (r < 0)
+                        return unavailable(request, CNI_CODE_UNAVAILABLE, err);
+        }
+        return 0;
+}
+
+int link_status(Request *request, Error *err) {
+        int r = request_open(request, err);
+
+        r = r < 0 ? r : request_prepare(request, err);
+        if (r == 0 && request->conf.role != ROLE_PTP)
+                r = bridge_status(request, err);
+        r = r < 0 ? r : modules_status(request, err);
+        if (r < 0 || request->conf.ipam_type[0] == '\0')
+                return r;
+        r = ipam_status(&request->ipam, err);
+        if (r < 0 && err->code == ERROR_UNAVAILABLE)
+                return unavailable(request, CNI_CODE_UNAVAILABLE, err);
+        return r;
+}
+
+int chain_status(Request *request, Error *err) {
+        int r = request_prepare(request, err);
+
+        return r < 0 ? r : modules_status(request, err);
+}
