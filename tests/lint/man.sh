@@ -3,4 +3,4 @@
 # shellcheck source=tests/lint/lib.sh
 . "$(dirname "$0")/lib.sh"
 need mandoc
-files '*.8' | xargs -r mandoc -Tlint -Wstyle
+files '*.8' | xargs -r mandoc -Tlint -Wwarning
