@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The words of mount(8), "filesystem-independent mount options". */
+
+#include "common/mount/mount_options.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+
+#include <string.h>
+
+typedef struct Word {
+        const char *name;
+        unsigned int set, clear;
+} Word;
+
+static const Word flag_words[] = {
+        {"ro", MOUNT_FLAG_READ_ONLY, 0},
+        {"rw", 0, MOUNT_FLAG_READ_ONLY},
+        {"nosuid", MOUNT_FLAG_NO_SUID, 0},
+        {"suid", 0, MOUNT_FLAG_NO_SUID},
+        {"nodev", MOUNT_FLAG_NO_DEV, 0},
+        {"dev", 0, MOUNT_FLAG_NO_DEV},
+        {"noexec", MOUNT_FLAG_NO_EXEC, 0},
+        {"exec", 0, MOUNT_FLAG_NO_EXEC},
+        {"noatime", MOUNT_FLAG_NO_ATIME, MOUNT_FLAG_STRICT_ATIME},
+        {"atime", 0, MOUNT_FLAG_NO_ATIME},
+        {"relatime", 0, MOUNT_FLAGS_ATIME},
+        {"norelatime", 0, 0},
+        {"strictatime", MOUNT_FLAG_STRICT_ATIME, MOUNT_FLAG_NO_ATIME},
+        {"nostrictatime", 0, MOUNT_FLAG_STRICT_ATIME},
+        {"nodiratime", MOUNT_FLAG_NO_DIR_ATIME, 0},
+        {"diratime", 0, MOUNT_FLAG_NO_DIR_ATIME},
+        {"nosymfollow", MOUNT_FLAG_NO_SYMLINK_FOLLOW, 0},
+        {"symfollow", 0, MOUNT_FLAG_NO_SYMLINK_FOLLOW},
+};
+
+/* What mount(8) keeps for itself: the kernel would refuse it. */
+static const char *const ignored_words[] = {
+        "defaults", "auto",    "noauto", "user",    "nouser", "users",   "nousers",
+        "owner",    "noowner", "group",  "nogroup", "nofail", "_netdev", "comment",
+};
+
+static bool is_ignored(const char *key) {
+        if (str_has_prefix(key, "x-") || str_has_prefix(key, "X-"))
+                return true;
+        for (size_t i = 0; i < N_ELEMENTS(ignored_words); i++)
+                if (str_equal(key, ignored_words[i]))
+                        return true;
+        return false;
+}
+
+static const Word *find_flag(const char *key) {
+        for (size_t i = 0; i < N_ELEMENTS(flag_words); i++)
+                if (str_equal(key, flag_words[i].name))
+                        return &flag_words[i];
+        return NULL;
+}
+
+/* End of the word at @at: a comma outside quotes, or the end. NULL if a quote stays open. */
+static const char *word_end(const char *at) {
+        bool quoted = false;
+
+        for (; *at && (quoted || *at != ','); at++) {
+                if ((unsigned char)*at < ' ' || *at == 0x7f)
+                        return NULL;
+                if (*at == '"')
+                        quoted = !quoted;
+        }
+        return quoted ? NULL : at;
+}
+
+/* Takes the quotes off a value that is quoted as a whole. */
+static char *unquote(char *value) {
+        size_t n = strlen(value);
+
+        if (n < 2 || value[0] != '"' || strchr(value + 1, '"') != value + n - 1)
+                return value;
+        value[n - 1] = '\0';
+        return value + 1;
+}
+
+static int add_word(MountOptions *options, char *word) {
+        char *equals = strchr(word, '=');
+        const Word *flag;
+
+        if (equals == word)
+                return -EINVAL;
+        flag = find_flag(word);
+        if (flag) {
+                options->set = (options->set & ~flag->clear) | flag->set;
+                options->clear = (options->clear & ~flag->set) | flag->clear;
+                return 0;
+        }
+        if (equals)
+                *equals = '\0';
+        /* The kernel would take "ro=x" for "ro". */
+        if (find_flag(word))
+                return -EINVAL;
+        if (is_ignored(word)) {
+                options->n_ignored++;
+                return 0;
+        }
+        if (options->n_options == MOUNT_OPTIONS_MAX)
+                return -E2BIG;
+        options->options[options->n_options++] =
+                (MountOption){word, equals ? unquote(equals + 1) : NULL};
+        return 0;
+}
+
+int mount_options_add(MountOptions *options, const char *words) {
+        const char *end;
+        int r;
+
+        for (const char *at = words; *at; at = *end ? end + 1 : end) {
+                char *copy = options->text + options->n_text;
+                size_t n;
+
+                end = word_end(at);
+                if (!end)
+                        return -EINVAL;
+                n = (size_t)(end - at);
+                if (n == 0)
+                        continue;
+                if (n >= sizeof(options->text) - options->n_text)
+                        return -E2BIG;
+                memcpy(copy, at, n);
+                copy[n] = '\0';
+                options->n_text += n + 1;
+                r = add_word(options, copy);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+const char *mount_options_get(const MountOptions *options, const char *key) {
+        for (size_t i = options->n_options; i > 0; i--) {
+                const MountOption *option = &options->options[i - 1];
+
+                if (str_equal(option->key, key))
+                        return option->value ? option->value : "";
+        }
+        return NULL;
+}
+
+void mount_options_remove(MountOptions *options, const char *key) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < options->n_options; i++)
+                if (!str_equal(options->options[i].key, key))
+                        options->options[n++] = options->options[i];
+        options->n_options = n;
+}
+
+/* Appends; counts also what does not fit. */
+static void put(char *text, size_t n, size_t *atp, const char *piece) {
+        size_t n_piece = strlen(piece);
+
+        if (*atp < n) {
+                size_t fits = n_piece < n - *atp ? n_piece : n - *atp - 1;
+
+                memcpy(text + *atp, piece, fits);
+                text[*atp + fits] = '\0';
+        }
+        *atp += n_piece;
+}
+
+static void put_flags(char *text, size_t n, size_t *atp, unsigned int flags) {
+        for (size_t i = 0; i < N_ELEMENTS(flag_words); i++) {
+                if (flag_words[i].set == 0 || (flags & flag_words[i].set) == 0)
+                        continue;
+                if (*atp > 0)
+                        put(text, n, atp, ",");
+                put(text, n, atp, flag_words[i].name);
+        }
+}
+
+size_t mount_flags_format(unsigned int flags, char *text, size_t n) {
+        size_t at = 0;
+
+        if (n > 0)
+                text[0] = '\0';
+        put_flags(text, n, &at, flags);
+        return at;
+}
+
+size_t mount_options_format(const MountOptions *options, bool with_flags, char *text, size_t n) {
+        size_t at = 0;
+
+        if (n > 0)
+                text[0] = '\0';
+        if (with_flags)
+                put_flags(text, n, &at, options->set);
+        for (size_t i = 0; i < options->n_options; i++) {
+                const MountOption *option = &options->options[i];
+                const char *quote = option->value && strchr(option->value, ',') ? "\"" : "";
+
+                if (at > 0)
+                        put(text, n, &at, ",");
+                put(text, n, &at, option->key);
+                if (!option->value)
+                        continue;
+                put(text, n, &at, "=");
+                put(text, n, &at, quote);
+                put(text, n, &at, option->value);
+                put(text, n, &at, quote);
+        }
+        return at;
+}
