@@ -292,7 +292,8 @@ void nft_rule_delete(NftBatch *batch, uint8_t family, const char *table, const c
                 return;
         nft_put_text(batch, NFTA_RULE_TABLE, table);
         nft_put_text(batch, NFTA_RULE_CHAIN, chain);
-        nft_put_u64(batch, NFTA_RULE_HANDLE, handle);
+        if (handle != 0)
+                nft_put_u64(batch, NFTA_RULE_HANDLE, handle);
         nft_message_end(batch);
 }
 

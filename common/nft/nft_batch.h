@@ -105,6 +105,7 @@ typedef struct NftSet {
 void nft_set_add(NftBatch *batch, const NftSet *set);
 void nft_set_delete(NftBatch *batch, uint8_t family, const char *table, const char *name);
 
+/* @handle 0: all rules of the chain. */
 void nft_rule_delete(NftBatch *batch, uint8_t family, const char *table, const char *chain,
                      uint64_t handle);
 

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * firewall: pods pass iptables' FORWARD chain (cni/forward.h), and ingressPolicy keeps bridges
+ * apart. The latter needs no chain of iptables: a drop counts in whichever table it stands.
+ */
+
+#include "cni/forward.h"
+
+#include "common/base/cleanup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include <linux/netfilter.h>
+
+typedef enum IngressPolicy {
+        INGRESS_OPEN,
+        INGRESS_SAME_BRIDGE,
+        INGRESS_ISOLATED,
+} IngressPolicy;
+
+typedef struct FirewallConf {
+        bool accept; /* in FORWARD */
+        bool firewalld;
+        IngressPolicy policy;
+        const char *policy_name; /* borrowed from the configuration */
+        char admin_chain[NFT_NAME_MAX + 1];
+} FirewallConf;
+
+static void firewall_free(void *state) {
+        free(state);
+}
+
+static void freep_conf(FirewallConf **confp) {
+        free(*confp);
+}
+
+static int parse_policy(const NetConf *conf, FirewallConf *firewall, Error *err) {
+        const char *policy = "";
+        int r = json_read_text(conf->json, "ingressPolicy", &policy, err);
+
+        if (r < 0)
+                return r;
+        firewall->policy_name = policy;
+        if (policy[0] == '\0' || strcmp(policy, "open") == 0)
+                firewall->policy = INGRESS_OPEN;
+        else if (strcmp(policy, "same-bridge") == 0)
+                firewall->policy = INGRESS_SAME_BRIDGE;
+        else if (strcmp(policy, "isolated") == 0)
+                firewall->policy = INGRESS_ISOLATED;
+        else
+                return error_set(err, ERROR_INVALID, "unknown ingress policy: \"%s\"", policy);
+        return 0;
+}
+
+/* As the plugin "firewall" packets are always let through; in one entry with everything else,
+ * "firewall": true asks for it. */
+static int firewall_parse(const NetConf *conf, void **statep, Error *err) {
+        cleanup(freep_conf) FirewallConf *firewall = calloc(1, sizeof(*firewall));
+        const char *backend = "", *chain = "", *zone = "";
+        int r;
+
+        if (!firewall)
+                return error_set_errno(err, ENOMEM, "firewall");
+        firewall->accept = conf->role == ROLE_FIREWALL;
+        r = parse_policy(conf, firewall, err);
+        if (r == 0 && conf->role != ROLE_FIREWALL)
+                r = json_read_bool(conf->json, "firewall", &firewall->accept, err);
+        if (r == 0)
+                r = json_read_text(conf->json, "backend", &backend, err);
+        if (r == 0)
+                r = json_read_text(conf->json, "firewalldZone", &zone, err);
+        if (r == 0)
+                r = json_read_text(conf->json, "iptablesAdminChainName", &chain, err);
+        if (r < 0)
+                return r;
+        firewall->firewalld = strcmp(backend, "firewalld") == 0;
+        if (strlen(chain) > NFT_NAME_MAX)
+                return error_set(err, ERROR_INVALID, "iptablesAdminChainName is too long");
+        snprintf(firewall->admin_chain, sizeof(firewall->admin_chain), "%s",
+                 chain[0] ? chain : FORWARD_ADMIN_CHAIN);
+        if (firewall->accept || firewall->policy != INGRESS_OPEN)
+                *statep = ptr_steal(&firewall);
+        return 0;
+}
+
+/* --- ingressPolicy ------------------------------------------------------------------------ */
+
+static void key_bridge(Rule *rule, const Attachment *at) {
+        char name[IFNAMSIZ] = {0};
+
+        snprintf(name, sizeof(name), "%s", at->bridge);
+        rule_key(rule, name, sizeof(name));
+        snprintf(rule->label, sizeof(rule->label), "ingress policy of %s", at->bridge);
+}
+
+static Rule *want_pair(const Attachment *at, size_t group, RuleList *list) {
+        Rule *rule = rules_append(list, group, RULE_SET_SAME_BRIDGE, RULE_CLAIM_NOBODY);
+
+        if (rule) {
+                key_bridge(rule, at);
+                key_bridge(rule, at);
+        }
+        return rule;
+}
+
+static int want_isolation(const FirewallConf *conf, const Attachment *at, uint8_t family,
+                          RuleList *list, Error *err) {
+        RuleGroup group = {.kind = RULE_GROUP_ISOLATION, .family = family};
+        int r = rules_group(list, &group);
+        Rule *rule;
+
+        rule = r < 0 ? NULL : rules_append(list, (size_t)r, RULE_SET_ISOLATED, RULE_CLAIM_NOBODY);
+        if (rule)
+                key_bridge(rule, at);
+        if (!rule || (conf->policy == INGRESS_SAME_BRIDGE && !want_pair(at, (size_t)r, list)))
+                return error_set_errno(err, ENOMEM, "ingressPolicy");
+        return 0;
+}
+
+/* Elements of the bridge, which outlive its pods. */
+static int firewall_want(const void *state, const Attachment *at, bool deleting, RuleList *list,
+                         Error *err) {
+        const FirewallConf *conf = state;
+        bool done[2] = {false, false};
+
+        if (!conf || deleting)
+                return 0;
+        if (conf->firewalld && conf->accept)
+                return error_set(err, ERROR_UNSUPPORTED,
+                                 "firewall: backend \"firewalld\" is not supported: trust the "
+                                 "pods' subnet once with firewall-cmd --permanent "
+                                 "--zone=trusted --add-source=SUBNET, and leave the backend out");
+        if (conf->policy == INGRESS_OPEN)
+                return 0;
+        if (!at->bridge[0])
+                return error_set(err, ERROR_PRECONDITION,
+                                 "interface needs to be set for ingress policy \"%s\", make sure "
+                                 "to chain \"firewall\" plugin with \"bridge\"",
+                                 conf->policy_name);
+        for (size_t i = 0; i < at->n_ips; i++) {
+                uint8_t family = rules_family(&at->ips[i].address.address);
+                int r;
+
+                if (done[family == AF_INET6])
+                        continue;
+                done[family == AF_INET6] = true;
+                r = want_isolation(conf, at, family, list, err);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* A bridge that was "same-bridge" before may not stay so. */
+static int forget_pairs(const Attachment *at, RulesSocket *sock) {
+        for (size_t i = 0; i < at->n_ips; i++) {
+                RuleGroup group = {.kind = RULE_GROUP_ISOLATION,
+                                   .family = rules_family(&at->ips[i].address.address)};
+                RuleList list = {0};
+                NftBatch batch = {0};
+                Rule *rule = NULL;
+                int r = rules_group(&list, &group);
+
+                if (r >= 0)
+                        rule = want_pair(at, (size_t)r, &list);
+                nft_batch_begin(&batch);
+                if (rule) {
+                        rule->element.set = rule->set_name;
+                        nft_element_delete(&batch, &rule->element);
+                        r = nft_batch_run(&sock->netfilter, &batch, NULL);
+                }
+                nft_batch_deinit(&batch);
+                rules_deinit(&list);
+                if (r < 0 && r != -ENOENT)
+                        return r;
+        }
+        return 0;
+}
+
+/* --- FORWARD ------------------------------------------------------------------------------ */
+
+static void gather_subnets(const FirewallConf *conf, const Attachment *at,
+                           ForwardRequest *request) {
+        request->admin_chain = conf ? conf->admin_chain : FORWARD_ADMIN_CHAIN;
+        for (size_t i = 0; i < at->n_ips; i++) {
+                IpPrefix subnet = at->ips[i].address;
+                bool known = subnet.address.family != request->family;
+
+                subnet.address = ip_prefix_first(&subnet);
+                for (size_t j = 0; j < request->n_subnets && !known; j++)
+                        known = ip_prefix_equal(&request->subnets[j], &subnet);
+                if (!known && request->n_subnets < FORWARD_SUBNETS_MAX)
+                        request->subnets[request->n_subnets++] = subnet;
+        }
+}
+
+typedef int (*ForwardDo)(RulesSocket *sock, const ForwardRequest *request, Error *err);
+
+static int for_families(const FirewallConf *conf, const Attachment *at, RulesSocket *sock,
+                        ForwardDo function, Error *err) {
+        static const uint8_t families[] = {AF_INET, AF_INET6};
+
+        for (size_t i = 0; i < N_ELEMENTS(families); i++) {
+                ForwardRequest request = {.family = families[i]};
+                int r;
+
+                gather_subnets(conf, at, &request);
+                r = function(sock, &request, err);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int firewall_after_add(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
+        const FirewallConf *conf = state;
+        int r = 0;
+
+        if (!conf)
+                return 0;
+        if (conf->policy == INGRESS_ISOLATED)
+                r = forget_pairs(at, sock);
+        if (r < 0)
+                return error_set_errno(err, r, "ingressPolicy");
+        return conf->accept ? for_families(conf, at, sock, forward_add, err) : 0;
+}
+
+static int firewall_after_del(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
+        const FirewallConf *conf = state;
+
+        return conf && conf->accept ? for_families(conf, at, sock, forward_del, err) : 0;
+}
+
+static int firewall_check(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
+        const FirewallConf *conf = state;
+
+        return conf && conf->accept ? for_families(conf, at, sock, forward_check, err) : 0;
+}
+
+const RulePart part_firewall = {
+        .name = "firewall",
+        .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_FIREWALL),
+        .parse = firewall_parse,
+        .free = firewall_free,
+        .want = firewall_want,
+        .after_add = firewall_after_add,
+        .after_del = firewall_after_del,
+        .check = firewall_check,
+};

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Leftovers in the tables of iptables-legacy. Reading such a table is one getsockopt(2), in which
+ * the names of chains and the addresses of rules stand as they are; that tells cheaply whether
+ * anything is there. Only then the tool is run: once to list, once to remove.
+ */
+
+#include "cni/legacy.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/exec.h"
+#include "common/base/file.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include <linux/netfilter_ipv4/ip_tables.h>
+
+/* The same numbers and shapes for both families, but for the size of addresses inside. */
+#define GET_INFO    IPT_SO_GET_INFO
+#define GET_ENTRIES IPT_SO_GET_ENTRIES
+
+/* 100,000 rules; a larger table is given up. */
+#define TABLE_MAX     (64U * 1024 * 1024)
+#define OUTPUT_MAX    ((size_t)64 * 1024 * 1024)
+#define TIMEOUT_MSECS 30000U
+
+#define FORWARD_CHAIN "CNI-FORWARD"
+
+typedef struct Family {
+        uint8_t family;
+        int level;
+        const char *names;                /* which tables exist */
+        const char *list[2], *restore[2]; /* tools, the specific name first */
+} Family;
+
+static const Family families[] = {
+        {AF_INET,
+         IPPROTO_IP,
+         "/proc/net/ip_tables_names",
+         {"iptables-legacy", "iptables"},
+         {"iptables-legacy-restore", "iptables-restore"}},
+        {AF_INET6,
+         IPPROTO_IPV6,
+         "/proc/net/ip6_tables_names",
+         {"ip6tables-legacy", "ip6tables"},
+         {"ip6tables-legacy-restore", "ip6tables-restore"}},
+};
+
+/* --- looking ------------------------------------------------------------------------------ */
+
+static bool has_table(const Family *family, const char *table) {
+        cleanup(freep) char *text = NULL;
+        size_t n = strlen(table);
+
+        if (file_read_at(AT_FDCWD, family->names, 4096, &text, NULL) < 0)
+                return false;
+        for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
+                if (strncmp(line, table, n) == 0 && line[n] == '\n')
+                        return true;
+        return false;
+}
+
+/* The whole table. Return: 0; -errno. */
+static int read_table(const Family *family, const char *table, uint8_t **bytesp, size_t *np) {
+        cleanup(closep) int fd = -1;
+        cleanup(freep) struct ipt_get_entries *entries = NULL;
+        struct ipt_getinfo info = {0};
+        socklen_t n = sizeof(info);
+
+        fd = socket(family->family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+        if (fd < 0)
+                return -errno;
+        snprintf(info.name, sizeof(info.name), "%s", table);
+        if (getsockopt(fd, family->level, GET_INFO, &info, &n) < 0)
+                return -errno;
+        if (info.size > TABLE_MAX)
+                return -EFBIG;
+        entries = calloc(1, sizeof(*entries) + info.size);
+        if (!entries)
+                return -ENOMEM;
+        snprintf(entries->name, sizeof(entries->name), "%s", table);
+        entries->size = info.size;
+        n = (socklen_t)(sizeof(*entries) + info.size);
+        if (getsockopt(fd, family->level, GET_ENTRIES, entries, &n) < 0)
+                return -errno; /* EAGAIN: it changed in between */
+        *np = sizeof(*entries) + info.size;
+        *bytesp = (uint8_t *)ptr_steal(&entries);
+        return 0;
+}
+
+static bool holds(const uint8_t *bytes, size_t n, const void *what, size_t n_what) {
+        return memmem(bytes, n, what, n_what) != NULL;
+}
+
+/* --- removing ----------------------------------------------------------------------------- */
+
+static void result_deinit_(ExecResult *result) {
+        exec_result_deinit(result);
+}
+
+static int run(const char *const tool[2], const char *const *arguments, const char *input,
+               char **outputp, Error *err) {
+        const char *argv[12] = {NULL};
+        int r = -ENOENT;
+
+        for (size_t i = 0; i < 10 && arguments[i]; i++)
+                argv[1 + i] = arguments[i];
+        for (size_t i = 0; i < 2 && r == -ENOENT; i++) {
+                cleanup(result_deinit_) ExecResult result = {0};
+                ExecRequest request = {
+                        .argv = argv,
+                        .input = input,
+                        .n_input = input ? strlen(input) : 0,
+                        .timeout_msecs = TIMEOUT_MSECS,
+                        .output_limit_bytes = OUTPUT_MAX,
+                };
+
+                argv[0] = tool[i];
+                r = exec_run(&request, &result);
+                if (r < 0)
+                        continue;
+                if (result.exit_status != 0) {
+                        str_trim_end(result.errors);
+                        return error_set(err, ERROR_INTERNAL, "%s: %.200s", tool[i], result.errors);
+                }
+                if (outputp)
+                        *outputp = ptr_steal(&result.output);
+        }
+        if (r < 0)
+                return error_set_errno(err, r, "run %s to remove rules of the upstream plugins",
+                                       tool[0]);
+        return 0;
+}
+
+/* Is @word a word of @line? */
+static bool has_word(const char *line, const char *word) {
+        size_t n = strlen(word);
+
+        for (const char *at = strstr(line, word); at; at = strstr(at + 1, word))
+                if ((at == line || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
+                        return true;
+        return false;
+}
+
+typedef struct Removal {
+        const Family *family;
+        const char *table;
+        const char *words[64]; /* rules with one of them go */
+        size_t n_words;
+        const char *chain; /* goes itself, or NULL; then only rules of CNI-FORWARD count */
+} Removal;
+
+static void append_deletions(const Removal *removal, char *listing, StrBuf *input) {
+        char *save = NULL;
+
+        for (char *line = strtok_r(listing, "\n", &save); line;
+             line = strtok_r(NULL, "\n", &save)) {
+                bool gone = false;
+
+                if (!str_has_prefix(line, "-A ") ||
+                    (removal->chain && str_has_prefix(line + 3, removal->chain)))
+                        continue;
+                if (!removal->chain && !str_has_prefix(line + 3, FORWARD_CHAIN " "))
+                        continue;
+                for (size_t i = 0; i < removal->n_words && !gone; i++)
+                        gone = has_word(line, removal->words[i]);
+                if (gone)
+                        strbuf_printf(input, "-D %s\n", line + 3);
+        }
+}
+
+static int remove_rules(const Removal *removal, Error *err) {
+        const char *list[] = {"-w", "10", "-t", removal->table, "-S", NULL};
+        const char *restore[] = {"-w", "10", "--noflush", NULL};
+        cleanup(freep) char *listing = NULL, *text = NULL;
+        StrBuf input = {0};
+        int r;
+
+        r = run(removal->family->list, list, NULL, &listing, err);
+        if (r < 0)
+                return r;
+        strbuf_printf(&input, "*%s\n", removal->table);
+        append_deletions(removal, listing, &input);
+        if (removal->chain)
+                strbuf_printf(&input, "-F %s\n-X %s\n", removal->chain, removal->chain);
+        strbuf_append(&input, "COMMIT\n");
+        text = strbuf_steal(&input);
+        if (!text)
+                return error_set_errno(err, ENOMEM, "remove rules of the upstream plugins");
+        return run(removal->family->restore, restore, text, NULL, err);
+}
+
+static int del_chains(const Family *family, unsigned int plugins, const Attachment *at,
+                      Error *err) {
+        static const struct {
+                unsigned int plugins;
+                const char *prefix;
+        } kinds[] = {{LEGACY_BRIDGE, ""}, {LEGACY_PORTMAP, "DN-"}, {LEGACY_PORTMAP, "SN-"}};
+        cleanup(freep) uint8_t *bytes = NULL;
+        size_t n = 0;
+
+        if (!has_table(family, "nat") || read_table(family, "nat", &bytes, &n) < 0)
+                return 0;
+        for (size_t i = 0; i < N_ELEMENTS(kinds); i++) {
+                char chain[LEGACY_CHAIN_SIZE];
+                Removal removal = {.family = family,
+                                   .table = "nat",
+                                   .words = {chain},
+                                   .n_words = 1,
+                                   .chain = chain};
+                int r;
+
+                legacy_chain_name(at->network, at->container_id, kinds[i].prefix, chain);
+                if (!(plugins & kinds[i].plugins) || !chain[0] ||
+                    !holds(bytes, n, chain, strlen(chain) + 1))
+                        continue;
+                r = remove_rules(&removal, err);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int del_forward(const Family *family, const Attachment *at, Error *err) {
+        cleanup(freep) uint8_t *bytes = NULL;
+        char texts[N_ELEMENTS(((Removal *)0)->words)][IP_TEXT_MAX];
+        Removal removal = {.family = family, .table = "filter"};
+        size_t n = 0;
+
+        if (at->n_ips == 0 || !has_table(family, "filter") ||
+            read_table(family, "filter", &bytes, &n) < 0 ||
+            !holds(bytes, n, FORWARD_CHAIN, sizeof(FORWARD_CHAIN)))
+                return 0;
+        for (size_t i = 0; i < at->n_ips && removal.n_words < N_ELEMENTS(removal.words); i++) {
+                IpPrefix one = at->ips[i].address;
+
+                one.length = (uint8_t)(ip_size(&one.address) * 8);
+                if (one.address.family != family->family ||
+                    !holds(bytes, n, one.address.bytes, ip_size(&one.address)))
+                        continue;
+                removal.words[removal.n_words] = ip_prefix_format(&one, texts[removal.n_words]);
+                removal.n_words++;
+        }
+        return removal.n_words > 0 ? remove_rules(&removal, err) : 0;
+}
+
+int legacy_xtables_del(unsigned int plugins, const Attachment *at, Error *err) {
+        Error local = {0}, all = {0};
+        int r = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(families); i++) {
+                local = (Error){0};
+                if (del_chains(&families[i], plugins, at, &local) < 0) {
+                        error_join(&all, &local);
+                        r = -EIO;
+                }
+                local = (Error){0};
+                if (plugins & LEGACY_FIREWALL && del_forward(&families[i], at, &local) < 0) {
+                        error_join(&all, &local);
+                        r = -EIO;
+                }
+        }
+        if (r < 0 && err)
+                *err = all;
+        return r;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The module that is all nftables: masquerade, host ports, firewall and MAC check, as parts of one
+ * transaction per ADD and one per DEL.
+ */
+
+#include "cni/rules.h"
+
+#include "cni/legacy.h"
+#include "common/base/cleanup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const RulePart *const parts[] = {&part_masq, &part_portmap, &part_firewall, &part_spoof};
+
+#define PORT_SETS                                                                                  \
+        (1U << RULE_SET_PORTS | 1U << RULE_SET_PORTS_AT | 1U << RULE_SET_SNAT |                    \
+         1U << RULE_SET_HAIRPIN | 1U << RULE_SET_SNAT_ALL)
+
+typedef struct RulesState {
+        PluginRole role;
+        bool needs_nftables;             /* now, or for the next pod that has host ports */
+        void *states[N_ELEMENTS(parts)]; /* owned by the parts; NULL: nothing asked for */
+        RulesSocket sock;
+} RulesState;
+
+static bool takes_part(const RulesState *state, size_t i) {
+        return parts[i]->roles & ROLE_BIT(state->role);
+}
+
+static void rules_free(void *userdata) {
+        RulesState *state = userdata;
+
+        if (!state)
+                return;
+        for (size_t i = 0; i < N_ELEMENTS(parts); i++)
+                if (state->states[i])
+                        parts[i]->free(state->states[i]);
+        rules_close(&state->sock);
+        free(state);
+}
+
+static void freep_state(RulesState **statep) {
+        rules_free(*statep);
+}
+
+/* There always is a state: DEL and GC have to know the role. */
+static int rules_parse(const NetConf *conf, void **statep, Error *err) {
+        cleanup(freep_state) RulesState *state = calloc(1, sizeof(*state));
+        bool ports = false;
+        int r;
+
+        if (!state)
+                return error_set_errno(err, ENOMEM, "rules");
+        state->role = conf->role;
+        state->sock = (RulesSocket)RULES_SOCKET_NULL;
+        for (size_t i = 0; i < N_ELEMENTS(parts); i++) {
+                r = takes_part(state, i) ? parts[i]->parse(conf, &state->states[i], err) : 0;
+                if (r < 0)
+                        return r;
+                state->needs_nftables = state->needs_nftables || state->states[i];
+        }
+        r = json_read_bool(json_find(conf->json, "capabilities"), "portMappings", &ports, NULL);
+        if (takes_part(state, 1) && (state->role == ROLE_PORTMAP || (r == 0 && ports)))
+                state->needs_nftables = true;
+        *statep = ptr_steal(&state);
+        return 0;
+}
+
+/* What all parts want for @at; on failure @list may hold some of it. */
+static int want(const RulesState *state, const Attachment *at, bool deleting, RuleList *list,
+                Error *err) {
+        rule_owner_format(at, list->comment);
+        for (size_t i = 0; i < N_ELEMENTS(parts); i++) {
+                int r = takes_part(state, i)
+                                ? parts[i]->want(state->states[i], at, deleting, list, err)
+                                : 0;
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static void rules_plan(const void *userdata, const Attachment *at, StrBuf *text) {
+        cleanup(rules_deinit) RuleList list = {0};
+
+        if (want(userdata, at, false, &list, NULL) < 0)
+                return;
+        for (size_t i = 0; i < list.n_rules; i++)
+                strbuf_printf(text, "rule family=%u set=%s label=\"%s\"\n",
+                              list.rules[i].element.family, list.rules[i].set_name,
+                              list.rules[i].label);
+}
+
+/* The MAC address of the pod's link, out of the result if the attachment lacks it. */
+static void learn_mac(Attachment *at, const CniResult *result) {
+        int i = result ? result_find_interface(result, at->ifname, true) : -1;
+        unsigned int mac[6];
+
+        if (at->has_pod_mac || i < 0 || !result->interfaces[i].mac ||
+            sscanf(result->interfaces[i].mac, "%2x:%2x:%2x:%2x:%2x:%2x", &mac[0], &mac[1], &mac[2],
+                   &mac[3], &mac[4], &mac[5]) != 6)
+                return;
+        for (size_t j = 0; j < 6; j++)
+                at->pod_mac[j] = (uint8_t)mac[j];
+        at->has_pod_mac = true;
+}
+
+/* --- DEL, GC ------------------------------------------------------------------------------ */
+
+static bool is_owners(const RuleOwner *owner, void *userdata) {
+        return memcmp(owner->owner, userdata, OWNER_SIZE) == 0;
+}
+
+/* Elements that the list does not name: the ports were others, or the addresses are unknown. */
+static unsigned int sets_to_scan(const RulesState *state, const Attachment *at,
+                                 const RuleList *list, const bool *found) {
+        bool had_ports = false, all_ports = state->states[1] != NULL;
+        unsigned int sets = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(parts) && at->n_ips == 0; i++)
+                sets |= takes_part(state, i) ? parts[i]->sets : 0;
+        for (size_t i = 0; i < list->n_rules; i++) {
+                RuleSet set = list->rules[i].set;
+
+                if (set == RULE_SET_PORT_PODS)
+                        had_ports = had_ports || found[i];
+                else if (PORT_SETS & 1U << set)
+                        all_ports = all_ports && found[i];
+                else if (set == RULE_SET_SPOOF_LINKS && found[i] && !at->has_pod_mac)
+                        sets |= 1U << RULE_SET_SPOOF_MACS;
+        }
+        return had_ports && !all_ports ? sets | PORT_SETS : sets;
+}
+
+static unsigned int legacy_plugins(PluginRole role) {
+        return (ROLE_BIT(role) & part_masq.roles ? LEGACY_BRIDGE : 0) |
+               (ROLE_BIT(role) & part_portmap.roles ? LEGACY_PORTMAP : 0) |
+               (ROLE_BIT(role) & part_firewall.roles ? LEGACY_FIREWALL : 0);
+}
+
+static int del_elements(RulesState *state, Attachment *at, Error *err) {
+        cleanup(rules_deinit) RuleList list = {0};
+        cleanup(freep) bool *found = NULL;
+        unsigned int sets;
+        int r;
+
+        r = want(state, at, true, &list, err);
+        if (r < 0)
+                return r;
+        found = calloc(list.n_rules + 1, sizeof(*found));
+        if (!found)
+                return error_set_errno(err, ENOMEM, "rules");
+        r = rules_del(&state->sock, &list, at->owner, found, err);
+        if (r < 0)
+                return r;
+        sets = sets_to_scan(state, at, &list, found);
+        return sets != 0 ? rules_scan(&state->sock, sets, is_owners, at->owner, err) : 0;
+}
+
+static void note(int *rp, int r, Error *err, const Error *local) {
+        if (r < 0 && *rp == 0)
+                *rp = r;
+        if (r < 0 && err)
+                error_join(err, local);
+}
+
+static int rules_module_del(void *userdata, Attachment *at, Error *err) {
+        RulesState *state = userdata;
+        Error local = {0};
+        int r = 0;
+
+        if (!state)
+                return 0;
+        note(&r, del_elements(state, at, &local), err, &local);
+        for (size_t i = 0; i < N_ELEMENTS(parts); i++) {
+                local = (Error){0};
+                if (takes_part(state, i) && parts[i]->after_del)
+                        note(&r, parts[i]->after_del(state->states[i], at, &state->sock, &local),
+                             err, &local);
+        }
+        local = (Error){0};
+        note(&r, legacy_del(&state->sock, legacy_plugins(state->role), at, &local), err, &local);
+        return r;
+}
+
+static bool is_garbage(const RuleOwner *owner, void *userdata) {
+        const GcRequest *gc = userdata;
+
+        return rule_owner_is_of(owner, gc->network) && !gc_keeps(gc, owner->owner);
+}
+
+static int rules_module_gc(void *userdata, const GcRequest *gc, Error *err) {
+        RulesState *state = userdata;
+        GcRequest request = *gc;
+        unsigned int sets = 0;
+
+        for (size_t i = 0; state && i < N_ELEMENTS(parts); i++)
+                sets |= takes_part(state, i) ? parts[i]->sets : 0;
+        return sets != 0 ? rules_scan(&state->sock, sets, is_garbage, &request, err) : 0;
+}
+
+/* --- ADD, CHECK, STATUS ------------------------------------------------------------------- */
+
+static int rules_module_add(void *userdata, Attachment *at, CniResult *result, Error *err) {
+        cleanup(rules_deinit) RuleList list = {0};
+        RulesState *state = userdata;
+        int r;
+
+        learn_mac(at, result);
+        r = want(state, at, false, &list, err);
+        if (r == 0)
+                r = rules_add(&state->sock, &list, at->rtnl, err);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < N_ELEMENTS(parts) && r == 0; i++)
+                if (takes_part(state, i) && parts[i]->after_add)
+                        r = parts[i]->after_add(state->states[i], at, &state->sock, err);
+        if (r < 0)
+                (void)rules_del(&state->sock, &list, at->owner, NULL, NULL);
+        return r;
+}
+
+static int rules_module_check(void *userdata, Attachment *at, const CniResult *result, Error *err) {
+        cleanup(rules_deinit) RuleList list = {0};
+        RulesState *state = userdata;
+        int r;
+
+        learn_mac(at, result);
+        r = want(state, at, false, &list, err);
+        if (r == 0)
+                r = rules_check(&state->sock, &list, at->owner, err);
+        for (size_t i = 0; i < N_ELEMENTS(parts) && r == 0; i++)
+                if (takes_part(state, i) && parts[i]->check)
+                        r = parts[i]->check(state->states[i], at, &state->sock, err);
+        return r;
+}
+
+static int reply_generation(size_t index, const struct nlmsghdr *message, void *userdata) {
+        return nft_parse_generation(message, userdata);
+}
+
+static void questions_deinit(NlBatch *batch) {
+        nl_batch_deinit(batch);
+}
+
+static int rules_module_status(void *userdata, Error *err) {
+        cleanup(questions_deinit) NlBatch batch = {0};
+        RulesState *state = userdata;
+        uint32_t generation;
+        int r;
+
+        if (!state || !state->needs_nftables)
+                return 0;
+        r = rules_open(&state->sock, NULL);
+        if (r < 0)
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "nftables is missing: this kernel has no netfilter over netlink");
+        nft_ask_generation(&batch);
+        r = nl_batch_run(&state->sock.netfilter, &batch, reply_generation, &generation);
+        if (r < 0)
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "nftables is missing: this kernel has no nf_tables");
+        return 0;
+}
+
+const Module module_rules = {
+        .name = "rules",
+        .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_BRIDGE) | ROLE_BIT(ROLE_PTP) |
+                 ROLE_BIT(ROLE_PORTMAP) | ROLE_BIT(ROLE_FIREWALL),
+        .parse = rules_parse,
+        .free = rules_free,
+        .plan = rules_plan,
+        .add = rules_module_add,
+        .del = rules_module_del,
+        .check = rules_module_check,
+        .gc = rules_module_gc,
+        .status = rules_module_status,
+};

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The rules themselves: what each group is made of. Pure, and the only file that knows packets.
+ *
+ * Words of registers: a key starts at word 0; what a map gives starts at word 8, which no key
+ * of at most 32 bytes reaches, nor does the longest that is looked up in a map.
+ */
+
+#include "cni/rules.h"
+
+#include "common/base/cleanup.h"
+#include "common/nft/nft_expr.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter_bridge.h>
+#include <linux/rtnetlink.h>
+
+#define MAP_WORD 8U
+
+/* Priorities of the hooks, as iptables and nft(8) name them. */
+#define PRIORITY_DNAT   (-100)
+#define PRIORITY_FILTER 0
+#define PRIORITY_SNAT   100
+#define PRIORITY_EARLY  (-300) /* bridge: before its own destination NAT */
+
+#define CHAIN_MASQ       "masquerade"
+#define CHAIN_PORTS_IN   "ports-in"
+#define CHAIN_PORTS_OUT  "ports-out"
+#define CHAIN_PORTS_SNAT "ports-snat"
+#define CHAIN_SPOOF      "spoof-check"
+#define CHAIN_ISOLATION  "isolation"
+
+static const char *const set_names[_RULE_SET_N] = {
+        [RULE_SET_MASQ] = "masq",
+        [RULE_SET_PORTS] = "ports",
+        [RULE_SET_PORTS_AT] = "ports-at",
+        [RULE_SET_PORT_PODS] = "port-pods",
+        [RULE_SET_SNAT] = "snat",
+        [RULE_SET_HAIRPIN] = "hairpin",
+        [RULE_SET_SNAT_ALL] = "snat-all",
+        [RULE_SET_SPOOF_LINKS] = "spoof-links",
+        [RULE_SET_SPOOF_MACS] = "spoof-macs",
+        [RULE_SET_ISOLATED] = "isolated",
+        [RULE_SET_SAME_BRIDGE] = "same-bridge",
+};
+
+const char *rule_set_name(const RuleGroup *group, RuleSet set, char *name) {
+        /* One for all conditions, so that DEL finds ports without knowing the conditions. */
+        bool alone = set == RULE_SET_PORT_PODS || group->suffix[0] == '\0';
+
+        snprintf(name, RULE_SET_NAME_MAX, "%s%s%.40s", set_names[set], alone ? "" : "-",
+                 alone ? "" : group->suffix);
+        return name;
+}
+
+int rule_set_parse(const char *name, RuleSet *setp) {
+        size_t n_best = 0;
+
+        /* The longest wins: "ports-at-..." is no "ports-..." with an odd suffix. */
+        for (unsigned int i = 0; i < _RULE_SET_N; i++) {
+                size_t n = strlen(set_names[i]);
+
+                if (n > n_best && str_has_prefix(name, set_names[i]) &&
+                    (name[n] == '\0' || name[n] == '-')) {
+                        n_best = n;
+                        *setp = (RuleSet)i;
+                }
+        }
+        return n_best > 0 ? 0 : -EINVAL;
+}
+
+/* --- pieces ------------------------------------------------------------------------------- */
+
+typedef struct Maker {
+        NftBatch *batch;
+        const RuleGroup *group;
+        uint32_t n_address; /* bytes */
+        uint32_t address_type;
+        uint32_t source, destination; /* offsets in the IP header */
+} Maker;
+
+static Maker maker_of(NftBatch *batch, const RuleGroup *group) {
+        bool v4 = group->family == NFPROTO_IPV4;
+
+        return (Maker){
+                .batch = batch,
+                .group = group,
+                .n_address = v4 ? 4 : 16,
+                .address_type = v4 ? NFT_TYPE_IPV4 : NFT_TYPE_IPV6,
+                .source = v4 ? 12 : 8,
+                .destination = v4 ? 16 : 24,
+        };
+}
+
+static void make_chain(const Maker *maker, const char *name, const char *type, uint32_t hook,
+                       int32_t priority) {
+        nft_chain_add(maker->batch, &(NftChain){.family = maker->group->family,
+                                                .table = RULES_TABLE,
+                                                .name = name,
+                                                .type = type,
+                                                .hook = hook,
+                                                .priority = priority});
+}
+
+static void make_set(const Maker *maker, RuleSet set, uint32_t key_type, uint32_t n_key,
+                     bool exclusive) {
+        char name[RULE_SET_NAME_MAX];
+
+        nft_set_add(maker->batch, &(NftSet){.family = maker->group->family,
+                                            .table = RULES_TABLE,
+                                            .name = rule_set_name(maker->group, set, name),
+                                            .key_type = key_type,
+                                            .n_key = n_key,
+                                            .exclusive = exclusive});
+}
+
+static void begin(const Maker *maker, const char *chain) {
+        nft_rule_begin(
+                maker->batch,
+                &(NftRuleAt){.family = maker->group->family, .table = RULES_TABLE, .chain = chain});
+}
+
+static void lookup(const Maker *maker, RuleSet set, uint32_t word, bool absent) {
+        char name[RULE_SET_NAME_MAX];
+
+        nft_expr_lookup(maker->batch, rule_set_name(maker->group, set, name), word, absent);
+}
+
+static void load_address(const Maker *maker, uint32_t offset, uint32_t word) {
+        nft_expr_payload(maker->batch, NFT_BASE_NETWORK, offset, maker->n_address, word);
+}
+
+/* The address at @offset is inside of @prefix, or with @differ outside. */
+static void match_prefix(const Maker *maker, uint32_t offset, const IpPrefix *prefix, bool differ) {
+        IpAddress first = ip_prefix_first(prefix);
+        uint8_t mask[16] = {0};
+
+        for (unsigned int bit = 0; bit < prefix->length; bit++)
+                mask[bit / 8] |= (uint8_t)(0x80U >> bit % 8);
+        load_address(maker, offset, 0);
+        if (prefix->length < maker->n_address * 8)
+                nft_expr_mask(maker->batch, 0, mask, maker->n_address);
+        nft_expr_cmp(maker->batch, 0, first.bytes, maker->n_address, differ);
+}
+
+static bool has_subnet(const Maker *maker) {
+        return maker->group->subnet.length < maker->n_address * 8;
+}
+
+static IpPrefix multicast(const Maker *maker) {
+        if (maker->group->family == NFPROTO_IPV4)
+                return (IpPrefix){{.family = AF_INET, .bytes = {224}}, 4};
+        return (IpPrefix){{.family = AF_INET6, .bytes = {0xff}}, 8};
+}
+
+/* --- groups ------------------------------------------------------------------------------- */
+
+/* Pods reach their own subnet and multicast groups under their own address. */
+static void make_masq(const Maker *maker) {
+        IpPrefix group = multicast(maker);
+
+        make_chain(maker, CHAIN_MASQ, "nat", NF_INET_POST_ROUTING, PRIORITY_SNAT);
+        make_set(maker, RULE_SET_MASQ, maker->address_type, maker->n_address, true);
+        begin(maker, CHAIN_MASQ);
+        load_address(maker, maker->source, 0);
+        lookup(maker, RULE_SET_MASQ, 0, false);
+        if (has_subnet(maker))
+                match_prefix(maker, maker->destination, &maker->group->subnet, true);
+        match_prefix(maker, maker->destination, &group, true);
+        nft_expr_masquerade(maker->batch);
+        nft_rule_end(maker->batch);
+}
+
+static void match_conditions(const Maker *maker) {
+        const RuleConditions *conditions = maker->group->conditions;
+
+        for (size_t i = 0; conditions && i < conditions->n; i++) {
+                const RuleCondition *item = &conditions->items[i];
+
+                if (item->kind == CONDITION_IN_LINK) {
+                        nft_expr_meta(maker->batch, NFT_META_IIFNAME, 0);
+                        nft_expr_cmp(maker->batch, 0, item->link, item->n_link, item->differs);
+                } else {
+                        match_prefix(maker,
+                                     item->kind == CONDITION_SOURCE ? maker->source
+                                                                    : maker->destination,
+                                     &item->prefix, item->differs);
+                }
+        }
+}
+
+/* Packets for this host go to @chain. */
+static void make_entry(const Maker *maker, const char *from, uint32_t hook, const char *chain) {
+        uint32_t local = RTN_LOCAL; /* host byte order, as the kernel writes it */
+
+        make_chain(maker, from, "nat", hook, PRIORITY_DNAT);
+        begin(maker, from);
+        match_conditions(maker);
+        nft_expr_fib_daddr_type(maker->batch, 0);
+        nft_expr_cmp(maker->batch, 0, &local, sizeof(local), false);
+        nft_expr_verdict(maker->batch, NFT_JUMP, chain);
+        nft_rule_end(maker->batch);
+}
+
+static void make_port_map(const Maker *maker, const char *chain, RuleSet set) {
+        char name[RULE_SET_NAME_MAX];
+        uint32_t word = set == RULE_SET_PORTS_AT ? maker->n_address / 4 : 0;
+        uint32_t key_type = NFT_TYPE_2(NFT_TYPE_PROTO, NFT_TYPE_SERVICE);
+
+        if (word > 0)
+                key_type = NFT_TYPE_3(maker->address_type, NFT_TYPE_PROTO, NFT_TYPE_SERVICE);
+        rule_set_name(maker->group, set, name);
+        nft_set_add(maker->batch,
+                    &(NftSet){.family = maker->group->family,
+                              .table = RULES_TABLE,
+                              .name = name,
+                              .key_type = key_type,
+                              .n_key = word * 4 + 8,
+                              .data_type = NFT_TYPE_2(maker->address_type, NFT_TYPE_SERVICE),
+                              .n_data = maker->n_address + 4,
+                              .exclusive = set == RULE_SET_PORTS});
+        begin(maker, chain);
+        if (word > 0)
+                load_address(maker, maker->destination, 0);
+        nft_expr_meta(maker->batch, NFT_META_L4PROTO, word);
+        nft_expr_payload(maker->batch, NFT_BASE_TRANSPORT, 2, 2, word + 1);
+        nft_expr_map(maker->batch, name, 0, MAP_WORD);
+        nft_expr_dnat(maker->batch, maker->group->family, MAP_WORD,
+                      MAP_WORD + maker->n_address / 4);
+        nft_rule_end(maker->batch);
+}
+
+static void make_ports(const Maker *maker) {
+        char chain[RULE_SET_NAME_MAX];
+
+        rule_set_name(maker->group, RULE_SET_PORTS, chain);
+        make_chain(maker, chain, NULL, 0, 0);
+        make_set(maker, RULE_SET_PORT_PODS, maker->address_type, maker->n_address, false);
+        make_port_map(maker, chain, RULE_SET_PORTS_AT);
+        make_port_map(maker, chain, RULE_SET_PORTS);
+        make_entry(maker, CHAIN_PORTS_IN, NF_INET_PRE_ROUTING, chain);
+        make_entry(maker, CHAIN_PORTS_OUT, NF_INET_LOCAL_OUT, chain);
+}
+
+/* Key of the way back: pod address . protocol . host port, which only conntrack knows by then. */
+static void load_back_key(const Maker *maker, uint32_t word) {
+        load_address(maker, maker->destination, word);
+        word += maker->n_address / 4;
+        nft_expr_meta(maker->batch, NFT_META_L4PROTO, word);
+        nft_expr_ct_original(maker->batch, NFT_CT_PROTO_DST, word + 1);
+}
+
+static void make_back_rule(const Maker *maker, const IpPrefix *source, RuleSet set) {
+        begin(maker, CHAIN_PORTS_SNAT);
+        if (source)
+                match_prefix(maker, maker->source, source, false);
+        load_back_key(maker, 0);
+        lookup(maker, set, 0, false);
+        nft_expr_masquerade(maker->batch);
+        nft_rule_end(maker->batch);
+}
+
+static uint32_t back_key_type(const Maker *maker) {
+        return NFT_TYPE_3(maker->address_type, NFT_TYPE_PROTO, NFT_TYPE_SERVICE);
+}
+
+/*
+ * A pod that answers a neighbour of its subnet, itself, or 127.0.0.1 directly would answer from an
+ * address that the other side never spoke to.
+ */
+static void make_snat(const Maker *maker) {
+        IpPrefix loopback = {{.family = AF_INET, .bytes = {127}}, 8};
+        uint32_t n = maker->n_address;
+
+        make_chain(maker, CHAIN_PORTS_SNAT, "nat", NF_INET_POST_ROUTING, PRIORITY_SNAT);
+        make_set(maker, RULE_SET_SNAT, back_key_type(maker), n + 8, true);
+        if (maker->group->family == NFPROTO_IPV4)
+                make_back_rule(maker, &loopback, RULE_SET_SNAT);
+        if (has_subnet(maker)) {
+                make_back_rule(maker, &maker->group->subnet, RULE_SET_SNAT);
+                return;
+        }
+        make_set(maker, RULE_SET_HAIRPIN,
+                 maker->address_type << 3 * NFT_TYPE_BITS | back_key_type(maker), n * 2 + 8, false);
+        begin(maker, CHAIN_PORTS_SNAT);
+        load_address(maker, maker->source, 0);
+        load_back_key(maker, n / 4);
+        lookup(maker, RULE_SET_HAIRPIN, 0, false);
+        nft_expr_masquerade(maker->batch);
+        nft_rule_end(maker->batch);
+}
+
+static void make_snat_all(const Maker *maker) {
+        make_chain(maker, CHAIN_PORTS_SNAT, "nat", NF_INET_POST_ROUTING, PRIORITY_SNAT);
+        make_set(maker, RULE_SET_SNAT_ALL, back_key_type(maker), maker->n_address + 8, true);
+        make_back_rule(maker, NULL, RULE_SET_SNAT_ALL);
+}
+
+static void make_spoof(const Maker *maker) {
+        make_chain(maker, CHAIN_SPOOF, "filter", NF_BR_PRE_ROUTING, PRIORITY_EARLY);
+        make_set(maker, RULE_SET_SPOOF_LINKS, NFT_TYPE_IFNAME, IFNAMSIZ, true);
+        make_set(maker, RULE_SET_SPOOF_MACS, NFT_TYPE_2(NFT_TYPE_IFNAME, NFT_TYPE_ETHER),
+                 IFNAMSIZ + 8, false);
+        begin(maker, CHAIN_SPOOF);
+        nft_expr_meta(maker->batch, NFT_META_IIFNAME, 0);
+        lookup(maker, RULE_SET_SPOOF_LINKS, 0, false);
+        nft_expr_meta(maker->batch, NFT_META_IIFNAME, 0);
+        nft_expr_payload(maker->batch, NFT_BASE_LINK, 6, 6, IFNAMSIZ / 4);
+        lookup(maker, RULE_SET_SPOOF_MACS, 0, true);
+        nft_expr_verdict(maker->batch, NF_DROP, NULL);
+        nft_rule_end(maker->batch);
+}
+
+static void make_isolation(const Maker *maker) {
+        make_chain(maker, CHAIN_ISOLATION, "filter", NF_INET_FORWARD, PRIORITY_FILTER);
+        make_set(maker, RULE_SET_ISOLATED, NFT_TYPE_IFNAME, IFNAMSIZ, true);
+        make_set(maker, RULE_SET_SAME_BRIDGE, NFT_TYPE_2(NFT_TYPE_IFNAME, NFT_TYPE_IFNAME),
+                 2 * IFNAMSIZ, false);
+        begin(maker, CHAIN_ISOLATION);
+        nft_expr_meta(maker->batch, NFT_META_IIFNAME, 0);
+        lookup(maker, RULE_SET_ISOLATED, 0, false);
+        nft_expr_meta(maker->batch, NFT_META_OIFNAME, 0);
+        lookup(maker, RULE_SET_ISOLATED, 0, false);
+        nft_expr_meta(maker->batch, NFT_META_IIFNAME, 0);
+        nft_expr_meta(maker->batch, NFT_META_OIFNAME, IFNAMSIZ / 4);
+        lookup(maker, RULE_SET_SAME_BRIDGE, 0, true);
+        nft_expr_verdict(maker->batch, NF_DROP, NULL);
+        nft_rule_end(maker->batch);
+}
+
+void rule_group_make(NftBatch *batch, const RuleGroup *group) {
+        static void (*const makers[_RULE_GROUP_N])(const Maker *maker) = {
+                [RULE_GROUP_MASQ] = make_masq,   [RULE_GROUP_PORTS] = make_ports,
+                [RULE_GROUP_SNAT] = make_snat,   [RULE_GROUP_SNAT_ALL] = make_snat_all,
+                [RULE_GROUP_SPOOF] = make_spoof, [RULE_GROUP_ISOLATION] = make_isolation,
+        };
+        Maker maker = maker_of(batch, group);
+
+        nft_table_add(batch, group->family, RULES_TABLE);
+        makers[group->kind](&maker);
+}
