@@ -179,9 +179,21 @@ static int add_snat(Target *target, const PortMapping *port, Error *err) {
         return 0;
 }
 
+/* What the pod has in this family, so that DEL knows whether it found all of it. */
+static int add_pod(Target *target, uint32_t n_elements, Error *err) {
+        Rule *rule = append(target, RULE_SET_PORT_PODS, target->ports, NULL);
+
+        if (!rule)
+                return error_set_errno(err, ENOMEM, "portMappings");
+        key_address(rule, &target->pod->address);
+        rule_data(rule, &n_elements, sizeof(n_elements));
+        snprintf(rule->label, sizeof(rule->label), "pod with host ports");
+        return 0;
+}
+
 static int want_address(Target *target, Error *err) {
         const PortmapConf *conf = target->conf;
-        Rule *rule;
+        size_t n_before = target->list->n_rules;
         bool any = false;
         int r = open_groups(target);
 
@@ -202,12 +214,7 @@ static int want_address(Target *target, Error *err) {
         }
         if (conf && !any)
                 return 0;
-        rule = append(target, RULE_SET_PORT_PODS, target->ports, NULL);
-        if (!rule)
-                return error_set_errno(err, ENOMEM, "portMappings");
-        key_address(rule, &target->pod->address);
-        snprintf(rule->label, sizeof(rule->label), "pod with host ports");
-        return 0;
+        return add_pod(target, (uint32_t)(target->list->n_rules - n_before), err);
 }
 
 /* As upstream: the first address of each family has the ports. */

@@ -8,6 +8,7 @@
 #include "cni/rules.h"
 
 #include "cni/legacy.h"
+#include "cni/request.h"
 #include "common/base/cleanup.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ static const RulePart *const parts[] = {&part_masq, &part_portmap, &part_firewal
 
 typedef struct RulesState {
         PluginRole role;
+        const NetConf *conf;             /* borrowed */
         bool needs_nftables;             /* now, or for the next pod that has host ports */
         void *states[N_ELEMENTS(parts)]; /* owned by the parts; NULL: nothing asked for */
         RulesSocket sock;
@@ -56,6 +58,7 @@ static int rules_parse(const NetConf *conf, void **statep, Error *err) {
         if (!state)
                 return error_set_errno(err, ENOMEM, "rules");
         state->role = conf->role;
+        state->conf = conf;
         state->sock = (RulesSocket)RULES_SOCKET_NULL;
         for (size_t i = 0; i < N_ELEMENTS(parts); i++) {
                 r = takes_part(state, i) ? parts[i]->parse(conf, &state->states[i], err) : 0;
@@ -116,23 +119,26 @@ static bool is_owners(const RuleOwner *owner, void *userdata) {
         return memcmp(owner->owner, userdata, OWNER_SIZE) == 0;
 }
 
-/* Elements that the list does not name: the ports were others, or the addresses are unknown. */
+/* Elements that the list does not name: the ports were others, or nobody told the addresses. */
 static unsigned int sets_to_scan(const RulesState *state, const Attachment *at,
-                                 const RuleList *list, const bool *found) {
-        bool had_ports = false, all_ports = state->states[1] != NULL;
+                                 const RuleList *list, const RuleFound *found) {
+        bool had_ports = false, all_ports = true;
         unsigned int sets = 0;
 
-        for (size_t i = 0; i < N_ELEMENTS(parts) && at->n_ips == 0; i++)
+        for (size_t i = 0; i < N_ELEMENTS(parts) && !state->conf->has_prev; i++)
                 sets |= takes_part(state, i) ? parts[i]->sets : 0;
         for (size_t i = 0; i < list->n_rules; i++) {
                 RuleSet set = list->rules[i].set;
 
-                if (set == RULE_SET_PORT_PODS)
-                        had_ports = had_ports || found[i];
-                else if (PORT_SETS & 1U << set)
-                        all_ports = all_ports && found[i];
-                else if (set == RULE_SET_SPOOF_LINKS && found[i] && !at->has_pod_mac)
+                if (set == RULE_SET_PORT_PODS && found[i] != RULE_FOUND_NOT) {
+                        had_ports = true;
+                        all_ports = all_ports && found[i] == RULE_FOUND_SAME;
+                } else if (PORT_SETS & 1U << set) {
+                        all_ports = all_ports && found[i] != RULE_FOUND_NOT;
+                } else if (set == RULE_SET_SPOOF_LINKS && found[i] != RULE_FOUND_NOT &&
+                           !at->has_pod_mac) {
                         sets |= 1U << RULE_SET_SPOOF_MACS;
+                }
         }
         return had_ports && !all_ports ? sets | PORT_SETS : sets;
 }
@@ -145,7 +151,7 @@ static unsigned int legacy_plugins(PluginRole role) {
 
 static int del_elements(RulesState *state, Attachment *at, Error *err) {
         cleanup(rules_deinit) RuleList list = {0};
-        cleanup(freep) bool *found = NULL;
+        cleanup(freep) RuleFound *found = NULL;
         unsigned int sets;
         int r;
 
@@ -176,6 +182,9 @@ static int rules_module_del(void *userdata, Attachment *at, Error *err) {
 
         if (!state)
                 return 0;
+        learn_mac(at, &state->conf->prev);
+        if (!at->host_link[0])
+                host_link_name(at->owner, 0, at->host_link);
         note(&r, del_elements(state, at, &local), err, &local);
         for (size_t i = 0; i < N_ELEMENTS(parts); i++) {
                 local = (Error){0};

@@ -74,13 +74,14 @@ typedef struct RuleGroup {
 
 /* Sets of the groups. The first of a group exists if and only if the group does. */
 typedef enum RuleSet {
-        RULE_SET_MASQ,        /* MASQ: pod address */
-        RULE_SET_PORTS,       /* PORTS: protocol . host port -> pod address . port */
-        RULE_SET_PORTS_AT,    /* PORTS: host address . protocol . host port -> likewise */
-        RULE_SET_PORT_PODS,   /* PORTS: pod address that has ports, to find them without a list */
-        RULE_SET_SNAT,        /* SNAT: pod address . protocol . host port */
-        RULE_SET_HAIRPIN,     /* SNAT without a subnet: pod address . itself . protocol . port */
-        RULE_SET_SNAT_ALL,    /* SNAT_ALL: pod address . protocol . host port */
+        RULE_SET_MASQ,      /* MASQ: pod address */
+        RULE_SET_PORTS,     /* PORTS: protocol . host port -> pod address . port */
+        RULE_SET_PORTS_AT,  /* PORTS: host address . protocol . host port -> likewise */
+        RULE_SET_PORT_PODS, /* PORTS: pod address -> how many elements its ports have, in host order
+                             */
+        RULE_SET_SNAT,      /* SNAT: pod address . protocol . host port */
+        RULE_SET_HAIRPIN,   /* SNAT without a subnet: pod address . itself . protocol . port */
+        RULE_SET_SNAT_ALL,  /* SNAT_ALL: pod address . protocol . host port */
         RULE_SET_SPOOF_LINKS, /* SPOOF: host link that is looked at */
         RULE_SET_SPOOF_MACS,  /* SPOOF: host link . MAC address that it may send from */
         RULE_SET_ISOLATED,    /* ISOLATION: bridge */
@@ -187,12 +188,19 @@ void rules_close(RulesSocket *sock);
  */
 int rules_add(RulesSocket *sock, RuleList *list, NlSocket *rtnl, Error *err);
 
+/* What DEL found. */
+typedef enum RuleFound {
+        RULE_FOUND_NOT,   /* missing, or of another owner */
+        RULE_FOUND_OTHER, /* ours, with another value than in the list */
+        RULE_FOUND_SAME,
+} RuleFound;
+
 /**
  * rules_del() - delete the elements of @list that belong to @owner
- * @found: may be NULL; found[i] tells whether rule i was there and ours
+ * @found: may be NULL; found[i] is about rule i
  */
-int rules_del(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER_SIZE], bool *found,
-              Error *err);
+int rules_del(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER_SIZE],
+              RuleFound *found, Error *err);
 
 /* Every element is there, of @owner, with its value. Return: 0; NOT_FOUND naming what is missing.
  */

@@ -362,8 +362,8 @@ static int del_once(RulesSocket *sock, Snapshot *snapshot, Error *err) {
         return r < 0 ? fail(sock, r, "write the ruleset", err) : 0;
 }
 
-int rules_del(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER_SIZE], bool *found,
-              Error *err) {
+int rules_del(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER_SIZE],
+              RuleFound *found, Error *err) {
         cleanup(snapshot_deinit) Snapshot snapshot = {.list = list, .owner = owner};
         bool nothing;
         int r;
@@ -384,7 +384,9 @@ int rules_del(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER
         if (r == -ERESTART)
                 return error_set(err, ERROR_AGAIN, "the ruleset of this node changes all the time");
         for (size_t i = 0; i < list->n_rules && found && snapshot.rules; i++)
-                found[i] = snapshot.rules[i].state == RULE_OURS;
+                found[i] = snapshot.rules[i].state != RULE_OURS ? RULE_FOUND_NOT
+                           : snapshot.rules[i].same_data        ? RULE_FOUND_SAME
+                                                                : RULE_FOUND_OTHER;
         return r;
 }
 

@@ -242,7 +242,13 @@ static void make_ports(const Maker *maker) {
 
         rule_set_name(maker->group, RULE_SET_PORTS, chain);
         make_chain(maker, chain, NULL, 0, 0);
-        make_set(maker, RULE_SET_PORT_PODS, maker->address_type, maker->n_address, false);
+        nft_set_add(maker->batch, &(NftSet){.family = maker->group->family,
+                                            .table = RULES_TABLE,
+                                            .name = set_names[RULE_SET_PORT_PODS],
+                                            .key_type = maker->address_type,
+                                            .n_key = maker->n_address,
+                                            .data_type = NFT_TYPE_MARK,
+                                            .n_data = sizeof(uint32_t)});
         make_port_map(maker, chain, RULE_SET_PORTS_AT);
         make_port_map(maker, chain, RULE_SET_PORTS);
         make_entry(maker, CHAIN_PORTS_IN, NF_INET_PRE_ROUTING, chain);

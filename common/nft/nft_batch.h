@@ -86,6 +86,7 @@ void nft_chain_delete(NftBatch *batch, uint8_t family, const char *table, const 
 #define NFT_TYPE_ETHER      9U
 #define NFT_TYPE_PROTO      12U
 #define NFT_TYPE_SERVICE    13U
+#define NFT_TYPE_MARK       19U
 #define NFT_TYPE_IFNAME     41U
 #define NFT_TYPE_BITS       6
 #define NFT_TYPE_2(a, b)    (((a) << NFT_TYPE_BITS) | (b))

@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masquerade, host ports, MAC check, ingress policy: one exec, real traffic, nothing left behind."""
+
+import pytest
+
+import node as lib
+from node import NODE, NODE_SECOND, OUTSIDE, OUTSIDE6
+
+
+@pytest.fixture(name='node')
+def node_fixture(sandbox, build):
+    return lib.Node(sandbox, build)
+
+
+def ports(*mappings):
+    """(host port, pod port[, protocol[, host address]]) as the runtime sends them."""
+    keys = ('hostPort', 'containerPort', 'protocol', 'hostIP')
+    return {'portMappings': [{**{'protocol': 'tcp'}, **dict(zip(keys, one))} for one in mappings]}
+
+
+# --- masquerade ---
+
+def test_masquerade(node):
+    pod = node.add(node.conf(ipMasq=True), 'a')
+    other = node.add(node.conf(ipMasq=True), 'b')
+    node.serve(node.outside, 'tcp', 80, 'outside')
+    node.serve(other.netns, 'tcp', 80, 'b')
+    assert node.ask(pod.netns, 'tcp', OUTSIDE, 80) == f'outside {NODE}'
+    assert node.ask(pod.netns, 'tcp', OUTSIDE6, 80) == f'outside {lib.NODE6}'
+    assert node.ask(pod.netns, 'tcp', other.address, 80) == f'b {pod.address}'
+    assert node.ask(pod.netns, 'tcp', other.address6, 80) == f'b {pod.address6}'
+    node.check(pod).ok()
+    text = lib.ruleset_text()
+    assert 'ip saddr @masq-10.1.0.0-16 ip daddr != 10.1.0.0/16 ip daddr != 224.0.0.0/4 masquerade' in text
+    node.delete(pod)
+    assert len(lib.elements('masq-10.1.0.0-16')) == 1
+    node.delete(other)
+    assert lib.elements() == []
+
+
+def test_no_masquerade_without_ipmasq(node):
+    pod = node.add(node.conf(), 'a')
+    node.outside.run('ip', 'route', 'add', '10.1.0.0/16', 'via', NODE)
+    node.serve(node.outside, 'tcp', 80, 'outside')
+    assert node.ask(pod.netns, 'tcp', OUTSIDE, 80) == f'outside {pod.address}'
+    assert lib.ruleset() == [one for one in lib.ruleset() if 'metainfo' in one]
+
+
+def test_unknown_masquerade_backend(node):
+    netns = node.sandbox.netns('a')
+    error = node.plugin.add(node.conf(ipMasq=True, ipMasqBackend='pf'), netns, 'a').failed()
+    assert 'unknown ipmasq backend "pf"' in str(error)
+    for backend in ('iptables', 'nftables'):
+        conf = node.conf(ipMasq=True, ipMasqBackend=backend)
+        node.delete(node.add(conf, backend))
+
+
+def test_check_names_what_is_missing(node):
+    pod = node.add(node.conf(ipMasq=True), 'a')
+    lib.sh('nft', 'delete', 'element', 'ip', 'berth', 'masq-10.1.0.0-16', '{', pod.address, '}')
+    error = node.check(pod).failed()
+    assert f'masquerade of {pod.address} is missing' in str(error)
+
+
+def test_stale_owner_is_replaced(node):
+    """The address of a pod that was never deleted is given to the next one, and the old DEL leaves that alone."""
+    conf = node.conf(ipMasq=True, ipam={'type': 'static', 'addresses': [{'address': '10.1.0.9/16'}]})
+    old = node.add(conf, 'old')
+    new = node.add(conf, 'new')
+    assert len(lib.elements('masq-10.1.0.0-16')) == 1
+    node.delete(old)
+    assert len(lib.elements('masq-10.1.0.0-16')) == 1
+    node.check(new).ok()
+    node.delete(new)
+    assert lib.elements() == []
+
+
+# --- host ports ---
+
+def test_host_port(node):
+    conf = node.conf(ipMasq=True, runtimeConfig=ports((8080, 80), (8053, 53, 'udp')))
+    pod = node.add(conf, 'a')
+    other = node.add(node.conf(ipMasq=True), 'b')
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    node.serve(pod.netns, 'udp', 53, 'dns')
+    # From outside the address of the asker stays; from the node, the pod itself and its neighbour the answer comes.
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'a {OUTSIDE}'
+    assert node.ask(node.outside, 'udp', NODE, 8053) == f'dns {OUTSIDE}'
+    assert node.ask(node.outside, 'tcp', lib.NODE6, 8080) == f'a {OUTSIDE6}'
+    assert node.ask(None, 'tcp', NODE, 8080).startswith('a ')
+    assert node.ask(None, 'tcp', '127.0.0.1', 8080) == 'a 10.1.0.1'
+    assert node.ask(None, 'udp', '127.0.0.1', 8053) == 'dns 10.1.0.1'
+    assert node.ask(None, 'tcp', lib.NODE6, 8080).startswith('a ')
+    assert node.ask(pod.netns, 'tcp', NODE, 8080) == 'a 10.1.0.1'
+    assert node.ask(pod.netns, 'tcp', lib.NODE6, 8080) == 'a fd00:1::1'
+    assert node.ask(other.netns, 'tcp', NODE, 8080) == 'a 10.1.0.1'
+    assert node.ask(other.netns, 'udp', NODE, 8053) == 'dns 10.1.0.1'
+    # Not a port of this node: it is left alone.
+    node.serve(node.outside, 'tcp', 8080, 'outside')
+    assert node.ask(pod.netns, 'tcp', OUTSIDE, 8080) == f'outside {NODE}'
+    node.check(pod).ok()
+    node.delete(pod)
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == 'none'
+    node.delete(other)
+    assert lib.elements() == []
+
+
+@pytest.mark.skipif('not __import__("os").path.exists("/proc/sys/net/sctp")', reason='this kernel has no SCTP')
+def test_host_port_sctp(node):
+    pod = node.add(node.conf(runtimeConfig=ports((8080, 80, 'sctp'))), 'a')
+    node.serve(pod.netns, 'sctp', 80, 'a')
+    assert node.ask(node.outside, 'sctp', NODE, 8080) == f'a {OUTSIDE}'
+
+
+def test_host_port_elements(node):
+    """What is in the maps does not depend on having a peer that speaks the protocol."""
+    pod = node.add(node.conf(runtimeConfig=ports((8080, 80, 'SCTP'), (81, 80, 'tcp', NODE_SECOND))), 'a')
+    text = lib.ruleset_text()
+    assert f'sctp . 8080 comment "' in text and f': {pod.address} . 80' in text
+    assert f'{NODE_SECOND} . tcp . 81 comment "' in text
+    node.delete(pod)
+    assert lib.elements() == []
+
+
+def test_host_address(node):
+    """Of two pods with one port, each answers at its own address; both families of "any" are any."""
+    first = node.add(node.conf(runtimeConfig=ports((8080, 80, 'tcp', NODE))), 'first')
+    second = node.add(node.conf(runtimeConfig=ports((8080, 80, 'tcp', NODE_SECOND))), 'second')
+    anyone = node.add(node.conf(runtimeConfig=ports((8081, 80, 'tcp', '0.0.0.0'), (8082, 80, 'tcp', '::'))), 'any')
+    for pod in (first, second, anyone):
+        node.serve(pod.netns, 'tcp', 80, pod.name)
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'first {OUTSIDE}'
+    assert node.ask(node.outside, 'tcp', NODE_SECOND, 8080) == f'second {OUTSIDE}'
+    assert node.ask(node.outside, 'tcp', lib.NODE6, 8080) == 'none'
+    assert node.ask(node.outside, 'tcp', NODE, 8081) == f'any {OUTSIDE}'
+    assert node.ask(node.outside, 'tcp', lib.NODE6, 8081) == 'none'
+    assert node.ask(node.outside, 'tcp', lib.NODE6, 8082) == f'any {OUTSIDE6}'
+    assert node.ask(node.outside, 'tcp', NODE, 8082) == 'none'
+    for pod in (first, second, anyone):
+        node.delete(pod)
+    assert lib.elements() == []
+
+
+def test_host_port_conflict(node):
+    conf = node.conf(ipMasq=True, runtimeConfig=ports((8080, 80)))
+    first = node.add(conf, 'first')
+    before = lib.elements()
+    second = node.sandbox.netns('second')
+    error = node.plugin.add(conf, second, lib.container('second')).failed()
+    assert 'hostPort 8080/tcp is taken by container' in str(error) and 'of network net' in str(error)
+    assert lib.container('first')[:20] in str(error)
+    assert lib.elements() == before
+    assert [link['ifname'] for link in second.ip('link')] == ['lo']
+    # The failed one's DEL takes nothing from the first; then the port is free.
+    node.plugin.delete(conf, second, lib.container('second')).ok()
+    assert lib.elements() == before
+    node.serve(first.netns, 'tcp', 80, 'first')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'first {OUTSIDE}'
+    node.delete(first)
+    node.delete(node.add(conf, 'third'))
+    assert lib.elements() == []
+
+
+def test_port_of_a_dead_pod(node):
+    """A pod whose namespace vanished without DEL does not hold its ports."""
+    conf = node.conf(runtimeConfig=ports((8080, 80)))
+    dead = node.add(conf, 'dead')
+    dead.netns.delete()
+    lib.sh('ip', 'link', 'del', dead.host_link, check=False)
+    new = node.add(conf, 'new')
+    node.serve(new.netns, 'tcp', 80, 'new')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'new {OUTSIDE}'
+    node.delete(dead)
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'new {OUTSIDE}'
+    node.check(new).ok()
+
+
+def test_udp_flow_moves(node):
+    """A client that keeps its port reaches the next pod: conntrack forgets the old one."""
+    conf = node.conf(runtimeConfig=ports((8053, 53, 'udp')))
+    first = node.add(conf, 'first')
+    node.serve(first.netns, 'udp', 53, 'first')
+    assert node.ask(node.outside, 'udp', NODE, 8053, 40000) == f'first {OUTSIDE}'
+    node.delete(first)
+    second = node.add(conf, 'second')
+    node.serve(second.netns, 'udp', 53, 'second')
+    assert node.ask(node.outside, 'udp', NODE, 8053, 40000) == f'second {OUTSIDE}'
+
+
+def test_udp_flow_from_before(node):
+    """Questions that came before there was a pod do not pin the flow to the node."""
+    assert node.ask(node.outside, 'udp', NODE, 8053, 40000) == 'none'
+    pod = node.add(node.conf(runtimeConfig=ports((8053, 53, 'udp'))), 'a')
+    node.serve(pod.netns, 'udp', 53, 'a')
+    assert node.ask(node.outside, 'udp', NODE, 8053, 40000) == f'a {OUTSIDE}'
+
+
+def test_no_snat(node):
+    conf = node.conf(snat=False, runtimeConfig=ports((8080, 80)))
+    pod = node.add(conf, 'a')
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'a {OUTSIDE}'
+    assert node.ask(None, 'tcp', '127.0.0.1', 8080) == 'none'
+    assert 'ports-snat' not in lib.ruleset_text()
+
+
+def test_masq_all(node):
+    conf = node.conf(masqAll=True, runtimeConfig=ports((8080, 80)))
+    pod = node.add(conf, 'a')
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == 'a 10.1.0.1'
+    assert node.ask(None, 'tcp', '127.0.0.1', 8080) == 'a 10.1.0.1'
+    node.delete(pod)
+    assert lib.elements() == []
+
+
+@pytest.mark.parametrize('words', [
+    ['!', '-s', OUTSIDE], ['-s', '198.51.100.0/24'], ['!', '-i', 'upl+'], ['ip', 'saddr', '!=', f'{OUTSIDE}/32'],
+    ['ip daddr != 192.0.2.1'], ['iifname', '!=', '"uplink"'], ['-d', NODE_SECOND, '-m', 'comment', '--comment', 'x'],
+])
+def test_conditions_keep_out(node, words):
+    pod = node.add(node.conf(conditionsV4=words, runtimeConfig=ports((8080, 80))), 'a')
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == 'none'
+    assert node.ask(node.outside, 'tcp', lib.NODE6, 8080) == f'a {OUTSIDE6}'
+    node.delete(pod)
+    assert lib.elements() == []
+
+
+@pytest.mark.parametrize('words', [['-s', OUTSIDE], ['ip', 'saddr', '192.0.2.0/24'], ['-i', 'upl+'], []])
+def test_conditions_let_in(node, words):
+    pod = node.add(node.conf(conditionsV4=words, runtimeConfig=ports((8080, 80))), 'a')
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'a {OUTSIDE}'
+
+
+@pytest.mark.parametrize('more, words', [
+    ({'conditionsV4': ['-m', 'statistic', '--mode', 'random']}, 'conditionsV4: "statistic" is not supported'),
+    ({'conditionsV6': ['ct', 'state', 'new']}, 'conditionsV6: "ct" is not supported'),
+    ({'conditionsV4': ['-s', '2001:db8::1']}, 'other address family'),
+    ({'externalSetMarkChain': 'MY-MARK'}, 'externalSetMarkChain "MY-MARK" is not supported'),
+    ({'externalSetMarkChain': 'X', 'markMasqBit': 1}, 'Cannot specify externalSetMarkChain and markMasqBit'),
+    ({'markMasqBit': 32}, 'MasqMarkBit must be between 0 and 31'),
+    ({'runtimeConfig': ports((0, 80))}, 'Invalid host port number: 0'),
+    ({'runtimeConfig': ports((80, 0))}, 'Invalid container port number: 0'),
+    ({'runtimeConfig': ports((80, 80, 'icmp'))}, 'protocol "icmp" is not supported'),
+    ({'runtimeConfig': ports((80, 80), (80, 81))}, 'hostPort 80/tcp is mapped twice'),
+])
+def test_refused_by_name(node, more, words):
+    netns = node.sandbox.netns('a')
+    conf = node.conf(**{'runtimeConfig': ports((8080, 80)), **more})
+    assert words in str(node.plugin.add(conf, netns, 'a').failed())
+    assert [link['ifname'] for link in netns.ip('link')] == ['lo']
+
+
+def test_keys_as_containerd_sends_them(node):
+    conf = node.conf(runtimeConfig={'portMappings': [
+        {'HostPort': 8080, 'ContainerPort': 80, 'Protocol': 'tcp', 'HostIP': ''}]})
+    pod = node.add(conf, 'a')
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'a {OUTSIDE}'
+
+
+# --- DEL, GC ---
+
+def test_delete_without_anything(node):
+    """Without prevResult, ports, namespace: everything of the pod goes, and nothing of others."""
+    conf = node.conf(ipMasq=True, macspoofchk=True, runtimeConfig=ports((8080, 80), (8053, 53, 'udp')))
+    other = node.add(node.conf(ipMasq=True, macspoofchk=True, runtimeConfig=ports((9090, 80))), 'other')
+    before = sorted(lib.elements())
+    pod = node.add(conf, 'a')
+    node.delete(pod, conf=node.conf(), netns=None, result=None)
+    assert sorted(lib.elements()) == before
+    node.delete(pod, conf=node.conf(), netns=None, result=None)
+    node.check(other).ok()
+
+
+def test_delete_with_other_ports_than_add(node):
+    pod = node.add(node.conf(runtimeConfig=ports((8080, 80), (8081, 81))), 'a')
+    node.delete(pod, conf=node.conf(runtimeConfig=ports((8080, 80))))
+    assert lib.elements() == []
+
+
+def test_gc(node):
+    conf = node.conf(ipMasq=True, macspoofchk=True, runtimeConfig=ports((8080, 80)))
+    second = {**conf, 'name': 'second', 'bridge': 'cni1', 'runtimeConfig': ports((8081, 80)),
+              'ipam': {**conf['ipam'], 'ranges': [[{'subnet': '10.2.0.0/16'}]]}}
+    keep = node.add({**conf, 'runtimeConfig': ports((9090, 80))}, 'keep')
+    foreign = node.add(second, 'foreign')
+    before = sorted(lib.elements())
+    node.add(conf, 'lost')
+    node.plugin.gc({key: value for key, value in conf.items() if key != 'runtimeConfig'},
+                   [(lib.container('keep'), 'eth0')]).ok()
+    assert sorted(lib.elements()) == before
+    node.check(keep).ok()
+    node.check(foreign).ok()
+
+
+def test_long_names(node):
+    """Names of any length: hashed or cut in comments, the same on DEL and GC."""
+    conf = node.conf(name='n' * 200, ipMasq=True, runtimeConfig=ports((8080, 80)))
+    netns = node.sandbox.netns('a')
+    container = 'c' * 200
+    result = node.plugin.add(conf, netns, container).ok()
+    node.plugin.gc(conf, [(container, 'eth0')]).ok()
+    assert len(lib.elements('ports')) == 2
+    error = node.plugin.add(conf, node.sandbox.netns('b'), 'other').failed()
+    assert 'is taken by container ccc' in str(error)
+    node.plugin.delete(conf, netns, container, result=result).ok()
+    assert lib.elements() == []
+
+
+# --- MAC check ---
+
+def test_mac_spoof_check(node):
+    pod = node.add(node.conf(macspoofchk=True), 'a')
+    free = node.add(node.conf(), 'b')
+    node.serve(None, 'tcp', 80, 'node')
+    node.check(pod).ok()
+    assert node.ask(pod.netns, 'tcp', '10.1.0.1', 80) == f'node {pod.address}'
+    for one, answer in ((pod, 'none'), (free, f'node {free.address}')):
+        one.netns.run('ip', 'link', 'set', 'eth0', 'address', '02:00:00:00:00:99')
+        assert node.ask(one.netns, 'tcp', '10.1.0.1', 80) == answer
+    node.delete(pod)
+    node.delete(free)
+    assert lib.elements() == []
+
+
+# --- ingress policy ---
+
+def test_ingress_policy(node):
+    """same-bridge keeps bridges apart; isolated also the pods of one bridge, if bridged packets are filtered."""
+    def conf(name, n, policy):
+        return node.conf(name=name, bridge=name, ingressPolicy=policy,
+                         ipam={'type': 'host-local', 'dataDir': str(node.sandbox.path / 'leases'),
+                               'ranges': [[{'subnet': f'10.{n}.0.0/16'}]]})
+    one = node.add(conf('one', 1, 'same-bridge'), 'a')
+    same = node.add(conf('one', 1, 'same-bridge'), 'b')
+    two = node.add(conf('two', 2, 'same-bridge'), 'c')
+    opened = node.add(conf('open', 3, 'open'), 'd')
+    for pod in (one, same, two, opened):
+        node.serve(pod.netns, 'tcp', 80, pod.name)
+    assert node.ask(one.netns, 'tcp', same.address, 80) == f'b {one.address}'
+    assert node.ask(one.netns, 'tcp', two.address, 80) == 'none'
+    assert node.ask(two.netns, 'tcp', one.address, 80) == 'none'
+    assert node.ask(one.netns, 'tcp', opened.address, 80) == f'd {one.address}'
+    assert node.ask(opened.netns, 'tcp', one.address, 80) == f'a {opened.address}'
+    # The policy of a bridge is that of its latest pod.
+    node.add(conf('one', 1, 'isolated'), 'e')
+    lib.sh('sysctl', '-qw', 'net.bridge.bridge-nf-call-iptables=1')
+    assert node.ask(one.netns, 'tcp', same.address, 80) == 'none'
+    assert node.ask(one.netns, 'tcp', opened.address, 80) == f'd {one.address}'
+
+
+def test_unknown_ingress_policy(node):
+    error = node.plugin.add(node.conf(ingressPolicy='shut'), node.sandbox.netns('a'), 'a').failed()
+    assert 'unknown ingress policy: "shut"' in str(error)
