@@ -135,7 +135,9 @@ static uint8_t mask_byte(uint8_t length, size_t i) {
 
         if (length >= start + 8)
                 return 0xff;
-        return length <= start ? 0 : (uint8_t)(0xff << (start + 8 - length));
+        if (length <= start)
+                return 0;
+        return (uint8_t)(0xffU << (start + 8 - length));
 }
 
 IpAddress ip_prefix_first(const IpPrefix *prefix) {

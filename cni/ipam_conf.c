@@ -63,7 +63,7 @@ static int sets_parse(const json_t *object, const char *key, HostLocalConf *conf
         int r = json_read_array(object, key, &list, err);
 
         for (i = 0; r == 0 && i < json_array_size(list); i++) {
-                IpamSet *set;
+                IpamSet *set = NULL;
 
                 ranges = json_array_get(list, i);
                 if (!json_is_array(ranges))
@@ -80,7 +80,7 @@ static int sets_parse(const json_t *object, const char *key, HostLocalConf *conf
 
 /* The order of upstream: runtimeConfig.ipRanges, the range at the top, "ranges". */
 static int all_sets_parse(const NetConf *net, HostLocalConf *conf, Error *err) {
-        IpamSet *set;
+        IpamSet *set = NULL;
         int r;
 
         conf->sets = calloc(IPAM_SETS_MAX, sizeof(*conf->sets));

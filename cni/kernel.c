@@ -166,7 +166,7 @@ static int create_pair(NlSocket *sock, const VethSpec *spec, Link *link) {
 static int create_bridge(Run *run, const PlanStep *step) {
         cleanup(nl_batch_deinit) NlBatch batch = {0};
         const Plan *plan = run->plan;
-        Link link;
+        Link link = {0};
         int r;
 
         link_add_bridge(&batch, &(BridgeSpec){
@@ -190,7 +190,7 @@ static int create_bridge(Run *run, const PlanStep *step) {
 }
 
 static int pod_has_name(LinkKernel *kernel, const char *name, bool *hasp) {
-        Link link;
+        Link link = {0};
         int r = link_kernel_open_pod(kernel);
 
         r = r < 0 ? r : link_find(&kernel->pod, 0, name, &link);
@@ -208,7 +208,7 @@ static int resolve_collision(Run *run) {
         cleanup(nl_batch_deinit) NlBatch batch = {0};
         const Plan *plan = run->plan;
         bool has = true;
-        Link link;
+        Link link = {0};
         int r;
 
         r = pod_has_name(run->kernel, plan->pod, &has);
@@ -328,7 +328,7 @@ static int wait_port(Run *run, const PlanStep *step) {
         unsigned int waited = 0, pause = 1;
 
         for (;;) {
-                Link link;
+                Link link = {0};
                 int r = link_find(run->sock, run->kernel->indices[step->link], NULL, &link);
 
                 if (r < 0)
@@ -352,7 +352,7 @@ static int wait_dad(Run *run, const PlanStep *step) {
                 LinkAddress addresses[FACTS_ADDRESSES_MAX];
                 bool tentative = false;
                 size_t n = 0;
-                Link link;
+                Link link = {0};
                 int r = addr_list(run->sock, index, AF_INET6, addresses, N_ELEMENTS(addresses), &n);
 
                 for (size_t i = 0; r == 0 && i < n && i < N_ELEMENTS(addresses); i++) {

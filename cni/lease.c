@@ -62,7 +62,7 @@ int lease_read(int dir_fd, const char *name, LeaseContent *content) {
 }
 
 bool lease_is_held(int dir_fd, const char *name, const char *container_id, const char *ifname) {
-        LeaseContent content;
+        LeaseContent content = {0};
 
         if (lease_read(dir_fd, name, &content) < 0)
                 return false;

@@ -175,7 +175,7 @@ static bool entry_holds(int dir_fd, const EntryPath *entry, const IpAddress *ip)
 static int reclaim_entry(int dir_fd, const char *name, void *userdata, Error *err) {
         IpAddress ips[LEASE_IPS_MAX];
         char text[IP_TEXT_MAX];
-        EntryPath entry;
+        EntryPath entry = {0};
         int n;
 
         entry_path(name, &entry);

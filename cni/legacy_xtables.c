@@ -96,7 +96,7 @@ static int read_table(const Family *family, const char *table, uint8_t **bytesp,
 }
 
 static bool holds(const uint8_t *bytes, size_t n, const void *what, size_t n_what) {
-        return memmem(bytes, n, what, n_what) != NULL;
+        return n > 0 && memmem(bytes, n, what, n_what) != NULL;
 }
 
 /* --- removing ----------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,13 +58,16 @@ static PlanStep *link_set_step(Maker *maker, StepLink link, unsigned int set) {
 }
 
 static PlanStep *sysctl_step(Maker *maker, StepLink link, const char *value, const char *format,
-                             const char *name) __attribute__((format(printf, 4, 0)));
+                             ...) __attribute__((format(printf, 4, 5)));
 
 static PlanStep *sysctl_step(Maker *maker, StepLink link, const char *value, const char *format,
-                             const char *name) {
+                             ...) {
         PlanStep *made = step(maker, STEP_SYSCTL, link);
+        va_list args;
 
-        (void)snprintf(made->u.sysctl.path, sizeof(made->u.sysctl.path), format, name);
+        va_start(args, format);
+        (void)vsnprintf(made->u.sysctl.path, sizeof(made->u.sysctl.path), format, args);
+        va_end(args);
         made->u.sysctl.value = value;
         return made;
 }

@@ -68,7 +68,7 @@ int request_need_netns(Request *request, Error *err) {
 }
 
 static int parse_modules(Request *request, Error *err) {
-        for (size_t i = 0; modules[i] && i < REQUEST_MODULES_MAX; i++) {
+        for (size_t i = 0; i < REQUEST_MODULES_MAX && modules[i]; i++) {
                 const Module *module = modules[i];
                 int r;
 

@@ -102,14 +102,10 @@ static void rules_plan(const void *userdata, const Attachment *at, StrBuf *text)
 /* The MAC address of the pod's link, out of the result if the attachment lacks it. */
 static void learn_mac(Attachment *at, const CniResult *result) {
         int i = result ? result_find_interface(result, at->ifname, true) : -1;
-        unsigned int mac[6];
 
         if (at->has_pod_mac || i < 0 || !result->interfaces[i].mac ||
-            sscanf(result->interfaces[i].mac, "%2x:%2x:%2x:%2x:%2x:%2x", &mac[0], &mac[1], &mac[2],
-                   &mac[3], &mac[4], &mac[5]) != 6)
+            conf_mac_parse(result->interfaces[i].mac, at->pod_mac) < 0)
                 return;
-        for (size_t j = 0; j < 6; j++)
-                at->pod_mac[j] = (uint8_t)mac[j];
         at->has_pod_mac = true;
 }
 

@@ -17,7 +17,6 @@
 #include <time.h>
 
 #include <linux/netfilter.h>
-#include <linux/netlink.h>
 
 /* Every loss means that somebody else on the node changed a rule within the same millisecond. */
 #define TRIES_MAX 64

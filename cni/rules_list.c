@@ -47,7 +47,8 @@ int rules_subnet_group(RuleList *list, RuleGroupKind kind, const IpPrefix *addre
         ip_format(&group.subnet.address, text);
         /* A name of nft(8) has no colon. */
         for (char *c = text; *c; c++)
-                *c = *c == ':' ? '_' : *c;
+                if (*c == ':')
+                        *c = '_';
         snprintf(group.suffix, sizeof(group.suffix), "%.40s-%u", text, address->length);
         return rules_group(list, &group);
 }

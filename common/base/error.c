@@ -142,7 +142,7 @@ static void message_append(Error *err, const char *separator, const char *text) 
         cut_clean(err->message);
 }
 
-int error_set(Error *err, ErrorCode code, const char *format, ...) {
+int(error_set)(Error *err, ErrorCode code, const char *format, ...) {
         va_list ap;
 
         if (err) {
@@ -155,7 +155,7 @@ int error_set(Error *err, ErrorCode code, const char *format, ...) {
         return -errno_from_code(code);
 }
 
-int error_set_errno(Error *err, int os_errno, const char *format, ...) {
+int(error_set_errno)(Error *err, int os_errno, const char *format, ...) {
         char text[128];
         va_list ap;
 

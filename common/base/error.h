@@ -61,6 +61,17 @@ int error_set(Error *err, ErrorCode code, const char *format, ...)
 int error_set_errno(Error *err, int os_errno, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
+/* Tells compilers and analyzers what the two always return, so that they follow no path on which a
+ * failure went on as success. */
+static inline int error_is_negative(int r) {
+        if (r >= 0)
+                __builtin_unreachable();
+        return r;
+}
+
+#define error_set(...)       error_is_negative(error_set(__VA_ARGS__))
+#define error_set_errno(...) error_is_negative(error_set_errno(__VA_ARGS__))
+
 /**
  * error_wrap() - put context before the message of an @err that is already filled
  * @r: what the failed call returned; if @err is empty, it is filled from this errno

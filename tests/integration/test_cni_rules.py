@@ -116,7 +116,7 @@ def test_host_port_elements(node):
     """What is in the maps does not depend on having a peer that speaks the protocol."""
     pod = node.add(node.conf(runtimeConfig=ports((8080, 80, 'SCTP'), (81, 80, 'tcp', NODE_SECOND))), 'a')
     text = lib.ruleset_text()
-    assert f'sctp . 8080 comment "' in text and f': {pod.address} . 80' in text
+    assert 'sctp . 8080 comment "' in text and f': {pod.address} . 80' in text
     assert f'{NODE_SECOND} . tcp . 81 comment "' in text
     node.delete(pod)
     assert lib.elements() == []
