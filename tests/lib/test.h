@@ -27,6 +27,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define TEST_SKIPPED 77
@@ -55,6 +56,31 @@ __attribute__((unused)) static void test_write(const char *path, const char *tex
         if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
                 test_skip("write %s to %s: %m", text, path);
         close(fd);
+}
+
+/* Runs a program with its words, up to a NULL; no shell. Return: its exit code; 127 if there is
+ * none of that name, -1 if it was killed. */
+__attribute__((unused, sentinel)) static int test_run(const char *program, ...) {
+        char *argv[32] = {strdup(program)};
+        int n = 1, status;
+        va_list args;
+        pid_t pid;
+
+        va_start(args, program);
+        for (const char *word; n < 31 && (word = va_arg(args, const char *));)
+                argv[n++] = strdup(word);
+        va_end(args);
+        fflush(stdout);
+        pid = fork();
+        assert(pid >= 0);
+        if (pid == 0) {
+                execvp(argv[0], argv);
+                _exit(127);
+        }
+        assert(waitpid(pid, &status, 0) == pid);
+        while (n > 0)
+                free(argv[--n]);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 __attribute__((unused)) static void test_loopback_up(void) {

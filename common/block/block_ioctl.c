@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "common/block/block_ioctl.h"
+
+#include "common/base/cleanup.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#ifndef BLKGETDISKSEQ
+#define BLKGETDISKSEQ _IOR(0x12, 128, uint64_t)
+#endif
+
+int block_get_size(int fd, uint64_t *bytesp) {
+        return ioctl(fd, BLKGETSIZE64, bytesp) < 0 ? -errno : 0;
+}
+
+int block_get_read_only(int fd, bool *read_onlyp) {
+        int value = 0;
+
+        if (ioctl(fd, BLKROGET, &value) < 0)
+                return -errno;
+        *read_onlyp = value != 0;
+        return 0;
+}
+
+int block_get_logical_sector(int fd, uint32_t *bytesp) {
+        int value = 0;
+
+        if (ioctl(fd, BLKSSZGET, &value) < 0)
+                return -errno;
+        *bytesp = (uint32_t)value;
+        return 0;
+}
+
+int block_get_sequence(int fd, uint64_t *sequencep) {
+        if (ioctl(fd, BLKGETDISKSEQ, sequencep) < 0)
+                return errno == EINVAL ? -ENOTTY : -errno;
+        return 0;
+}
+
+int block_flush(int fd) {
+        return ioctl(fd, BLKFLSBUF, 0) < 0 ? -errno : 0;
+}
+
+int block_open(const char *path, int flags, uint64_t devno) {
+        cleanup(closep) int fd = -1;
+        struct stat status;
+
+        fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &status) < 0)
+                return -errno;
+        if (!S_ISBLK(status.st_mode))
+                return -ENOTBLK;
+        if (devno != 0 && status.st_rdev != devno)
+                return -ENXIO;
+        return fd_steal(&fd);
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "common/block/block_sysfs.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/str.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define ATTRIBUTE_MAX_BYTES 65536
+/* More block devices than a node can have: SCSI and NVMe hosts end at some ten thousand. */
+#define LIST_MAX 65536
+
+/* "sys/dev/block/8:16"; links on the way stay inside the root. */
+static int open_device(int root_fd, uint64_t devno) {
+        char path[64];
+        int fd;
+
+        (void)snprintf(path, sizeof(path), "sys/dev/block/%u:%u", major(devno), minor(devno));
+        fd = file_open_in_root(root_fd, path, O_PATH | O_DIRECTORY);
+        return fd == -ENOENT ? -ENODEV : fd;
+}
+
+static int read_attribute(int dir_fd, const char *name, char **textp, size_t *np) {
+        return file_read_at(dir_fd, name, ATTRIBUTE_MAX_BYTES, textp, np);
+}
+
+static int read_number(int dir_fd, const char *name, uint64_t *valuep) {
+        cleanup(freep) char *text = NULL;
+        int r;
+
+        r = read_attribute(dir_fd, name, &text, NULL);
+        if (r < 0)
+                return r;
+        str_trim_end(text);
+        return str_parse_u64(text, UINT64_MAX, valuep) < 0 ? -EIO : 0;
+}
+
+/* The name is only in uevent: the directory's own name is behind a link, and "!" stands for "/". */
+static int read_name(int dir_fd, char name[BLOCK_NAME_MAX]) {
+        cleanup(freep) char *text = NULL;
+        char *line, *end;
+        int r;
+
+        r = read_attribute(dir_fd, "uevent", &text, NULL);
+        if (r < 0)
+                return r;
+        line = str_has_prefix(text, "DEVNAME=") ? text : strstr(text, "\nDEVNAME=");
+        if (!line)
+                return -EIO;
+        line = strchr(line, '=') + 1;
+        end = strchrnul(line, '\n');
+        if ((size_t)(end - line) >= BLOCK_NAME_MAX)
+                return -ENAMETOOLONG;
+        memcpy(name, line, (size_t)(end - line));
+        name[end - line] = '\0';
+        return 0;
+}
+
+/* "8:16" */
+static int read_devno(int dir_fd, uint64_t *devnop) {
+        cleanup(freep) char *text = NULL;
+        uint64_t major_number, minor_number;
+        char *colon;
+        int r;
+
+        r = read_attribute(dir_fd, "dev", &text, NULL);
+        if (r < 0)
+                return r;
+        str_trim_end(text);
+        colon = strchr(text, ':');
+        if (!colon)
+                return -EIO;
+        *colon = '\0';
+        if (str_parse_u64(text, UINT32_MAX, &major_number) < 0 ||
+            str_parse_u64(colon + 1, UINT32_MAX, &minor_number) < 0)
+                return -EIO;
+        *devnop = makedev((unsigned int)major_number, (unsigned int)minor_number);
+        return 0;
+}
+
+static int fill(int dir_fd, BlockInfo *info) {
+        uint64_t sectors, read_only, logical = 512;
+        int r;
+
+        info->is_partition = faccessat(dir_fd, "partition", F_OK, 0) == 0;
+        /* A partition lies in its disk's directory, and has that one's queue. */
+        if ((r = read_devno(dir_fd, &info->devno)) < 0 || (r = read_name(dir_fd, info->name)) < 0 ||
+            (r = read_number(dir_fd, "size", &sectors)) < 0 ||
+            (r = read_number(dir_fd, "ro", &read_only)) < 0)
+                return r;
+        r = read_number(dir_fd,
+                        info->is_partition ? "../queue/logical_block_size"
+                                           : "queue/logical_block_size",
+                        &logical);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        /* The unit of "size" is 512 bytes, whatever the sector is. */
+        if (__builtin_mul_overflow(sectors, 512U, &info->size_bytes) || logical > UINT32_MAX)
+                return -EIO;
+        info->logical_sector_bytes = (uint32_t)logical;
+        info->is_read_only = read_only != 0;
+        return 0;
+}
+
+int block_sysfs_info(int root_fd, uint64_t devno, BlockInfo *info) {
+        cleanup(closep) int dir_fd = -1;
+        BlockInfo found = {0};
+        int r;
+
+        dir_fd = open_device(root_fd, devno);
+        if (dir_fd < 0)
+                return dir_fd;
+        r = fill(dir_fd, &found);
+        if (r == 0)
+                *info = found;
+        return r;
+}
+
+int block_sysfs_info_by_name(int root_fd, const char *name, BlockInfo *info) {
+        cleanup(closep) int dir_fd = -1;
+        char path[64 + BLOCK_NAME_MAX];
+        BlockInfo found = {0};
+        int r;
+
+        if (strlen(name) >= BLOCK_NAME_MAX || strchr(name, '/') || name[0] == '.')
+                return -ENODEV;
+        (void)snprintf(path, sizeof(path), "sys/class/block/%s", name);
+        dir_fd = file_open_in_root(root_fd, path, O_PATH | O_DIRECTORY);
+        if (dir_fd < 0)
+                return dir_fd == -ENOENT ? -ENODEV : dir_fd;
+        r = fill(dir_fd, &found);
+        if (r == 0)
+                *info = found;
+        return r;
+}
+
+static bool is_space(char c) {
+        return isspace((unsigned char)c) != 0;
+}
+
+int block_sysfs_read(int root_fd, uint64_t devno, const char *attribute, char *text, size_t n_text,
+                     size_t *np) {
+        cleanup(closep) int dir_fd = -1;
+        cleanup(freep) char *read = NULL;
+        const char *at;
+        size_t n;
+        int r;
+
+        dir_fd = open_device(root_fd, devno);
+        if (dir_fd < 0)
+                return dir_fd;
+        r = read_attribute(dir_fd, attribute, &read, &n);
+        if (r < 0)
+                return r;
+        for (at = read; n > 0 && is_space(*at); at++)
+                n--;
+        while (n > 0 && is_space(at[n - 1]))
+                n--;
+        if (n >= n_text)
+                return -EFBIG;
+        memcpy(text, at, n);
+        text[n] = '\0';
+        if (np)
+                *np = n;
+        return 0;
+}
+
+/* The first of @attributes that is there and says something. */
+static int read_first(int root_fd, uint64_t devno, const char *const *attributes, char *text,
+                      size_t n_text) {
+        int r;
+
+        for (; *attributes; attributes++) {
+                r = block_sysfs_read(root_fd, devno, *attributes, text, n_text, NULL);
+                if (r == 0 && text[0] != '\0')
+                        return 0;
+                if (r < 0 && r != -ENOENT && r != -ENOTDIR)
+                        return r;
+        }
+        return -ENOENT;
+}
+
+/* SPC-4, unit serial number page: 4 bytes of head, then the number, padded with spaces. */
+static int read_page_80(int root_fd, uint64_t devno, const char *attribute, char *text,
+                        size_t n_text) {
+        char page[260];
+        size_t n, n_serial;
+        int r;
+
+        r = block_sysfs_read(root_fd, devno, attribute, page, sizeof(page), &n);
+        if (r < 0)
+                return r;
+        /* Its first byte is a type, 0 for a disk; nothing of it was taken for white space. */
+        if (n < 4 || (unsigned char)page[1] != 0x80)
+                return -ENOENT;
+        n_serial = (size_t)(unsigned char)page[2] << 8 | (unsigned char)page[3];
+        if (n_serial > n - 4)
+                n_serial = n - 4;
+        while (n_serial > 0 && is_space(page[4 + n_serial - 1]))
+                n_serial--;
+        for (r = 4; n_serial > 0 && is_space(page[r]); r++)
+                n_serial--;
+        if (n_serial == 0)
+                return -ENOENT;
+        if (n_serial >= n_text)
+                return -EFBIG;
+        memcpy(text, page + r, n_serial);
+        text[n_serial] = '\0';
+        return strlen(text) == n_serial ? 0 : -ENOENT;
+}
+
+int block_sysfs_serial(int root_fd, uint64_t devno, char *text, size_t n_text) {
+        static const char *const attributes[] = {"device/serial", "serial", "../device/serial",
+                                                 "../serial", NULL};
+        int r;
+
+        r = read_first(root_fd, devno, attributes, text, n_text);
+        if (r == -ENOENT)
+                r = read_page_80(root_fd, devno, "device/vpd_pg80", text, n_text);
+        return r == -ENOENT ? read_page_80(root_fd, devno, "../device/vpd_pg80", text, n_text) : r;
+}
+
+int block_sysfs_wwid(int root_fd, uint64_t devno, char *text, size_t n_text) {
+        static const char *const attributes[] = {"wwid", "device/wwid", "../wwid", "../device/wwid",
+                                                 NULL};
+
+        return read_first(root_fd, devno, attributes, text, n_text);
+}
+
+static int compare_names(const void *a, const void *b) {
+        return strcmp(a, b);
+}
+
+int block_sysfs_list(int root_fd, char (**namesp)[BLOCK_NAME_MAX], size_t *np) {
+        cleanup(closedirp) DIR *dir = NULL;
+        cleanup(freep) char(*names)[BLOCK_NAME_MAX] = NULL;
+        size_t n = 0, n_allocated = 0;
+        struct dirent *entry;
+        int fd;
+
+        fd = file_open_in_root(root_fd, "sys/class/block", O_RDONLY | O_DIRECTORY);
+        if (fd < 0)
+                return fd;
+        dir = fdopendir(fd);
+        if (!dir) {
+                close(fd);
+                return -ENOMEM;
+        }
+        while ((entry = readdir(dir)) && n < LIST_MAX) {
+                if (entry->d_name[0] == '.' || strlen(entry->d_name) >= BLOCK_NAME_MAX)
+                        continue;
+                if (n == n_allocated) {
+                        void *grown;
+
+                        n_allocated = n_allocated ? n_allocated * 2 : 64;
+                        grown = reallocarray(names, n_allocated, sizeof(*names));
+                        if (!grown)
+                                return -ENOMEM;
+                        names = grown;
+                }
+                (void)snprintf(names[n++], BLOCK_NAME_MAX, "%s", entry->d_name);
+        }
+        if (n > 0)
+                qsort(names, n, sizeof(*names), compare_names);
+        *namesp = ptr_steal(&names);
+        *np = n;
+        return 0;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_BLOCK_BLOCK_SYSFS_H
+#define BERTH_BLOCK_BLOCK_SYSFS_H
+
+/*
+ * Block devices as sysfs shows them, without opening one. @root_fd is the directory that stands for
+ * "/", so that recorded trees of other machines are test data. Names and links of udev are not
+ * looked at: they go stale and are missing where no udev runs.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* "nvme0n1p128", and longer ones of device mapper; the kernel's DISK_NAME_LEN */
+#define BLOCK_NAME_MAX 32
+
+typedef struct BlockInfo {
+        char name[BLOCK_NAME_MAX]; /* "sdb" */
+        uint64_t devno;            /* makedev(3) */
+        uint64_t size_bytes;
+        uint32_t logical_sector_bytes;
+        bool is_read_only;
+        bool is_partition;
+} BlockInfo;
+
+/* By device number. Return: 0; -ENODEV if there is no such device; another -errno. */
+int block_sysfs_info(int root_fd, uint64_t devno, BlockInfo *info);
+
+/* By kernel name, "sdb". */
+int block_sysfs_info_by_name(int root_fd, const char *name, BlockInfo *info);
+
+/**
+ * block_sysfs_read() - one attribute of a device
+ * @attribute: below its directory: "serial", "device/wwid", "device/vpd_pg80", "dm/uuid"
+ * @text:      NUL-terminated, white space at both ends removed; may hold NULs for binary pages
+ * @np:        length; may be NULL
+ *
+ * Return: 0; -ENOENT if the device has no such attribute; -EFBIG if it does not fit.
+ */
+int block_sysfs_read(int root_fd, uint64_t devno, const char *attribute, char *text, size_t n_text,
+                     size_t *np);
+
+/**
+ * block_sysfs_serial() - what the hardware or the hypervisor calls the disk
+ *
+ * NVMe "device/serial", virtio "serial" (the hypervisor's first 20 bytes of it), SCSI unit serial
+ * number (page 0x80). A partition's is that of its disk.
+ *
+ * Return: as block_sysfs_read().
+ */
+int block_sysfs_serial(int root_fd, uint64_t devno, char *text, size_t n_text);
+
+/* World-wide id: "eui.0025...", "naa.6000...", "t10...", "nvme.1d0f-...". Return: likewise. */
+int block_sysfs_wwid(int root_fd, uint64_t devno, char *text, size_t n_text);
+
+/**
+ * block_sysfs_list() - kernel names of all block devices, partitions too, sorted
+ * @namesp: new array of *@np names, caller frees with free()
+ */
+int block_sysfs_list(int root_fd, char (**namesp)[BLOCK_NAME_MAX], size_t *np);
+
+#endif
