@@ -305,6 +305,8 @@ static int name_parse(NetConf *conf, Error *err) {
 int conf_parse(NetConf *conf, const char *text, size_t n, Error *err) {
         int r;
 
+        conf->text = text;
+        conf->n_text = n;
         r = json_text_parse(text, n, &conf->json, err);
         if (r < 0)
                 return CONF_E_NOT_JSON;

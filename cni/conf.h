@@ -70,7 +70,9 @@ typedef struct LinkConf {
 /* Starts as (NetConf){0}. */
 typedef struct NetConf {
         PluginRole role;
-        json_t *json; /* owned: the whole configuration */
+        json_t *json;     /* owned: the whole configuration */
+        const char *text; /* borrowed: what json was made from, n_text bytes */
+        size_t n_text;
         CniVersion version;
         const char *name;      /* borrowed from json; "" is possible for STATUS and GC only */
         const char *type;      /* borrowed; "" if absent */

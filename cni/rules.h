@@ -248,7 +248,7 @@ typedef struct RulePart {
         int (*after_del)(const void *state, Attachment *at, RulesSocket *sock, Error *err);
 } RulePart;
 
-extern const Module module_rules;
+extern const Module module_bandwidth, module_rules, module_tuning;
 extern const RulePart part_masq, part_portmap, part_firewall, part_spoof;
 
 #endif

@@ -122,6 +122,11 @@ def container(name):
     return (name.encode().hex() + '0' * 64)[:64]
 
 
+def link_json():
+    """Links of the node."""
+    return json.loads(sh('ip', '-json', '-details', 'link').stdout)
+
+
 def ruleset():
     return json.loads(sh('nft', '-j', 'list', 'ruleset').stdout)['nftables']
 

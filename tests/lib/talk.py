@@ -68,7 +68,10 @@ def drain(port):
     client, _ = server.accept()
     total, start = 0, time.monotonic()
     while True:
-        data = client.recv(65536)
+        try:
+            data = client.recv(65536)
+        except ConnectionResetError:
+            break
         if not data:
             break
         total += len(data)

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * bandwidth: what goes to the pod waits in a token bucket on the host's end of the pair; what comes
+ * from it is redirected to an ifb, which has the other bucket. Both in upstream's numbers.
+ */
+
+#include "cni/rules.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/sha512.h"
+#include "common/netlink/rtnl_link.h"
+#include "common/netlink/rtnl_tc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Packets wait at most this long, beside those of the burst. */
+#define LATENCY_MSECS 25
+
+typedef struct Shape {
+        uint64_t rate_bits; /* per second; 0: no limit */
+        uint64_t burst_bits;
+} Shape;
+
+typedef struct BandwidthConf {
+        Shape ingress, egress; /* as the pod sees it */
+} BandwidthConf;
+
+static void batch_deinit(NlBatch *batch) {
+        nl_batch_deinit(batch);
+}
+
+/* --- keys --------------------------------------------------------------------------------- */
+
+static bool has_keys(const json_t *object) {
+        return json_find(object, "ingressRate") || json_find(object, "ingressBurst") ||
+               json_find(object, "egressRate") || json_find(object, "egressBurst");
+}
+
+static int read_shape(const json_t *object, const char *rate, const char *burst, Shape *shape,
+                      Error *err) {
+        int r = json_read_u64(object, rate, UINT64_MAX, &shape->rate_bits, err);
+
+        if (r == 0)
+                r = json_read_u64(object, burst, UINT64_MAX, &shape->burst_bits, err);
+        if (r < 0)
+                return r;
+        if (shape->burst_bits == 0 && shape->rate_bits != 0)
+                return error_set(err, ERROR_INVALID, "if rate is set, burst must also be set");
+        if (shape->rate_bits == 0 && shape->burst_bits != 0)
+                return error_set(err, ERROR_INVALID, "if burst is set, rate must also be set");
+        if (shape->burst_bits / 8 >= UINT32_MAX)
+                return error_set(err, ERROR_INVALID, "burst cannot be more than 4GB");
+        if (shape->rate_bits > 0 && (shape->rate_bits < 8 || shape->burst_bits < 8))
+                return error_set(err, ERROR_INVALID, "%s and %s: less than a byte is no limit",
+                                 rate, burst);
+        return 0;
+}
+
+static void freep_conf(BandwidthConf **confp) {
+        free(*confp);
+}
+
+/* The configuration wins as a whole over what the runtime asks for. */
+static int bandwidth_parse(const NetConf *conf, void **statep, Error *err) {
+        cleanup(freep_conf) BandwidthConf *bandwidth = calloc(1, sizeof(*bandwidth));
+        const json_t *object = NULL;
+        int r;
+
+        if (!bandwidth)
+                return error_set_errno(err, ENOMEM, "bandwidth");
+        r = json_read_object(conf->runtime, "bandwidth", &object, err);
+        if (r < 0)
+                return r;
+        if (has_keys(conf->json))
+                object = conf->json;
+        r = read_shape(object, "ingressRate", "ingressBurst", &bandwidth->ingress, err);
+        if (r == 0)
+                r = read_shape(object, "egressRate", "egressBurst", &bandwidth->egress, err);
+        if (r < 0)
+                return r;
+        if (bandwidth->ingress.rate_bits > 0 || bandwidth->egress.rate_bits > 0)
+                *statep = ptr_steal(&bandwidth);
+        return 0;
+}
+
+static void bandwidth_free(void *state) {
+        free(state);
+}
+
+/* --- names and numbers -------------------------------------------------------------------- */
+
+/* As upstream: "bwp" and as much of the hash as fits. */
+static void ifb_name(const Attachment *at, char name[IFNAMSIZ]) {
+        char *text = str_printf("%s%s", at->network, at->container_id);
+        char hex[SHA512_HEX_SIZE] = "";
+
+        if (text)
+                sha512_hex(text, strlen(text), hex);
+        free(text);
+        snprintf(name, IFNAMSIZ, "bwp%.12s", hex);
+}
+
+static TbfSpec tbf_of(const Shape *shape, unsigned int index) {
+        uint64_t rate = shape->rate_bits / 8, burst = shape->burst_bits / 8;
+        uint64_t limit = rate / 1000 * LATENCY_MSECS + rate % 1000 * LATENCY_MSECS / 1000 + burst;
+
+        return (TbfSpec){
+                .index = index,
+                .rate_bytes = rate,
+                .limit_bytes = limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit,
+                .buffer_ticks = tbf_ticks(rate, burst),
+        };
+}
+
+static void bandwidth_plan(const void *state, const Attachment *at, StrBuf *text) {
+        const BandwidthConf *conf = state;
+        char name[IFNAMSIZ];
+
+        ifb_name(at, name);
+        if (conf->ingress.rate_bits > 0)
+                strbuf_printf(text, "shape link=%s rate=%llu\n", at->host_link,
+                              (unsigned long long)conf->ingress.rate_bits);
+        if (conf->egress.rate_bits > 0)
+                strbuf_printf(text, "shape link=%s from=%s rate=%llu\n", name, at->host_link,
+                              (unsigned long long)conf->egress.rate_bits);
+}
+
+/* --- ADD ---------------------------------------------------------------------------------- */
+
+static int fail(const Attachment *at, int r, const char *what, Error *err) {
+        if (r == -ENOENT || r == -EOPNOTSUPP)
+                return error_set(err, ERROR_UNSUPPORTED,
+                                 "bandwidth: %s: this kernel lacks tbf, ifb, u32 or mirred%s%s",
+                                 what, at->rtnl->text[0] ? ": " : "", at->rtnl->text);
+        return error_set_errno(err, r, "bandwidth: %s%s%s", what, at->rtnl->text[0] ? ": " : "",
+                               at->rtnl->text);
+}
+
+static int delete_ifb(const Attachment *at, const char *name) {
+        cleanup(batch_deinit) NlBatch batch = {0};
+        int r;
+
+        link_delete(&batch, 0, name);
+        r = nl_batch_run(at->rtnl, &batch, NULL, NULL);
+        return r == -ENODEV ? 0 : r;
+}
+
+/* The alias lets GC know whose it is. */
+static int make_ifb(const Attachment *at, const char *name, uint32_t mtu_bytes, Link *ifb) {
+        cleanup(batch_deinit) NlBatch batch = {0};
+        char alias[NFT_COMMENT_MAX];
+        int r;
+
+        rule_owner_format(at, alias);
+        link_add_ifb(&batch, &(IfbSpec){.name = name, .mtu_bytes = mtu_bytes, .up = true});
+        link_set(&batch, &(LinkChange){.set = LINK_SET_ALIAS | LINK_SET_TXQLEN,
+                                       .name = name,
+                                       .alias = alias,
+                                       .txqlen = 0});
+        tc_ingress_add(&batch, at->host_index);
+        r = nl_batch_run(at->rtnl, &batch, NULL, NULL);
+        return r < 0 ? r : link_find(at->rtnl, 0, name, ifb);
+}
+
+static int shape_egress(const BandwidthConf *conf, const Attachment *at, CniResult *result,
+                        Error *err) {
+        cleanup(batch_deinit) NlBatch batch = {0};
+        TbfSpec tbf = tbf_of(&conf->egress, 0);
+        char name[IFNAMSIZ], mac[18] = "";
+        Link host, ifb;
+        int r;
+
+        ifb_name(at, name);
+        r = link_find(at->rtnl, at->host_index, NULL, &host);
+        if (r == 0)
+                r = make_ifb(at, name, host.mtu_bytes, &ifb);
+        if (r == -EEXIST) {
+                /* Of an ADD of this container that was killed. */
+                r = delete_ifb(at, name);
+                if (r == 0)
+                        r = make_ifb(at, name, host.mtu_bytes, &ifb);
+        }
+        if (r < 0)
+                return fail(at, r, "make an ifb", err);
+        tbf.index = ifb.index;
+        tc_tbf_set(&batch, &tbf);
+        tc_redirect_add(&batch, at->host_index, ifb.index);
+        r = nl_batch_run(at->rtnl, &batch, NULL, NULL);
+        if (r < 0)
+                return fail(at, r, "shape what the pod sends", err);
+        if (ifb.has_mac)
+                snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", ifb.mac[0], ifb.mac[1],
+                         ifb.mac[2], ifb.mac[3], ifb.mac[4], ifb.mac[5]);
+        r = result_add_interface(result, name, mac, NULL);
+        return r < 0 ? error_set_errno(err, r, "bandwidth") : 0;
+}
+
+static int shape_ingress(const BandwidthConf *conf, const Attachment *at, Error *err) {
+        cleanup(batch_deinit) NlBatch batch = {0};
+        TbfSpec tbf = tbf_of(&conf->ingress, at->host_index);
+        int r;
+
+        tc_tbf_set(&batch, &tbf);
+        r = nl_batch_run(at->rtnl, &batch, NULL, NULL);
+        return r < 0 ? fail(at, r, "shape what the pod receives", err) : 0;
+}
+
+static void undo(const Attachment *at) {
+        cleanup(batch_deinit) NlBatch batch = {0};
+        char name[IFNAMSIZ];
+
+        tc_root_delete(&batch, at->host_index);
+        tc_ingress_delete(&batch, at->host_index);
+        (void)nl_batch_run(at->rtnl, &batch, NULL, NULL);
+        ifb_name(at, name);
+        (void)delete_ifb(at, name);
+}
+
+static int need_link(const Attachment *at, Error *err) {
+        return at->host_index != 0
+                       ? 0
+                       : error_set(err, ERROR_PRECONDITION,
+                                   "no veth peer of container interface found in host ns");
+}
+
+static int bandwidth_add(void *state, Attachment *at, CniResult *result, Error *err) {
+        const BandwidthConf *conf = state;
+        int r;
+
+        if (!conf)
+                return 0;
+        r = need_link(at, err);
+        if (r < 0)
+                return r;
+        if (conf->ingress.rate_bits > 0)
+                r = shape_ingress(conf, at, err);
+        if (r == 0 && conf->egress.rate_bits > 0)
+                r = shape_egress(conf, at, result, err);
+        if (r < 0)
+                undo(at);
+        return r;
+}
+
+/* --- DEL, GC, CHECK ----------------------------------------------------------------------- */
+
+/* The bucket on the pair goes with the pair. Today's configuration need not be that of ADD. */
+static int bandwidth_del(void *state, Attachment *at, Error *err) {
+        char name[IFNAMSIZ];
+        int r;
+
+        ifb_name(at, name);
+        r = delete_ifb(at, name);
+        return r < 0 ? error_set_errno(err, r, "bandwidth: remove %s", name) : 0;
+}
+
+typedef struct Sweep {
+        const GcRequest *gc;
+        unsigned int indices[4096];
+        size_t n;
+} Sweep;
+
+static int sweep_ifb(const Link *link, void *userdata) {
+        Sweep *sweep = userdata;
+        RuleOwner owner;
+
+        if (sweep->n < N_ELEMENTS(sweep->indices) && rule_owner_parse(link->alias, &owner) == 0 &&
+            rule_owner_is_of(&owner, sweep->gc->network) && !gc_keeps(sweep->gc, owner.owner))
+                sweep->indices[sweep->n++] = link->index;
+        return 0;
+}
+
+static void freep_sweep(Sweep **sweepp) {
+        free(*sweepp);
+}
+
+static int bandwidth_gc(void *state, const GcRequest *gc, Error *err) {
+        cleanup(freep_sweep) Sweep *sweep = calloc(1, sizeof(*sweep));
+        int r, failed = 0;
+
+        if (!sweep)
+                return error_set_errno(err, ENOMEM, "bandwidth");
+        sweep->gc = gc;
+        r = link_dump(gc->rtnl, "ifb", 0, sweep_ifb, sweep);
+        for (size_t i = 0; i < sweep->n; i++) {
+                cleanup(batch_deinit) NlBatch batch = {0};
+
+                link_delete(&batch, sweep->indices[i], NULL);
+                failed = nl_batch_run(gc->rtnl, &batch, NULL, NULL);
+                if (failed < 0 && failed != -ENODEV && r == 0)
+                        r = failed;
+        }
+        return r < 0 ? error_set_errno(err, r, "bandwidth: remove ifbs") : 0;
+}
+
+static int reply_tbf(size_t index, const struct nlmsghdr *message, void *userdata) {
+        return tc_tbf_parse(message, userdata);
+}
+
+static int check_tbf(const Attachment *at, const Shape *shape, unsigned int index, const char *name,
+                     Error *err) {
+        cleanup(batch_deinit) NlBatch batch = {0};
+        TbfSpec wanted = tbf_of(shape, index), tbf = {0};
+        int r;
+
+        tc_root_get(&batch, index);
+        r = nl_batch_run(at->rtnl, &batch, reply_tbf, &tbf);
+        if (r < 0)
+                return error_set(err, ERROR_NOT_FOUND, "Failed to find qdisc of %s", name);
+        if (tbf.rate_bytes != wanted.rate_bytes)
+                return error_set(err, ERROR_CONFLICT, "Rate doesn't match on %s", name);
+        if (tbf.limit_bytes != wanted.limit_bytes)
+                return error_set(err, ERROR_CONFLICT, "Limit doesn't match on %s", name);
+        if (tbf_ticks_kept(tbf.buffer_ticks) != tbf_ticks_kept(wanted.buffer_ticks))
+                return error_set(err, ERROR_CONFLICT, "Buffer doesn't match on %s", name);
+        return 0;
+}
+
+static int bandwidth_check(void *state, Attachment *at, const CniResult *result, Error *err) {
+        const BandwidthConf *conf = state;
+        char name[IFNAMSIZ];
+        Link ifb;
+        int r;
+
+        if (!conf)
+                return 0;
+        r = need_link(at, err);
+        if (r == 0 && conf->ingress.rate_bits > 0)
+                r = check_tbf(at, &conf->ingress, at->host_index, at->host_link, err);
+        if (r < 0 || conf->egress.rate_bits == 0)
+                return r;
+        ifb_name(at, name);
+        r = link_find(at->rtnl, 0, name, &ifb);
+        if (r < 0)
+                return error_set_errno(err, r, "get ifb device: %s", name);
+        return check_tbf(at, &conf->egress, ifb.index, name, err);
+}
+
+const Module module_bandwidth = {
+        .name = "bandwidth",
+        .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_BANDWIDTH),
+        .parse = bandwidth_parse,
+        .free = bandwidth_free,
+        .plan = bandwidth_plan,
+        .add = bandwidth_add,
+        .del = bandwidth_del,
+        .check = bandwidth_check,
+        .gc = bandwidth_gc,
+};
