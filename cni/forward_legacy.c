@@ -14,6 +14,10 @@
 #include <stdarg.h>
 #include <sys/socket.h>
 
+/* As upstream's plugin and cni/forward.c write them. */
+#define COMMENT_JUMP  "CNI firewall plugin rules"
+#define COMMENT_ADMIN "CNI firewall plugin admin overrides"
+
 #define ARGUMENTS_MAX   24
 #define TIMEOUT_MSECS   30000U
 #define WAIT_FOR_LOCK_S "10"
@@ -100,8 +104,8 @@ static LegacyRule accept_to(const char *subnet) {
 
 int forward_legacy_add(const ForwardRequest *request, Error *err) {
         LegacyRule jumps[] = {
-                jump("FORWARD", FORWARD_CHAIN, "CNI firewall plugin rules"),
-                jump(FORWARD_CHAIN, request->admin_chain, "CNI firewall plugin admin overrides"),
+                jump("FORWARD", FORWARD_CHAIN, COMMENT_JUMP),
+                jump(FORWARD_CHAIN, request->admin_chain, COMMENT_ADMIN),
         };
         const char *make_chain[] = {"-N", FORWARD_CHAIN, NULL};
         const char *make_admin[] = {"-N", request->admin_chain, NULL};
@@ -147,9 +151,19 @@ int forward_legacy_del(const ForwardRequest *request, Error *err) {
 }
 
 int forward_legacy_check(const ForwardRequest *request, Error *err) {
-        LegacyRule enter = jump("FORWARD", FORWARD_CHAIN, "CNI firewall plugin rules");
-        int r = rule_run(request->family, "-C", &enter, err);
+        LegacyRule jumps[] = {
+                jump("FORWARD", FORWARD_CHAIN, COMMENT_JUMP),
+                jump(FORWARD_CHAIN, request->admin_chain, COMMENT_ADMIN),
+        };
+        int r = 0;
 
+        for (size_t i = 0; i < N_ELEMENTS(jumps) && r == 0; i++) {
+                r = rule_run(request->family, "-C", &jumps[i], err);
+                if (r > 0)
+                        return error_set(err, ERROR_NOT_FOUND,
+                                         "firewall: chain %s does not jump to %s", jumps[i].chain,
+                                         jumps[i].words[5]);
+        }
         for (size_t i = 0; i < request->n_subnets && r == 0; i++) {
                 char text[IP_TEXT_MAX];
                 LegacyRule to, from;
@@ -160,9 +174,10 @@ int forward_legacy_check(const ForwardRequest *request, Error *err) {
                 r = rule_run(request->family, "-C", &to, err);
                 if (r == 0)
                         r = rule_run(request->family, "-C", &from, err);
+                if (r > 0)
+                        return error_set(err, ERROR_NOT_FOUND,
+                                         "firewall: chain " FORWARD_CHAIN " lacks a rule for %s",
+                                         text);
         }
-        if (r > 0)
-                return error_set(err, ERROR_NOT_FOUND,
-                                 "firewall: chain " FORWARD_CHAIN " lacks a rule");
         return r;
 }

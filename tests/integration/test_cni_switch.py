@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods that the upstream plugins added before the switch, and nodes that use iptables: Debian's own plugins and tools."""
+
+import os
+import shutil
+
+import pytest
+
+import cni
+import node as lib
+from node import NODE, OUTSIDE
+
+UPSTREAM = '/usr/lib/cni'
+pytestmark = pytest.mark.skipif(not os.path.exists(UPSTREAM + '/portmap'),
+                                reason='needs containernetworking-plugins')
+
+CHAIN = ('bridge', 'portmap', 'firewall')
+
+
+@pytest.fixture(name='node')
+def node_fixture(sandbox, build):
+    sandbox.private_directory('/etc/alternatives-berth')  # an overlay below /etc, so that the choice of tool is ours
+    return lib.Node(sandbox, build)
+
+
+def use_tool(kind):
+    """iptables and ip6tables of this sandbox: "nft" or "legacy"."""
+    tool = f'/usr/sbin/xtables-{kind}-multi'
+    if not os.path.exists(tool):
+        pytest.skip('needs iptables')
+    for name in ('iptables', 'ip6tables', 'iptables-save', 'ip6tables-save', 'iptables-restore', 'ip6tables-restore'):
+        path = f'/etc/alternatives/{name}'
+        if os.path.lexists(path):
+            os.unlink(path)
+        os.symlink(tool, path)
+    # The kernel shows legacy tables once a tool asked for them.
+    lib.sh('iptables', '-t', 'nat', '-S')
+    lib.sh('iptables', '-t', 'filter', '-S')
+
+
+def conflist(node, **more):
+    return {'cniVersion': '1.0.0', 'name': 'net', 'plugins': [
+        {'type': 'bridge', 'bridge': 'cni0', 'isDefaultGateway': True, 'ipMasq': True,
+         'ipam': {'type': 'host-local', 'dataDir': str(node.sandbox.path / 'leases'),
+                  'ranges': [[{'subnet': '10.1.0.0/16'}], [{'subnet': 'fd00:1::/64'}]]}, **more},
+        {'type': 'portmap', 'runtimeConfig': {'portMappings': [
+            {'hostPort': 8080, 'containerPort': 80, 'protocol': 'tcp'},
+            {'hostPort': 8053, 'containerPort': 53, 'protocol': 'udp'}]}},
+        {'type': 'firewall', 'backend': 'iptables'},
+    ]}
+
+
+def upstream(node):
+    return {kind: cni.Plugin(node.build, kind, program=f'{UPSTREAM}/{kind}', path=[UPSTREAM]) for kind in CHAIN}
+
+
+def ours(node):
+    return {kind: cni.Plugin(node.build, kind) for kind in CHAIN}
+
+
+def env(name, netns):
+    return {'container_id': lib.container(name), 'ifname': 'eth0', 'netns': netns.path}
+
+
+def tables():
+    """All rules of iptables, as a set of lines without counters."""
+    lines = []
+    for tool in ('iptables', 'ip6tables'):
+        for table in ('nat', 'filter'):
+            lines += [f'{tool} {table} {line}' for line in lib.sh(tool, '-t', table, '-S').stdout.splitlines()]
+    return set(lines)
+
+
+@pytest.mark.parametrize('kind', ['nft', 'legacy'])
+def test_rules_of_upstream_are_removed(node, kind):
+    use_tool(kind)
+    stay, gone = node.sandbox.netns('stay'), node.sandbox.netns('gone')
+    other = conflist(node)
+    other['plugins'][1]['runtimeConfig'] = {'portMappings': [
+        {'hostPort': 9090, 'containerPort': 80, 'protocol': 'tcp'}]}
+    cni.chain(upstream(node), 'ADD', other, **env('stay', stay)).ok()
+    before = tables()
+    assert any('CNI-DN-' in line for line in before)
+    done = cni.chain(upstream(node), 'ADD', conflist(node), **env('gone', gone))
+    assert len(tables()) > len(before) + 10
+    cni.chain(ours(node), 'DEL', conflist(node), result=done.ok(), **env('gone', gone))
+    assert tables() == before
+    # Again, and with nothing there.
+    cni.chain(ours(node), 'DEL', conflist(node), result=done.ok(), **env('gone', gone))
+    assert tables() == before
+    done = cni.chain(upstream(node), 'CHECK', other, result=None, **env('stay', stay))
+    node.serve(stay, 'tcp', 80, 'stay')
+    assert node.ask(node.outside, 'tcp', NODE, 9090) == f'stay {OUTSIDE}'
+
+
+@pytest.mark.parametrize('kind', ['nft', 'legacy'])
+def test_one_entry_after_a_chain(node, kind):
+    """The conflist was replaced by one entry: its DEL takes all of the chain's rules."""
+    use_tool(kind)
+    before = tables()
+    netns = node.sandbox.netns('a')
+    result = cni.chain(upstream(node), 'ADD', conflist(node), **env('a', netns)).ok()
+    assert any('-s 10.1.' in line and 'CNI-FORWARD' in line for line in tables())
+    conf = node.conf(cniVersion='1.0.0', firewall=True, ipMasq=True)
+    node.plugin.delete(conf, netns, lib.container('a'), result=result).ok()
+    left = tables() - before
+    assert not [line for line in left if '10.1.' in line or 'CNI-DN-' in line or 'id:' in line]
+
+
+def test_mac_check_of_upstream_is_removed(node):
+    netns = node.sandbox.netns('a')
+    one = conflist(node, macspoofchk=True)
+    one['plugins'] = one['plugins'][:1]
+    result = cni.chain(upstream(node), 'ADD', one, **env('a', netns)).ok()
+    assert 'cni-br-iface-' in lib.ruleset_text()
+    cni.chain(ours(node), 'DEL', one, result=result, **env('a', netns)).ok()
+    assert 'cni-br-iface-' not in lib.ruleset_text()
+
+
+def test_rules_of_upstreams_nftables_backend(node):
+    """Made by hand as release 1.6 and later make them: Debian's plugins are older."""
+    conf = node.conf(ipMasq=True)
+    pod = node.add(conf, 'a')
+    # sha512("net"), sha512("eth0:<id>"), 16 digits each
+    import hashlib
+    tag = hashlib.sha512(b'net').hexdigest()[:16] + '-' + \
+        hashlib.sha512(b'eth0:' + lib.container('a').encode()).hexdigest()[:16]
+    lib.sh('nft', f'''
+        table inet cni_plugins_masquerade {{ chain masq_checks {{
+            ip saddr 10.1.0.2 ip daddr != 10.1.0.0/16 masquerade comment "{tag}, net: net, if: eth0, id: x"
+            ip saddr 10.1.0.9 ip daddr != 10.1.0.0/16 masquerade comment "other-other, net: net, if: eth0, id: y"
+        }}
+        }}
+        table ip cni_hostport {{ chain hostports {{
+            tcp dport 8080 dnat to 10.1.0.2:80 comment "{lib.container('a')}"
+            tcp dport 8081 dnat to 10.1.0.9:80 comment "other"
+        }}
+        chain masquerading {{ ip saddr 10.1.0.2 ip daddr 10.1.0.2 masquerade comment "{lib.container('a')}"
+        }}
+        }}''')
+    node.delete(pod)
+    text = lib.ruleset_text()
+    assert '10.1.0.2' not in text and 'saddr 10.1.0.9' in text and 'dnat to 10.1.0.9:80' in text
+
+
+# --- the FORWARD chain ---
+
+def firewall(node, **more):
+    conf = {'cniVersion': '1.0.0', 'name': 'net', 'type': 'firewall', **more}
+    return conf, cni.Plugin(node.build, 'firewall')
+
+
+@pytest.mark.parametrize('kind', ['nft', 'legacy'])
+def test_forward_policy_drop(node, kind):
+    """Without the firewall plugin iptables' policy drops; with it packets pass. An accept of ours alone would not do."""
+    use_tool(kind)
+    for tool in ('iptables', 'ip6tables'):
+        lib.sh(tool, '-P', 'FORWARD', 'DROP')
+    node.serve(node.outside, 'tcp', 80, 'outside')
+    without = node.add(node.conf(ipMasq=True), 'without')
+    assert node.ask(without.netns, 'tcp', OUTSIDE, 80) == 'none'
+    node.delete(without)
+    pod = node.add(node.conf(ipMasq=True, firewall=True), 'a')
+    assert node.ask(pod.netns, 'tcp', OUTSIDE, 80) == f'outside {NODE}'
+    assert node.ask(pod.netns, 'tcp', lib.OUTSIDE6, 80) == f'outside {lib.NODE6}'
+    node.check(pod).ok()
+    # From outside only answers come in, as upstream's rules have it.
+    node.outside.run('ip', 'route', 'add', '10.1.0.0/16', 'via', NODE)
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    assert node.ask(node.outside, 'tcp', pod.address, 80) == 'none'
+    # iptables reads what stands there, and a second pod adds nothing.
+    lines = tables()
+    assert 'iptables filter -A CNI-FORWARD -s 10.1.0.0/16' in ' '.join(lines)
+    assert any('-d 10.1.0.0/16' in line and 'RELATED,ESTABLISHED' in line and line.endswith('-j ACCEPT') for line in lines)
+    assert any(line.startswith('iptables filter -A FORWARD') and line.endswith('-j CNI-FORWARD') for line in lines)
+    node.add(node.conf(ipMasq=True, firewall=True), 'b')
+    assert tables() == lines
+    # The admin's word comes first.
+    lib.sh('iptables', '-A', 'CNI-ADMIN', '-s', pod.address, '-j', 'DROP')
+    assert node.ask(pod.netns, 'tcp', OUTSIDE, 80) == 'none'
+    lib.sh('iptables', '-D', 'CNI-FORWARD', '1')
+    assert 'does not jump to' in str(node.check(pod).failed())
+    lib.sh('iptables', '-F', 'FORWARD')
+    node.check(pod).failed()
+    node.add(node.conf(ipMasq=True, firewall=True), 'c')
+    lib.sh('iptables', '-F', 'CNI-ADMIN')
+    assert node.ask(pod.netns, 'tcp', OUTSIDE, 80) == f'outside {NODE}'
+    node.check(pod).ok()
+
+
+def test_accept_in_another_table_does_not_help(node):
+    """Why the rules stand in iptables' own chain: a drop of any base chain is final."""
+    use_tool('nft')
+    lib.sh('iptables', '-P', 'FORWARD', 'DROP')
+    lib.sh('nft', 'table ip mine { chain forward { type filter hook forward priority -10; accept; }; }')
+    node.serve(node.outside, 'tcp', 80, 'outside')
+    pod = node.add(node.conf(ipMasq=True), 'a')
+    assert node.ask(pod.netns, 'tcp', OUTSIDE, 80) == 'none'
+
+
+def test_firewall_without_iptables(node):
+    """Nobody made a filter table: ours is what iptables-nft makes, and reads."""
+    if not shutil.which('iptables-nft'):
+        pytest.skip('needs iptables')
+    pod = node.add(node.conf(cniVersion='1.0.0', ipMasq=True), 'a')
+    conf, plugin = firewall(node, iptablesAdminChainName='MY-ADMIN')
+    plugin.add(cni.with_result(conf, pod.result), pod.netns, lib.container('a')).ok()
+    out = lib.sh('iptables-nft', '-S').stdout
+    assert '-A CNI-FORWARD -m comment --comment "CNI firewall plugin admin overrides" -j MY-ADMIN' in out
+    assert '-P FORWARD ACCEPT' in out
+    plugin.check(conf, pod.netns, lib.container('a'), result=pod.result).ok()
+    plugin.delete(conf, pod.netns, lib.container('a'), result=pod.result).ok()
+    lib.sh('iptables-nft', '-P', 'FORWARD', 'DROP')
+    node.serve(node.outside, 'tcp', 80, 'outside')
+    assert node.ask(pod.netns, 'tcp', OUTSIDE, 80) == f'outside {NODE}'
+
+
+def test_firewall_of_single_addresses(node):
+    """Addresses without a subnet have a rule each, and DEL takes it away."""
+    use_tool('nft')
+    conf = node.conf(firewall=True, ipMasq=True, bridge='', type='ptp',
+                     ipam={'type': 'static', 'addresses': [{'address': '10.5.0.5/32', 'gateway': '10.5.0.1'}]})
+    plugin = cni.Plugin(node.build, 'firewall')
+    netns = node.sandbox.netns('a')
+    result = {'cniVersion': '1.0.0', 'interfaces': [{'name': 'eth0', 'sandbox': netns.path}],
+              'ips': [{'address': '10.5.0.5/32', 'interface': 0}]}
+    one = {'cniVersion': '1.0.0', 'name': 'net', 'type': 'firewall'}
+    netns.run('ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth1')
+    plugin.add(cni.with_result(one, result), netns, 'a').ok()
+    assert '-s 10.5.0.5/32' in ' '.join(tables())
+    plugin.delete(one, netns, 'a', result=result).ok()
+    assert '10.5.0.5' not in ' '.join(tables())
+    assert conf
+
+
+def test_firewalld_is_refused_by_name(node):
+    pod = node.add(node.conf(cniVersion='1.0.0'), 'a')
+    conf, plugin = firewall(node, backend='firewalld')
+    error = plugin.add(cni.with_result(conf, pod.result), pod.netns, lib.container('a')).failed()
+    assert 'backend "firewalld" is not supported' in str(error)
+    plugin.delete(conf, pod.netns, lib.container('a'), result=pod.result).ok()
+
+
+def test_ingress_policy_chained_behind_upstream(node):
+    """Bridge by upstream, policy by us: the bridge is the first interface of the result."""
+    plugins = {'bridge': upstream(node)['bridge'], 'firewall': ours(node)['firewall']}
+    pods = {}
+    for n, name in ((1, 'one'), (2, 'two')):
+        one = conflist(node, bridge=name)
+        one['name'] = name
+        one['plugins'][0]['ipam']['ranges'] = [[{'subnet': f'10.{n}.0.0/16'}]]
+        one['plugins'] = [one['plugins'][0], {'type': 'firewall', 'ingressPolicy': 'same-bridge'}]
+        netns = node.sandbox.netns(name)
+        result = cni.chain(plugins, 'ADD', one, **env(name, netns)).ok()
+        pods[name] = lib.Pod(node, name, netns, result, one)
+        node.serve(netns, 'tcp', 80, name)
+    assert node.ask(pods['one'].netns, 'tcp', pods['two'].address, 80) == 'none'
+    assert node.ask(None, 'tcp', pods['two'].address, 80).startswith('two ')
