@@ -27,7 +27,7 @@ class Tap:
             self.skip(report, report.nodeid)
 
     def skip(self, report, name):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = report.longrepr[2] if isinstance(report.longrepr, (list, tuple)) else str(report.longrepr)
         self.line(True, name, f' # SKIP {reason.removeprefix("Skipped: ")}')
 
     def pytest_runtest_logreport(self, report):
