@@ -44,7 +44,7 @@ def parts(test):
 def skip_reason(test):
     text = (test['stdout'] + '\n' + test.get('stderr', '')).strip()
     for line in text.splitlines():
-        match = re.search(r'(?:^skipped: |# SKIP )(.*)', line, re.I)
+        match = re.search(r'(?:^skipped: |^SKIP: |# SKIP )(.*)', line, re.I)
         if match:
             return match.group(1)
     return text.splitlines()[-1] if text else 'no reason given'
