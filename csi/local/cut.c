@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Cuts. Whatever happens between freeze and thaw, the thaw is reached: there is no early return
+ * between them, and a crash is made good by the next start, which finds "froze" in the target's
+ * metadata.
+ */
+
+#include "csi/local/cut.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "common/block/block_ioctl.h"
+#include "common/block/filecopy.h"
+#include "common/block/fsfreeze.h"
+#include "common/block/loop.h"
+#include "common/mount/mountinfo.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void cut_part_init(CutPart *part, Entry *source, Entry *target) {
+        *part = (CutPart){
+                .source = source,
+                .target = target,
+                .attachment = ATTACHMENT_INIT,
+                .from_fd = -1,
+                .to_fd = -1,
+                .mount_fd = -1,
+        };
+}
+
+void cut_part_deinit(CutPart *part) {
+        attachment_deinit(&part->attachment);
+        if (part->from_fd != part->to_fd)
+                closep(&part->from_fd);
+        closep(&part->to_fd);
+        closep(&part->mount_fd);
+}
+
+/* A directory of the filesystem that is mounted from /dev/loop@number in our namespace; -ENOENT if
+ * there is none. btrfs has a device number of its own, so the source's name is looked at too. */
+static int open_mount(const MountTable *table, unsigned int number, uint64_t devno) {
+        char path[LOOP_PATH_MAX];
+
+        loop_path(number, path);
+        for (size_t i = 0; i < table->n_mounts; i++) {
+                const Mount *mount = &table->mounts[i];
+                struct stat st;
+                int fd;
+
+                if (mount->dev != devno &&
+                    (strcmp(mount->fs_type, "btrfs") != 0 || strcmp(mount->source, path) != 0))
+                        continue;
+                fd = open(mount->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+                if (fd < 0)
+                        continue;
+                /* Something else may be mounted on top of it. */
+                if (fstat(fd, &st) == 0 && (uint64_t)st.st_dev == mount->dev)
+                        return fd;
+                closep(&fd);
+        }
+        return -ENOENT;
+}
+
+static int find_mount(CutPart *part, Error *err) {
+        cleanup(mount_table_freep) MountTable *table = NULL;
+        int r;
+
+        r = attach_is_mounted(&part->attachment, err);
+        if (r < 0)
+                return r;
+        if (r == 0)
+                return 0;
+        r = mountinfo_read(&table);
+        if (r < 0)
+                return error_set_errno(err, r, "read mountinfo");
+        r = open_mount(table, part->attachment.number, part->attachment.devno);
+        if (r >= 0) {
+                part->mount_fd = r;
+                part->is_mounted = true;
+        }
+        /* Mounted where we cannot see it: as if it were raw block. */
+        return 0;
+}
+
+static bool is_attached(const CutPart *part) {
+        return part->attachment.fd >= 0;
+}
+
+/* Whether this kind of cut can be consistent at all, before anything is made. */
+static int check(Pool *pool, const CutPart *part, size_t n_parts, Error *err) {
+        const char *id = part->source->meta.id;
+
+        if (!is_attached(part) || part->is_mounted)
+                return 0;
+        if (n_parts > 1)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "volume %s is in use as a raw block device: a group snapshot "
+                                 "cannot stop its writers",
+                                 id);
+        if (!pool->can_reflink)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "volume %s is in use as a raw block device and pool %s is on a "
+                                 "filesystem without reflink: stop its user, or move the pool to "
+                                 "xfs or btrfs",
+                                 id, pool->path);
+        return 0;
+}
+
+static int prepare(Pool *pool, CutPart *part, size_t n_parts, Error *err) {
+        LocalMeta meta = part->target->meta;
+        int r;
+
+        if (part->source->meta.kind == LOCAL_VOLUME) {
+                r = attach_find(pool, part->source, &part->attachment, err);
+                if (r < 0)
+                        return r;
+                r = r == ATTACH_E_NONE ? 0 : find_mount(part, err);
+                if (r < 0)
+                        return r;
+        }
+        r = check(pool, part, n_parts, err);
+        if (r < 0)
+                return r;
+        part->from_fd = pool_open_data(pool, &part->source->meta, O_RDONLY, err);
+        if (part->from_fd < 0)
+                return part->from_fd;
+        meta.froze = part->is_mounted;
+        r = pool_store(pool, part->target, &meta, err);
+        if (r < 0)
+                return r;
+        part->to_fd = pool_open_data(pool, &meta, O_RDWR | O_CREAT, err);
+        return part->to_fd < 0 ? part->to_fd : 0;
+}
+
+static int freeze(CutPart *part, Error *err) {
+        int r;
+
+        if (part->is_mounted) {
+                r = fsfreeze_freeze(part->mount_fd);
+                if (r == 0)
+                        part->is_frozen = true;
+                else if (r == -EBUSY)
+                        return error_set(err, ERROR_AGAIN,
+                                         "the filesystem of %s is frozen by somebody else",
+                                         part->source->meta.id);
+                else if (r != -EOPNOTSUPP)
+                        return error_set_errno(err, r, "freeze the filesystem of %s",
+                                               part->source->meta.id);
+        }
+        /* What is in the page cache of the device goes into the file. */
+        if (is_attached(part) && fsync(part->attachment.fd) < 0)
+                return error_set_errno(err, errno, "sync the device of %s", part->source->meta.id);
+        return 0;
+}
+
+static void thaw(CutPart *part) {
+        if (!part->is_frozen)
+                return;
+        if (fsfreeze_thaw(part->mount_fd) < 0)
+                log_error("thaw the filesystem of %s: %m", part->source->meta.id);
+        part->is_frozen = false;
+}
+
+static int share(CutPart *part, Error *err) {
+        int r;
+
+        if (filecopy_is_nocow(part->from_fd))
+                (void)filecopy_set_nocow(part->to_fd);
+        r = filecopy_reflink(part->from_fd, part->to_fd);
+        if (r < 0)
+                return error_set_errno(err, r, "share the blocks of %s", part->source->meta.id);
+        return 0;
+}
+
+static int copy_until(CutPart *part, const Call *call, uint64_t until_msecs, Error *err) {
+        cleanup(filecopy_deinit) FileCopy copy = {
+                .from_fd = part->from_fd,
+                .to_fd = part->to_fd,
+                .size_bytes = part->source->meta.size_bytes,
+                .real_blocks = part->target->meta.thick,
+        };
+        int r;
+
+        while ((r = filecopy_step(&copy)) == 0) {
+                if (call->cancelled(call->userdata))
+                        return error_set(err, ERROR_TIMEOUT, "cancelled");
+                if (pool_now_msecs() > until_msecs)
+                        return error_set(
+                                err, ERROR_PRECONDITION,
+                                "%s has more data than can be copied %s, and the pool is on a "
+                                "filesystem without reflink: stop its user, or move the pool to "
+                                "xfs or btrfs",
+                                part->source->meta.id,
+                                part->is_frozen ? "while its writers wait" : "in one call");
+        }
+        return r < 0 ? error_set_errno(err, r, "copy %s", part->source->meta.id) : 0;
+}
+
+/* Between freeze and thaw. */
+static int cut(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Error *err) {
+        bool any_frozen = false;
+        uint64_t until;
+        int r;
+
+        for (size_t i = 0; i < n_parts; i++) {
+                r = freeze(&parts[i], err);
+                if (r < 0)
+                        return r;
+                any_frozen = any_frozen || parts[i].is_frozen;
+        }
+        until = pool_now_msecs() + (any_frozen ? CUT_FREEZE_MSECS : CUT_GROUP_MSECS);
+        for (size_t i = 0; i < n_parts; i++) {
+                r = pool->can_reflink ? share(&parts[i], err)
+                                      : copy_until(&parts[i], call, until, err);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* The target's size, thick blocks, and all of it on disk. */
+static int complete(CutPart *part, Error *err) {
+        const LocalMeta *meta = &part->target->meta;
+
+        if (ftruncate(part->to_fd, (off_t)meta->size_bytes) < 0)
+                return error_set_errno(err, errno, "size of %s", meta->id);
+        if (meta->kind == LOCAL_SNAPSHOT && fchmod(part->to_fd, 0400) < 0)
+                return error_set_errno(err, errno, "protect %s", meta->id);
+        if (fsync(part->to_fd) < 0)
+                return error_set_errno(err, errno, "sync %s", meta->id);
+        return 0;
+}
+
+int cut_run(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Error *err) {
+        int r;
+
+        for (size_t i = 0; i < n_parts; i++) {
+                r = prepare(pool, &parts[i], n_parts, err);
+                if (r < 0)
+                        return r;
+        }
+        if (n_parts == 1 && !pool->can_reflink && !is_attached(&parts[0]))
+                return CUT_E_COPY;
+        r = cut(pool, call, parts, n_parts, err);
+        for (size_t i = 0; i < n_parts; i++)
+                thaw(&parts[i]);
+        for (size_t i = 0; i < n_parts && r == 0; i++)
+                r = complete(&parts[i], err);
+        return r;
+}
+
+void cut_thaw_leftover(Pool *pool, const LocalMeta *target) {
+        cleanup(mount_table_freep) MountTable *table = NULL;
+        cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
+        cleanup(closep) int fd = -1;
+        Entry *source;
+
+        source = pool_find(pool, LOCAL_VOLUME, target->source_id);
+        if (!target->froze || !source || attach_find(pool, source, &attachment, NULL) != 0 ||
+            mountinfo_read(&table) < 0)
+                return;
+        fd = open_mount(table, attachment.number, attachment.devno);
+        if (fd >= 0 && fsfreeze_thaw(fd) == 0)
+                log_warning("volume %s was left frozen by a crash and is thawed", source->meta.id);
+}

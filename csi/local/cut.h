@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_LOCAL_CUT_H
+#define BERTH_CSI_LOCAL_CUT_H
+
+/*
+ * One point in time of one or several volumes, into new data files. What it promises:
+ *
+ *   volume not attached      the content, exactly
+ *   mounted on this node     frozen for the cut: a clean filesystem with everything written before
+ *   attached as raw block    crash-consistent: what was written before the cut and completed
+ *   several at once          as above, all of the same moment; raw block volumes in use are
+ * refused, since nothing stops their writers
+ *
+ * Where the pool shares extents (xfs with reflink, btrfs) a cut takes milliseconds. Elsewhere the
+ * content is copied: in the background if the volume is not attached, and the volume cannot be
+ * attached until then; under a freeze of CUT_FREEZE_MSECS at most if it is mounted; and not at all
+ * if it is attached as raw block. A cut that is refused leaves nothing.
+ */
+
+#include "csi/local/attach.h"
+#include "csi/local/copy.h"
+
+/* Writers of a mounted volume sleep at most this long for a copy. A reflink is one system call. */
+#define CUT_FREEZE_MSECS 3000
+/* A group of volumes that are not attached, copied while the call waits. */
+#define CUT_GROUP_MSECS 20000
+
+typedef struct CutPart {
+        Entry *source; /* held shared */
+        Entry *target; /* held exclusively, new; its metadata is on disk after cut_prepare() */
+        bool is_mounted;
+        Attachment attachment;
+        int from_fd, to_fd, mount_fd;
+        bool is_frozen;
+} CutPart;
+
+void cut_part_init(CutPart *part, Entry *source, Entry *target);
+void cut_part_deinit(CutPart *part);
+
+enum {
+        CUT_E_COPY = 1, /* nothing is in the target yet: copy_start() with part's descriptors */
+};
+
+/**
+ * cut_run() - make the targets' data files with the content of the sources
+ *
+ * Writes each target's metadata (CREATING) first. On success the data is on disk and has the
+ * targets' sizes; making them READY is the caller's. On failure the caller undoes the targets.
+ *
+ * Return: 0; CUT_E_COPY for a single part only; ERROR_PRECONDITION when no consistent cut can be
+ * made while the volume is in use; ERROR_EXHAUSTED; ERROR_TIMEOUT.
+ */
+int cut_run(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Error *err);
+
+/* After a crash: thaws what the cut that made @target had frozen. Not frozen is fine. */
+void cut_thaw_leftover(Pool *pool, const LocalMeta *target);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The node's half of the provider: volumes become loop devices. */
+
+#include "csi/local/attach.h"
+#include "csi/local/spec.h"
+#include "csi/local/volume.h"
+
+#include "common/base/cleanup.h"
+#include "common/block/block_ioctl.h"
+#include "common/block/loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+int local_node_info(void *self, const Call *call, NodeInfo *info, Error *err) {
+        Pool *pool = self;
+        StringPair *pair = arena_alloc(call->arena, sizeof(*pair));
+        NodeInfo filled = {
+                .node_id = arena_strdup(call->arena, pool->node_name),
+                .max_volumes = pool->volume_limit,
+                .has_topology = true,
+        };
+
+        if (pair) {
+                pair->key = LOCAL_TOPOLOGY_KEY;
+                pair->value = arena_strdup(call->arena, pool->topology_value);
+        }
+        if (!pair || !pair->value || !filled.node_id)
+                return error_set_errno(err, ENOMEM, "node info");
+        filled.topology.segments = (StringMap){.pairs = pair, .n_pairs = 1};
+        *info = filled;
+        return 0;
+}
+
+int local_ready(void *self, const Call *call, Error *err) {
+        Pool *pool = self;
+        struct statvfs fs;
+
+        if (fstatvfs(pool->fd, &fs) < 0)
+                return error_set(err, ERROR_UNAVAILABLE, "pool %s: %s", pool->path,
+                                 errno == EIO ? "input/output error" : "cannot be looked at");
+        if (fs.f_flag & ST_RDONLY)
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "pool %s is on a filesystem that is read-only", pool->path);
+        return 0;
+}
+
+int local_find_device(void *self, const Call *call, const VolumeRef *volume, Device *device,
+                      Error *err) {
+        cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
+        Pool *pool = self;
+        Entry *entry = NULL;
+        int r;
+
+        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume->volume_id, POOL_EXCLUSIVE, &entry,
+                               err);
+        if (r < 0)
+                return r;
+        r = attach_make(pool, entry, &attachment, err);
+        if (r == 0) {
+                loop_path(attachment.number, device->path);
+                device->devno = attachment.devno;
+                device->size_bytes = entry->meta.size_bytes;
+        }
+        pool_release(pool, entry, POOL_EXCLUSIVE);
+        return r;
+}
+
+int local_release_device(void *self, const Call *call, const VolumeRef *volume, Error *err) {
+        Pool *pool = self;
+        Entry *entry = NULL;
+        LocalMeta found;
+        int r;
+
+        if (!pool_peek(pool, LOCAL_VOLUME, volume->volume_id, &found))
+                return 0;
+        r = pool_acquire(pool, call, LOCAL_VOLUME, volume->volume_id, POOL_EXCLUSIVE, &entry, err);
+        if (r < 0)
+                return r;
+        r = attach_drop(pool, entry, err);
+        pool_release(pool, entry, POOL_EXCLUSIVE);
+        /* Still mounted somewhere, perhaps at the staging path of an older kubelet: the unstage of
+         * that place comes here again. */
+        return r == ATTACH_E_MOUNTED ? 0 : r;
+}
+
+int local_rescan_device(void *self, const Call *call, const VolumeRef *volume, const Device *device,
+                        Error *err) {
+        cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
+        Pool *pool = self;
+        Entry *entry = NULL;
+        uint64_t size_bytes = 0;
+        int r;
+
+        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume->volume_id, POOL_EXCLUSIVE, &entry,
+                               err);
+        if (r < 0)
+                return r;
+        r = attach_find(pool, entry, &attachment, err);
+        if (r == ATTACH_E_NONE || (r == 0 && attachment.devno != device->devno))
+                r = error_set(err, ERROR_PRECONDITION, "volume %s is not on %s any more",
+                              volume->volume_id, device->path);
+        if (r == 0) {
+                r = loop_set_capacity(attachment.fd);
+                if (r == 0)
+                        r = block_get_size(attachment.fd, &size_bytes);
+                if (r < 0)
+                        r = error_set_errno(err, r, "resize %s", device->path);
+        }
+        if (r == 0 && size_bytes < entry->meta.size_bytes)
+                r = error_set(err, ERROR_UNAVAILABLE,
+                              "%s has %" PRIu64 " bytes after the resize, not %" PRIu64,
+                              device->path, size_bytes, entry->meta.size_bytes);
+        pool_release(pool, entry, POOL_EXCLUSIVE);
+        return r;
+}
+
+int local_has_volume(void *self, const Call *call, const char *volume_id, Error *err) {
+        LocalMeta found;
+
+        return pool_peek(self, LOCAL_VOLUME, volume_id, &found) ? 1 : 0;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_LOCAL_POOL_H
+#define BERTH_CSI_LOCAL_POOL_H
+
+/*
+ * The pool directory and its index in memory.
+ *
+ *   <pool>/lock                 flock(2): one process per pool
+ *   <pool>/pool.json            {"format": 1}: proves that the directory is a pool
+ *   <pool>/volumes/<stem>.json  metadata, see meta.h
+ *   <pool>/volumes/<stem>.img   data, a sparse or preallocated file
+ *   <pool>/snapshots/...        the same, data files are read-only
+ *   <pool>/groups/<stem>.json   commit records of group snapshots
+ *
+ * Order on disk. Create: metadata "creating", data, metadata "ready". Delete: metadata "deleting",
+ * data gone, metadata gone. So after a crash the metadata says what to undo or finish, and a file
+ * without metadata was never ours and is never touched.
+ *
+ * Locks. One mutex guards the index and is held only for memory and stat(2), never for a copy, a
+ * sync or a device. Each entry has its own exclusive or shared hold, so operations on different
+ * volumes run in parallel and a second one on the same volume gets ERROR_AGAIN after a short wait.
+ */
+
+#include "csi/local/meta.h"
+#include "csi/provider.h"
+
+#include <pthread.h>
+
+/* How long a call waits for a hold before it answers ERROR_AGAIN: longer than a reflink, shorter
+ * than any caller's patience. */
+#define POOL_WAIT_MSECS 2000
+
+typedef struct CopyJob CopyJob;
+
+typedef struct Entry {
+        LocalMeta meta; /* written by the exclusive holder under the mutex; he alone may read it
+                           without */
+        bool busy;      /* held exclusively */
+        unsigned int n_readers;  /* held shared: a source being read */
+        uint64_t reserved_bytes; /* promised beyond the metadata until the hold ends: a growth, a
+                                    snapshot that has no blocks yet */
+        bool damaged;           /* the metadata did not parse; only the id and the stem are known */
+        unsigned int loop_hint; /* one more than the loop device it was last on; 0: unknown */
+        CopyJob *job;           /* the background copy that holds it, or NULL; borrowed */
+} Entry;
+
+/* Sorted by id. */
+typedef struct EntryTable {
+        Entry **entries; /* owned, and what they point to */
+        size_t n_entries, n_allocated;
+} EntryTable;
+
+typedef struct Pool {
+        char *path; /* owned, for messages */
+        char *node_name;
+        char topology_value[64];
+        int fd, lock_fd;
+        int dir_fds[_LOCAL_KIND_N];
+        bool can_reflink;
+        uint64_t reserve_bytes;   /* with reserve_percent 0 */
+        uint64_t reserve_percent; /* of the filesystem */
+        uint64_t overcommit_percent;
+        uint64_t volume_limit; /* told to kubelet; 0: none */
+        pthread_mutex_t mutex;
+        pthread_cond_t changed; /* a hold ended, a copy moved; CLOCK_MONOTONIC */
+        EntryTable tables[_LOCAL_KIND_N];
+        bool stopping;
+        unsigned int n_copies; /* running */
+        unsigned int n_jobs;   /* threads that exist */
+} Pool;
+
+/* What the pool's filesystem and the entries add up to, in bytes. */
+typedef struct PoolUsage {
+        uint64_t total;     /* size of the filesystem */
+        uint64_t available; /* free for us */
+        uint64_t reserve;   /* kept free */
+        uint64_t allocated; /* blocks of all data files; shared blocks count in each */
+        uint64_t promised;  /* sizes of volumes and blocks of snapshots */
+        uint64_t unbacked; /* what thick volumes were promised and have no block of their own for */
+} PoolUsage;
+
+/* Pure. Most that one more thin or thick volume may have. */
+uint64_t pool_usage_available(const PoolUsage *usage, uint64_t overcommit_percent, bool thick);
+
+/* "5%", "10Gi": Return: 0; ERROR_INVALID. */
+int pool_parse_reserve(const char *text, uint64_t *bytesp, uint64_t *percentp, Error *err);
+
+/**
+ * pool_open() - make or open the pool and bring it to a clean state
+ *
+ * Undoes and finishes what a crash left, one log line each.
+ *
+ * Return: 0; ERROR_UNAVAILABLE when another process has the pool; ERROR_PRECONDITION when the
+ * directory is not safe (owner, mode) or of a newer format; an errno otherwise.
+ */
+int pool_open(Pool **poolp, const ProviderConfig *config, Error *err);
+
+/* pool_open()'s second half: reads the directories into the index, undoes and finishes. */
+int pool_recover(Pool *pool, Error *err);
+
+/* Stops the copies, which resume later. NULL is fine. */
+void pool_close(Pool *pool);
+
+/* --- Holds --- */
+
+typedef enum PoolHold {
+        POOL_SHARED,
+        POOL_EXCLUSIVE,
+} PoolHold;
+
+/**
+ * pool_acquire() - find and hold
+ *
+ * Return: 0; ERROR_NOT_FOUND; ERROR_AGAIN when it stays busy; ERROR_TIMEOUT when the call was
+ * cancelled; ERROR_INTERNAL when its metadata is damaged.
+ */
+int pool_acquire(Pool *pool, const Call *call, LocalKind kind, const char *id, PoolHold hold,
+                 Entry **entryp, Error *err);
+
+/* As pool_acquire(), and ERROR_AGAIN when it is not READY: a copy is under way or was interrupted.
+ */
+int pool_acquire_ready(Pool *pool, const Call *call, LocalKind kind, const char *id, PoolHold hold,
+                       Entry **entryp, Error *err);
+
+enum {
+        POOL_E_EXISTS = 1,  /* held exclusively, as it was */
+        POOL_E_COPYING = 2, /* a background copy holds it; *jobp is the caller's reference */
+};
+
+/**
+ * pool_claim() - hold exclusively what @fresh names, made in the index if it is not there
+ * @needs_bytes: what a new one may take of the pool; checked and taken in one step, so that
+ *               parallel creates cannot promise the same space twice
+ *
+ * Return: 0: new, nothing on disk yet; POOL_E_EXISTS; POOL_E_COPYING; ERROR_EXHAUSTED; and as
+ * pool_acquire().
+ */
+int pool_claim(Pool *pool, const Call *call, const LocalMeta *fresh, uint64_t needs_bytes,
+               Entry **entryp, CopyJob **jobp, Error *err);
+
+void pool_release(Pool *pool, Entry *entry, PoolHold hold);
+
+/* With the mutex held, or before there are threads: a new entry that nobody holds. Return: 0;
+ * -ENOMEM. */
+int pool_insert(Pool *pool, const LocalMeta *meta, Entry **entryp);
+
+/* Takes an exclusively held entry out of the index and frees it. */
+void pool_drop(Pool *pool, Entry *entry);
+
+/* A copy of the metadata, if there is such an entry. */
+bool pool_peek(Pool *pool, LocalKind kind, const char *id, LocalMeta *meta);
+
+/* With the mutex held: index of the first entry whose id is > @id ("" : the first). */
+size_t pool_after(const Pool *pool, LocalKind kind, const char *id);
+Entry *pool_find(const Pool *pool, LocalKind kind, const char *id);
+
+/* --- On disk; the caller holds the entry exclusively --- */
+
+/* Writes @meta and, when it is safe on disk, makes it the entry's. Nothing changed on failure. */
+int pool_store(Pool *pool, Entry *entry, const LocalMeta *meta, Error *err);
+
+/* Data gone, then metadata gone, then the entry. On failure the entry stays, "deleting", held. */
+int pool_erase(Pool *pool, Entry *entry, Error *err);
+
+/* Undo of a create: as pool_erase(), and what fails is logged and left for the next start. */
+void pool_undo(Pool *pool, Entry *entry);
+
+/**
+ * pool_open_data() - the data file of @meta
+ * @flags: O_RDONLY or O_RDWR; with O_CREAT it is made and must not exist
+ *
+ * Return: a descriptor; ERROR_PRECONDITION if it is no plain file with one name; an errno.
+ */
+int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err);
+
+/* --- Space --- */
+
+/* With the mutex held. */
+int pool_get_usage(Pool *pool, PoolUsage *usage, Error *err);
+
+/* ERROR_EXHAUSTED when @needs_bytes more do not fit. With the mutex held. */
+int pool_check_space(Pool *pool, uint64_t needs_bytes, bool thick, Error *err);
+
+/* Checks, and counts @needs_bytes for the exclusively held @entry until its hold ends. */
+int pool_reserve(Pool *pool, Entry *entry, uint64_t needs_bytes, bool thick, Error *err);
+
+/* --- Time --- */
+
+/* Now on CLOCK_MONOTONIC. */
+uint64_t pool_now_msecs(void);
+
+/* With the mutex held: waits for a change at most until @until_msecs, or 50 ms so that the caller
+ * can look at call->cancelled. */
+void pool_wait(Pool *pool, uint64_t until_msecs);
+
+#endif

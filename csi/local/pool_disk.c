@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* One object of the pool on disk: its metadata and its data file, in the order that pool.h
+ * promises. Names are stems, made by us; nothing here follows a link. */
+
+#include "csi/local/pool.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define METADATA_MODE 0600
+#define DATA_MODE     0600
+
+static void set_name(char name[LOCAL_STEM_MAX + 8], const LocalMeta *meta, const char *suffix) {
+        (void)snprintf(name, LOCAL_STEM_MAX + 8, "%s%s", meta->stem, suffix);
+}
+
+int pool_store(Pool *pool, Entry *entry, const LocalMeta *meta, Error *err) {
+        cleanup(freep) char *text = NULL;
+        char name[LOCAL_STEM_MAX + 8];
+        int r;
+
+        text = local_meta_format(meta);
+        if (!text)
+                return error_set_errno(err, ENOMEM, "write metadata of %s", meta->id);
+        set_name(name, meta, ".json");
+        r = file_write_atomic(pool->dir_fds[meta->kind], name, text, strlen(text), METADATA_MODE);
+        if (r < 0)
+                return error_set_errno(err, r, "write %s in pool %s", name, pool->path);
+        pthread_mutex_lock(&pool->mutex);
+        entry->meta = *meta;
+        pthread_mutex_unlock(&pool->mutex);
+        return 0;
+}
+
+int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err) {
+        cleanup(closep) int fd = -1;
+        char name[LOCAL_STEM_MAX + 8];
+        struct stat st;
+
+        set_name(name, meta, ".img");
+        if (flags & O_CREAT)
+                flags |= O_EXCL;
+        fd = openat(pool->dir_fds[meta->kind], name,
+                    flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, DATA_MODE);
+        if (fd < 0 && errno == EEXIST)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s is in pool %s already and is not ours to replace", name,
+                                 pool->path);
+        if (fd < 0 && (errno == ELOOP || errno == ENXIO))
+                return error_set(err, ERROR_PRECONDITION, "%s in pool %s is not a plain file", name,
+                                 pool->path);
+        if (fd < 0)
+                return error_set_errno(err, errno, "open %s in pool %s", name, pool->path);
+        if (fstat(fd, &st) < 0)
+                return error_set_errno(err, errno, "stat %s in pool %s", name, pool->path);
+        if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s in pool %s is not a plain file with one name", name,
+                                 pool->path);
+        return fd_steal(&fd);
+}
+
+/* Gone is done. */
+static int unlink_part(Pool *pool, const LocalMeta *meta, const char *suffix, Error *err) {
+        char name[LOCAL_STEM_MAX + 8];
+
+        set_name(name, meta, suffix);
+        if (unlinkat(pool->dir_fds[meta->kind], name, 0) < 0 && errno != ENOENT)
+                return error_set_errno(err, errno, "remove %s from pool %s", name, pool->path);
+        return 0;
+}
+
+int pool_erase(Pool *pool, Entry *entry, Error *err) {
+        LocalMeta meta = entry->meta;
+        int r;
+
+        if (meta.state != LOCAL_STATE_DELETING) {
+                meta.state = LOCAL_STATE_DELETING;
+                r = pool_store(pool, entry, &meta, err);
+                if (r < 0)
+                        return r;
+        }
+        r = unlink_part(pool, &meta, ".img", err);
+        if (r < 0)
+                return r;
+        r = unlink_part(pool, &meta, ".json", err);
+        if (r < 0)
+                return r;
+        /* Without this a power cut may bring the metadata back, which the next start would finish;
+         * the answer "deleted" should not depend on it. */
+        if (fsync(pool->dir_fds[meta.kind]) < 0)
+                return error_set_errno(err, errno, "sync pool %s", pool->path);
+        pool_drop(pool, entry);
+        return 0;
+}
+
+void pool_undo(Pool *pool, Entry *entry) {
+        LogField fields[] = {{"object", entry->meta.id}, {"pool", pool->path}};
+        Error error = {0};
+
+        /* "creating" already says that it is to be undone; another write could fail on a full pool.
+         */
+        if (unlink_part(pool, &entry->meta, ".img", &error) == 0 &&
+            unlink_part(pool, &entry->meta, ".json", &error) == 0) {
+                pool_drop(pool, entry);
+                return;
+        }
+        log_fields(LOG_LEVEL_ERROR, fields, N_ELEMENTS(fields), "undo of a create: %s",
+                   error.message);
+        pool_release(pool, entry, POOL_EXCLUSIVE);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * How much the pool can still promise.
+ *
+ * What our files could ever occupy is what is free now plus the blocks they have, less the reserve.
+ * Blocks that files share (reflink) are counted in each of them by stat(2), so that sum is capped
+ * by the filesystem's size. Against it stand the promises: the size of each volume, and for a
+ * snapshot, which is never written, its blocks. Thin volumes may promise the overcommit percentage
+ * of it; a thick one must also find its blocks free today, beside those that other thick volumes
+ * still lack (holes punched by discard, blocks shared with a snapshot).
+ */
+
+#include "csi/local/pool.h"
+#include "csi/local/spec.h"
+
+#include "common/base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+/* Default reserve: 5%, at most 10 GiB. A full filesystem turns every thin volume read-only. */
+#define DEFAULT_RESERVE_PERCENT 5
+#define DEFAULT_RESERVE_MAX     (UINT64_C(10) << 30)
+
+static uint64_t minus(uint64_t a, uint64_t b) {
+        return a > b ? a - b : 0;
+}
+
+/* Without overflow for any size below 2^62 and percent up to 10000. */
+static uint64_t percent_of(uint64_t bytes, uint64_t percent) {
+        return bytes / 100 * percent + bytes % 100 * percent / 100;
+}
+
+uint64_t pool_usage_available(const PoolUsage *usage, uint64_t overcommit_percent, bool thick) {
+        uint64_t holdable = usage->available + usage->allocated;
+        uint64_t available, backed;
+
+        if (holdable > usage->total)
+                holdable = usage->total;
+        holdable = percent_of(minus(holdable, usage->reserve), overcommit_percent);
+        available = minus(holdable, usage->promised);
+        if (!thick)
+                return available;
+        backed = minus(minus(usage->available, usage->reserve), usage->unbacked);
+        return available < backed ? available : backed;
+}
+
+int pool_parse_reserve(const char *text, uint64_t *bytesp, uint64_t *percentp, Error *err) {
+        uint64_t value = 0;
+        char digits[8];
+        size_t n;
+
+        if (str_is_empty(text)) {
+                *bytesp = DEFAULT_RESERVE_MAX;
+                *percentp = DEFAULT_RESERVE_PERCENT;
+                return 0;
+        }
+        n = strlen(text);
+        if (text[n - 1] == '%' && n - 1 < sizeof(digits)) {
+                memcpy(digits, text, n - 1);
+                digits[n - 1] = '\0';
+                if (str_parse_u64(digits, 99, &value) < 0)
+                        return error_set(err, ERROR_INVALID,
+                                         "pool reserve \"%s\": a percentage is 0%% to 99%%", text);
+                *bytesp = UINT64_MAX;
+                *percentp = value;
+                return 0;
+        }
+        if (str_parse_size(text, &value) < 0 || value > LOCAL_SIZE_MAX)
+                return error_set(err, ERROR_INVALID,
+                                 "pool reserve \"%s\" is neither a size like 10Gi nor a "
+                                 "percentage like 5%%",
+                                 text);
+        *bytesp = value;
+        *percentp = 100;
+        return 0;
+}
+
+/* 0 for a file that is not there. */
+static uint64_t blocks_of(const Pool *pool, const LocalMeta *meta) {
+        char file_name[LOCAL_STEM_MAX + 8];
+        struct stat st;
+
+        (void)snprintf(file_name, sizeof(file_name), "%s.img", meta->stem);
+        if (fstatat(pool->dir_fds[meta->kind], file_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return 0;
+        return (uint64_t)st.st_blocks * 512;
+}
+
+static void add_volume(const Pool *pool, const Entry *entry, PoolUsage *usage) {
+        uint64_t blocks = blocks_of(pool, &entry->meta);
+        uint64_t promised = entry->meta.size_bytes + entry->reserved_bytes;
+
+        usage->allocated += blocks;
+        usage->promised += promised;
+        if (entry->meta.thick)
+                usage->unbacked += minus(promised, blocks);
+}
+
+static void add_snapshot(const Pool *pool, const Entry *entry, PoolUsage *usage) {
+        const Entry *volume = pool_find(pool, LOCAL_VOLUME, entry->meta.source_id);
+        uint64_t blocks = blocks_of(pool, &entry->meta);
+
+        usage->allocated += blocks;
+        usage->promised += blocks > entry->reserved_bytes ? blocks : entry->reserved_bytes;
+        /* The thick volume shares its blocks with the snapshot and needs new ones when written. */
+        if (volume && volume->meta.thick && pool->can_reflink)
+                usage->unbacked += blocks;
+}
+
+int pool_get_usage(Pool *pool, PoolUsage *usage, Error *err) {
+        const EntryTable *volumes = &pool->tables[LOCAL_VOLUME];
+        const EntryTable *snapshots = &pool->tables[LOCAL_SNAPSHOT];
+        PoolUsage found = {0};
+        struct statvfs fs;
+
+        if (fstatvfs(pool->fd, &fs) < 0)
+                return error_set_errno(err, errno, "space of pool %s", pool->path);
+        found.total = (uint64_t)fs.f_blocks * fs.f_frsize;
+        found.available = (uint64_t)fs.f_bavail * fs.f_frsize;
+        found.reserve = percent_of(found.total, pool->reserve_percent);
+        if (found.reserve > pool->reserve_bytes)
+                found.reserve = pool->reserve_bytes;
+        for (size_t i = 0; i < volumes->n_entries; i++)
+                add_volume(pool, volumes->entries[i], &found);
+        for (size_t i = 0; i < snapshots->n_entries; i++)
+                add_snapshot(pool, snapshots->entries[i], &found);
+        *usage = found;
+        return 0;
+}
+
+int pool_check_space(Pool *pool, uint64_t needs_bytes, bool thick, Error *err) {
+        PoolUsage usage;
+        uint64_t available;
+        int r;
+
+        if (needs_bytes == 0)
+                return 0;
+        r = pool_get_usage(pool, &usage, err);
+        if (r < 0)
+                return r;
+        available = pool_usage_available(&usage, pool->overcommit_percent, thick);
+        if (needs_bytes <= available)
+                return 0;
+        return error_set(err, ERROR_EXHAUSTED,
+                         "pool %s on node %s (" LOCAL_TOPOLOGY_KEY "=%s) has %" PRIu64
+                         " bytes left for %s volumes, %" PRIu64 " are needed",
+                         pool->path, pool->node_name, pool->topology_value, available,
+                         thick ? "thick" : "thin", needs_bytes);
+}
+
+int pool_reserve(Pool *pool, Entry *entry, uint64_t needs_bytes, bool thick, Error *err) {
+        int r;
+
+        pthread_mutex_lock(&pool->mutex);
+        r = pool_check_space(pool, needs_bytes, thick, err);
+        if (r == 0)
+                entry->reserved_bytes += needs_bytes;
+        pthread_mutex_unlock(&pool->mutex);
+        return r;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What can change of a volume: it grows, and it becomes thick or thin.
+ *
+ * Growing changes the file first and the metadata second: metadata never promises what the file
+ * does not have, and a longer file after a crash is taken over at start. The loop device sees the
+ * new size when the node calls rescan, which must come after the file has grown.
+ */
+
+#include "csi/local/spec.h"
+#include "csi/local/volume.h"
+
+#include "common/base/cleanup.h"
+#include "common/block/filecopy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+static int grow(Pool *pool, const Call *call, Entry *entry, uint64_t size_bytes, Error *err) {
+        LocalMeta meta = entry->meta;
+        uint64_t before_bytes = meta.size_bytes;
+        cleanup(closep) int fd = -1;
+        int r;
+
+        r = pool_reserve(pool, entry, size_bytes - before_bytes, meta.thick, err);
+        if (r < 0)
+                return r;
+        fd = pool_open_data(pool, &meta, O_RDWR, err);
+        if (fd < 0)
+                return fd;
+        meta.size_bytes = size_bytes;
+        if (meta.thick) {
+                r = local_preallocate(call, fd, &meta, before_bytes, err);
+                if (r < 0) {
+                        (void)filecopy_trim(fd);
+                        return r;
+                }
+        }
+        if (ftruncate(fd, (off_t)size_bytes) < 0 || fsync(fd) < 0)
+                return error_set_errno(err, errno, "grow %s", meta.id);
+        return pool_store(pool, entry, &meta, err);
+}
+
+static int hold_persistent(Pool *pool, const Call *call, const char *volume_id, Entry **entryp,
+                           Error *err) {
+        Entry *entry = NULL;
+        int r;
+
+        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume_id, POOL_EXCLUSIVE, &entry, err);
+        if (r < 0)
+                return r;
+        if (!entry->meta.ephemeral) {
+                *entryp = entry;
+                return 0;
+        }
+        pool_release(pool, entry, POOL_EXCLUSIVE);
+        return error_set(err, ERROR_NOT_FOUND,
+                         "%s is an inline volume, which no controller changes", volume_id);
+}
+
+int local_expand_volume(void *self, const Call *call, const ControllerExpandRequest *request,
+                        ControllerExpandResult *result, Error *err) {
+        const CapacityRange *range = &request->capacity_range;
+        Pool *pool = self;
+        Entry *entry = NULL;
+        uint64_t size_bytes = 0;
+        int r;
+
+        r = hold_persistent(pool, call, request->volume_id, &entry, err);
+        if (r < 0)
+                return r;
+        if (range->limit_bytes && entry->meta.size_bytes > range->limit_bytes)
+                r = error_set(err, ERROR_RANGE,
+                              "volume %s has %" PRIu64 " bytes, more than the limit %" PRIu64
+                              "; volumes do not shrink",
+                              entry->meta.id, entry->meta.size_bytes, range->limit_bytes);
+        if (r == 0)
+                r = local_size_choose(range, entry->meta.size_bytes, "the volume",
+                                      entry->meta.size_bytes, &size_bytes, err);
+        if (r == 0 && size_bytes > entry->meta.size_bytes)
+                r = grow(pool, call, entry, size_bytes, err);
+        if (r == 0)
+                *result = (ControllerExpandResult){
+                        .capacity_bytes = entry->meta.size_bytes,
+                        /* The loop device must be told, also for raw block. */
+                        .node_expansion_required = true,
+                };
+        pool_release(pool, entry, POOL_EXCLUSIVE);
+        return r;
+}
+
+/* Blocks for the holes; those that the volume shares with a snapshot or clone are only counted. */
+static int make_thick(Pool *pool, const Call *call, Entry *entry, Error *err) {
+        LocalMeta meta = entry->meta;
+        cleanup(closep) int fd = -1;
+        int r;
+
+        fd = pool_open_data(pool, &meta, O_RDWR, err);
+        if (fd < 0)
+                return fd;
+        r = local_preallocate(call, fd, &meta, 0, err);
+        if (r < 0)
+                return r;
+        if (fsync(fd) < 0)
+                return error_set_errno(err, errno, "sync %s", meta.id);
+        meta.thick = true;
+        return pool_store(pool, entry, &meta, err);
+}
+
+static int make_thin(Pool *pool, Entry *entry, Error *err) {
+        LocalMeta meta = entry->meta;
+
+        /* The blocks stay until a discard gives them back: what is unused only the filesystem on
+         * the volume knows. */
+        meta.thick = false;
+        return pool_store(pool, entry, &meta, err);
+}
+
+int local_modify_volume(void *self, const Call *call, const char *volume_id,
+                        const StringMap *parameters, Error *err) {
+        Pool *pool = self;
+        LocalSpec spec = {0};
+        Entry *entry = NULL;
+        int r;
+
+        r = local_spec_add_parameters(&spec, parameters, err);
+        if (r < 0)
+                return r;
+        r = hold_persistent(pool, call, volume_id, &entry, err);
+        if (r < 0)
+                return r;
+        if (spec.has_thick && spec.thick && !entry->meta.thick)
+                r = make_thick(pool, call, entry, err);
+        else if (spec.has_thick && !spec.thick && entry->meta.thick)
+                r = make_thin(pool, entry, err);
+        pool_release(pool, entry, POOL_EXCLUSIVE);
+        return r;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_LOCAL_SPEC_H
+#define BERTH_CSI_LOCAL_SPEC_H
+
+/*
+ * What a request asks of the local pool: parameters, capabilities, sizes, topology. Pure. The words
+ * that an admin writes into a StorageClass are defined here:
+ *
+ *   provisioning: thin | thick    thin (default): blocks are taken when written;
+ *                                 thick: all blocks are taken at once
+ *
+ * The same key may stand in a VolumeAttributesClass, and in the attributes of an inline volume
+ * beside `size`. Keys that start with "csi.storage.k8s.io/" are Kubernetes' own and are ignored;
+ * any other key is refused by name.
+ */
+
+#include "csi/local/meta.h"
+#include "csi/request.h"
+
+#define LOCAL_TOPOLOGY_KEY "topology.local.berth.dev/node"
+
+/* When nobody says how large. */
+#define LOCAL_DEFAULT_BYTES (UINT64_C(1) << 30)
+/* Sizes are multiples of this: the largest block that direct I/O to a pool file needs. */
+#define LOCAL_GRANULE_BYTES UINT64_C(4096)
+
+typedef struct LocalSpec {
+        bool has_thick, thick;
+        bool allows_block, allows_mount;
+        char fs_type[LOCAL_FS_MAX + 1]; /* with allows_mount; the default is put in */
+        uint64_t minimum_bytes;         /* what mkfs of that filesystem needs, or a granule */
+} LocalSpec;
+
+/* The filesystems that this provider offers and the least that their mkfs accepts. */
+extern const char *const local_fs_types[];
+#define LOCAL_DEFAULT_FS "ext4"
+
+/* Smallest device that mkfs of @fs_type makes a filesystem on; 0: not a filesystem of ours. */
+uint64_t local_fs_minimum(const char *fs_type);
+
+/* ERROR_INVALID for an unknown key or value. Keys already seen are overwritten. */
+int local_spec_add_parameters(LocalSpec *spec, const StringMap *parameters, Error *err);
+
+/* ERROR_INVALID for access modes of several nodes, an unknown filesystem, two filesystems. */
+int local_spec_add_capabilities(LocalSpec *spec, const VolumeCapability *capabilities,
+                                size_t n_capabilities, Error *err);
+
+/* Why this driver cannot serve @capability at all; NULL if it can. */
+const char *local_capability_problem(const VolumeCapability *capability);
+
+/**
+ * local_size_choose() - the size to make, for a range that was asked
+ * @at_least: the filesystem's minimum or the source's size; @why says which
+ * @unasked:  when required_bytes is not given
+ *
+ * Rounded up to a granule. A required size under @at_least is raised to it, as the specification
+ * allows, unless the limit forbids.
+ *
+ * Return: 0; ERROR_RANGE naming the limit and @why; ERROR_INVALID for a limit below the required.
+ */
+int local_size_choose(const CapacityRange *range, uint64_t at_least, const char *why,
+                      uint64_t unasked, uint64_t *sizep, Error *err);
+
+/* Whether a volume of @size_bytes is what @range asks. An existing volume may be larger because of
+ * the minimum, so only the bounds count. */
+bool local_size_fits(const CapacityRange *range, uint64_t size_bytes);
+
+/* A node name as a topology value, which is a label value of at most 63 bytes: the name itself, or
+ * its beginning and a hash. */
+void local_topology_value(const char *node_name, char value[64]);
+
+/* Whether this node is among @topologies; keys are compared without case. An empty list is
+ * everywhere. */
+bool local_topology_has(const Topology *topologies, size_t n_topologies, const char *value);
+
+#endif

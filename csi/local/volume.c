@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Volumes made and removed, with a controller or inline for one pod. */
+
+#include "csi/local/volume.h"
+#include "csi/local/attach.h"
+#include "csi/local/copy.h"
+#include "csi/local/cut.h"
+#include "csi/local/spec.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "common/base/str.h"
+#include "common/block/filecopy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+int local_check_name(const char *field, const char *name, Error *err) {
+        size_t n = strlen(name);
+        json_t *text;
+
+        if (n == 0 || n > LOCAL_ID_MAX)
+                return error_set(err, ERROR_INVALID, "%s has %zu bytes, not 1 to %d", field, n,
+                                 LOCAL_ID_MAX);
+        text = json_stringn(name, n);
+        if (!text)
+                return error_set(err, ERROR_INVALID, "%s is not UTF-8", field);
+        json_decref(text);
+        return 0;
+}
+
+void local_stamp(LocalMeta *meta) {
+        struct timespec now;
+
+        (void)clock_gettime(CLOCK_REALTIME, &now);
+        meta->created_seconds = now.tv_sec;
+        meta->created_nanos = (int32_t)now.tv_nsec;
+}
+
+/* --- What is asked --- */
+
+static int check_topology(const Pool *pool, const CreateVolumeRequest *request, Error *err) {
+        /* Only the requisite binds; this node is all that this controller has. */
+        if (local_topology_has(request->requisite, request->n_requisite, pool->topology_value))
+                return 0;
+        return error_set(err, ERROR_EXHAUSTED,
+                         "this node (" LOCAL_TOPOLOGY_KEY
+                         "=%s) is not in the volume's accessibility requirements",
+                         pool->topology_value);
+}
+
+/* The source's size and what it holds; its hold comes later. */
+static int read_source(Pool *pool, const CreateVolumeRequest *request, LocalMeta *fresh,
+                       uint64_t *sizep, Error *err) {
+        bool is_snapshot = request->source == CONTENT_SOURCE_SNAPSHOT;
+        LocalMeta source;
+
+        if (request->source == CONTENT_SOURCE_NONE)
+                return 0;
+        if (!pool_peek(pool, is_snapshot ? LOCAL_SNAPSHOT : LOCAL_VOLUME, request->source_id,
+                       &source) ||
+            source.ephemeral)
+                return error_set(err, ERROR_NOT_FOUND, "there is no %s %s on this node",
+                                 is_snapshot ? "snapshot" : "volume", request->source_id);
+        if (source.state != LOCAL_STATE_READY)
+                return error_set(err, ERROR_AGAIN, "source %s is not ready yet", source.id);
+        if (source.allows_mount && fresh->allows_mount &&
+            strcmp(source.fs_type, fresh->fs_type) != 0)
+                return error_set(err, ERROR_INVALID, "source %s holds %s, not the %s asked for",
+                                 source.id, source.fs_type, fresh->fs_type);
+        fresh->source = is_snapshot ? LOCAL_SOURCE_SNAPSHOT : LOCAL_SOURCE_VOLUME;
+        (void)snprintf(fresh->source_id, sizeof(fresh->source_id), "%s", source.id);
+        *sizep = source.size_bytes;
+        return 0;
+}
+
+static void apply_spec(LocalMeta *fresh, const LocalSpec *spec) {
+        fresh->thick = spec->thick;
+        fresh->allows_block = spec->allows_block;
+        fresh->allows_mount = spec->allows_mount;
+        (void)snprintf(fresh->fs_type, sizeof(fresh->fs_type), "%s", spec->fs_type);
+}
+
+static int choose_size(const CapacityRange *range, const LocalSpec *spec, uint64_t source_bytes,
+                       LocalMeta *fresh, Error *err) {
+        char why[32];
+
+        if (source_bytes >= spec->minimum_bytes)
+                return local_size_choose(range, source_bytes, "the source", source_bytes,
+                                         &fresh->size_bytes, err);
+        (void)snprintf(why, sizeof(why), "%s",
+                       spec->allows_mount ? spec->fs_type : "a block device");
+        return local_size_choose(range, spec->minimum_bytes, why,
+                                 source_bytes ? spec->minimum_bytes : LOCAL_DEFAULT_BYTES,
+                                 &fresh->size_bytes, err);
+}
+
+static int understand(Pool *pool, const CreateVolumeRequest *request, LocalMeta *fresh,
+                      Error *err) {
+        LocalSpec spec = {0};
+        uint64_t source_bytes = 0;
+        int r;
+
+        *fresh = (LocalMeta){.kind = LOCAL_VOLUME};
+        r = local_check_name("name", request->name, err);
+        if (r == 0)
+                r = local_spec_add_parameters(&spec, &request->parameters, err);
+        if (r == 0)
+                r = local_spec_add_parameters(&spec, &request->mutable_parameters, err);
+        if (r == 0)
+                r = local_spec_add_capabilities(&spec, request->capabilities,
+                                                request->n_capabilities, err);
+        if (r == 0)
+                r = check_topology(pool, request, err);
+        if (r < 0)
+                return r;
+        apply_spec(fresh, &spec);
+        r = read_source(pool, request, fresh, &source_bytes, err);
+        if (r < 0)
+                return r;
+        local_stem("vol", pool->node_name, request->name, fresh->stem);
+        memcpy(fresh->id, fresh->stem, sizeof(fresh->stem));
+        (void)snprintf(fresh->name, sizeof(fresh->name), "%s", request->name);
+        local_stamp(fresh);
+        return choose_size(&request->capacity_range, &spec, source_bytes, fresh, err);
+}
+
+/* Whether what is there is what is asked for: same name, so anything else is a conflict. */
+static int check_same(const LocalMeta *found, const LocalMeta *fresh, const CapacityRange *range,
+                      Error *err) {
+        const char *what = NULL;
+
+        if (!local_size_fits(range, found->size_bytes))
+                what = "size";
+        else if (found->source != fresh->source || strcmp(found->source_id, fresh->source_id) != 0)
+                what = "source";
+        else if (found->thick != fresh->thick)
+                what = "provisioning";
+        else if (found->allows_block != fresh->allows_block ||
+                 found->allows_mount != fresh->allows_mount ||
+                 strcmp(found->fs_type, fresh->fs_type) != 0)
+                what = "capability";
+        if (!what)
+                return 0;
+        return error_set(err, ERROR_CONFLICT, "volume \"%s\" exists as %s with another %s",
+                         fresh->name, found->id, what);
+}
+
+/* --- Making it --- */
+
+static int make_blank(Pool *pool, const Call *call, Entry *entry, Error *err) {
+        LocalMeta meta = entry->meta;
+        cleanup(closep) int fd = -1;
+        int r;
+
+        meta.state = LOCAL_STATE_CREATING;
+        r = pool_store(pool, entry, &meta, err);
+        if (r < 0)
+                return r;
+        fd = pool_open_data(pool, &meta, O_RDWR | O_CREAT, err);
+        if (fd < 0)
+                return fd;
+        if (meta.thick) {
+                r = filecopy_set_nocow(fd);
+                if (r == 0)
+                        r = local_preallocate(call, fd, &meta, 0, err);
+                if (r < 0)
+                        return error_wrap(err, r, "make %s", meta.id);
+        }
+        if (ftruncate(fd, (off_t)meta.size_bytes) < 0 || fsync(fd) < 0)
+                return error_set_errno(err, errno, "size of %s", meta.id);
+        meta.state = LOCAL_STATE_READY;
+        return pool_store(pool, entry, &meta, err);
+}
+
+static int make_ready(Pool *pool, Entry *entry, Error *err) {
+        LocalMeta meta = entry->meta;
+
+        meta.state = LOCAL_STATE_READY;
+        meta.froze = false;
+        return pool_store(pool, entry, &meta, err);
+}
+
+/* The target's hold is given away: to the copy, or released. */
+static int make_clone(Pool *pool, const Call *call, Entry *entry, Entry *source, Error *err) {
+        cleanup(cut_part_deinit) CutPart part;
+        int r;
+
+        cut_part_init(&part, source, entry);
+        r = cut_run(pool, call, &part, 1, err);
+        if (r == CUT_E_COPY)
+                return local_start_copy(pool, call, entry, source, fd_steal(&part.from_fd),
+                                        fd_steal(&part.to_fd), err);
+        if (r == 0 && entry->meta.thick && pool->can_reflink) {
+                LocalMeta meta = entry->meta;
+                int fd = fd_steal(&part.to_fd);
+
+                meta.copy.size_bytes = source->meta.size_bytes;
+                pthread_mutex_lock(&pool->mutex);
+                entry->meta = meta;
+                pthread_mutex_unlock(&pool->mutex);
+                pool_release(pool, source, POOL_SHARED);
+                return local_start_copy(pool, call, entry, NULL, fd, fd, err);
+        }
+        if (r == 0)
+                r = make_ready(pool, entry, err);
+        pool_release(pool, source, POOL_SHARED);
+        if (r < 0)
+                pool_undo(pool, entry);
+        else
+                pool_release(pool, entry, POOL_EXCLUSIVE);
+        return r;
+}
+
+static int make(Pool *pool, const Call *call, Entry *entry, Error *err) {
+        LocalKind kind =
+                entry->meta.source == LOCAL_SOURCE_SNAPSHOT ? LOCAL_SNAPSHOT : LOCAL_VOLUME;
+        Entry *source = NULL;
+        int r;
+
+        if (entry->meta.source != LOCAL_SOURCE_NONE) {
+                r = pool_acquire_ready(pool, call, kind, entry->meta.source_id, POOL_SHARED,
+                                       &source, err);
+                if (r == 0)
+                        return make_clone(pool, call, entry, source, err);
+        } else {
+                r = make_blank(pool, call, entry, err);
+        }
+        if (r < 0)
+                pool_undo(pool, entry);
+        else
+                pool_release(pool, entry, POOL_EXCLUSIVE);
+        return r;
+}
+
+/* An entry that was there and is not READY is what an interrupted call left while we ran. */
+static int take_up(Pool *pool, const Call *call, Entry *entry, Error *err) {
+        char id[LOCAL_ID_MAX + 1];
+
+        (void)snprintf(id, sizeof(id), "%s", entry->meta.id);
+        switch (entry->meta.state) {
+        case LOCAL_STATE_READY:
+                pool_release(pool, entry, POOL_EXCLUSIVE);
+                return 0;
+        case LOCAL_STATE_COPYING:
+                return local_resume_copy(pool, call, entry, err);
+        case LOCAL_STATE_CREATING:
+        case LOCAL_STATE_DELETING:
+        case _LOCAL_STATE_N:
+                break;
+        }
+        pool_undo(pool, entry);
+        return error_set(err, ERROR_AGAIN, "what was left of %s is being removed; try again", id);
+}
+
+static int find_or_make(Pool *pool, const Call *call, const LocalMeta *fresh,
+                        const CapacityRange *range, Error *err) {
+        CopyJob *job = NULL;
+        Entry *entry = NULL;
+        LocalMeta found;
+        int r;
+
+        r = pool_claim(pool, call, fresh, fresh->size_bytes, &entry, &job, err);
+        if (r < 0)
+                return r;
+        if (r == 0)
+                return make(pool, call, entry, err);
+        if (!pool_peek(pool, LOCAL_VOLUME, fresh->id, &found))
+                found = *fresh;
+        if (r == POOL_E_COPYING) {
+                /* The reference must be dropped either way. */
+                Error error = {0};
+                int same = check_same(&found, fresh, range, err);
+
+                r = copy_wait(pool, call, job, &error);
+                if (same == 0 && err && r < 0)
+                        *err = error;
+                return same < 0 ? same : r;
+        }
+        r = check_same(&found, fresh, range, err);
+        if (r < 0) {
+                pool_release(pool, entry, POOL_EXCLUSIVE);
+                return r;
+        }
+        return take_up(pool, call, entry, err);
+}
+
+int local_create_volume(void *self, const Call *call, const CreateVolumeRequest *request,
+                        VolumeInfo *result, Error *err) {
+        Pool *pool = self;
+        LocalMeta fresh, made;
+        int r;
+
+        r = understand(pool, request, &fresh, err);
+        if (r < 0)
+                return r;
+        r = find_or_make(pool, call, &fresh, &request->capacity_range, err);
+        if (r < 0)
+                return r;
+        if (!pool_peek(pool, LOCAL_VOLUME, fresh.id, &made))
+                return error_set(err, ERROR_AGAIN, "volume %s was deleted meanwhile", fresh.id);
+        return local_fill_volume(pool, call, &made, result, err);
+}
+
+/* --- Removing it --- */
+
+/* Frees the device if nobody uses it. */
+static int detach_unused(Pool *pool, Entry *entry, Error *err) {
+        cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
+        const char *id = entry->meta.id;
+        int r;
+
+        r = attach_find(pool, entry, &attachment, err);
+        if (r != 0)
+                return r == ATTACH_E_NONE ? 0 : r;
+        r = attach_is_published(&attachment, err);
+        if (r < 0)
+                return r;
+        if (r == 0) {
+                attachment_deinit(&attachment);
+                r = attach_drop(pool, entry, err);
+                if (r <= 0)
+                        return r;
+        }
+        return error_set(err, ERROR_PRECONDITION, "volume %s is in use on /dev/loop%u", id,
+                         attachment.number);
+}
+
+static int remove_volume(Pool *pool, const Call *call, const char *volume_id, bool ephemeral,
+                         Error *err) {
+        Entry *entry = NULL;
+        LocalMeta found;
+        int r;
+
+        if (!pool_peek(pool, LOCAL_VOLUME, volume_id, &found) || found.ephemeral != ephemeral)
+                return 0;
+        pthread_mutex_lock(&pool->mutex);
+        entry = pool_find(pool, LOCAL_VOLUME, volume_id);
+        if (entry && entry->job)
+                copy_cancel(pool, entry->job);
+        pthread_mutex_unlock(&pool->mutex);
+        r = pool_acquire(pool, call, LOCAL_VOLUME, volume_id, POOL_EXCLUSIVE, &entry, err);
+        if (r < 0)
+                return err && err->code == ERROR_NOT_FOUND ? 0 : r;
+        r = detach_unused(pool, entry, err);
+        if (r == 0)
+                r = pool_erase(pool, entry, err);
+        if (r < 0)
+                pool_release(pool, entry, POOL_EXCLUSIVE);
+        return r;
+}
+
+int local_delete_volume(void *self, const Call *call, const char *volume_id, Error *err) {
+        Error error = {0};
+        int r = remove_volume(self, call, volume_id, false, &error);
+
+        if (r < 0 && err)
+                *err = error;
+        return r;
+}
+
+/* --- Inline volumes --- */
+
+static int understand_ephemeral(Pool *pool, const NodePublishRequest *request, LocalMeta *fresh,
+                                CapacityRange *range, Error *err) {
+        LocalSpec spec = {0};
+        int r = 0;
+
+        *fresh = (LocalMeta){.kind = LOCAL_VOLUME, .ephemeral = true};
+        r = local_check_name("volume_id", request->volume_id, err);
+        for (size_t i = 0; i < request->volume_context.n_pairs && r == 0; i++) {
+                const StringPair *pair = &request->volume_context.pairs[i];
+                const StringMap one = {.pairs = pair, .n_pairs = 1};
+
+                if (strcmp(pair->key, "size") != 0)
+                        r = local_spec_add_parameters(&spec, &one, err);
+                else if (str_parse_size(pair->value, &range->required_bytes) < 0)
+                        r = error_set(err, ERROR_INVALID,
+                                      "attribute size is \"%s\", not a size like 100Mi",
+                                      pair->value);
+        }
+        if (r == 0)
+                r = local_spec_add_capabilities(&spec, &request->capability, 1, err);
+        if (r == 0)
+                r = choose_size(range, &spec, 0, fresh, err);
+        if (r < 0)
+                return r;
+        apply_spec(fresh, &spec);
+        local_stem("eph", pool->node_name, request->volume_id, fresh->stem);
+        (void)snprintf(fresh->id, sizeof(fresh->id), "%s", request->volume_id);
+        local_stamp(fresh);
+        return 0;
+}
+
+int local_create_ephemeral(void *self, const Call *call, const NodePublishRequest *request,
+                           Error *err) {
+        Pool *pool = self;
+        CapacityRange range = {0};
+        LocalMeta fresh, found;
+        int r;
+
+        r = understand_ephemeral(pool, request, &fresh, &range, err);
+        if (r < 0)
+                return r;
+        if (pool_peek(pool, LOCAL_VOLUME, fresh.id, &found) && !found.ephemeral)
+                return error_set(err, ERROR_CONFLICT,
+                                 "%s is a persistent volume and cannot be used inline", fresh.id);
+        return find_or_make(pool, call, &fresh, &range, err);
+}
+
+int local_delete_ephemeral(void *self, const Call *call, const char *volume_id, Error *err) {
+        Error error = {0};
+        int r = remove_volume(self, call, volume_id, true, &error);
+
+        if (r < 0 && err)
+                *err = error;
+        return r;
+}
