@@ -233,6 +233,65 @@ int block_sysfs_wwid(int root_fd, uint64_t devno, char *text, size_t n_text) {
         return read_first(root_fd, devno, attributes, text, n_text);
 }
 
+/* LUKS on LVM on a partition of a multipath disk is four; a loop of slaves cannot be made. */
+#define DEPTH_MAX 8
+
+static int is_on(int dir_fd, uint64_t below_devno, unsigned int depth);
+
+static int slaves_are_on(int dir_fd, uint64_t below_devno, unsigned int depth) {
+        cleanup(closedirp) DIR *dir = NULL;
+        struct dirent *entry;
+        int fd, r = 0;
+
+        fd = openat(dir_fd, "slaves", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return 0;
+        dir = fdopendir(fd);
+        if (!dir) {
+                close(fd);
+                return -ENOMEM;
+        }
+        while (r == 0 && (entry = readdir(dir))) {
+                cleanup(closep) int slave = -1;
+
+                if (entry->d_name[0] == '.')
+                        continue;
+                slave = openat(fd, entry->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+                if (slave >= 0)
+                        r = is_on(slave, below_devno, depth + 1);
+        }
+        return r;
+}
+
+static int is_on(int dir_fd, uint64_t below_devno, unsigned int depth) {
+        cleanup(closep) int disk = -1;
+        uint64_t devno;
+        int r;
+
+        if (depth > DEPTH_MAX)
+                return 0;
+        r = read_devno(dir_fd, &devno);
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+        if (devno == below_devno)
+                return 1;
+        if (faccessat(dir_fd, "partition", F_OK, 0) < 0)
+                return slaves_are_on(dir_fd, below_devno, depth);
+        disk = openat(dir_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return disk < 0 ? 0 : is_on(disk, below_devno, depth + 1);
+}
+
+int block_sysfs_is_on(int root_fd, uint64_t devno, uint64_t below_devno) {
+        cleanup(closep) int dir_fd = -1;
+
+        if (devno == below_devno)
+                return 1;
+        dir_fd = open_device(root_fd, devno);
+        if (dir_fd < 0)
+                return dir_fd == -ENODEV ? 0 : dir_fd;
+        return is_on(dir_fd, below_devno, 0);
+}
+
 static int compare_names(const void *a, const void *b) {
         return strcmp(a, b);
 }

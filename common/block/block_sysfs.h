@@ -55,6 +55,15 @@ int block_sysfs_serial(int root_fd, uint64_t devno, char *text, size_t n_text);
 int block_sysfs_wwid(int root_fd, uint64_t devno, char *text, size_t n_text);
 
 /**
+ * block_sysfs_is_on() - whether one device is another one, or lies on it
+ *
+ * A partition lies on its disk; a device of device mapper (LUKS, LVM, multipath) on its slaves.
+ *
+ * Return: 1; 0, also if there is no such device any more; -errno.
+ */
+int block_sysfs_is_on(int root_fd, uint64_t devno, uint64_t below_devno);
+
+/**
  * block_sysfs_list() - kernel names of all block devices, partitions too, sorted
  * @namesp: new array of *@np names, caller frees with free()
  */

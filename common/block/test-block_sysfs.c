@@ -83,6 +83,11 @@ static int set_up(void **state) {
         assert_int_equal(
                 symlinkat("../../../0:0:0:1", root_fd, "sys/devices/scsi/0:0:0:1/block/sda/device"),
                 0);
+        put_disk("sys/devices/virtual/block/dm-0", "dm-0", "253:0", "2048\n", "512\n");
+        put_text("sys/devices/virtual/block/dm-0/slaves", "unused", "");
+        assert_int_equal(symlinkat("../../../../pci/nvme/nvme0/nvme0n1/nvme0n1p1", root_fd,
+                                   "sys/devices/virtual/block/dm-0/slaves/nvme0n1p1"),
+                         0);
         put_disk("sys/devices/virtual/block/loop0", "loop0", "7:0", "0\n", "512\n");
         return 0;
 }
@@ -149,9 +154,22 @@ static void test_list(void **state) {
         size_t n = 0;
 
         assert_int_equal(block_sysfs_list(root_fd, &names, &n), 0);
-        assert_int_equal(n, 5);
-        assert_string_equal(names[0], "loop0");
-        assert_string_equal(names[4], "vda");
+        assert_int_equal(n, 6);
+        assert_string_equal(names[0], "dm-0");
+        assert_string_equal(names[5], "vda");
+}
+
+static void test_is_on(void **state) {
+        const uint64_t disk = makedev(259, 0), partition = makedev(259, 1),
+                       mapper = makedev(253, 0);
+
+        assert_int_equal(block_sysfs_is_on(root_fd, disk, disk), 1);
+        assert_int_equal(block_sysfs_is_on(root_fd, partition, disk), 1);
+        assert_int_equal(block_sysfs_is_on(root_fd, disk, partition), 0);
+        assert_int_equal(block_sysfs_is_on(root_fd, mapper, partition), 1);
+        assert_int_equal(block_sysfs_is_on(root_fd, mapper, disk), 1);
+        assert_int_equal(block_sysfs_is_on(root_fd, mapper, makedev(8, 0)), 0);
+        assert_int_equal(block_sysfs_is_on(root_fd, makedev(1, 1), disk), 0);
 }
 
 int main(void) {
@@ -159,6 +177,7 @@ int main(void) {
                 cmocka_unit_test(test_info),
                 cmocka_unit_test(test_serial),
                 cmocka_unit_test(test_list),
+                cmocka_unit_test(test_is_on),
         };
 
         return cmocka_run_group_tests(tests, set_up, tear_down);

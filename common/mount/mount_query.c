@@ -25,6 +25,7 @@ enum {
         STATMOUNT_WANTS_MNT_BASIC = 0x002,
         STATMOUNT_WANTS_MNT_ROOT = 0x008,
         STATMOUNT_WANTS_FS_TYPE = 0x020,
+        STATMOUNT_WANTS_MNT_OPTS = 0x080,  /* Linux 6.11 */
         STATMOUNT_WANTS_SB_SOURCE = 0x200, /* Linux 6.13 */
         STATMOUNT_WANTS_ALL = STATMOUNT_WANTS_SB_BASIC | STATMOUNT_WANTS_MNT_BASIC |
                               STATMOUNT_WANTS_MNT_ROOT | STATMOUNT_WANTS_FS_TYPE |
@@ -62,6 +63,7 @@ void mount_status_deinit(MountStatus *status) {
         free(status->root);
         free(status->fs_type);
         free(status->source);
+        free(status->super_options);
         *status = (MountStatus){0};
 }
 
@@ -105,8 +107,9 @@ static char *copy_text(const char *text, size_t n_text, uint32_t offset) {
 
 /* Return: 0; -ENOSYS where mountinfo must do; another -errno. */
 static int query_statmount(uint64_t unique_id, MountStatus *status) {
-        const StatmountRequest request = {
-                .size = sizeof(request), .mount_id = unique_id, .param = STATMOUNT_WANTS_ALL};
+        const StatmountRequest request = {.size = sizeof(request),
+                                          .mount_id = unique_id,
+                                          .param = STATMOUNT_WANTS_ALL | STATMOUNT_WANTS_MNT_OPTS};
         cleanup(freep) char *buffer = calloc(1, REPLY_BYTES_MAX);
         StatmountReply reply;
         const char *text;
@@ -130,7 +133,11 @@ static int query_statmount(uint64_t unique_id, MountStatus *status) {
         status->root = copy_text(text, reply.size - sizeof(reply), reply.root);
         status->fs_type = copy_text(text, reply.size - sizeof(reply), reply.fs_type);
         status->source = copy_text(text, reply.size - sizeof(reply), reply.sb_source);
-        if (status->root && status->fs_type && status->source)
+        /* A filesystem without options has no text. */
+        status->super_options = reply.mask & STATMOUNT_WANTS_MNT_OPTS
+                                        ? copy_text(text, reply.size - sizeof(reply), reply.options)
+                                        : strdup("");
+        if (status->root && status->fs_type && status->source && status->super_options)
                 return 0;
         mount_status_deinit(status);
         return -ENOSYS;
@@ -155,7 +162,8 @@ static int copy_mount(const Mount *mount, MountStatus *status) {
         status->root = strdup(mount->root);
         status->fs_type = strdup(mount->fs_type);
         status->source = strdup(mount->source);
-        if (status->root && status->fs_type && status->source)
+        status->super_options = strdup(mount->super_options);
+        if (status->root && status->fs_type && status->source && status->super_options)
                 return 0;
         mount_status_deinit(status);
         return -ENOMEM;
