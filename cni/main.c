@@ -5,6 +5,7 @@
  * stdout, exit status 0 or 1. Which plugin it is, the name it is called by says (argv[0]).
  */
 
+#include "cni/people.h"
 #include "cni/request.h"
 
 #include "common/base/cleanup.h"
@@ -239,5 +240,7 @@ static int run(PluginRole role) {
 }
 
 int main(int argc, char **argv) {
+        if (people_asked(argc, argv))
+                return people_main(argc, argv);
         return run(role_from_path(argc > 0 ? argv[0] : NULL));
 }

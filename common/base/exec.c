@@ -92,8 +92,8 @@ static int spawn_child(const ExecRequest *request, int input, int output, int er
         if (r == 0)
                 r = spawn_files(&actions, input, output, errors);
         if (r == 0)
-                r = -posix_spawnp(pidp, request->argv[0], &actions, &attributes,
-                                  (char *const *)(uintptr_t)request->argv,
+                r = -posix_spawnp(pidp, request->program ? request->program : request->argv[0],
+                                  &actions, &attributes, (char *const *)(uintptr_t)request->argv,
                                   request->envp ? (char *const *)(uintptr_t)request->envp
                                                 : environ);
         (void)posix_spawnattr_destroy(&attributes);

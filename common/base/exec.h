@@ -10,7 +10,8 @@
 
 typedef struct ExecRequest {
         const char *const
-                *argv; /* NULL-terminated; argv[0] is a path, or a name looked up in PATH */
+                *argv;       /* NULL-terminated; argv[0] is a path, or a name looked up in PATH */
+        const char *program; /* what is run under the name argv[0]; NULL: argv[0] itself */
         const char *const *envp; /* NULL: this process's environment */
         const char *input;       /* fed to stdin; NULL: /dev/null */
         size_t n_input;

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * berth-cni install: programs first, then the configuration, because pods come as soon as that is
+ * seen; --uninstall the other way round. Everything that could refuse is looked at before anything
+ * is changed.
+ */
+
+#include "cni/install.h"
+
+#include "cni/conf.h"
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/str.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROGRAM      "berth-cni"
+#define CONF_NAME    "10-berth.conflist"
+#define NETWORK_NAME "berth"
+#define BRIDGE       "berth0"
+
+#define NAMES_MAX 16
+
+static const char usage[] =
+        "Usage: berth-cni install [OPTION]...\n"
+        "\n"
+        "Copies this program into the plugin directory, makes links to it under the names of the\n"
+        "upstream plugins, and writes a configuration list. Every file is replaced at once, so it\n"
+        "may be run on a node that is in use.\n"
+        "\n"
+        "  --root DIR        the host's root, as seen from here (default: /)\n"
+        "  --bin-dir DIR     plugin directory, below the root (default: as the runtime is set up)\n"
+        "  --conf-dir DIR    directory of configuration lists (default: likewise)\n"
+        "  --names LIST      which names to link, separated by commas; \"all\" (default), "
+        "\"none\"\n"
+        "  --replace         programs of others under these names are moved to\n"
+        "                    NAME" INSTALL_SAVED_SUFFIX "; without it they are a reason to refuse\n"
+        "  --conf FILE       configuration list to install; \"-\": standard input\n"
+        "  --subnet CIDR     make a list of one network for these addresses of pods; once for\n"
+        "                    each address family\n"
+        "  --conf-name NAME  file name of the list (default: " CONF_NAME ")\n"
+        "  --uninstall       remove the list, the links and the program; bring back what\n"
+        "                    --replace moved\n"
+        "  --dry-run         say what would be done\n"
+        "\n"
+        "Without --conf and --subnet no configuration list is written.\n";
+
+typedef struct Install {
+        const char *root, *plugins, *configurations; /* directories */
+        const char *names_text, *conf_path, *conf_name;
+        const char *subnets[2];
+        size_t n_subnets;
+        bool replace, uninstall, dry_run;
+        const char *names[NAMES_MAX];
+        size_t n_names;
+        char *names_copy;                           /* owned */
+        char *conf_text;                            /* owned; NULL: no list is written */
+        int root_fd, plugins_fd, configurations_fd; /* owned */
+        CniDirectories found;
+} Install;
+
+static void install_deinit(Install *install) {
+        free(install->names_copy);
+        free(install->conf_text);
+        closep(&install->root_fd);
+        closep(&install->plugins_fd);
+        closep(&install->configurations_fd);
+}
+
+/* --- arguments ---------------------------------------------------------------------------- */
+
+static int take_option(Install *install, int option) {
+        switch (option) {
+        case 'r':
+                install->root = optarg;
+                return 0;
+        case 'b':
+                install->plugins = optarg;
+                return 0;
+        case 'c':
+                install->configurations = optarg;
+                return 0;
+        case 'n':
+                install->names_text = optarg;
+                return 0;
+        case 'R':
+                install->replace = true;
+                return 0;
+        case 'f':
+                install->conf_path = optarg;
+                return 0;
+        case 's':
+                if (install->n_subnets == N_ELEMENTS(install->subnets))
+                        return -1;
+                install->subnets[install->n_subnets++] = optarg;
+                return 0;
+        case 'N':
+                install->conf_name = optarg;
+                return 0;
+        case 'u':
+                install->uninstall = true;
+                return 0;
+        case 'd':
+                install->dry_run = true;
+                return 0;
+        default:
+                return -1;
+        }
+}
+
+/* Return: 0; -1 when it is wrong; 1 for help. */
+static int parse(int argc, char **argv, Install *install) {
+        static const struct option options[] = {
+                {"root", required_argument, NULL, 'r'},
+                {"bin-dir", required_argument, NULL, 'b'},
+                {"conf-dir", required_argument, NULL, 'c'},
+                {"names", required_argument, NULL, 'n'},
+                {"replace", no_argument, NULL, 'R'},
+                {"conf", required_argument, NULL, 'f'},
+                {"subnet", required_argument, NULL, 's'},
+                {"conf-name", required_argument, NULL, 'N'},
+                {"uninstall", no_argument, NULL, 'u'},
+                {"dry-run", no_argument, NULL, 'd'},
+                {"help", no_argument, NULL, 'h'},
+                {NULL, 0, NULL, 0},
+        };
+        int c;
+
+        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
+                if (c == 'h')
+                        return 1;
+                if (take_option(install, c) < 0)
+                        return -1;
+        }
+        return optind == argc && !(install->conf_path && install->n_subnets > 0) ? 0 : -1;
+}
+
+static int take_names(Install *install, Error *err) {
+        char *save = NULL;
+
+        if (strcmp(install->names_text, "none") == 0)
+                return 0;
+        if (strcmp(install->names_text, "all") == 0) {
+                for (size_t i = 0; install_names[i]; i++)
+                        install->names[install->n_names++] = install_names[i];
+                return 0;
+        }
+        install->names_copy = strdup(install->names_text);
+        if (!install->names_copy)
+                return error_set_errno(err, ENOMEM, "--names");
+        for (char *name = strtok_r(install->names_copy, ",", &save); name;
+             name = strtok_r(NULL, ",", &save)) {
+                if (role_from_path(name) == ROLE_BERTH || strchr(name, '/'))
+                        return error_set(err, ERROR_INVALID,
+                                         "--names: \"%s\" is no name that this program knows",
+                                         name);
+                if (install->n_names < NAMES_MAX)
+                        install->names[install->n_names++] = name;
+        }
+        return 0;
+}
+
+/* --- the configuration list --------------------------------------------------------------- */
+
+static int make_list(const Install *install, json_t **listp, Error *err) {
+        cleanup(json_decrefp) json_t *ranges = json_array();
+        int r = ranges ? 0 : -1;
+
+        for (size_t i = 0; i < install->n_subnets && r == 0; i++) {
+                IpPrefix prefix;
+
+                if (ip_prefix_parse(install->subnets[i], &prefix) < 0)
+                        return error_set(err, ERROR_INVALID, "--subnet: \"%s\" is no subnet",
+                                         install->subnets[i]);
+                r = json_array_append_new(ranges,
+                                          json_pack("[{s:s}]", "subnet", install->subnets[i]));
+        }
+        *listp = r == 0 ? json_pack("{s:s, s:s, s:[{s:s, s:s, s:b, s:b, s:b, s:{s:b, s:b}, "
+                                    "s:{s:s, s:O}}]}",
+                                    "cniVersion", "1.0.0", "name", NETWORK_NAME, "plugins", "type",
+                                    PROGRAM, "bridge", BRIDGE, "isDefaultGateway", 1, "ipMasq", 1,
+                                    "hairpinMode", 1, "capabilities", "portMappings", 1,
+                                    "bandwidth", 1, "ipam", "type", "host-local", "ranges", ranges)
+                        : NULL;
+        return *listp ? 0 : error_set_errno(err, ENOMEM, "make a configuration list");
+}
+
+static int read_list(const Install *install, json_t **listp, char **textp, Error *err) {
+        cleanup(closep) int fd = -1;
+        size_t n = 0;
+        int r;
+
+        if (strcmp(install->conf_path, "-") != 0)
+                fd = open(install->conf_path, O_RDONLY | O_CLOEXEC);
+        else
+                fd = dup(STDIN_FILENO);
+        r = fd < 0 ? -errno : file_read_fd(fd, JSON_SIZE_MAX, textp, &n);
+        if (r < 0)
+                return error_set_errno(err, r, "read %s", install->conf_path);
+        r = json_text_parse(*textp, n, listp, err);
+        return r < 0 ? error_wrap(err, r, "%s", install->conf_path) : 0;
+}
+
+/* What a runtime would refuse is refused here, where somebody reads the reason. */
+static int take_list(Install *install, Error *err) {
+        cleanup(json_decrefp) json_t *list = NULL;
+        int r;
+
+        if (!install->conf_path && install->n_subnets == 0)
+                return 0;
+        if (!str_has_suffix(install->conf_name, ".conflist") || strchr(install->conf_name, '/'))
+                return error_set(err, ERROR_INVALID,
+                                 "--conf-name: \"%s\" is no file name that ends in .conflist",
+                                 install->conf_name);
+        r = install->conf_path ? read_list(install, &list, &install->conf_text, err)
+                               : make_list(install, &list, err);
+        r = r < 0 ? r : conflist_check(list, err);
+        if (r == 0 && !install->conf_text)
+                install->conf_text = json_dumps(list, JSON_INDENT(2));
+        if (r == 0 && !install->conf_text)
+                return error_set_errno(err, ENOMEM, "make a configuration list");
+        return r;
+}
+
+/* --- doing it ----------------------------------------------------------------------------- */
+
+static int open_directories(Install *install, Error *err) {
+        int r;
+
+        install->root_fd = open(install->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (install->root_fd < 0)
+                return error_set_errno(err, errno, "open %s", install->root);
+        directories_find(install->root_fd, &install->found);
+        if (!install->plugins)
+                install->plugins = install->found.plugins;
+        if (!install->configurations)
+                install->configurations = install->found.configurations;
+        if (install->plugins[0] != '/' || install->configurations[0] != '/')
+                return error_set(err, ERROR_INVALID, "directories are given from the root on");
+        printf("plugins: %s, configurations: %s (%s)\n", install->plugins, install->configurations,
+               install->found.why);
+        if (install->dry_run)
+                return 0;
+        if (install->uninstall) {
+                /* What is missing holds nothing to remove. */
+                install->plugins_fd = file_open_in_root(install->root_fd, install->plugins,
+                                                        O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                install->configurations_fd =
+                        file_open_in_root(install->root_fd, install->configurations,
+                                          O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                return 0;
+        }
+        r = install_directory_open(install->root_fd, install->plugins, true, &install->plugins_fd,
+                                   err);
+        if (r == 0 && install->conf_text)
+                r = install_directory_open(install->root_fd, install->configurations, false,
+                                           &install->configurations_fd, err);
+        return r;
+}
+
+/* All names that belong to somebody else, in one message. */
+static int refuse_foreign(const Install *install, Error *err) {
+        cleanup(strbuf_deinit) StrBuf names = {0};
+
+        for (size_t i = 0; i < install->n_names && !install->replace; i++)
+                if (install_name_state(install->plugins_fd, install->names[i]) == INSTALLED_FOREIGN)
+                        strbuf_printf(&names, "%s%s", names.n > 0 ? ", " : "", install->names[i]);
+        if (names.n == 0)
+                return 0;
+        return error_set(err, ERROR_CONFLICT,
+                         "%s has programs of somebody else: %s. --replace moves them aside, "
+                         "--names none leaves them",
+                         install->plugins, strbuf_text(&names));
+}
+
+static int save_foreign(const Install *install, const char *name, Error *err) {
+        char saved[64];
+
+        snprintf(saved, sizeof(saved), "%.32s" INSTALL_SAVED_SUFFIX, name);
+        /* A hard link first: the name is never missing. What was saved before stays. */
+        if (linkat(install->plugins_fd, name, install->plugins_fd, saved, 0) < 0 && errno != EEXIST)
+                return error_set_errno(err, errno, "keep %s as %s", name, saved);
+        printf("%s: kept as %s\n", name, saved);
+        return 0;
+}
+
+static int install_programs(const Install *install, Error *err) {
+        int r;
+
+        r = install_program(install->plugins_fd, PROGRAM, err);
+        if (r < 0)
+                return r;
+        printf("%s: installed\n", PROGRAM);
+        for (size_t i = 0; i < install->n_names && r == 0; i++) {
+                InstalledName state = install_name_state(install->plugins_fd, install->names[i]);
+
+                if (state == INSTALLED_FOREIGN)
+                        r = save_foreign(install, install->names[i], err);
+                if (r == 0 && state != INSTALLED_OURS)
+                        r = install_link(install->plugins_fd, install->names[i], err);
+                if (r == 0)
+                        printf("%s: link to %s\n", install->names[i], PROGRAM);
+        }
+        return r == 0 && fsync(install->plugins_fd) < 0
+                       ? error_set_errno(err, errno, "sync %s", install->plugins)
+                       : r;
+}
+
+/* Runtimes take the first file of the directory. */
+static void warn_about_others(const Install *install) {
+        cleanup(closedirp) DIR *dir = fdopendir(dup(install->configurations_fd));
+        const struct dirent *entry;
+
+        while (dir && (entry = readdir(dir)))
+                if ((str_has_suffix(entry->d_name, ".conflist") ||
+                     str_has_suffix(entry->d_name, ".conf") ||
+                     str_has_suffix(entry->d_name, ".json")) &&
+                    strcmp(entry->d_name, install->conf_name) < 0)
+                        printf("%s: sorts before %s, so the runtime takes that network\n",
+                               entry->d_name, install->conf_name);
+}
+
+static int install_all(const Install *install, Error *err) {
+        int r = refuse_foreign(install, err);
+
+        r = r < 0 ? r : install_programs(install, err);
+        if (r < 0 || !install->conf_text)
+                return r;
+        r = install_configuration(install->configurations_fd, install->conf_name,
+                                  install->conf_text, err);
+        if (r < 0)
+                return r;
+        printf("%s: written\n", install->conf_name);
+        warn_about_others(install);
+        return 0;
+}
+
+static int remove_file(int dir_fd, const char *name, Error *err) {
+        if (dir_fd < 0)
+                return 0;
+        if (unlinkat(dir_fd, name, 0) < 0)
+                return errno == ENOENT ? 0 : error_set_errno(err, errno, "remove %s", name);
+        printf("%s: removed\n", name);
+        return 0;
+}
+
+/* Another's program comes back in one step, else the link just goes. */
+static int remove_name(const Install *install, const char *name, Error *err) {
+        char saved[64];
+
+        if (install->plugins_fd < 0 ||
+            install_name_state(install->plugins_fd, name) != INSTALLED_OURS)
+                return 0;
+        snprintf(saved, sizeof(saved), "%.32s" INSTALL_SAVED_SUFFIX, name);
+        if (renameat(install->plugins_fd, saved, install->plugins_fd, name) == 0) {
+                printf("%s: brought back\n", name);
+                return 0;
+        }
+        return remove_file(install->plugins_fd, name, err);
+}
+
+static int uninstall_all(const Install *install, Error *err) {
+        int r = remove_file(install->configurations_fd, install->conf_name, err);
+
+        for (size_t i = 0; install_names[i] && r == 0; i++)
+                r = remove_name(install, install_names[i], err);
+        return r < 0 ? r : remove_file(install->plugins_fd, PROGRAM, err);
+}
+
+static void tell_plan(const Install *install) {
+        if (install->uninstall) {
+                printf("would remove %s, and %s with its links\n", install->conf_name, PROGRAM);
+                return;
+        }
+        printf("would install %s", PROGRAM);
+        for (size_t i = 0; i < install->n_names; i++)
+                printf("%s%s", i > 0 ? ", " : " and its links ", install->names[i]);
+        printf("\n");
+        if (install->conf_text)
+                printf("would write %s:\n%s\n", install->conf_name, install->conf_text);
+}
+
+static int run(Install *install, Error *err) {
+        int r = take_names(install, err);
+
+        r = r < 0 ? r : take_list(install, err);
+        r = r < 0 ? r : open_directories(install, err);
+        if (r < 0)
+                return r;
+        if (install->dry_run) {
+                tell_plan(install);
+                return 0;
+        }
+        return install->uninstall ? uninstall_all(install, err) : install_all(install, err);
+}
+
+int install_main(int argc, char **argv) {
+        cleanup(install_deinit) Install install = {
+                .root = "/",
+                .names_text = "all",
+                .conf_name = CONF_NAME,
+                .root_fd = -1,
+                .plugins_fd = -1,
+                .configurations_fd = -1,
+        };
+        Error err = {0};
+        int r = parse(argc, argv, &install);
+
+        if (r != 0) {
+                fputs(usage, r > 0 ? stdout : stderr);
+                return r > 0 ? 0 : 2;
+        }
+        if (run(&install, &err) < 0) {
+                (void)fflush(stdout);
+                fprintf(stderr, "berth-cni: %s\n", err.message);
+                return 1;
+        }
+        return 0;
+}

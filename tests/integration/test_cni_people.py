@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""berth-cni on a command line: install, gc, status."""
+
+import ctypes
+import ctypes.util
+import json
+import os
+import stat
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+import node as lib
+import sandbox as sandbox_module
+
+NAMES = ['bandwidth', 'bridge', 'firewall', 'host-local', 'loopback', 'portmap', 'ptp', 'static', 'tuning']
+
+
+@pytest.fixture(name='berth')
+def berth_fixture(build):
+    def run(*argv, check=True, **kwargs):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith('CNI_')}
+        done = subprocess.run([build / 'cni' / 'berth-cni', *map(str, argv)], capture_output=True, text=True, timeout=60,
+                              env=environment, **kwargs)
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+    return run
+
+
+@pytest.fixture(name='root')
+def root_fixture(sandbox):
+    path = sandbox.path / 'root'
+    path.mkdir()
+    return path
+
+
+# --- install ---
+
+def test_install(berth, root, build):
+    berth('install', '--root', root, '--subnet', '10.1.0.0/24', '--subnet', 'fd00:1::/64')
+    plugins = root / 'opt/cni/bin'
+    assert sorted(os.listdir(plugins)) == sorted(NAMES + ['berth-cni'])
+    assert (plugins / 'berth-cni').read_bytes() == (build / 'cni' / 'berth-cni').read_bytes()
+    assert stat.S_IMODE(os.stat(plugins / 'berth-cni').st_mode) == 0o755
+    assert all(os.readlink(plugins / name) == 'berth-cni' for name in NAMES)
+    conf = json.loads((root / 'etc/cni/net.d/10-berth.conflist').read_text())
+    assert os.listdir(root / 'etc/cni/net.d') == ['10-berth.conflist']
+    plugin, = conf['plugins']
+    assert plugin['ipam']['ranges'] == [[{'subnet': '10.1.0.0/24'}], [{'subnet': 'fd00:1::/64'}]]
+    # Again: nothing is written that is there already.
+    before = os.stat(plugins / 'berth-cni').st_ino
+    berth('install', '--root', root)
+    assert os.stat(plugins / 'berth-cni').st_ino == before
+    berth('install', '--root', root, '--uninstall')
+    assert os.listdir(plugins) == [] and os.listdir(root / 'etc/cni/net.d') == []
+    berth('install', '--root', root, '--uninstall')
+
+
+def test_installed_plugin_works(berth, sandbox, root, build):
+    """The list that install makes, called as a runtime would, by the installed file."""
+    import cni
+    berth('install', '--root', root, '--subnet', '10.1.0.0/24')
+    conf = json.loads((root / 'etc/cni/net.d/10-berth.conflist').read_text())
+    plugin = cni.Plugin(build, 'berth-cni', program=root / 'opt/cni/bin/berth-cni')
+    one = {**conf['plugins'][0], 'name': conf['name'], 'cniVersion': conf['cniVersion']}
+    sandbox.private_directory('/var/lib/cni')
+    pod = sandbox.netns('pod')
+    result = plugin.add(one, pod, 'a').ok()
+    assert result['ips'][0]['address'] == '10.1.0.2/24'
+    plugin.delete(one, pod, 'a', result=result).ok()
+
+
+def test_install_dry_run(berth, root):
+    out = berth('install', '--root', root, '--subnet', '10.1.0.0/24', '--dry-run').stdout
+    assert 'would install berth-cni' in out and '10.1.0.0/24' in out
+    assert os.listdir(root) == []
+
+
+def test_install_leaves_others(berth, root):
+    plugins = root / 'opt/cni/bin'
+    plugins.mkdir(parents=True)
+    for name in ('bridge', 'portmap', 'calico'):
+        (plugins / name).write_text(f'foreign {name}')
+    error = berth('install', '--root', root, check=False)
+    assert error.returncode == 1 and 'programs of somebody else: bridge, portmap' in error.stderr
+    assert sorted(os.listdir(plugins)) == ['bridge', 'calico', 'portmap']
+    berth('install', '--root', root, '--names', 'none')
+    assert sorted(os.listdir(plugins)) == ['berth-cni', 'bridge', 'calico', 'portmap']
+    berth('install', '--root', root, '--names', 'loopback,tuning')
+    berth('install', '--root', root, '--replace')
+    assert os.readlink(plugins / 'bridge') == 'berth-cni'
+    assert (plugins / 'bridge.before-berth').read_text() == 'foreign bridge'
+    berth('install', '--root', root, '--replace')
+    berth('install', '--root', root, '--uninstall')
+    assert {name: (plugins / name).read_text() for name in os.listdir(plugins)} == \
+        {name: f'foreign {name}' for name in ('bridge', 'portmap', 'calico')}
+
+
+@pytest.mark.parametrize('path, text, plugins, configurations', [
+    ('etc/containerd/config.toml', '[plugins.x.cni]\n  bin_dir = "/a/bin"\n  conf_dir = "/a/net.d/"\n', 'a/bin', 'a/net.d'),
+    ('etc/containerd/config.toml', "version = 3\n bin_dirs = [\n  '/b/bin',\n '/c']\n", 'b/bin', 'etc/cni/net.d'),
+    ('etc/crio/crio.conf', 'network_dir = "/d"\nplugin_dirs = ["/e/bin", "/f"]\n', 'e/bin', 'd'),
+    ('var/lib/rancher/k3s/agent/etc/containerd/config.toml', 'bin_dir = "/g"\nconf_dir = "/h"\n', 'g', 'h'),
+    ('etc/containerd/config.toml', '# bin_dir = "/a/bin"\nversion = 2\n', 'opt/cni/bin', 'etc/cni/net.d'),
+    ('home/kubernetes/bin/kubelet', '', 'home/kubernetes/bin', 'etc/cni/net.d'),
+    ('var/snap/microk8s/current/args/kubelet', '', 'var/snap/microk8s/current/opt/cni/bin',
+     'var/snap/microk8s/current/args/cni-network'),
+    ('var/lib/rancher/k3s/data/cni/bridge', '', 'var/lib/rancher/k3s/data/cni',
+     'var/lib/rancher/k3s/agent/etc/cni/net.d'),
+    ('etc/kubernetes/cni/net.d/x', '', 'var/lib/cni/bin', 'etc/kubernetes/cni/net.d'),
+])
+def test_install_finds_directories(berth, root, path, text, plugins, configurations):
+    (root / path).parent.mkdir(parents=True)
+    (root / path).write_text(text)
+    berth('install', '--root', root, '--subnet', '10.1.0.0/24', '--replace')
+    assert (root / plugins / 'berth-cni').is_file() and (root / configurations / '10-berth.conflist').is_file()
+
+
+def test_install_refuses_places(berth, sandbox, root):
+    for name, flags, words in (('ro', 1, 'read-only'), ('noexec', 8, 'mounted noexec')):
+        place = root / name
+        place.mkdir()
+        sandbox_module.mount('tmpfs', place, 'tmpfs', flags)
+        error = berth('install', '--root', root, '--bin-dir', f'/{name}', check=False)
+        assert error.returncode == 1 and words in error.stderr, error.stderr
+        assert os.listdir(place) == []
+    error = berth('install', '--root', root, '--bin-dir', '/ro/deep/er', check=False)
+    assert 'file system is read-only' in error.stderr
+    (root / 'file').write_text('')
+    assert berth('install', '--root', root, '--bin-dir', '/file', check=False).returncode == 1
+    assert not (root / 'etc').exists()
+
+
+@pytest.mark.parametrize('text, words', [
+    ('{', 'line 1'), ('{"name": "x", "plugins": []}', 'has no plugins'),
+    ('{"name": "..", "plugins": [{"type": "x"}]}', 'is no name'),
+    ('{"name": "x", "plugins": [{}]}', 'has no type'),
+])
+def test_install_refuses_lists(berth, root, text, words):
+    error = berth('install', '--root', root, '--conf', '-', check=False, input=text)
+    assert error.returncode == 1 and words in error.stderr
+    assert os.listdir(root) == []
+
+
+def test_install_keeps_a_link_of_the_root_inside(berth, sandbox, root):
+    """/opt/cni/bin of the host may be a link; it is followed below the root, not out of it."""
+    (root / 'opt/cni').mkdir(parents=True)
+    (root / 'opt/cni/bin').symlink_to('/usr/lib/cni-here')
+    (root / 'usr/lib/cni-here').mkdir(parents=True)
+    berth('install', '--root', root, '--names', 'none')
+    assert (root / 'usr/lib/cni-here/berth-cni').is_file()
+
+
+def test_install_under_running_plugins(berth, root, build):
+    """Whoever runs the plugin while it is installed again gets the old or the new file, whole."""
+    berth('install', '--root', root)
+    program = root / 'opt/cni/bin/bridge'
+    stop, failures = threading.Event(), []
+
+    def call():
+        while not stop.is_set():
+            done = subprocess.run([program], env={'CNI_COMMAND': 'VERSION'}, capture_output=True, check=False)
+            if done.returncode != 0:
+                failures.append(done)
+    thread = threading.Thread(target=call)
+    thread.start()
+    for _ in range(20):
+        with open(root / 'opt/cni/bin/berth-cni', 'rb') as file:
+            head = file.read(4)
+        assert head == b'\x7fELF'
+        os.utime(root / 'opt/cni/bin/berth-cni')
+        os.chmod(root / 'opt/cni/bin/berth-cni', 0o755 | stat.S_ISVTX)  # looks different: is written anew
+        berth('install', '--root', root)
+    stop.set()
+    thread.join()
+    assert failures == []
+
+
+def test_install_is_noticed_by_watchers(berth, root):
+    """containerd watches the directory and reloads on rename, write and remove, but not on create."""
+    directory = root / 'etc/cni/net.d'
+    directory.mkdir(parents=True)
+    libc = ctypes.CDLL(ctypes.util.find_library('c'), use_errno=True)
+    fd = libc.inotify_init1(os.O_NONBLOCK)
+    assert libc.inotify_add_watch(fd, os.fsencode(directory), 0xfff) >= 0
+    berth('install', '--root', root, '--subnet', '10.1.0.0/24')
+    time.sleep(0.05)
+    data, events = os.read(fd, 65536), []
+    while data:
+        _, mask, _, n = struct.unpack_from('iIII', data)
+        events.append((mask, data[16:16 + n].rstrip(b'\0').decode()))
+        data = data[16 + n:]
+    os.close(fd)
+    moved_from = [name for mask, name in events if mask & 0x40]
+    written = [name for mask, name in events if mask & 0x2]
+    assert moved_from and [name for mask, name in events if mask & 0x80] == ['10-berth.conflist']
+    assert not [name for name in moved_from + written if name.endswith(('.conf', '.conflist', '.json'))]
+
+
+# --- gc and status ---
+
+@pytest.fixture(name='node')
+def node_fixture(sandbox, build):
+    return lib.Node(sandbox, build)
+
+
+def write_list(sandbox, *plugins, version='1.0.0'):
+    directory = sandbox.path / 'net.d'
+    directory.mkdir(exist_ok=True)
+    plugins = [{key: value for key, value in one.items() if key not in ('name', 'cniVersion')} for one in plugins]
+    (directory / '10-net.conflist').write_text(json.dumps({'cniVersion': version, 'name': 'net', 'plugins': plugins}))
+    (directory / '05-broken.conflist').write_text('{')
+    return directory
+
+
+def test_gc_for_people(berth, node, sandbox):
+    conf = node.conf(ipMasq=True)
+    pods = [node.add(conf, name) for name in ('lives', 'gone', 'kept')]
+    directory, results = write_list(sandbox, conf), sandbox.path / 'cache' / 'results'
+    results.mkdir(parents=True)
+    for pod in pods[:2]:
+        (results / f'net-{lib.container(pod.name)}-eth0').write_text(json.dumps({
+            'kind': 'cniCacheV1', 'containerId': lib.container(pod.name), 'ifName': 'eth0', 'networkName': 'net',
+            'netns': pod.netns.path}))
+    pods[1].netns.delete()
+    before = len(lib.elements('masq-10.1.0.0-16'))
+    argv = ('gc', '--conf-dir', directory, '--cache-dir', sandbox.path / 'cache')
+    out = berth(*argv, '--keep', lib.container('kept') + '/eth0', 'net').stdout
+    assert 'net: berth-cni: clean' in out and before == 3
+    left = str(lib.elements('masq-10.1.0.0-16'))
+    assert pods[0].address in left and pods[1].address not in left and pods[2].address in left
+    assert len([one for one in os.listdir(sandbox.path / 'leases/net') if one.startswith('10.')]) == 2
+    berth(*argv, 'net')
+    assert pods[2].address not in str(lib.elements())
+    # A note that cannot be read is no proof that its pod is gone.
+    (results / 'net-x-eth0').write_text('{')
+    assert berth(*argv, 'net', check=False).returncode == 1
+    assert pods[0].address in str(lib.elements())
+    assert berth('gc', '--conf-dir', directory, '--cache-dir', '/none', 'net', check=False).returncode == 1
+    berth('gc', '--conf-dir', directory, '--all', directory / '10-net.conflist')
+    assert lib.elements() == []
+
+
+def test_status_for_people(berth, node, sandbox):
+    conf = node.conf(ipMasq=True)
+    directory = write_list(sandbox, conf, {'type': 'portmap'}, {'type': 'something-else'})
+    out = berth('status', '--conf-dir', directory, 'net').stdout
+    assert 'net: berth-cni: ready' in out and 'net: portmap: ready' in out
+    assert 'something-else: not asked' in out
+    lib.sh('ip', 'link', 'add', 'cni0', 'type', 'bridge')
+    done = berth('status', '--conf-dir', directory, '10-net.conflist', check=False)
+    assert done.returncode == 1 and 'bridge cni0 is down' in done.stdout and '(code 51)' in done.stdout
+    done = berth('status', '--conf-dir', directory, 'other', check=False)
+    assert done.returncode == 1 and 'no network "other"' in done.stderr
+
+
+def test_usage(berth):
+    assert 'Usage' in berth('--help').stdout and 'Usage' in berth('install', '--help').stdout
+    assert berth('--version').stdout.startswith('berth-cni ')
+    for argv in (('nonsense',), ('gc',), ('gc', '--nonsense', 'x'), ('install', 'x'), ('status', 'a', 'b'),
+                 ('gc', '--keep', 'x', 'net')):
+        assert berth(*argv, check=False).returncode == 2
