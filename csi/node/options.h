@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_NODE_OPTIONS_H
+#define BERTH_CSI_NODE_OPTIONS_H
+
+/*
+ * Mount flags of a capability and mkfs words of a volume context, checked. They come from whoever
+ * may write a StorageClass or a PersistentVolume; what would reach another device, a file of the
+ * node, or bring the node down is refused by its name. Pure. Values are never in a message: mount
+ * flags may hold secrets.
+ */
+
+#include "common/mount/mount_options.h"
+#include "csi/provider.h"
+
+/**
+ * options_from_capability() - the flags of a request, with what every volume has
+ * @fs_type: "" if it is not known yet
+ *
+ * Without "suid" or "dev" among them, "nosuid" and "nodev" are added: what a container needs of
+ * either it gets from its runtime, not from a volume. A reader-only access mode adds "ro".
+ *
+ * Return: 0; ERROR_INVALID.
+ */
+int options_from_capability(MountOptions *options, const VolumeCapability *capability, Error *err);
+
+/* What a filesystem of this type always needs: "nouuid" for XFS, where a clone on the node of its
+ * origin has the same UUID. */
+void options_add_for(MountOptions *options, const char *fs_type);
+
+/* SELinux contexts mean nothing to a kernel without SELinux, which would refuse them: mount(8)
+ * leaves them out there. Returns whether there were any. */
+bool options_drop_selinux(MountOptions *options);
+
+bool access_mode_is_reader(AccessMode mode);
+bool access_mode_is_multi_node_writer(AccessMode mode);
+
+#define MKFS_WORDS_MAX 48
+
+/* Words in the arena of the call, for FsMakeRequest.options. */
+typedef struct MkfsWords {
+        const char *words[MKFS_WORDS_MAX];
+        size_t n_words;
+} MkfsWords;
+
+/**
+ * mkfs_words_from_context() - what the volume context says about formatting
+ * @rules:   which keys mean what
+ * @context: others are left alone
+ * @fs_type: what will be made
+ *
+ * Return: 0; ERROR_INVALID for a value for another type, an open quote, or a word that
+ * mkfs_words_check() refuses; ERROR_EXHAUSTED.
+ */
+int mkfs_words_from_context(MkfsWords *words, Arena *arena, const FormatRules *rules,
+                            const StringMap *context, const char *fs_type, Error *err);
+
+/**
+ * mkfs_words_check() - refuse words that do not only shape the filesystem
+ *
+ * Allowed are the options listed for mkfs.ext4(8), mkfs.xfs(8) and mkfs.btrfs(8), without those
+ * that name a device or a file, force, or only pretend; no word may hold a "/".
+ */
+int mkfs_words_check(const char *fs_type, const char *const *words, size_t n_words, Error *err);
+
+#endif

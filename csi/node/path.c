@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "csi/node/path.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/str.h"
+
+#include <fcntl.h>
+
+static int refuse(const char *field, const char *text, const char *expected, const char *root,
+                  Error *err) {
+        return error_set(err, ERROR_INVALID, "%s: \"%.200s\", expected %s%s", field, text, expected,
+                         root);
+}
+
+/* Every component of what lies below the root. */
+static bool has_dots(const char *path) {
+        while (*path) {
+                size_t n = strcspn(path, "/");
+
+                if ((n == 1 && path[0] == '.') || (n == 2 && path[0] == '.' && path[1] == '.'))
+                        return true;
+                path += n;
+                path += strspn(path, "/");
+        }
+        return false;
+}
+
+int node_path_check(const char *root, const char *field, const char *text, const char **belowp,
+                    Error *err) {
+        size_t n = strlen(root);
+        const char *below = text + n;
+
+        if (strlen(text) >= PATH_MAX)
+                return error_set(err, ERROR_INVALID, "%s: longer than %d bytes", field,
+                                 PATH_MAX - 1);
+        if (strncmp(text, root, n) != 0 || *below != '/')
+                return refuse(field, text, "a path below kubelet's root ", root, err);
+        below += strspn(below, "/");
+        if (*below == '\0')
+                return refuse(field, text, "a path below kubelet's root ", root, err);
+        if (has_dots(below))
+                return refuse(field, text, "a path without \".\" and \"..\"", "", err);
+        *belowp = below;
+        return 0;
+}
+
+MountPlace node_path_place(const NodePath *path) {
+        return (MountPlace){path->fd, path->parent_fd, path->name};
+}
+
+void node_path_close(NodePath *path) {
+        closep(&path->fd);
+        closep(&path->parent_fd);
+}
+
+/* What a filesystem answers whose device, server or daemon is gone. */
+static bool is_dead_errno(int r) {
+        return r == -ENOTCONN || r == -ESTALE || r == -EIO || r == -EHOSTDOWN || r == -ENODEV ||
+               r == -ENXIO || r == -ETIMEDOUT;
+}
+
+int node_path_reopen(NodePath *path, Error *err) {
+        struct stat status;
+
+        closep(&path->fd);
+        path->type = 0;
+        path->is_dead = false;
+        path->fd = file_open_beneath(path->parent_fd, path->name, O_PATH | O_NOFOLLOW, 0);
+        if (path->fd == -ENOENT) {
+                path->fd = -1;
+                return 0;
+        }
+        if (path->fd == -ELOOP)
+                return error_set(err, ERROR_PRECONDITION, "%s is a symbolic link, not followed",
+                                 path->text);
+        if (path->fd < 0 && !is_dead_errno(path->fd))
+                return error_set_errno(err, path->fd, "open %s", path->text);
+        /* Of a dead filesystem the path can be opened and not be looked at, or not even that. */
+        if (path->fd < 0 || fstat(path->fd, &status) < 0) {
+                if (path->fd >= 0 && !is_dead_errno(-errno))
+                        return error_set_errno(err, errno, "look at %s", path->text);
+                path->is_dead = true;
+                closep(&path->fd);
+                return 0;
+        }
+        path->type = status.st_mode & S_IFMT;
+        if (S_ISLNK(status.st_mode))
+                return error_set(err, ERROR_PRECONDITION, "%s is a symbolic link, not followed",
+                                 path->text);
+        return 0;
+}
+
+/* Cuts "a/b/c///" into "a/b" and "c". @parent: PATH_MAX bytes. */
+static int split(const char *below, char *parent, char name[NAME_MAX + 1]) {
+        size_t n = strlen(below), n_name;
+        const char *slash;
+
+        while (n > 0 && below[n - 1] == '/')
+                n--;
+        memcpy(parent, below, n);
+        parent[n] = '\0';
+        slash = strrchr(parent, '/');
+        n_name = slash ? strlen(slash + 1) : n;
+        if (n_name > NAME_MAX)
+                return -ENAMETOOLONG;
+        memcpy(name, parent + n - n_name, n_name);
+        name[n_name] = '\0';
+        n -= n_name;
+        while (n > 0 && parent[n - 1] == '/')
+                n--;
+        memcpy(parent + n, n > 0 ? "" : ".", n > 0 ? 1 : 2);
+        return 0;
+}
+
+static int open_parent(int root_fd, const char *parent) {
+        if (str_equal(parent, "."))
+                return fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
+        return file_open_beneath(root_fd, parent, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+}
+
+int node_path_open(NodePath *path, const char *root, const char *field, const char *text,
+                   Error *err) {
+        cleanup(closep) int root_fd = -1;
+        char parent[PATH_MAX];
+        const char *below;
+        int r;
+
+        node_path_close(path);
+        path->text = text;
+        r = node_path_check(root, field, text, &below, err);
+        if (r < 0)
+                return r;
+        if (split(below, parent, path->name) < 0)
+                return error_set(err, ERROR_INVALID, "%s: a component is longer than %d bytes",
+                                 field, NAME_MAX);
+        /* The root itself is the administrator's, links in it are too. It is opened anew each time:
+         * kubelet may have mounted something on it since. */
+        root_fd = open(*root ? root : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (root_fd < 0)
+                return error_set_errno(err, errno, "open kubelet's root %s", root);
+        path->parent_fd = open_parent(root_fd, parent);
+        if (path->parent_fd == -ELOOP || path->parent_fd == -ENOTDIR)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s: \"%.200s\" leads through a symbolic link or a file", field,
+                                 text);
+        if (path->parent_fd == -ENOENT) {
+                path->parent_fd = -1;
+                return NODE_PATH_E_NO_PARENT;
+        }
+        if (path->parent_fd < 0)
+                return error_set_errno(err, path->parent_fd, "open the directory of %s", text);
+        return node_path_reopen(path, err);
+}

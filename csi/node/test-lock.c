@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Locks and the queue, with threads. */
+
+#undef NDEBUG
+#include "common/base/cleanup.h"
+#include "csi/node/lock.h"
+#include "csi/node/queue.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void test_lock(void **state) {
+        LockTable *table = NULL;
+        Lock a = {0}, b = {0}, c = {0};
+        Error err = {0};
+
+        assert_int_equal(lock_table_new(&table), 0);
+        assert_int_equal(lock_acquire(table, "volume", "v1", &a, &err), 0);
+        assert_true(lock_acquire(table, "volume", "v1", &b, &err) < 0);
+        assert_int_equal(err.code, ERROR_AGAIN);
+        assert_int_equal(lock_acquire(table, "path", "v1", &b, &err), 0);
+        assert_int_equal(lock_acquire(table, "volume", "v2", &c, &err), 0);
+        lock_release(&a);
+        lock_release(&a);
+        assert_int_equal(lock_acquire(table, "volume", "v1", &a, &err), 0);
+        lock_release(&a);
+        lock_release(&b);
+        lock_release(&c);
+        lock_table_free(table);
+}
+
+typedef struct Shared {
+        LockTable *table;
+        Queue *queue;
+        atomic_int inside, most, refused, done;
+        atomic_bool cancel;
+        uint64_t memory_bytes;
+} Shared;
+
+static void *lock_often(void *userdata) {
+        Shared *shared = userdata;
+
+        for (int i = 0; i < 2000; i++) {
+                Lock lock = {0};
+
+                if (lock_acquire(shared->table, "volume", "v", &lock, NULL) < 0) {
+                        atomic_fetch_add(&shared->refused, 1);
+                        continue;
+                }
+                assert_int_equal(atomic_fetch_add(&shared->inside, 1), 0);
+                atomic_fetch_sub(&shared->inside, 1);
+                lock_release(&lock);
+        }
+        return NULL;
+}
+
+static void test_lock_threads(void **state) {
+        Shared shared = {0};
+        pthread_t threads[4];
+
+        assert_int_equal(lock_table_new(&shared.table), 0);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, lock_often, &shared), 0);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                assert_int_equal(pthread_join(threads[i], NULL), 0);
+        lock_table_free(shared.table);
+}
+
+static bool is_cancelled(void *userdata) {
+        Shared *shared = userdata;
+
+        return atomic_load(&shared->cancel);
+}
+
+static void *work(void *userdata) {
+        Shared *shared = userdata;
+        QueueTicket ticket = {0};
+        Error err = {0};
+        int now;
+
+        if (queue_enter(shared->queue, shared->memory_bytes, is_cancelled, shared, &ticket, &err) <
+            0) {
+                assert_int_equal(err.code, ERROR_TIMEOUT);
+                atomic_fetch_add(&shared->refused, 1);
+                return NULL;
+        }
+        now = atomic_fetch_add(&shared->inside, 1) + 1;
+        if (now > atomic_load(&shared->most))
+                atomic_store(&shared->most, now);
+        usleep(5000);
+        atomic_fetch_sub(&shared->inside, 1);
+        atomic_fetch_add(&shared->done, 1);
+        queue_leave(&ticket);
+        return NULL;
+}
+
+static int run_16(unsigned int max_running, uint64_t memory, uint64_t each) {
+        const QueueLimits limits = {max_running, memory};
+        Shared shared = {.memory_bytes = each};
+        pthread_t threads[16];
+
+        assert_int_equal(queue_new(&shared.queue, &limits), 0);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, work, &shared), 0);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(shared.done, 16);
+        assert_int_equal(queue_n_running(shared.queue), 0);
+        assert_int_equal(queue_n_waiting(shared.queue), 0);
+        queue_free(shared.queue);
+        return shared.most;
+}
+
+static void test_queue_bounds(void **state) {
+        assert_in_range(run_16(3, 1000, 10), 1, 3);
+        /* Memory allows two at once, whatever the number. */
+        assert_in_range(run_16(16, 1000, 400), 1, 2);
+        /* More than there is: alone, but not never. */
+        assert_int_equal(run_16(16, 1000, 5000), 1);
+}
+
+static void test_queue_cancel(void **state) {
+        const QueueLimits limits = {1, 1000};
+        Shared shared = {0};
+        QueueTicket first = {0};
+        pthread_t threads[3];
+
+        assert_int_equal(queue_new(&shared.queue, &limits), 0);
+        assert_int_equal(queue_enter(shared.queue, 1, NULL, NULL, &first, NULL), 0);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, work, &shared), 0);
+        while (queue_n_waiting(shared.queue) < 3)
+                usleep(1000);
+        atomic_store(&shared.cancel, true);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(shared.refused, 3);
+        queue_leave(&first);
+        queue_leave(&first);
+        queue_free(shared.queue);
+}
+
+static void test_queue_limits(void **state) {
+        const QueueLimits none = {0};
+        QueueLimits limits;
+        Queue *queue;
+
+        assert_int_equal(queue_new(&queue, &none), 0);
+        queue_get_limits(queue, &limits);
+        assert_true(limits.max_running >= 1);
+        assert_true(limits.memory_bytes > 0);
+        queue_free(queue);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_lock),         cmocka_unit_test(test_lock_threads),
+                cmocka_unit_test(test_queue_bounds), cmocka_unit_test(test_queue_cancel),
+                cmocka_unit_test(test_queue_limits),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
