@@ -170,7 +170,7 @@ static int shape_egress(const BandwidthConf *conf, const Attachment *at, CniResu
         cleanup(batch_deinit) NlBatch batch = {0};
         TbfSpec tbf = tbf_of(&conf->egress, 0);
         char name[IFNAMSIZ], mac[18] = "";
-        Link host, ifb;
+        Link host, ifb = {0};
         int r;
 
         ifb_name(at, name);

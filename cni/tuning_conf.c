@@ -90,9 +90,11 @@ int tuning_sysctl_path(const char *key, const char *ifname, char path[TUNING_PAT
 
         n = (size_t)snprintf(path, TUNING_PATH_MAX, "%s", root);
         for (const char *c = key; *c; c++) {
-                char part[2] = {*c == '.' ? '/' : *c, '\0'};
+                char part[2] = {*c, '\0'};
                 const char *text = part;
 
+                if (*c == '.')
+                        part[0] = '/';
                 if (c == name) {
                         text = ifname;
                         c += strlen("IFNAME") - 1;

@@ -323,7 +323,8 @@ int block_sysfs_list(int root_fd, char (**namesp)[BLOCK_NAME_MAX], size_t *np) {
                                 return -ENOMEM;
                         names = grown;
                 }
-                (void)snprintf(names[n++], BLOCK_NAME_MAX, "%s", entry->d_name);
+                (void)snprintf(names[n++], BLOCK_NAME_MAX, "%.*s", (int)BLOCK_NAME_MAX - 1,
+                               entry->d_name);
         }
         if (n > 0)
                 qsort(names, n, sizeof(*names), compare_names);

@@ -140,18 +140,17 @@ void tc_redirect_add(NlBatch *batch, unsigned int index, unsigned int to) {
                 .tcm_info = TC_H_MAKE(1U << 16, htons(ETH_P_ALL)), /* priority 1 */
         };
         /* One key, whose mask of zeros every packet matches. */
-        struct {
-                struct tc_u32_sel selector;
-                struct tc_u32_key key;
-        } all = {.selector = {.flags = TC_U32_TERMINAL, .nkeys = 1}};
+        const struct tc_u32_sel selector = {.flags = TC_U32_TERMINAL, .nkeys = 1};
+        uint8_t all[sizeof(selector) + sizeof(struct tc_u32_key)] = {0};
         struct nl_msg *message =
                 start(batch, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, &header, "u32");
         struct nlattr *options = message ? nest(batch, message, TCA_OPTIONS) : NULL;
 
         if (!options)
                 return;
+        memcpy(all, &selector, sizeof(selector));
         nl_batch_put(batch, nla_put_u32(message, TCA_U32_CLASSID, CLASS_ID));
-        nl_batch_put(batch, nla_put(message, TCA_U32_SEL, sizeof(all), &all));
+        nl_batch_put(batch, nla_put(message, TCA_U32_SEL, sizeof(all), all));
         put_mirred(batch, message, to);
         nest_end(message, options);
 }
@@ -179,7 +178,7 @@ int tc_tbf_parse(const struct nlmsghdr *message, TbfSpec *spec) {
         r = nl_attributes(message, sizeof(header), table, TCA_MAX + 1);
         if (r < 0)
                 return r;
-        memcpy(&header, NLMSG_DATA(message), sizeof(header));
+        memcpy(&header, nl_payload(message), sizeof(header));
         nl_get_text(table[TCA_KIND], kind, sizeof(kind));
         if (strcmp(kind, "tbf") != 0 || !table[TCA_OPTIONS])
                 return -ENOENT;

@@ -21,7 +21,8 @@ def links(kind):
 
 
 def qdiscs(link):
-    return [(one['kind'], one.get('options', {})) for one in json.loads(lib.sh('tc', '-j', 'qdisc', 'show', 'dev', link).stdout)]
+    found = json.loads(lib.sh('tc', '-j', 'qdisc', 'show', 'dev', link).stdout)
+    return [(one['kind'], one.get('options', {})) for one in found]
 
 
 def limits(ingress=0, egress=0, burst=800000):

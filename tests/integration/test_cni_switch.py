@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pods that the upstream plugins added before the switch, and nodes that use iptables: Debian's own plugins and tools."""
+"""Pods that the upstream plugins added before the switch, and nodes with iptables: Debian's own plugins and tools."""
 
 import os
 import shutil
@@ -152,7 +152,7 @@ def firewall(node, **more):
 
 @pytest.mark.parametrize('kind', ['nft', 'legacy'])
 def test_forward_policy_drop(node, kind):
-    """Without the firewall plugin iptables' policy drops; with it packets pass. An accept of ours alone would not do."""
+    """Without the firewall plugin iptables' policy drops; with it packets pass. An accept of ours alone would not."""
     use_tool(kind)
     for tool in ('iptables', 'ip6tables'):
         lib.sh(tool, '-P', 'FORWARD', 'DROP')
@@ -171,7 +171,8 @@ def test_forward_policy_drop(node, kind):
     # iptables reads what stands there, and a second pod adds nothing.
     lines = tables()
     assert 'iptables filter -A CNI-FORWARD -s 10.1.0.0/16' in ' '.join(lines)
-    assert any('-d 10.1.0.0/16' in line and 'RELATED,ESTABLISHED' in line and line.endswith('-j ACCEPT') for line in lines)
+    assert any('-d 10.1.0.0/16' in line and 'RELATED,ESTABLISHED' in line and line.endswith('-j ACCEPT')
+               for line in lines)
     assert any(line.startswith('iptables filter -A FORWARD') and line.endswith('-j CNI-FORWARD') for line in lines)
     node.add(node.conf(ipMasq=True, firewall=True), 'b')
     assert tables() == lines
