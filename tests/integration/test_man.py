@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manual pages and --help name the same commands and flags, and what they say of exit codes is so."""
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+MAN = pathlib.Path(__file__).resolve().parents[2] / 'man'
+
+# What --help of each command lists is described in this page.
+HELP = [
+    ('csi/berth-csi', ['serve', '--help'], 'berth-csi.8'),
+    ('csi/berth-csi', ['host', '--help'], 'berth-csi.8'),
+    ('csi/berth-csi', ['fs', '--help'], 'berth-csi.8'),
+    ('csi/berth-csi', ['--help'], 'berth-csi.8'),
+    ('cni/berth-cni', ['--help'], 'berth-cni.8'),
+    ('cni/berth-cni', ['install', '--help'], 'berth-cni.8'),
+    ('cni/berth-cni', ['gc', '--help'], 'berth-cni.8'),
+]
+
+
+@pytest.fixture(autouse=True)
+def programs(build):
+    for program in ('csi/berth-csi', 'cni/berth-cni'):
+        if not (build / program).exists():
+            pytest.skip(f'{program} is not built')
+
+
+def run(build, program, *argv):
+    return subprocess.run([build / program, *argv], capture_output=True, text=True, timeout=30)
+
+
+def flags_of_help(build, program):
+    found = set()
+    for other, argv, _ in HELP:
+        if other == program:
+            done = run(build, program, *argv)
+            assert done.returncode == 0, f'{program} {argv}: {done.stderr}'
+            assert done.stdout and not done.stderr
+            found |= set(re.findall(r'--([a-z][a-z0-9-]+)', done.stdout))
+    return found
+
+
+def flags_of_man(page):
+    text = (MAN / page).read_text(encoding='ascii')
+    return set(re.findall(r'\bFl -([a-z][a-z0-9-]+)', text))
+
+
+@pytest.mark.parametrize('program, page', [('csi/berth-csi', 'berth-csi.8'), ('cni/berth-cni', 'berth-cni.8')])
+def test_same_flags(build, program, page):
+    in_help, in_man = flags_of_help(build, program), flags_of_man(page)
+    # A switch has its "no-" form in the text of either.
+    both = in_help | in_man
+    switches = {f'no-{name}' for name in both}
+    assert in_help - in_man - switches == set(), 'not in the page'
+    assert in_man - in_help - switches == set(), 'not in --help'
+
+
+def test_commands_are_in_the_page(build):
+    for program, page in (('csi/berth-csi', 'berth-csi.8'), ('cni/berth-cni', 'berth-cni.8')):
+        text = (MAN / page).read_text(encoding='ascii')
+        usage = run(build, program, '--help').stdout
+        for command in re.findall(r'^ +(?:berth-c[sn]i )?([a-z]+) ', usage, re.M):
+            assert f'Cm {command}' in text, f'{command} is not in {page}'
+
+
+@pytest.mark.parametrize('argv', [['nonsense'], ['serve', '--nonsense'], ['serve', '--health-port=x'], []])
+def test_wrong_usage_is_64(build, argv):
+    done = run(build, 'csi/berth-csi', *argv)
+    assert done.returncode == 64
+    assert done.stderr and not done.stdout
