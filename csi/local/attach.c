@@ -77,7 +77,8 @@ int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
         Error error = {0};
 
         data_fd = pool_open_data(pool, &entry->meta, O_RDONLY, &error);
-        if (data_fd == -ENOENT)
+        /* A link or a device in its place was never attached by us. */
+        if (data_fd == -ENOENT || (data_fd < 0 && error.code == ERROR_PRECONDITION))
                 return ATTACH_E_NONE;
         if (data_fd < 0) {
                 if (err)
@@ -103,7 +104,11 @@ static void keep_blocks(Entry *entry, int data_fd, unsigned int number) {
 }
 
 static int attach_new(Pool *pool, Entry *entry, int data_fd, Attachment *attachment, Error *err) {
-        LoopConfig config = {.backing_fd = data_fd, .wants_direct_io = true};
+        LoopConfig config = {
+                .backing_fd = data_fd,
+                .logical_sector_bytes = entry->meta.sector_bytes,
+                .wants_direct_io = true,
+        };
         cleanup(closep) int fd = -1;
         unsigned int number;
         struct stat st;

@@ -165,6 +165,8 @@ static void check(Reader *reader, const LocalMeta *meta) {
                 fail(reader, "id", "what the file's name says");
         if (meta->kind != LOCAL_GROUP && meta->size_bytes == 0)
                 fail(reader, "size_bytes", "a size");
+        if (meta->kind != LOCAL_GROUP && meta->sector_bytes != 512 && meta->sector_bytes != 4096)
+                fail(reader, "sector_bytes", "512 or 4096");
         if ((meta->source == LOCAL_SOURCE_NONE) != (meta->source_id[0] == '\0'))
                 fail(reader, "source_id", "set exactly with a source");
         if (meta->kind == LOCAL_SNAPSHOT && meta->source != LOCAL_SOURCE_VOLUME)
@@ -184,6 +186,7 @@ static void read_all(Reader *reader, LocalMeta *meta) {
         read_text(reader, "id", meta->id, sizeof(meta->id));
         read_text(reader, "name", meta->name, sizeof(meta->name));
         meta->size_bytes = read_number(reader, "size_bytes", LOCAL_SIZE_MAX);
+        meta->sector_bytes = (uint32_t)read_number(reader, "sector_bytes", 4096);
         meta->thick = read_bool(reader, "thick");
         meta->ephemeral = read_bool(reader, "ephemeral");
         meta->allows_block = read_bool(reader, "allows_block");
@@ -240,17 +243,18 @@ char *local_meta_format(const LocalMeta *meta) {
         cleanup(json_decrefp) json_t *root = NULL;
         cleanup(freep) char *text = NULL;
 
-        root = json_pack(
-                "{s:i, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:b, s:s, s:s, s:s, s:s, s:I, s:i, "
-                "s:b}",
-                "format", FORMAT_VERSION, "kind", kind_names[meta->kind], "state",
-                state_names[meta->state], "id", meta->id, "name", meta->name, "size_bytes",
-                (json_int_t)meta->size_bytes, "thick", (int)meta->thick, "ephemeral",
-                (int)meta->ephemeral, "allows_block", (int)meta->allows_block, "allows_mount",
-                (int)meta->allows_mount, "fs_type", meta->fs_type, "source",
-                source_names[meta->source], "source_id", meta->source_id, "group_id",
-                meta->group_id, "created_seconds", (json_int_t)meta->created_seconds,
-                "created_nanos", (int)meta->created_nanos, "froze", (int)meta->froze);
+        root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:i, s:b, s:b, s:b, s:b, s:s, s:s, s:s, "
+                         "s:s, s:I, s:i, "
+                         "s:b}",
+                         "format", FORMAT_VERSION, "kind", kind_names[meta->kind], "state",
+                         state_names[meta->state], "id", meta->id, "name", meta->name, "size_bytes",
+                         (json_int_t)meta->size_bytes, "sector_bytes", (int)meta->sector_bytes,
+                         "thick", (int)meta->thick, "ephemeral", (int)meta->ephemeral,
+                         "allows_block", (int)meta->allows_block, "allows_mount",
+                         (int)meta->allows_mount, "fs_type", meta->fs_type, "source",
+                         source_names[meta->source], "source_id", meta->source_id, "group_id",
+                         meta->group_id, "created_seconds", (json_int_t)meta->created_seconds,
+                         "created_nanos", (int)meta->created_nanos, "froze", (int)meta->froze);
         if (!root)
                 return NULL;
         if (meta->state == LOCAL_STATE_COPYING &&

@@ -68,6 +68,7 @@ typedef struct LocalMeta {
         char stem[LOCAL_STEM_MAX + 1]; /* "<stem>.json" and "<stem>.img" */
         char name[LOCAL_ID_MAX + 1];   /* as the caller chose it; "" for ephemeral volumes */
         uint64_t size_bytes;
+        uint32_t sector_bytes; /* logical sector of its loop device, see spec.h; 512 or 4096 */
         bool thick;
         bool ephemeral;
         bool allows_block, allows_mount;

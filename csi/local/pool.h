@@ -39,6 +39,7 @@ typedef struct Entry {
         unsigned int n_readers;  /* held shared: a source being read */
         uint64_t reserved_bytes; /* promised beyond the metadata until the hold ends: a growth, a
                                     snapshot that has no blocks yet */
+        bool is_stored;          /* its metadata is on disk, so its data file is ours */
         bool damaged;           /* the metadata did not parse; only the id and the stem are known */
         unsigned int loop_hint; /* one more than the loop device it was last on; 0: unknown */
         CopyJob *job;           /* the background copy that holds it, or NULL; borrowed */
@@ -156,7 +157,8 @@ Entry *pool_find(const Pool *pool, LocalKind kind, const char *id);
 
 /* --- On disk; the caller holds the entry exclusively --- */
 
-/* Writes @meta and, when it is safe on disk, makes it the entry's. Nothing changed on failure. */
+/* Writes @meta and, when it is safe on disk, makes it the entry's. Nothing changed on failure.
+ * ERROR_PRECONDITION for a new entry whose data file is there already: it is somebody else's. */
 int pool_store(Pool *pool, Entry *entry, const LocalMeta *meta, Error *err);
 
 /* Data gone, then metadata gone, then the entry. On failure the entry stays, "deleting", held. */
@@ -169,7 +171,7 @@ void pool_undo(Pool *pool, Entry *entry);
  * pool_open_data() - the data file of @meta
  * @flags: O_RDONLY or O_RDWR; with O_CREAT it is made and must not exist
  *
- * Return: a descriptor; ERROR_PRECONDITION if it is no plain file with one name; an errno.
+ * Return: a descriptor; ERROR_PRECONDITION if it is no plain file; an errno.
  */
 int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err);
 

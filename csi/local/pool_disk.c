@@ -22,10 +22,31 @@ static void set_name(char name[LOCAL_STEM_MAX + 8], const LocalMeta *meta, const
         (void)snprintf(name, LOCAL_STEM_MAX + 8, "%s%s", meta->stem, suffix);
 }
 
+/* Metadata makes a data file ours, so it must not be written over a file that is there. */
+static int check_new(Pool *pool, const LocalMeta *meta, Error *err) {
+        char name[LOCAL_STEM_MAX + 8];
+        struct stat st;
+
+        set_name(name, meta, ".img");
+        if (fstatat(pool->dir_fds[meta->kind], name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s is in pool %s already and is not ours to replace", name,
+                                 pool->path);
+        return errno == ENOENT
+                       ? 0
+                       : error_set_errno(err, errno, "stat %s in pool %s", name, pool->path);
+}
+
 int pool_store(Pool *pool, Entry *entry, const LocalMeta *meta, Error *err) {
         cleanup(freep) char *text = NULL;
         char name[LOCAL_STEM_MAX + 8];
         int r;
+
+        if (!entry->is_stored) {
+                r = check_new(pool, meta, err);
+                if (r < 0)
+                        return r;
+        }
 
         text = local_meta_format(meta);
         if (!text)
@@ -36,6 +57,7 @@ int pool_store(Pool *pool, Entry *entry, const LocalMeta *meta, Error *err) {
                 return error_set_errno(err, r, "write %s in pool %s", name, pool->path);
         pthread_mutex_lock(&pool->mutex);
         entry->meta = *meta;
+        entry->is_stored = true;
         pthread_mutex_unlock(&pool->mutex);
         return 0;
 }
@@ -61,9 +83,8 @@ int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err) {
                 return error_set_errno(err, errno, "open %s in pool %s", name, pool->path);
         if (fstat(fd, &st) < 0)
                 return error_set_errno(err, errno, "stat %s in pool %s", name, pool->path);
-        if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
-                return error_set(err, ERROR_PRECONDITION,
-                                 "%s in pool %s is not a plain file with one name", name,
+        if (!S_ISREG(st.st_mode))
+                return error_set(err, ERROR_PRECONDITION, "%s in pool %s is not a plain file", name,
                                  pool->path);
         return fd_steal(&fd);
 }
@@ -106,6 +127,10 @@ void pool_undo(Pool *pool, Entry *entry) {
         LogField fields[] = {{"object", entry->meta.id}, {"pool", pool->path}};
         Error error = {0};
 
+        if (!entry->is_stored) {
+                pool_drop(pool, entry);
+                return;
+        }
         /* "creating" already says that it is to be undone; another write could fail on a full pool.
          */
         if (unlink_part(pool, &entry->meta, ".img", &error) == 0 &&

@@ -69,6 +69,7 @@ static int add_entry(Pool *pool, LocalKind kind, const char *stem, Error *err) {
         if (pool_insert(pool, &meta, &entry) < 0)
                 return error_set_errno(err, ENOMEM, "open pool %s", pool->path);
         entry->damaged = r < 0;
+        entry->is_stored = true;
         return 0;
 }
 

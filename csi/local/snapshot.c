@@ -36,6 +36,7 @@ int local_plan_snapshot(Pool *pool, const char *name, const char *source_volume_
                 .kind = LOCAL_SNAPSHOT,
                 .state = LOCAL_STATE_CREATING,
                 .size_bytes = source.size_bytes,
+                .sector_bytes = source.sector_bytes,
                 .allows_block = source.allows_block,
                 .allows_mount = source.allows_mount,
                 .source = LOCAL_SOURCE_VOLUME,

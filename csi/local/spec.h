@@ -24,6 +24,14 @@
 /* Sizes are multiples of this: the largest block that direct I/O to a pool file needs. */
 #define LOCAL_GRANULE_BYTES UINT64_C(4096)
 
+/* Direct I/O to a file that shares blocks needs whole blocks of the pool's filesystem (xfs reports
+ * that by statx(2) since Linux 6.15, and the loop device takes it as its sector size). A volume
+ * whose sectors were smaller before its first snapshot could not be mounted any more, so a volume
+ * for a filesystem has large sectors from the start. Raw block keeps the sectors that disk images
+ * expect, and is buffered where direct I/O would need larger ones. */
+#define LOCAL_SECTOR_MOUNT 4096
+#define LOCAL_SECTOR_BLOCK 512
+
 typedef struct LocalSpec {
         bool has_thick, thick;
         bool allows_block, allows_mount;

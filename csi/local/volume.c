@@ -76,12 +76,15 @@ static int read_source(Pool *pool, const CreateVolumeRequest *request, LocalMeta
                                  source.id, source.fs_type, fresh->fs_type);
         fresh->source = is_snapshot ? LOCAL_SOURCE_SNAPSHOT : LOCAL_SOURCE_VOLUME;
         (void)snprintf(fresh->source_id, sizeof(fresh->source_id), "%s", source.id);
+        /* What is on it was made for these sectors. */
+        fresh->sector_bytes = source.sector_bytes;
         *sizep = source.size_bytes;
         return 0;
 }
 
 static void apply_spec(LocalMeta *fresh, const LocalSpec *spec) {
         fresh->thick = spec->thick;
+        fresh->sector_bytes = spec->allows_mount ? LOCAL_SECTOR_MOUNT : LOCAL_SECTOR_BLOCK;
         fresh->allows_block = spec->allows_block;
         fresh->allows_mount = spec->allows_mount;
         (void)snprintf(fresh->fs_type, sizeof(fresh->fs_type), "%s", spec->fs_type);

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider local on real pools: each case of build/csi/local/test-csi-local on each filesystem."""
+
+import pathlib
+import subprocess
+
+import pytest
+
+CASES = ('lifecycle', 'refusals', 'snapshot', 'mounted', 'raw_block', 'group', 'paging', 'ephemeral', 'thick', 'lock',
+         'strangers', 'condition', 'parallel', 'copy')
+MIB = 1 << 20
+
+
+@pytest.fixture(name='pool', params=('host', 'xfs', 'btrfs'))
+def pool_fixture(request, sandbox):
+    """A pool directory: on the disk of this machine, where blocks often cannot be shared, and where they can."""
+    if request.param == 'host':
+        path = sandbox.path / 'pool'
+        path.mkdir(mode=0o700)
+        return path
+    device = sandbox.loop(3072 * MIB, [f'mkfs.{request.param}', '-q'])
+    path = sandbox.mounted(device, request.param) / 'pool'
+    path.mkdir(mode=0o700)
+    return path
+
+
+def run(build, program, *argv):
+    done = subprocess.run([pathlib.Path(build) / 'csi/local' / program, *map(str, argv)], capture_output=True,
+                          text=True, timeout=110)
+    print(done.stdout)
+    print(done.stderr[-4000:])
+    assert done.returncode == 0, f'{program} ended with {done.returncode}'
+    return done.stdout
+
+
+def test_all_cases_are_here(build):
+    assert run(build, 'test-csi-local').split() == list(CASES)
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_case(build, pool, case):
+    run(build, 'test-csi-local', pool, case)
