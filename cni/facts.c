@@ -6,7 +6,6 @@
 #include "common/base/str.h"
 
 #include <errno.h>
-#include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
 /* Which message of the first batch asked what. */

@@ -2,6 +2,9 @@
 
 #include "cni/json.h"
 
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -25,6 +28,55 @@ static bool is_too_deep(const char *text, size_t n) {
         return false;
 }
 
+/* The end of the string that starts at @i, after its quote. */
+static size_t string_end(const char *text, size_t n, size_t i) {
+        for (i++; i < n && text[i] != '"'; i++)
+                if (text[i] == '\\')
+                        i++;
+        return i < n ? i + 1 : n;
+}
+
+/*
+ * Go takes an unsigned 64 bit number, and any number under a key that nobody reads; jansson refuses
+ * what is beyond int64. Such a number becomes a real one: ".0" is put behind it.
+ */
+static char *widen_numbers(const char *text, size_t n, size_t *np) {
+        StrBuf out = {0};
+        size_t i = 0, start;
+
+        while (i < n) {
+                start = i;
+                if (text[i] == '"') {
+                        i = string_end(text, n, i);
+                        strbuf_append_n(&out, text + start, i - start);
+                        continue;
+                }
+                while (i < n && text[i] >= '0' && text[i] <= '9')
+                        i++;
+                if (i == start) {
+                        strbuf_append_n(&out, text + i++, 1);
+                        continue;
+                }
+                strbuf_append_n(&out, text + start, i - start);
+                if (i - start >= 19 && (start == 0 || !strchr(".eE+", text[start - 1])) &&
+                    (i == n || !strchr(".eE", text[i])))
+                        strbuf_append(&out, ".0");
+        }
+        *np = out.n;
+        return strbuf_steal(&out);
+}
+
+static json_t *load(const char *text, size_t n, json_error_t *error) {
+        cleanup(freep) char *wide = NULL;
+        json_t *value = json_loadb(text, n, JSON_DECODE_ANY, error);
+        size_t n_wide = 0;
+
+        if (value || json_error_code(error) != json_error_numeric_overflow)
+                return value;
+        wide = widen_numbers(text, n, &n_wide);
+        return wide ? json_loadb(wide, n_wide, JSON_DECODE_ANY, error) : NULL;
+}
+
 int json_text_parse(const char *text, size_t n, json_t **valuep, Error *err) {
         json_error_t error;
         json_t *value;
@@ -34,7 +86,7 @@ int json_text_parse(const char *text, size_t n, json_t **valuep, Error *err) {
         if (is_too_deep(text, n))
                 return error_set(err, ERROR_RANGE, "JSON nested deeper than %d levels",
                                  JSON_DEPTH_MAX);
-        value = json_loadb(text, n, JSON_DECODE_ANY, &error);
+        value = load(text, n, &error);
         if (!value)
                 return error_set(err, ERROR_INVALID, "line %d, column %d: %s", error.line,
                                  error.column, error.text);

@@ -8,8 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
-#include <linux/if_addr.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -333,7 +331,7 @@ static int wait_port(Run *run, const PlanStep *step) {
 
                 if (r < 0)
                         return step_failed(run->plan, step, run->sock, r, run->err);
-                if (link.operstate == IF_OPER_UP)
+                if (link.operstate == LINK_OPER_UP)
                         return 0;
                 if (waited >= WAIT_PORT_MSECS)
                         return error_set(run->err, ERROR_UNAVAILABLE,

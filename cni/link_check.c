@@ -9,7 +9,6 @@
 #include "common/netlink/rtnl_route.h"
 
 #include <errno.h>
-#include <linux/rtnetlink.h>
 #include <string.h>
 #include <strings.h>
 

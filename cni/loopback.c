@@ -8,7 +8,6 @@
 #include "common/netlink/rtnl_addr.h"
 
 #include <errno.h>
-#include <linux/if.h>
 #include <string.h>
 #include <sys/socket.h>
 

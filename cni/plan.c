@@ -6,8 +6,6 @@
 #include "common/base/sha256.h"
 
 #include <errno.h>
-#include <linux/if_addr.h>
-#include <linux/rtnetlink.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,8 +6,6 @@
 
 #include "common/base/cleanup.h"
 
-#include <linux/if_addr.h>
-#include <linux/rtnetlink.h>
 #include <string.h>
 
 static const char *link_name(const Plan *plan, StepLink link) {

@@ -6,6 +6,8 @@
 
 #include "common/netlink/nl_socket.h"
 
+#include <linux/if_addr.h> /* IFA_F_* */
+
 #define ADDR_BYTES_MAX 16
 
 typedef struct LinkAddress {

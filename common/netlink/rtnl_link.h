@@ -15,6 +15,7 @@
 #define LINK_ALIAS_MAX 256 /* IFALIASZ, with the NUL */
 #define LINK_MAC_SIZE  6
 #define LINK_KIND_MAX  16
+#define LINK_OPER_UP   6 /* IF_OPER_UP of linux/if.h, which does not go with net/if.h */
 
 /* What RTM_NEWLINK tells of a link. 0, "" or -1 (netnsid) where it tells nothing. */
 typedef struct Link {
@@ -31,7 +32,7 @@ typedef struct Link {
         unsigned int master;    /* index, 0 if none */
         unsigned int peer;      /* IFLA_LINK: the other end of a veth, in the namespace of... */
         int32_t peer_netnsid;   /* ...this id; -1: the same namespace */
-        uint8_t operstate;      /* IF_OPER_* */
+        uint8_t operstate;      /* LINK_OPER_UP, or less */
         uint32_t n_promiscuous; /* how many asked for it; IFF_PROMISC of the user is in flags */
         bool vlan_filtering;    /* bridge */
         bool has_port;          /* the members below are told: the master is a bridge */

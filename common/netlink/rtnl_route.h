@@ -6,6 +6,8 @@
 
 #include "common/netlink/rtnl_addr.h"
 
+#include <linux/rtnetlink.h> /* RT_SCOPE_*, RTN_*, RT_TABLE_* */
+
 typedef struct Route {
         uint8_t family;   /* AF_INET, AF_INET6 */
         uint8_t prefix;   /* bits of the destination; 0 is the default route */
