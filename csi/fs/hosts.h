@@ -10,7 +10,7 @@
  */
 
 #include "common/base/error.h"
-#include "csi/fs/features.h"
+#include "csi/fs/feature.h"
 
 typedef enum FsTri {
         FS_TRI_UNKNOWN = 0,

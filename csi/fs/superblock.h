@@ -37,7 +37,7 @@ typedef enum FsKind {
 } FsKind;
 
 /* The words that gate a mount. What a class means to a kernel that does not know a bit in it is in
- * csi/fs/features.h. */
+ * csi/fs/feature.h. */
 typedef enum FsClass {
         FS_CLASS_COMPAT = 0,
         FS_CLASS_RO_COMPAT,
@@ -92,6 +92,7 @@ enum {
         FS_STATE_SEED = 1U << 11,        /* btrfs seed device: read-only by nature */
         FS_STATE_JOURNAL_DEVICE = 1U << 12, /* this is itself an external ext journal */
         FS_STATE_V1_SPACE_CACHE = 1U << 13, /* btrfs: the old space cache was in use */
+        FS_STATE_MMP_BROKEN = 1U << 14,     /* ext: the MMP block makes no sense */
 };
 
 typedef struct FsVolume {

@@ -37,6 +37,7 @@ typedef enum FsReasonKind {
         FS_REASON_DEVICES,     /* more than one device, seed */
         FS_REASON_RO_DEVICE,   /* the device cannot be written */
         FS_REASON_RO_FORMAT,   /* erofs, squashfs, read-only feature, revision */
+        FS_REASON_MMP_BLOCK,   /* the multi-mount block makes no sense: no read-write mount */
         FS_REASON_SUPER_FLAGS, /* btrfs: an offline conversion was not finished */
         /* Notes: they limit nothing today. */
         FS_REASON_ERRORS,       /* recorded errors: fsck */
@@ -58,6 +59,7 @@ typedef struct FsReason {
         FsGate gate;
         uint32_t need_kernel; /* 0, FS_VERSION_NEVER */
         uint64_t need, have;  /* bytes, counts */
+        int os_errno;         /* of a read-write attempt; 0: none, or not known */
         FsEvidence evidence;
         FsConfidence confidence;
 } FsReason;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_CSI_FS_FEATURES_H
-#define BERTH_CSI_FS_FEATURES_H
+#ifndef BERTH_CSI_FS_FEATURE_H
+#define BERTH_CSI_FS_FEATURE_H
 
 /*
+ * (Not features.h: that name is libc's.)
+ *
  * The feature tables: which bit is called what, which kernel has it, what else it needs, how mkfs
- * turns it on and off. They are the one source in the tree; csi/fs/features.c is data and nothing
- * else. tests/oracle holds them against the installed tools, /sys/fs and real mounts.
+ * turns it on and off. They are the one source in the tree; csi/fs/feature_table.c is data and
+ * nothing else. tests/oracle holds them against the installed tools, /sys/fs and real mounts.
  */
 
 #include "csi/fs/superblock.h"
@@ -61,7 +63,10 @@ typedef struct FsGateInfo {
         bool blocks_mount;
 } FsGateInfo;
 
-const FsGateInfo *fs_gate_info(FsGate gate);
+extern const FsGateInfo fs_gates[_FS_GATE_N];
+
+/* "CONFIG_QUOTA and CONFIG_QFMT_V2". Static. */
+const char *fs_gate_text(FsGate gate);
 
 /* How sure a row is: read in the sources of both sides of the step, one side, or a document. */
 typedef enum FsConfidence {
@@ -98,6 +103,7 @@ typedef struct FsFeature {
                                   FS_VERSION_ANY: always; FS_VERSION_NEVER: only when asked for */
         const char *mkfs_on, *mkfs_off; /* switch as typed, NULL: none */
         FsConfidence confidence;
+        const char *undo; /* offline command that takes it off an unmounted volume; NULL: none */
         const char *note; /* why a number is what it is, or what a user should know; may be NULL */
 } FsFeature;
 
@@ -134,5 +140,17 @@ typedef struct FsBackport {
 
 extern const FsBackport fs_backports[];
 extern const size_t fs_n_backports;
+
+/* Upstream's first kernel with each driver. */
+extern const uint32_t fs_driver_since[_FS_KIND_N];
+
+/* Distributions that leave a driver out. UEK and ELRepo kernels name themselves otherwise. */
+typedef struct FsNotShipped {
+        const char *release_part;
+        FsKind kind;
+} FsNotShipped;
+
+extern const FsNotShipped fs_not_shipped[];
+extern const size_t fs_n_not_shipped;
 
 #endif

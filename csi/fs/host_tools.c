@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which versions of the filesystems' tools are installed here. */
+
+#include "csi/fs/hosts_internal.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/exec.h"
+
+#define VERSION_TIMEOUT_MSECS 5000
+
+static const char *const version_commands[_FS_TOOLS_N][2] = {
+        [FS_TOOLS_E2FSPROGS] = {"mke2fs", "-V"},
+        [FS_TOOLS_XFSPROGS] = {"mkfs.xfs", "-V"},
+        [FS_TOOLS_BTRFS] = {"mkfs.btrfs", "--version"},
+        [FS_TOOLS_F2FS] = {"mkfs.f2fs", "-V"},
+};
+
+static bool is_digit(char c) {
+        return c >= '0' && c <= '9';
+}
+
+/* The first "digits.digits" that starts a word ("v6.2" too); years and dates have no such dot. */
+uint32_t host_tool_version(const char *text) {
+        for (const char *p = text; *p; p++) {
+                const char *digits = p;
+                uint32_t version;
+
+                if (p != text && p[-1] != ' ' && p[-1] != 'v' && p[-1] != '\n')
+                        continue;
+                while (is_digit(*digits))
+                        digits++;
+                if (digits == p || *digits != '.' || !is_digit(digits[1]))
+                        continue;
+                if (fs_version_parse(p, &version) == 0 && version != FS_TOOLS_UNKNOWN)
+                        return version;
+        }
+        return FS_TOOLS_ABSENT;
+}
+
+void host_read_tools(uint32_t tools[_FS_TOOLS_N]) {
+        for (FsTools i = 0; i < _FS_TOOLS_N; i++) {
+                const char *argv[] = {version_commands[i][0], version_commands[i][1], NULL};
+                ExecRequest request = {
+                        .argv = argv,
+                        .timeout_msecs = VERSION_TIMEOUT_MSECS,
+                        .output_limit_bytes = 4096,
+                };
+                ExecResult result = {0};
+
+                tools[i] = FS_TOOLS_ABSENT;
+                if (exec_run(&request, &result) == 0) {
+                        tools[i] = host_tool_version(result.output);
+                        if (tools[i] == FS_TOOLS_ABSENT)
+                                tools[i] = host_tool_version(result.errors);
+                }
+                exec_result_deinit(&result);
+        }
+}

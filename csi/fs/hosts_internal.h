@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_FS_HOSTS_INTERNAL_H
+#define BERTH_CSI_FS_HOSTS_INTERNAL_H
+
+/* Between the files that gather facts of a host. */
+
+#include "csi/fs/hosts.h"
+
+/* @text: a whole kernel configuration. */
+void host_apply_config(FsHost *host, const char *text);
+
+/* Versions of the installed tools, by running them. A tool that does not answer is absent. */
+void host_read_tools(uint32_t tools[_FS_TOOLS_N]);
+
+/* The version in what a tool says about itself: "mke2fs 1.47.0 (5-Feb-2023)". Pure. FS_TOOLS_ABSENT
+ * if there is none. */
+uint32_t host_tool_version(const char *text);
+
+/* Asks the kernel about XFS; leaves @host as it is where that is not possible. */
+void host_probe(FsHost *host, const char *cache_dir);
+
+#endif

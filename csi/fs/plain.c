@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The formats with little to judge: erofs and squashfs, which are read-only by nature, and vfat,
+ * exfat and NTFS, which have no feature words.
+ */
+
+#include "csi/fs/checksum.h"
+#include "csi/fs/superblock_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/cleanup.h"
+
+#define EROFS_MAGIC     0xe0f5e1e2U
+#define EROFS_OFFSET    1024U
+#define EROFS_SB_CHKSUM 0x1U
+
+/* Over the rest of the block that holds the superblock, its own field as zero. */
+static int erofs_checksum(FsSource *source, FsVolume *volume) {
+        uint64_t n = volume->block_bytes > EROFS_OFFSET ? volume->block_bytes - EROFS_OFFSET
+                                                        : volume->block_bytes;
+        cleanup(freep) uint8_t *block = malloc(n);
+        uint32_t stored;
+        int r;
+
+        if (!block)
+                return -ENOMEM;
+        r = source_read(source, EROFS_OFFSET, block, n);
+        if (r < 0) {
+                volume->checksum = FS_CHECKSUM_BAD;
+                return source_is_image_fault(r) ? 0 : r;
+        }
+        stored = le32(block + 4);
+        put_le32(block + 4, 0);
+        volume->checksum = checksum_crc32c(UINT32_MAX, block, n) == stored ? FS_CHECKSUM_GOOD
+                                                                           : FS_CHECKSUM_BAD;
+        return 0;
+}
+
+int erofs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+        const uint8_t *sb = head + EROFS_OFFSET;
+
+        if (le32(sb) != EROFS_MAGIC)
+                return FS_E_NONE;
+        volume->kind = FS_KIND_EROFS;
+        volume->type = "erofs";
+        volume->words[FS_CLASS_COMPAT] = le32(sb + 8);
+        volume->words[FS_CLASS_INCOMPAT] = le32(sb + 0x50);
+        volume->has_uuid = true;
+        memcpy(volume->uuid, sb + 0x30, 16);
+        volume_text(volume->label, sizeof(volume->label), sb + 0x40, 16);
+        if (sb[0xc] < 9 || sb[0xc] > 16) {
+                volume_malformed(volume, "block size 2^%u", (unsigned int)sb[0xc]);
+                return 0;
+        }
+        volume->block_bytes = 1U << sb[0xc];
+        volume->fs_bytes = (uint64_t)le32(sb + 0x24) << sb[0xc];
+        if (volume->words[FS_CLASS_COMPAT] & EROFS_SB_CHKSUM)
+                return erofs_checksum(source, volume);
+        return 0;
+}
+
+static bool squashfs_parse(const uint8_t *sb, FsVolume *volume) {
+        uint16_t major = le16(sb + 0x1c), compressor = le16(sb + 0x14);
+
+        if (memcmp(sb, "hsqs", 4) != 0)
+                return false;
+        volume->kind = FS_KIND_SQUASHFS;
+        volume->type = "squashfs";
+        volume->block_bytes = le32(sb + 0xc);
+        volume->fs_bytes = le64(sb + 0x28);
+        volume->words[FS_CLASS_VERSION] = major < 64 ? UINT64_C(1) << major : 1;
+        volume->words[FS_CLASS_ALGORITHM] = compressor < 64 ? UINT64_C(1) << compressor : 1;
+        if (!is_power_of_two(volume->block_bytes) || volume->block_bytes > 1048576)
+                volume_malformed(volume, "block size %u", volume->block_bytes);
+        if (le16(sb + 0x1e) != 0)
+                volume_malformed(volume, "version %u.%u", (unsigned int)major,
+                                 (unsigned int)le16(sb + 0x1e));
+        return true;
+}
+
+static bool vfat_parse(const uint8_t *sb, FsVolume *volume) {
+        bool fat32 = memcmp(sb + 0x52, "FAT32   ", 8) == 0;
+
+        if (le16(sb + 0x1fe) != 0xaa55 ||
+            (!fat32 && memcmp(sb + 0x36, "FAT1", 4) != 0 && memcmp(sb + 0x36, "FAT  ", 5) != 0))
+                return false;
+        volume->kind = FS_KIND_VFAT;
+        volume->type = "vfat";
+        volume->sector_bytes = le16(sb + 0xb);
+        volume->block_bytes = volume->sector_bytes * sb[0xd];
+        if (!is_power_of_two(volume->sector_bytes) || volume->sector_bytes < 512 ||
+            volume->sector_bytes > 4096 || !is_power_of_two(sb[0xd]))
+                volume_malformed(volume, "sector size %u", volume->sector_bytes);
+        volume->fs_bytes = (uint64_t)(le16(sb + 0x13) ? le16(sb + 0x13) : le32(sb + 0x20)) *
+                           volume->sector_bytes;
+        volume_text(volume->label, sizeof(volume->label), sb + (fat32 ? 0x47 : 0x2b), 11);
+        if (sb[fat32 ? 0x41 : 0x25] & 1)
+                volume->state |= FS_STATE_UNCLEAN;
+        return true;
+}
+
+static bool exfat_parse(const uint8_t *sb, FsVolume *volume) {
+        if (memcmp(sb + 3, "EXFAT   ", 8) != 0)
+                return false;
+        volume->kind = FS_KIND_EXFAT;
+        volume->type = "exfat";
+        if (sb[0x6c] < 9 || sb[0x6c] > 12 || sb[0x6d] > 25 - sb[0x6c]) {
+                volume_malformed(volume, "sector size 2^%u", (unsigned int)sb[0x6c]);
+                return true;
+        }
+        volume->sector_bytes = 1U << sb[0x6c];
+        volume->block_bytes = volume->sector_bytes << sb[0x6d];
+        if (__builtin_mul_overflow(le64(sb + 0x48), (uint64_t)volume->sector_bytes,
+                                   &volume->fs_bytes))
+                volume_malformed(volume, "sector count");
+        if (le16(sb + 0x6a) & 2)
+                volume->state |= FS_STATE_UNCLEAN;
+        return true;
+}
+
+static bool ntfs_parse(const uint8_t *sb, FsVolume *volume) {
+        if (memcmp(sb + 3, "NTFS    ", 8) != 0)
+                return false;
+        volume->kind = FS_KIND_NTFS;
+        volume->type = "ntfs3";
+        volume->sector_bytes = le16(sb + 0xb);
+        volume->block_bytes = volume->sector_bytes * sb[0xd];
+        if (!is_power_of_two(volume->sector_bytes) || volume->sector_bytes < 256 ||
+            volume->sector_bytes > 4096)
+                volume_malformed(volume, "sector size %u", volume->sector_bytes);
+        if (__builtin_mul_overflow(le64(sb + 0x28), (uint64_t)volume->sector_bytes,
+                                   &volume->fs_bytes))
+                volume_malformed(volume, "sector count");
+        return true;
+}
+
+int plain_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+        (void)source;
+        if (squashfs_parse(head, volume) || exfat_parse(head, volume) || ntfs_parse(head, volume) ||
+            vfat_parse(head, volume))
+                return 0;
+        return FS_E_NONE;
+}

@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rules. Each looks at one thing and adds at most one reason; the verdict is the worst of them.
+ * Kernel numbers of block-size rules: fs/ext4/super.c, fs/xfs/xfs_mount.c, fs/btrfs/disk-io.c,
+ * fs/f2fs/super.c, fs/erofs/super.c and fs/squashfs/super.c of the versions named.
+ */
+
+#include "csi/fs/verdict.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define K(major, minor) FS_VERSION(major, minor, 0)
+
+#define EXT_COMPAT_JOURNAL   0x4U
+#define EXT_INCOMPAT_CRYPT   0x10000U
+#define EXT_RO_CSUM          0x400U
+#define EXT_RO_VERITY        0x8000U
+#define JBD_INCOMPAT_CSUM3   0x10U
+#define XFS_INCOMPAT_ZONED   0x200U
+#define BTRFS_INCOMPAT_MIXED 0x4U
+#define BTRFS_RO_GROUP_TREE  0x8U
+
+/* WRITTEN, RELOC, ERROR, SEEDING: the rest are marks of unfinished conversions and of dumps. */
+#define BTRFS_FLAGS_FINE   ((UINT64_C(1) << 32) | 0x7U)
+#define BTRFS_FLAG_FSID_V2 (UINT64_C(1) << 36)
+
+typedef struct Case {
+        const FsVolume *volume;
+        const FsHost *host;
+        FsSituation situation;
+        FsVerdict *verdict;
+} Case;
+
+static void add(const Case *c, FsReason reason) {
+        FsVerdict *verdict = c->verdict;
+        size_t at = verdict->n_reasons;
+
+        if (reason.limit > verdict->answer)
+                verdict->answer = reason.limit;
+        if (at == FS_REASONS_MAX) {
+                verdict->more = true;
+                if (verdict->reasons[at - 1].limit >= reason.limit)
+                        return;
+                at--;
+        } else {
+                verdict->n_reasons++;
+        }
+        /* Worst first, and in the order of the rules among equals. */
+        while (at > 0 && verdict->reasons[at - 1].limit < reason.limit) {
+                verdict->reasons[at] = verdict->reasons[at - 1];
+                at--;
+        }
+        verdict->reasons[at] = reason;
+}
+
+static void add_plain(const Case *c, FsReasonKind kind, FsAnswer limit, int os_errno) {
+        add(c, (FsReason){.kind = kind, .limit = limit, .os_errno = os_errno});
+}
+
+static void add_sizes(const Case *c, FsReason reason, uint64_t need, uint64_t have) {
+        reason.need = need;
+        reason.have = have;
+        add(c, reason);
+}
+
+/* --- feature words --- */
+
+/* What a bit that the kernel does not have leaves. */
+static FsAnswer missing_limit(const Case *c, FsClass class, uint64_t bit, const FsFeature *f) {
+        bool dirty = c->volume->log == FS_LOG_DIRTY;
+        uint32_t kernel = c->host->kernel;
+
+        switch (fs_class_unknown(c->volume->kind, class)) {
+        case FS_UNKNOWN_IGNORED:
+                return FS_ANSWER_RW;
+        case FS_UNKNOWN_RO:
+                /* Kernels without the tree only mount it where they make up block groups. */
+                if (c->volume->kind == FS_KIND_BTRFS && bit == BTRFS_RO_GROUP_TREE &&
+                    !(kernel >= FS_VERSION(5, 15, 135) && kernel < K(5, 16)))
+                        return FS_ANSWER_NO;
+                if (f && f->ro_since > kernel)
+                        return FS_ANSWER_NO;
+                /* Recovery writes the superblock: XFS before 6.1 checks the bits even then, and
+                 * btrfs refuses to replay a tree it does not fully know. */
+                if (dirty && c->volume->kind == FS_KIND_XFS && kernel < K(6, 1))
+                        return FS_ANSWER_RO_NORECOVERY;
+                if (dirty && c->volume->kind == FS_KIND_BTRFS)
+                        return FS_ANSWER_RO_NORECOVERY;
+                return FS_ANSWER_RO;
+        case FS_UNKNOWN_RO_NORECOVERY:
+                /* XFS looks at log bits when there is a log to recover; else it mounts, and shuts
+                 * down when it first writes the superblock. */
+                if (c->volume->kind == FS_KIND_XFS && !dirty)
+                        return FS_ANSWER_RO;
+                return FS_ANSWER_RO_NORECOVERY;
+        case FS_UNKNOWN_NO:
+        case FS_UNKNOWN_MISREAD:
+                break;
+        }
+        return FS_ANSWER_NO;
+}
+
+static int missing_errno(const Case *c, FsClass class) {
+        if (fs_class_unknown(c->volume->kind, class) == FS_UNKNOWN_MISREAD)
+                return 0;
+        if (c->volume->kind == FS_KIND_XFS && class == FS_CLASS_LOG_INCOMPAT &&
+            c->volume->log != FS_LOG_DIRTY)
+                return 0;
+        return EINVAL;
+}
+
+static void judge_gate(const Case *c, FsClass class, const FsFeature *f) {
+        FsConfidence confidence;
+        bool on = fs_host_gate(c->host, f->gate, &confidence);
+        FsReason reason = {
+                .class = class,
+                .bit = f->bit,
+                .feature = f,
+                .gate = f->gate,
+                .evidence = c->host->gate_evidence[f->gate],
+                .confidence = confidence,
+        };
+
+        if (on && confidence == FS_CONFIDENCE_HIGH)
+                return;
+        reason.kind = FS_REASON_UNCONFIRMED;
+        if (!on && fs_gates[f->gate].blocks_mount) {
+                reason.kind = FS_REASON_GATE;
+                reason.limit = f->flags & FS_FEATURE_GATE_RO_OK ? FS_ANSWER_RO : FS_ANSWER_NO;
+                reason.os_errno = f->gate == FS_GATE_XFS_RT ? ENOSYS : EINVAL;
+        }
+        if (on || fs_gates[f->gate].blocks_mount)
+                add(c, reason);
+}
+
+static void judge_bit(const Case *c, FsClass class, uint64_t bit) {
+        const FsFeature *f = fs_feature_find(c->volume->kind, class, bit);
+        FsEvidence evidence;
+        bool has = fs_host_has(c->host, c->volume->kind, class, bit, &evidence);
+        FsReason reason = {
+                .kind = FS_REASON_FEATURE,
+                .class = class,
+                .bit = bit,
+                .feature = f,
+                .need_kernel = f ? f->rw_since : FS_VERSION_NEVER,
+                .evidence = evidence,
+                .confidence = f ? f->confidence : FS_CONFIDENCE_HIGH,
+        };
+
+        if (!has) {
+                reason.limit = missing_limit(c, class, bit, f);
+                reason.os_errno = missing_errno(c, class);
+                if (reason.limit != FS_ANSWER_RW)
+                        add(c, reason);
+                return;
+        }
+        if (!f)
+                return;
+        if (f->flags & FS_FEATURE_FORCES_RO) {
+                reason.kind = FS_REASON_RO_FORMAT;
+                reason.limit = FS_ANSWER_RO;
+                reason.os_errno = c->volume->kind == FS_KIND_F2FS ? EROFS : 0;
+                add(c, reason);
+        }
+        if (f->flags & FS_FEATURE_EXPERIMENTAL && f->gate == FS_GATE_NONE &&
+            c->host->kernel < K(7, 3)) {
+                reason.kind = FS_REASON_EXPERIMENTAL;
+                reason.limit = FS_ANSWER_RW;
+                add(c, reason);
+        }
+        if (f->gate != FS_GATE_NONE)
+                judge_gate(c, class, f);
+}
+
+static void judge_features(const Case *c) {
+        for (FsClass class = 0; class < _FS_CLASS_N; class ++) {
+                uint64_t word = c->volume->words[class];
+
+                if (class == FS_CLASS_FLAGS)
+                        continue;
+                while (word) {
+                        uint64_t bit = word & (0 - word);
+
+                        word &= ~bit;
+                        judge_bit(c, class, bit);
+                }
+        }
+}
+
+static void judge_driver(const Case *c) {
+        if (c->host->drivers[c->volume->kind] == FS_TRI_NO)
+                add(c, (FsReason){
+                               .kind = FS_REASON_DRIVER,
+                               .limit = FS_ANSWER_NO,
+                               .need_kernel = fs_driver_since[c->volume->kind],
+                               .os_errno = ENODEV,
+                       });
+}
+
+/* --- block size against page size --- */
+
+static void judge_ext_block(const Case *c) {
+        uint32_t block = c->volume->block_bytes, page = c->host->page_bytes,
+                 kernel = c->host->kernel;
+        bool crypt = c->volume->words[FS_CLASS_INCOMPAT] & EXT_INCOMPAT_CRYPT;
+        bool verity = c->volume->words[FS_CLASS_RO_COMPAT] & EXT_RO_VERITY;
+        bool large = c->host->ext_large_blocks == FS_TRI_YES ||
+                     (c->host->ext_large_blocks == FS_TRI_UNKNOWN && kernel >= K(6, 19) &&
+                      fs_host_gate(c->host, FS_GATE_THP, NULL));
+        FsReason reason = {.kind = FS_REASON_BLOCK_SIZE, .limit = FS_ANSWER_NO, .os_errno = EINVAL};
+
+        if (block > page && (!large || crypt)) {
+                reason.need_kernel = crypt ? FS_VERSION_NEVER : K(6, 19);
+                add_sizes(c, reason, block, page);
+        } else if (block != page && ((crypt && kernel < K(5, 5)) ||
+                                     (verity && kernel >= K(5, 4) && kernel < K(6, 3)))) {
+                reason.need_kernel = verity ? K(6, 3) : K(5, 5);
+                reason.feature = crypt && kernel < K(5, 5)
+                                         ? fs_feature_find_name(FS_KIND_EXT, "encrypt")
+                                         : fs_feature_find_name(FS_KIND_EXT, "verity");
+                add_sizes(c, reason, block, page);
+        }
+}
+
+static void judge_xfs_block(const Case *c) {
+        uint32_t block = c->volume->block_bytes, page = c->host->page_bytes;
+        bool v5 = c->volume->words[FS_CLASS_VERSION] == 1U << 5;
+
+        if (block <= page)
+                return;
+        if (v5 && c->host->kernel >= K(6, 12) && fs_host_gate(c->host, FS_GATE_THP, NULL)) {
+                if (c->host->kernel < K(6, 19))
+                        add(c, (FsReason){.kind = FS_REASON_EXPERIMENTAL,
+                                          .need = block,
+                                          .have = page});
+                return;
+        }
+        add_sizes(c,
+                  (FsReason){.kind = FS_REASON_BLOCK_SIZE,
+                             .limit = FS_ANSWER_NO,
+                             .need_kernel = v5 ? K(6, 12) : FS_VERSION_NEVER,
+                             .os_errno = ENOSYS},
+                  block, page);
+}
+
+/* First kernel that takes this sector size on this page size; NEVER: none without experiments. */
+static uint32_t btrfs_block_since(uint32_t block, uint32_t page) {
+        if (block == page)
+                return FS_VERSION_ANY;
+        if (block > page)
+                return FS_VERSION_NEVER;
+        if (block == 4096)
+                return page == 65536 ? K(5, 15) : K(5, 19);
+        return K(7, 3);
+}
+
+static void judge_btrfs_block(const Case *c) {
+        uint32_t block = c->volume->block_bytes, page = c->host->page_bytes;
+        uint32_t since = btrfs_block_since(block, page);
+        bool told = c->host->btrfs_sector_sizes != 0;
+        FsReason reason = {.kind = FS_REASON_BLOCK_SIZE,
+                           .limit = FS_ANSWER_NO,
+                           .need_kernel = since,
+                           .os_errno = EINVAL,
+                           .evidence = told ? FS_EVIDENCE_SYSFS : FS_EVIDENCE_TABLE};
+        bool ok = told ? (c->host->btrfs_sector_sizes & block) == block : c->host->kernel >= since;
+
+        if (!ok) {
+                /* 5.12 to 5.14 read 4K sectors on 64K pages; not confirmed in their sources. */
+                if (block == 4096 && page == 65536 && c->host->kernel >= K(5, 12) && !told) {
+                        reason.limit = FS_ANSWER_RO;
+                        reason.confidence = FS_CONFIDENCE_LOW;
+                }
+                add_sizes(c, reason, block, page);
+                return;
+        }
+        if (block < page && c->volume->state & FS_STATE_V1_SPACE_CACHE &&
+            c->host->kernel < K(5, 19)) {
+                reason.confidence = FS_CONFIDENCE_LOW;
+                reason.need_kernel = K(5, 19);
+                add_sizes(c, reason, block, page);
+        } else if (block < page && c->host->kernel < K(5, 19)) {
+                add(c, (FsReason){.kind = FS_REASON_EXPERIMENTAL, .need = block, .have = page});
+        }
+}
+
+/* Up to 6.6 the module does not even load where a page is not 4K. */
+static void judge_f2fs_block(const Case *c) {
+        uint32_t block = c->volume->block_bytes, page = c->host->page_bytes;
+        bool old = c->host->kernel < K(6, 7);
+
+        if (block != page || (old && page != 4096))
+                add_sizes(c,
+                          (FsReason){.kind = FS_REASON_BLOCK_SIZE,
+                                     .limit = FS_ANSWER_NO,
+                                     .need_kernel = block == page ? K(6, 7) : FS_VERSION_NEVER,
+                                     .os_errno = old && page != 4096 ? ENODEV : EUCLEAN},
+                          block, page);
+}
+
+static void judge_erofs_block(const Case *c) {
+        uint32_t block = c->volume->block_bytes, page = c->host->page_bytes;
+        /* 6.1 stable took the change as well; in which release is not known. */
+        bool sub_page = c->host->kernel >= K(6, 4) ||
+                        (c->host->kernel >= FS_VERSION(6, 1, 192) && c->host->kernel < K(6, 2));
+
+        if (block == page || (sub_page && block < page))
+                return;
+        add_sizes(c,
+                  (FsReason){.kind = FS_REASON_BLOCK_SIZE,
+                             .limit = FS_ANSWER_NO,
+                             .need_kernel = block < page ? K(6, 4) : FS_VERSION_NEVER,
+                             .os_errno = EINVAL},
+                  block, page);
+}
+
+static void judge_block(const Case *c) {
+        if (c->volume->block_bytes == 0)
+                return;
+        switch (c->volume->kind) {
+        case FS_KIND_EXT:
+                judge_ext_block(c);
+                break;
+        case FS_KIND_XFS:
+                judge_xfs_block(c);
+                break;
+        case FS_KIND_BTRFS:
+                judge_btrfs_block(c);
+                break;
+        case FS_KIND_F2FS:
+                judge_f2fs_block(c);
+                break;
+        case FS_KIND_EROFS:
+                judge_erofs_block(c);
+                break;
+        case FS_KIND_SQUASHFS:
+                if (c->volume->block_bytes < c->host->page_bytes)
+                        add_sizes(c,
+                                  (FsReason){.kind = FS_REASON_BLOCK_SIZE,
+                                             .limit = FS_ANSWER_NO,
+                                             .need_kernel = FS_VERSION_NEVER,
+                                             .os_errno = EINVAL},
+                                  c->volume->block_bytes, c->host->page_bytes);
+                break;
+        case FS_KIND_NONE:
+        case FS_KIND_VFAT:
+        case FS_KIND_EXFAT:
+        case FS_KIND_NTFS:
+        case _FS_KIND_N:
+                break;
+        }
+}
+
+/* --- the device --- */
+
+static void judge_sector(const Case *c) {
+        uint32_t sector = c->volume->sector_bytes, logical = c->situation.logical_sector_bytes;
+
+        if (sector == 0 || logical <= sector)
+                return;
+        add_sizes(c,
+                  (FsReason){.kind = FS_REASON_SECTOR_SIZE,
+                             .limit = FS_ANSWER_NO,
+                             .os_errno = c->volume->kind == FS_KIND_XFS ? ENOSYS : EINVAL},
+                  logical, sector);
+}
+
+static void judge_size(const Case *c) {
+        const FsVolume *v = c->volume;
+
+        if (v->kind == FS_KIND_VFAT || v->kind == FS_KIND_EXFAT || v->kind == FS_KIND_NTFS ||
+            v->device_bytes == 0 || v->fs_bytes <= v->device_bytes)
+                return;
+        add_sizes(c,
+                  (FsReason){.kind = FS_REASON_SIZE,
+                             .limit = FS_ANSWER_NO,
+                             .os_errno = v->kind == FS_KIND_XFS ? EIO : EINVAL},
+                  v->fs_bytes, v->device_bytes);
+}
+
+static void judge_devices(const Case *c) {
+        const FsVolume *v = c->volume;
+
+        if (v->n_devices > 1)
+                add_sizes(c,
+                          (FsReason){.kind = FS_REASON_DEVICES,
+                                     .limit = FS_ANSWER_NO,
+                                     .os_errno = v->kind == FS_KIND_BTRFS ? ENOENT : EINVAL},
+                          v->n_devices, 1);
+        if (v->state & FS_STATE_SEED)
+                add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, 0);
+        if (v->state & FS_STATE_EXTERNAL_LOG)
+                add_plain(c, FS_REASON_LOG_DEVICE,
+                          v->kind == FS_KIND_EXT ? FS_ANSWER_RO_NORECOVERY : FS_ANSWER_NO,
+                          v->kind == FS_KIND_EXT ? ENXIO : EINVAL);
+        if (v->state & FS_STATE_REALTIME && !(v->words[FS_CLASS_INCOMPAT] & XFS_INCOMPAT_ZONED))
+                add_plain(c, FS_REASON_RT_DEVICE, FS_ANSWER_NO,
+                          fs_host_gate(c->host, FS_GATE_XFS_RT, NULL) ? EINVAL : ENOSYS);
+        if (c->situation.device_read_only) {
+                if (v->log == FS_LOG_DIRTY)
+                        add_plain(c, FS_REASON_LOG_RO, FS_ANSWER_RO_NORECOVERY, EROFS);
+                add_plain(c, FS_REASON_RO_DEVICE, FS_ANSWER_RO, EACCES);
+        }
+}
+
+static void judge_uuid(const Case *c) {
+        if (!c->situation.uuid_mounted)
+                return;
+        if (c->volume->kind == FS_KIND_XFS) {
+                c->verdict->options |= FS_OPTION_NOUUID;
+                add_plain(c, FS_REASON_UUID, FS_ANSWER_RW, EINVAL);
+        } else if (c->volume->kind == FS_KIND_BTRFS) {
+                bool temp =
+                        c->host->btrfs_temp_fsid == FS_TRI_YES ||
+                        (c->host->btrfs_temp_fsid == FS_TRI_UNKNOWN && c->host->kernel >= K(6, 7));
+
+                if (!temp)
+                        add(c, (FsReason){.kind = FS_REASON_UUID,
+                                          .limit = FS_ANSWER_NO,
+                                          .need_kernel = K(6, 7),
+                                          .os_errno = EEXIST});
+        }
+}
+
+/* --- state --- */
+
+static void judge_integrity(const Case *c) {
+        const FsVolume *v = c->volume;
+        int checksum_errno = v->kind == FS_KIND_XFS                                ? EUCLEAN
+                             : v->kind == FS_KIND_BTRFS || v->kind == FS_KIND_F2FS ? EINVAL
+                                                                                   : EBADMSG;
+
+        if (v->checksum == FS_CHECKSUM_BAD)
+                add_plain(c, FS_REASON_CHECKSUM, FS_ANSWER_NO, checksum_errno);
+        if (v->state & FS_STATE_MALFORMED)
+                add_plain(c, FS_REASON_MALFORMED, FS_ANSWER_NO, EINVAL);
+        if (v->kind == FS_KIND_XFS && v->state & FS_STATE_NEEDS_REPAIR)
+                add(c, (FsReason){.kind = FS_REASON_REPAIR,
+                                  .limit = c->host->kernel >= K(6, 12) ? FS_ANSWER_RO_NORECOVERY
+                                                                       : FS_ANSWER_NO,
+                                  .os_errno = EUCLEAN});
+        if (v->state & FS_STATE_IN_PROGRESS)
+                add_plain(c, FS_REASON_REPAIR, FS_ANSWER_NO, EUCLEAN);
+        if (v->kind == FS_KIND_BTRFS && v->words[FS_CLASS_FLAGS] & ~BTRFS_FLAGS_FINE)
+                add(c,
+                    (FsReason){.kind = FS_REASON_SUPER_FLAGS,
+                               .limit = FS_ANSWER_NO,
+                               .class = FS_CLASS_FLAGS,
+                               .bit = v->words[FS_CLASS_FLAGS] & ~BTRFS_FLAGS_FINE,
+                               .os_errno = v->words[FS_CLASS_FLAGS] & BTRFS_FLAG_FSID_V2 ? EAGAIN
+                                                                                         : EINVAL});
+}
+
+static void judge_log(const Case *c) {
+        const FsVolume *v = c->volume;
+
+        if (v->log == FS_LOG_DIRTY && v->log_order != FS_BYTE_ORDER_UNKNOWN &&
+            v->log_order != c->host->byte_order)
+                add_plain(c, FS_REASON_LOG_ORDER, FS_ANSWER_RO_NORECOVERY, EIO);
+        if (v->kind == FS_KIND_EXT && v->log == FS_LOG_UNREADABLE)
+                add_plain(c, FS_REASON_MALFORMED, FS_ANSWER_RO_NORECOVERY, EINVAL);
+        if (v->state & FS_STATE_MMP_BROKEN)
+                add_plain(c, FS_REASON_MMP_BLOCK, FS_ANSWER_RO, EUCLEAN);
+        else if (v->state & FS_STATE_MMP)
+                add_plain(c, FS_REASON_MMP, FS_ANSWER_RW, 0);
+}
+
+static void judge_format(const Case *c) {
+        const FsVolume *v = c->volume;
+
+        if (v->kind == FS_KIND_EROFS || v->kind == FS_KIND_SQUASHFS)
+                add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, EACCES);
+        if (v->state & FS_STATE_FORCED_RO)
+                add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, 0);
+        if (v->state & FS_STATE_ERRORS ||
+            (v->kind == FS_KIND_F2FS && v->state & FS_STATE_NEEDS_REPAIR))
+                add_plain(c, FS_REASON_ERRORS, FS_ANSWER_RW, 0);
+}
+
+/* --- what is fine now and will not be later --- */
+
+/* A bit that allows, and the bit that it sets while mounted or at the first read-write mount. */
+static const struct {
+        FsReasonKind kind;
+        FsClass class;
+        uint64_t bit;
+        FsClass then_class;
+        uint64_t then_bit;
+} consequences[] = {
+        {FS_REASON_AFTER_CRASH, FS_CLASS_COMPAT, 0x1000, FS_CLASS_RO_COMPAT, 0x10000},
+        {FS_REASON_AFTER_CRASH, FS_CLASS_COMPAT, 0x400, FS_CLASS_LOG_INCOMPAT, 0x20},
+        {FS_REASON_FIRST_MOUNT, FS_CLASS_RO_COMPAT, EXT_RO_CSUM, FS_CLASS_LOG_INCOMPAT,
+         JBD_INCOMPAT_CSUM3},
+};
+
+static void judge_consequences(const Case *c) {
+        const FsVolume *v = c->volume;
+
+        if (v->kind != FS_KIND_EXT || !(v->words[FS_CLASS_COMPAT] & EXT_COMPAT_JOURNAL))
+                return;
+        for (size_t i = 0; i < sizeof(consequences) / sizeof(consequences[0]); i++) {
+                FsClass then = consequences[i].then_class;
+                uint64_t bit = consequences[i].then_bit;
+                FsAnswer limit =
+                        then == FS_CLASS_RO_COMPAT ? FS_ANSWER_RO : FS_ANSWER_RO_NORECOVERY;
+                const FsFeature *f = fs_feature_find(FS_KIND_EXT, then, bit);
+
+                if (!(v->words[consequences[i].class] & consequences[i].bit) ||
+                    v->words[then] & bit || fs_host_has(c->host, FS_KIND_EXT, then, bit, NULL))
+                        continue;
+                if (limit > c->verdict->after_crash)
+                        c->verdict->after_crash = limit;
+                add(c, (FsReason){.kind = consequences[i].kind,
+                                  .class = consequences[i].class,
+                                  .bit = consequences[i].bit,
+                                  .feature = fs_feature_find(FS_KIND_EXT, consequences[i].class,
+                                                             consequences[i].bit),
+                                  .need_kernel = f ? f->rw_since : FS_VERSION_NEVER});
+        }
+}
+
+static uint32_t tools_version(const FsHost *host, FsKind kind) {
+        static const FsTools tools[_FS_KIND_N] = {
+                [FS_KIND_EXT] = FS_TOOLS_E2FSPROGS,
+                [FS_KIND_XFS] = FS_TOOLS_XFSPROGS,
+                [FS_KIND_BTRFS] = FS_TOOLS_BTRFS,
+                [FS_KIND_F2FS] = FS_TOOLS_F2FS,
+        };
+
+        if (kind != FS_KIND_EXT && tools[kind] == FS_TOOLS_E2FSPROGS)
+                return FS_TOOLS_UNKNOWN;
+        return host->tools[tools[kind]];
+}
+
+/* Tools refuse what they do not know in every class, also where the kernel would not mind. */
+static void judge_tools(const Case *c) {
+        uint32_t tools = tools_version(c->host, c->volume->kind);
+
+        if (tools == FS_TOOLS_UNKNOWN || tools == FS_TOOLS_ABSENT)
+                return;
+        for (FsClass class = 0; class < _FS_CLASS_N; class ++) {
+                uint64_t word = class == FS_CLASS_FLAGS ? 0 : c->volume->words[class];
+
+                while (word) {
+                        uint64_t bit = word & (0 - word);
+                        const FsFeature *f = fs_feature_find(c->volume->kind, class, bit);
+
+                        word &= ~bit;
+                        if (f && f->tool_since <= tools)
+                                continue;
+                        add(c, (FsReason){.kind = FS_REASON_TOOLS,
+                                          .class = class,
+                                          .bit = bit,
+                                          .feature = f,
+                                          .need = f ? f->tool_since : FS_VERSION_NEVER,
+                                          .have = tools});
+                        return;
+                }
+        }
+}
+
+void fs_verdict(const FsVolume *volume, const FsHost *host, const FsSituation *situation,
+                FsVerdict *verdict) {
+        Case c = {.volume = volume, .host = host, .verdict = verdict};
+
+        if (situation)
+                c.situation = *situation;
+        memset(verdict, 0, sizeof(*verdict));
+        judge_driver(&c);
+        judge_integrity(&c);
+        judge_features(&c);
+        judge_block(&c);
+        judge_sector(&c);
+        judge_size(&c);
+        judge_devices(&c);
+        judge_uuid(&c);
+        judge_log(&c);
+        judge_format(&c);
+        judge_consequences(&c);
+        judge_tools(&c);
+        if (verdict->answer > verdict->after_crash)
+                verdict->after_crash = verdict->answer;
+        verdict->confidence = host->confidence;
+        for (size_t i = 0; i < verdict->n_reasons; i++) {
+                const FsReason *reason = &verdict->reasons[i];
+
+                if (reason->confidence > verdict->confidence && reason->limit != FS_ANSWER_RW)
+                        verdict->confidence = reason->confidence;
+        }
+        if (verdict->n_reasons && verdict->answer != FS_ANSWER_RW)
+                verdict->expected_errno = verdict->reasons[0].os_errno;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * XFS V4 and V5: the superblock in sector 0, big endian but for its checksum. There is no dirty
+ * flag: whether the log must be recovered is in the log, csi/fs/xfs_log.c. Offsets: struct xfs_dsb.
+ */
+
+#include "csi/fs/checksum.h"
+#include "csi/fs/superblock_internal.h"
+
+#include <string.h>
+
+#define XFS_MAGIC       0x58465342U
+#define XFS_SECTOR_MAX  32768U
+#define XFS_MOREBITS    0x8000U
+#define XFS_SECTORBIT   0x0800U
+#define XFS_NEEDSREPAIR 0x10U
+#define XFS_INCOMPAT_RT 0x300U /* metadir, zoned: the realtime device may be inside */
+
+/* Bits that every V5 superblock carries (xfs_sb_good_v5_features); the kernel refuses it without.
+ */
+#define XFS_V5_VERSIONNUM 0xb4a0U
+#define XFS_V5_FEATURES2  0x18aU
+
+static void xfs_check(const uint8_t *sb, FsVolume *volume) {
+        uint64_t n_blocks = be64(sb + 8), capacity;
+        uint32_t ag_blocks = be32(sb + 0x54), n_ags = be32(sb + 0x58);
+        uint8_t block_log = sb[0x78], sector_log = sb[0x79], inode_log = sb[0x7a];
+
+        if (block_log < 9 || block_log > 16 || volume->block_bytes != 1U << block_log)
+                volume_malformed(volume, "block size %u", volume->block_bytes);
+        if (sector_log < 9 || sector_log > 15 || volume->sector_bytes != 1U << sector_log)
+                volume_malformed(volume, "sector size %u", volume->sector_bytes);
+        if (inode_log < 8 || inode_log > 11 || volume->inode_bytes != 1U << inode_log)
+                volume_malformed(volume, "inode size %u", volume->inode_bytes);
+        if (n_ags == 0 || ag_blocks < 64 || sb[0x7c] > 31 || ag_blocks > 1U << sb[0x7c])
+                volume_malformed(volume, "allocation groups %u of %u blocks", n_ags, ag_blocks);
+        if (__builtin_mul_overflow((uint64_t)n_ags, (uint64_t)ag_blocks, &capacity) ||
+            n_blocks == 0 || n_blocks > capacity)
+                volume_malformed(volume, "block count");
+        if (volume->words[FS_CLASS_VERSION] == 1U << 5 &&
+            ((volume->words[FS_CLASS_VERSIONNUM] & XFS_V5_VERSIONNUM) != XFS_V5_VERSIONNUM ||
+             (be32(sb + 0xc8) & XFS_V5_FEATURES2) != XFS_V5_FEATURES2))
+                volume_malformed(volume, "V5 without the bits every V5 has");
+}
+
+static bool xfs_words(const uint8_t *sb, FsVolume *volume) {
+        uint16_t version = be16(sb + 0x64);
+        uint32_t features2 = be32(sb + 0xc8);
+
+        volume->words[FS_CLASS_VERSION] = UINT64_C(1) << (version & 15);
+        volume->words[FS_CLASS_VERSIONNUM] = version & 0xfff0U;
+        if ((version & 15) == 5) {
+                volume->words[FS_CLASS_COMPAT] = be32(sb + 0xd0);
+                volume->words[FS_CLASS_RO_COMPAT] = be32(sb + 0xd4);
+                volume->words[FS_CLASS_INCOMPAT] = be32(sb + 0xd8);
+                volume->words[FS_CLASS_LOG_INCOMPAT] = be32(sb + 0xdc);
+        }
+        /* V5 keeps the word too, with its own mark; kernels look at the rest of it. */
+        if (version & XFS_MOREBITS || (version & 15) == 5)
+                volume->words[FS_CLASS_FEATURES2] = features2;
+        return (version & 15) == 5;
+}
+
+/* Over the whole sector, its own field as zero. */
+static int xfs_checksum(FsSource *source, FsVolume *volume) {
+        uint8_t sector[4096], zero[4] = {0};
+        uint32_t crc = UINT32_MAX, stored = 0;
+
+        if (volume->sector_bytes < 512 || volume->sector_bytes > XFS_SECTOR_MAX ||
+            !is_power_of_two(volume->sector_bytes)) {
+                volume->checksum = FS_CHECKSUM_BAD;
+                return 0;
+        }
+        for (uint32_t at = 0; at < volume->sector_bytes; at += sizeof(sector)) {
+                size_t n = volume->sector_bytes - at;
+                int r;
+
+                if (n > sizeof(sector))
+                        n = sizeof(sector);
+                r = source_read(source, at, sector, n);
+                if (r < 0) {
+                        volume->checksum = FS_CHECKSUM_BAD;
+                        return source_is_image_fault(r) ? 0 : r;
+                }
+                if (at == 0) {
+                        stored = le32(sector + 0xe0);
+                        memcpy(sector + 0xe0, zero, sizeof(zero));
+                }
+                crc = checksum_crc32c(crc, sector, n);
+        }
+        volume->checksum = (crc ^ UINT32_MAX) == stored ? FS_CHECKSUM_GOOD : FS_CHECKSUM_BAD;
+        return 0;
+}
+
+static void xfs_state(const uint8_t *sb, FsVolume *volume) {
+        if (volume->words[FS_CLASS_INCOMPAT] & XFS_NEEDSREPAIR)
+                volume->state |= FS_STATE_NEEDS_REPAIR;
+        if (sb[0x7e])
+                volume->state |= FS_STATE_IN_PROGRESS;
+        if (be64(sb + 0x10) || (volume->words[FS_CLASS_INCOMPAT] & 0x200U))
+                volume->state |= FS_STATE_REALTIME;
+}
+
+static int xfs_log(FsSource *source, const uint8_t *sb, FsVolume *volume) {
+        uint64_t start = be64(sb + 0x30), ag_blocks = be32(sb + 0x54), block;
+        uint64_t n_bytes = (uint64_t)be32(sb + 0x60) * volume->block_bytes;
+        uint8_t ag_log = sb[0x7c];
+
+        if (start == 0) {
+                volume->log = FS_LOG_EXTERNAL;
+                volume->state |= FS_STATE_EXTERNAL_LOG;
+                return 0;
+        }
+        block = (start >> ag_log) * ag_blocks + (start & ((UINT64_C(1) << ag_log) - 1));
+        if (start >> ag_log >= be32(sb + 0x58) || block > UINT64_MAX / 131072) {
+                volume->log = FS_LOG_UNREADABLE;
+                return 0;
+        }
+        return xfs_log_read(source, block * volume->block_bytes, n_bytes, volume);
+}
+
+int xfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+        int r;
+
+        if (be32(head) != XFS_MAGIC)
+                return FS_E_NONE;
+        volume->kind = FS_KIND_XFS;
+        volume->type = "xfs";
+        volume->block_bytes = be32(head + 4);
+        volume->sector_bytes = be16(head + 0x66);
+        volume->inode_bytes = be16(head + 0x68);
+        volume->has_uuid = true;
+        memcpy(volume->uuid, head + 0x20, 16);
+        volume_text(volume->label, sizeof(volume->label), head + 0x6c, 12);
+        if (__builtin_mul_overflow(be64(head + 8), (uint64_t)volume->block_bytes,
+                                   &volume->fs_bytes)) {
+                volume->fs_bytes = UINT64_MAX;
+                volume_malformed(volume, "block count");
+        }
+        if (xfs_words(head, volume)) {
+                r = xfs_checksum(source, volume);
+                if (r < 0)
+                        return r;
+        }
+        xfs_state(head, volume);
+        xfs_check(head, volume);
+        return volume->state & FS_STATE_MALFORMED ? 0 : xfs_log(source, head, volume);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whether an XFS log must be recovered, and in which byte order it was written.
+ *
+ * The log is a ring of 512-byte blocks. Every block starts with the number of the round ("cycle")
+ * it was written in, so the head is where the number drops; a binary search finds it. The log is
+ * clean if the record just before the head is an unmount record that ends there; else a mount
+ * recovers. Recovery needs a kernel of the byte order that wrote it, which the record header tells
+ * (h_fmt): the metadata are big endian everywhere, the log's items are the host's.
+ *
+ * As fs/xfs/xfs_log_recover.c, xlog_find_head() and xlog_check_unmount_rec(), without the scan for
+ * torn writes: a torn log is dirty either way.
+ */
+
+#include "csi/fs/superblock_internal.h"
+
+#include <stdlib.h>
+
+#include "common/base/cleanup.h"
+
+#define LOG_MAGIC 0xfeedbabeU
+#define BB        512U
+
+/* A record is at most 256 KiB and its headers 8 blocks (XLOG_MAX_RECORD_BSIZE). */
+#define RECORD_BLOCKS_MAX (512U + 8U)
+
+#define UNMOUNT_TRANS 0x20U
+
+typedef struct XfsLog {
+        FsSource *source;
+        uint64_t offset;
+        uint64_t n_blocks;
+} XfsLog;
+
+static uint32_t block_cycle(const uint8_t *block) {
+        return be32(block) == LOG_MAGIC ? be32(block + 4) : be32(block);
+}
+
+static int read_cycle(const XfsLog *log, uint64_t block, uint32_t *cyclep) {
+        uint8_t bytes[8];
+        int r = source_read(log->source, log->offset + block * BB, bytes, sizeof(bytes));
+
+        if (r == 0)
+                *cyclep = block_cycle(bytes);
+        return r;
+}
+
+/* The first block in (0, last] that has cycle @tail, where every block before it has another. */
+static int search_cycle(const XfsLog *log, uint32_t tail, uint64_t *blockp) {
+        uint64_t low = 0, high = log->n_blocks - 1;
+
+        while (high - low > 1) {
+                uint64_t middle = low + (high - low) / 2;
+                uint32_t cycle;
+                int r = read_cycle(log, middle, &cycle);
+
+                if (r < 0)
+                        return r;
+                if (cycle == tail)
+                        high = middle;
+                else
+                        low = middle;
+        }
+        *blockp = high;
+        return 0;
+}
+
+/* Where the next record would go. @emptyp: the log was never written to. */
+static int find_head(const XfsLog *log, uint64_t *headp, bool *emptyp) {
+        uint32_t first, last;
+        int r = read_cycle(log, 0, &first);
+
+        if (r == 0)
+                r = read_cycle(log, log->n_blocks - 1, &last);
+        if (r < 0)
+                return r;
+        *emptyp = first == 0;
+        if (first == 0 || first == last) {
+                *headp = 0;
+                return 0;
+        }
+        return search_cycle(log, last, headp);
+}
+
+/* The blocks before the head, oldest first; wraps around the ring. */
+static int read_before(const XfsLog *log, uint64_t head, uint8_t *blocks, uint64_t n) {
+        uint64_t n_direct = head < n ? head : n, n_wrapped = n - n_direct;
+        int r = 0;
+
+        if (n_wrapped)
+                r = source_read(log->source, log->offset + (log->n_blocks - n_wrapped) * BB, blocks,
+                                n_wrapped * BB);
+        if (r == 0 && n_direct)
+                r = source_read(log->source, log->offset + (head - n_direct) * BB,
+                                blocks + n_wrapped * BB, n_direct * BB);
+        return r;
+}
+
+/* @header: the last record's, @n_blocks from it to the head. */
+static bool is_unmount(const uint8_t *header, uint64_t n_blocks) {
+        uint32_t length = be32(header + 0xc), size = be32(header + 0x140);
+        uint64_t n_headers = 1;
+
+        /* Version 2 logs have one header block for each 32 KiB of the buffer. */
+        if (be32(header + 8) & 2 && size > 32768)
+                n_headers = (size + 32767) / 32768;
+        if (n_headers + (length + BB - 1) / BB != n_blocks || n_headers >= n_blocks)
+                return false;
+        if (be32(header + 0x28) != 1)
+                return false;
+        return header[n_headers * BB + 9] & UNMOUNT_TRANS;
+}
+
+static FsByteOrder record_order(const uint8_t *header) {
+        switch (be32(header + 0x12c)) {
+        case 1:
+                return FS_BYTE_ORDER_LITTLE;
+        case 2:
+                return FS_BYTE_ORDER_BIG;
+        default:
+                return FS_BYTE_ORDER_UNKNOWN;
+        }
+}
+
+static int judge(const XfsLog *log, uint64_t head, FsVolume *volume) {
+        uint64_t n = log->n_blocks < RECORD_BLOCKS_MAX ? log->n_blocks : RECORD_BLOCKS_MAX;
+        cleanup(freep) uint8_t *blocks = NULL;
+        uint64_t n_tail = n < 16 ? n : 16;
+        int r;
+
+        /* A clean log ends in a record of a few blocks, so look at those first. */
+        for (;; n_tail = n) {
+                free(blocks);
+                blocks = malloc(n_tail * BB);
+                if (!blocks)
+                        return -ENOMEM;
+                r = read_before(log, head, blocks, n_tail);
+                if (r < 0)
+                        return r;
+                for (uint64_t back = 1; back <= n_tail; back++) {
+                        const uint8_t *header = blocks + (n_tail - back) * BB;
+
+                        if (be32(header) != LOG_MAGIC)
+                                continue;
+                        volume->log = is_unmount(header, back) ? FS_LOG_CLEAN : FS_LOG_DIRTY;
+                        volume->log_order = record_order(header);
+                        return 0;
+                }
+                if (n_tail == n)
+                        break;
+        }
+        volume->log = FS_LOG_UNREADABLE;
+        return 0;
+}
+
+int xfs_log_read(FsSource *source, uint64_t offset, uint64_t n_bytes, FsVolume *volume) {
+        XfsLog log = {.source = source, .offset = offset, .n_blocks = n_bytes / BB};
+        uint64_t head = 0;
+        bool empty = false;
+        int r;
+
+        if (log.n_blocks < 2) {
+                volume->log = FS_LOG_UNREADABLE;
+                return 0;
+        }
+        r = find_head(&log, &head, &empty);
+        if (r == 0 && empty) {
+                volume->log = FS_LOG_CLEAN;
+                return 0;
+        }
+        if (r == 0)
+                r = judge(&log, head, volume);
+        if (r < 0) {
+                volume->log = FS_LOG_UNREADABLE;
+                return source_is_image_fault(r) ? 0 : r;
+        }
+        return 0;
+}
