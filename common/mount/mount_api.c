@@ -135,6 +135,11 @@ int mount_new(const MountSpec *spec, const MountPlace *place, MountContext *cont
         return at_step(context, MOUNT_STEP_ATTACH, sys_move_mount(mount_fd, place->fd));
 }
 
+int mount_new_detached(const MountSpec *spec, MountContext *context, int *fdp) {
+        *context = (MountContext){0};
+        return create(spec, context, fdp);
+}
+
 /* The atime modes are one field, which is cleared as a whole. */
 static MountAttributeChange change_from_flags(unsigned int set, unsigned int clear) {
         MountAttributeChange change = {

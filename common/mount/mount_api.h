@@ -68,6 +68,17 @@ typedef struct MountSpec {
 int mount_new(const MountSpec *spec, const MountPlace *place, MountContext *context);
 
 /**
+ * mount_new_detached() - mount a filesystem where nobody sees it
+ * @fdp: the root of the mount, good for openat(2); the mount goes when it and what was opened below
+ *       it are closed
+ *
+ * To ask the kernel whether it takes a filesystem, and to look into one.
+ *
+ * Return: as mount_new(); -ENOSYS before Linux 5.2.
+ */
+int mount_new_detached(const MountSpec *spec, MountContext *context, int *fdp);
+
+/**
  * mount_bind() - make what is at @source_fd seen at @place
  * @source_fd: directory or file, O_PATH is enough; what is mounted below it is not taken along
  * @set:       MOUNT_FLAG_* on top of those of the source's mount
