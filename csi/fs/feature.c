@@ -103,6 +103,28 @@ const FsFeature *fs_feature_find_name(FsKind kind, const char *name) {
         return NULL;
 }
 
+bool fs_feature_consequence(const FsFeature *f, FsClass *classp, uint64_t *bitp) {
+        static const struct {
+                FsClass class;
+                uint64_t bit;
+                FsClass then_class;
+                uint64_t then_bit;
+        } rows[] = {
+                {FS_CLASS_COMPAT, 0x1000, FS_CLASS_RO_COMPAT, 0x10000},
+                {FS_CLASS_COMPAT, 0x400, FS_CLASS_LOG_INCOMPAT, 0x20},
+                {FS_CLASS_RO_COMPAT, 0x400, FS_CLASS_LOG_INCOMPAT, 0x10},
+        };
+
+        for (size_t i = 0; f->kind == FS_KIND_EXT && i < sizeof(rows) / sizeof(rows[0]); i++) {
+                if (rows[i].class != f->class || rows[i].bit != f->bit)
+                        continue;
+                *classp = rows[i].then_class;
+                *bitp = rows[i].then_bit;
+                return true;
+        }
+        return false;
+}
+
 FsUnknown fs_class_unknown(FsKind kind, FsClass class) {
         switch (class) {
         case FS_CLASS_COMPAT:

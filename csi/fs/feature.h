@@ -117,6 +117,10 @@ const FsFeature *fs_feature_find(FsKind kind, FsClass class, uint64_t bit);
 /* By name as mkfs and people write it ("sparse", "orphan_file"); NULL. */
 const FsFeature *fs_feature_find_name(FsKind kind, const char *name);
 
+/* The bit that @f sets by itself once it is mounted read-write (orphan_file, fast_commit: until a
+ * clean unmount; metadata_csum: for good). False: none. */
+bool fs_feature_consequence(const FsFeature *f, FsClass *classp, uint64_t *bitp);
+
 /* What a kernel does with a bit it does not know. */
 typedef enum FsUnknown {
         FS_UNKNOWN_IGNORED = 0,   /* mounts read-write */

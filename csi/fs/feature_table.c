@@ -148,10 +148,10 @@ const FsFeature fs_features[] = {
 {XFS_L, 0x1,    "log_xattrs",  K(5, 19), K(5, 19), NOGATE, RUNTIME, KP(5, 19, 0), NEVER, NEVER, NULL, NULL, MEDIUM, "mount where it was written, and unmount", "a debugging knob"},
 
 /* btrfs. Tools are btrfs-progs. */
-{BTR_R, 0x1,    "free_space_tree",       K(4, 5), ANY, NOGATE, 0, KP(4, 5, 0), KP(5, 15, 0), K(4, 9), "-R free-space-tree", "-R ^free-space-tree", HIGH, "btrfs check --clear-space-cache v2", NULL},
+{BTR_R, 0x1,    "free_space_tree",       K(4, 5), ANY, NOGATE, 0, KP(4, 7, 0), KP(5, 15, 0), K(4, 9), "-R free-space-tree", "-R ^free-space-tree", HIGH, "btrfs check --clear-space-cache v2", NULL},
 {BTR_R, 0x2,    "free_space_tree_valid", K(4, 9), ANY, NOGATE, 0, KP(4, 9, 0), KP(5, 15, 0), NEVER, NULL, NULL, HIGH, "btrfs check --clear-space-cache v2", "comes with free_space_tree"},
 {BTR_R, 0x4,    "verity",                K(5, 15), ANY, NOGATE, RUNTIME, KP(5, 15, 0), NEVER, NEVER, NULL, NULL, HIGH, NULL, NULL},
-{BTR_R, 0x8,    "block_group_tree",      K(6, 1), K(6, 1), NOGATE, 0, KP(6, 1, 0), KP(6, 19, 0), K(6, 1), "-O block-group-tree", "-O ^block-group-tree", MEDIUM, "btrfstune --convert-from-block-group-tree", "without it, only some kernels (5.15 and 6.1 stable) mount it even read-only"},
+{BTR_R, 0x8,    "block_group_tree",      K(6, 1), K(6, 1), NOGATE, 0, KP(6, 3, 0), KP(6, 19, 0), K(6, 1), "-O block-group-tree", "-O ^block-group-tree", MEDIUM, "btrfstune --convert-from-block-group-tree", "without it, only some kernels (5.15 and 6.1 stable) mount it even read-only"},
 
 {BTR_I, 0x1,     "mixed_backref",    ANY, ANY, NOGATE, 0, ANY, ANY, NEVER, NULL, NULL, HIGH, NULL, "every btrfs has it"},
 {BTR_I, 0x2,     "default_subvol",   ANY, ANY, NOGATE, RUNTIME, ANY, NEVER, NEVER, NULL, NULL, HIGH, NULL, NULL},

@@ -322,7 +322,7 @@ int fs_host_read(FsHost *host, const FsHostRead *how, Error *err) {
                 apply_filesystems(&made, filesystems);
         apply_sysfs(&made, root_fd);
         if (how->tools)
-                host_read_tools(made.tools);
+                fs_tools_read(made.tools);
         if (how->probe)
                 host_probe(&made, how->cache_dir);
         *host = made;

@@ -37,7 +37,7 @@ uint32_t host_tool_version(const char *text) {
         return FS_TOOLS_ABSENT;
 }
 
-void host_read_tools(uint32_t tools[_FS_TOOLS_N]) {
+void fs_tools_read(uint32_t tools[_FS_TOOLS_N]) {
         for (FsTools i = 0; i < _FS_TOOLS_N; i++) {
                 const char *argv[] = {version_commands[i][0], version_commands[i][1], NULL};
                 ExecRequest request = {

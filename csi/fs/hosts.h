@@ -38,6 +38,10 @@ typedef enum FsTools {
         _FS_TOOLS_N,
 } FsTools;
 
+/* Versions of what is installed here, by running each mkfs once; FS_TOOLS_ABSENT where one does not
+ * answer. */
+void fs_tools_read(uint32_t tools[_FS_TOOLS_N]);
+
 #define FS_TOOLS_UNKNOWN 0U         /* version was not asked for */
 #define FS_TOOLS_ABSENT  UINT32_MAX /* no mkfs of it here */
 

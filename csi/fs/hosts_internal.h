@@ -9,9 +9,6 @@
 /* @text: a whole kernel configuration. */
 void host_apply_config(FsHost *host, const char *text);
 
-/* Versions of the installed tools, by running them. A tool that does not answer is absent. */
-void host_read_tools(uint32_t tools[_FS_TOOLS_N]);
-
 /* The version in what a tool says about itself: "mke2fs 1.47.0 (5-Feb-2023)". Pure. FS_TOOLS_ABSENT
  * if there is none. */
 uint32_t host_tool_version(const char *text);

@@ -87,8 +87,8 @@ static int look_read(Look *look, uint64_t offset, size_t n) {
 
 static void look_scan(Look *look, uint64_t offset, size_t n) {
         SignatureHit found[FS_HITS_MAX];
-        size_t n_found = signatures_scan(look->chunk, n, offset, look->out->size_bytes, found,
-                                         FS_HITS_MAX);
+        size_t n_found =
+                signatures_scan(look->chunk, n, offset, look->out->size_bytes, found, FS_HITS_MAX);
 
         for (size_t i = 0; i < n_found; i++) {
                 FsHit hit = {.offset = found[i].offset};
@@ -117,19 +117,28 @@ static int look_edges(Look *look) {
         return 0;
 }
 
+/* strcmp() by another name: through str_equal() gcc 12 sees a string of no bytes. */
+static bool has_text(const char *text, const char *wanted) {
+        return strncmp(text, wanted, strlen(wanted) + 1) == 0;
+}
+
 /* A signature that the reader's own format explains, or that a mkfs of it leaves behind without
- * harm: the backup of a partition table that is gone. */
+ * harm: the backup of a partition table that is gone, and tables of other machines, which libblkid
+ * also sees in random bytes. */
 static bool hit_is_harmless(const FsHit *hit, const FsVolume *volume) {
-        if (str_equal(hit->type, volume->type) || str_equal(hit->type, "gpt-backup"))
+        if (has_text(hit->type, volume->type) || has_text(hit->type, "gpt-backup"))
+                return true;
+        if (has_text(hit->usage, "partitions") && !has_text(hit->type, "gpt") &&
+            !has_text(hit->type, "dos"))
                 return true;
         if (volume->kind == FS_KIND_EXT && fs_kind_from_type(hit->type) == FS_KIND_EXT)
                 return true;
-        if (volume->kind == FS_KIND_NTFS && str_equal(hit->type, "ntfs"))
+        if (volume->kind == FS_KIND_NTFS && has_text(hit->type, "ntfs"))
                 return true;
         /* Boot code and the mark of a boot sector are part of these. */
         return (volume->kind == FS_KIND_VFAT || volume->kind == FS_KIND_EXFAT ||
                 volume->kind == FS_KIND_NTFS) &&
-               str_equal(hit->type, "dos");
+               has_text(hit->type, "dos");
 }
 
 static void conclude_volume(FsInspection *out) {
@@ -156,8 +165,8 @@ static void conclude_hits(FsInspection *out) {
         const FsHit *hit = &out->hits[0];
 
         conclude(out, FS_FIND_OTHER, "holds %s%s at offset %llu%s", hit->type,
-                 hit->bad_checksum ? " with a wrong checksum" : "",
-                 (unsigned long long)hit->offset, out->n_hits > 1 ? " and more" : "");
+                 hit->bad_checksum ? " with a wrong checksum" : "", (unsigned long long)hit->offset,
+                 out->n_hits > 1 ? " and more" : "");
 }
 
 static size_t first_nonzero(const uint8_t *data, size_t n) {
@@ -254,7 +263,8 @@ static void look(Look *look, const FsReader *reader) {
         }
 }
 
-/* Who it is and how long, before anything is read. Returns false when that is already the answer. */
+/* Who it is and how long, before anything is read. Returns false when that is already the answer.
+ */
 static bool is_expected(int fd, const FsExpect *expect, FsInspection *out) {
         struct stat st;
 

@@ -64,6 +64,24 @@ typedef struct FsMakePlan {
  */
 int fs_make_plan(const FsMakeRequest *request, FsMakePlan *plan, Error *err);
 
+/**
+ * fs_make_words() - the provider's and the volume's own mkfs words
+ * @context: keys of @rules->parameters are looked up in it; NULL: none
+ * @words:   the type's defaults, then what the context asks for; give them as request.options
+ *
+ * Return: 0; ERROR_INVALID for a key that is not for this type, or a value with characters that are
+ * in no number or name.
+ */
+typedef struct FsMakeWords {
+        const char *words[33]; /* NULL-terminated; borrowed from the rules or pointing into text */
+        size_t n_words;
+        char text[1024];
+        size_t n_text;
+} FsMakeWords;
+
+int fs_make_words(const FormatRules *rules, const char *fs_type, const StringMap *context,
+                  FsMakeWords *words, Error *err);
+
 /* "mkfs.xfs -m crc=1,... /dev/sdb", quoted where a shell would need it. Caller frees; NULL without
  * memory. */
 char *fs_make_plan_text(const FsMakePlan *plan);
@@ -81,7 +99,8 @@ typedef struct FsMakeRun {
 
 /**
  * fs_make() - blank test, mkfs, read back, judge for every host
- * @fd: the device, open read-write; proven by the caller, and held open throughout
+ * @fd: the device, open read-write and not O_EXCL, which mkfs wants for itself; proven by the
+ *      caller, and held open throughout
  *
  * Refuses with ERROR_PRECONDITION if the device is not proven blank. When mkfs fails, is killed, or
  * made something else than planned, the regions of the blank test are wiped again so that a retry

@@ -3,9 +3,9 @@
 #define BERTH_CSI_FS_SIGNATURES_H
 
 /*
- * Magic numbers of what must never be formatted over, beside those that libblkid knows: copies at the
- * end or in the middle of a device, formats of other page sizes, formats newer than the library.
- * Pure: looks at bytes it is given.
+ * Magic numbers of what must never be formatted over, beside those that libblkid knows: copies at
+ * the end or in the middle of a device, formats of other page sizes, formats newer than the
+ * library. Pure: looks at bytes it is given.
  */
 
 #include <stdbool.h>

@@ -12,14 +12,11 @@
 
 #define K(major, minor) FS_VERSION(major, minor, 0)
 
-#define EXT_COMPAT_JOURNAL   0x4U
-#define EXT_INCOMPAT_CRYPT   0x10000U
-#define EXT_RO_CSUM          0x400U
-#define EXT_RO_VERITY        0x8000U
-#define JBD_INCOMPAT_CSUM3   0x10U
-#define XFS_INCOMPAT_ZONED   0x200U
-#define BTRFS_INCOMPAT_MIXED 0x4U
-#define BTRFS_RO_GROUP_TREE  0x8U
+#define EXT_COMPAT_JOURNAL  0x4U
+#define EXT_INCOMPAT_CRYPT  0x10000U
+#define EXT_RO_VERITY       0x8000U
+#define XFS_INCOMPAT_ZONED  0x200U
+#define BTRFS_RO_GROUP_TREE 0x8U
 
 /* WRITTEN, RELOC, ERROR, SEEDING: the rest are marks of unfinished conversions and of dumps. */
 #define BTRFS_FLAGS_FINE   ((UINT64_C(1) << 32) | 0x7U)
@@ -480,43 +477,37 @@ static void judge_format(const Case *c) {
 
 /* --- what is fine now and will not be later --- */
 
-/* A bit that allows, and the bit that it sets while mounted or at the first read-write mount. */
-static const struct {
-        FsReasonKind kind;
-        FsClass class;
+static void judge_consequence(const Case *c, const FsFeature *f) {
+        FsClass then;
         uint64_t bit;
-        FsClass then_class;
-        uint64_t then_bit;
-} consequences[] = {
-        {FS_REASON_AFTER_CRASH, FS_CLASS_COMPAT, 0x1000, FS_CLASS_RO_COMPAT, 0x10000},
-        {FS_REASON_AFTER_CRASH, FS_CLASS_COMPAT, 0x400, FS_CLASS_LOG_INCOMPAT, 0x20},
-        {FS_REASON_FIRST_MOUNT, FS_CLASS_RO_COMPAT, EXT_RO_CSUM, FS_CLASS_LOG_INCOMPAT,
-         JBD_INCOMPAT_CSUM3},
-};
+        const FsFeature *set;
+        FsAnswer limit;
+
+        if (!fs_feature_consequence(f, &then, &bit) || c->volume->words[then] & bit ||
+            fs_host_has(c->host, FS_KIND_EXT, then, bit, NULL))
+                return;
+        limit = then == FS_CLASS_RO_COMPAT ? FS_ANSWER_RO : FS_ANSWER_RO_NORECOVERY;
+        set = fs_feature_find(FS_KIND_EXT, then, bit);
+        if (limit > c->verdict->after_crash)
+                c->verdict->after_crash = limit;
+        add(c,
+            (FsReason){.kind = set && set->flags & FS_FEATURE_WHILE_MOUNTED ? FS_REASON_AFTER_CRASH
+                                                                            : FS_REASON_FIRST_MOUNT,
+                       .class = f->class,
+                       .bit = f->bit,
+                       .feature = f,
+                       .need_kernel = set ? set->rw_since : FS_VERSION_NEVER});
+}
 
 static void judge_consequences(const Case *c) {
-        const FsVolume *v = c->volume;
-
-        if (v->kind != FS_KIND_EXT || !(v->words[FS_CLASS_COMPAT] & EXT_COMPAT_JOURNAL))
+        if (c->volume->kind != FS_KIND_EXT ||
+            !(c->volume->words[FS_CLASS_COMPAT] & EXT_COMPAT_JOURNAL))
                 return;
-        for (size_t i = 0; i < sizeof(consequences) / sizeof(consequences[0]); i++) {
-                FsClass then = consequences[i].then_class;
-                uint64_t bit = consequences[i].then_bit;
-                FsAnswer limit =
-                        then == FS_CLASS_RO_COMPAT ? FS_ANSWER_RO : FS_ANSWER_RO_NORECOVERY;
-                const FsFeature *f = fs_feature_find(FS_KIND_EXT, then, bit);
+        for (size_t i = 0; i < fs_n_features; i++) {
+                const FsFeature *f = &fs_features[i];
 
-                if (!(v->words[consequences[i].class] & consequences[i].bit) ||
-                    v->words[then] & bit || fs_host_has(c->host, FS_KIND_EXT, then, bit, NULL))
-                        continue;
-                if (limit > c->verdict->after_crash)
-                        c->verdict->after_crash = limit;
-                add(c, (FsReason){.kind = consequences[i].kind,
-                                  .class = consequences[i].class,
-                                  .bit = consequences[i].bit,
-                                  .feature = fs_feature_find(FS_KIND_EXT, consequences[i].class,
-                                                             consequences[i].bit),
-                                  .need_kernel = f ? f->rw_since : FS_VERSION_NEVER});
+                if (f->kind == FS_KIND_EXT && c->volume->words[f->class] & f->bit)
+                        judge_consequence(c, f);
         }
 }
 

@@ -89,6 +89,16 @@ typedef struct FsSituation {
         bool uuid_mounted; /* a filesystem with this UUID is mounted from another device */
 } FsSituation;
 
+/**
+ * fs_situation_read() - the device as it is attached here: sector size, whether it can be written,
+ * whether its UUID is mounted from another device
+ * @fd: the device or image; for an image everything stays unknown
+ *
+ * Reads /proc/self/mountinfo and, only for XFS and btrfs, the superblocks of what is mounted of the
+ * same type. What cannot be read stays unknown.
+ */
+void fs_situation_read(int fd, const FsVolume *volume, FsSituation *situation);
+
 /* @situation may be NULL. */
 void fs_verdict(const FsVolume *volume, const FsHost *host, const FsSituation *situation,
                 FsVerdict *verdict);
@@ -113,7 +123,13 @@ size_t fs_reason_format(const FsReason *reason, const FsVolume *volume, const Fs
 size_t fs_reason_way_out(const FsReason *reason, const FsVolume *volume, const FsHost *host,
                          char *text, size_t n);
 
+/* At most 15 bytes for a cell of a table: "nrext64", "block 64K". Returns @text. */
+char *fs_reason_short(const FsReason *reason, char text[16]);
+
 struct json_t *fs_verdict_to_json(const FsVolume *volume, const FsHost *host,
                                   const FsVerdict *verdict);
+
+/* What the volume is, for the same JSON. */
+struct json_t *fs_volume_to_json(const FsVolume *volume);
 
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A verdict in words: one sentence, one reason, the way out, JSON. */
+/* A verdict in words: one sentence, one reason, the way out. */
 
 #include "csi/fs/verdict.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -441,6 +440,30 @@ size_t fs_reason_way_out(const FsReason *reason, const FsVolume *volume, const F
         return t.at;
 }
 
+char *fs_reason_short(const FsReason *reason, char text[16]) {
+        static const char *const names[_FS_REASON_N] = {
+                [FS_REASON_DRIVER] = "no driver",      [FS_REASON_SECTOR_SIZE] = "sector size",
+                [FS_REASON_SIZE] = "too short",        [FS_REASON_CHECKSUM] = "checksum",
+                [FS_REASON_MALFORMED] = "damaged",     [FS_REASON_REPAIR] = "needs repair",
+                [FS_REASON_LOG_RO] = "log, ro device", [FS_REASON_LOG_ORDER] = "log byte order",
+                [FS_REASON_LOG_DEVICE] = "log device", [FS_REASON_RT_DEVICE] = "rt device",
+                [FS_REASON_UUID] = "same UUID",        [FS_REASON_DEVICES] = "devices",
+                [FS_REASON_RO_DEVICE] = "ro device",   [FS_REASON_RO_FORMAT] = "ro format",
+                [FS_REASON_MMP_BLOCK] = "MMP block",   [FS_REASON_SUPER_FLAGS] = "conversion",
+                [FS_REASON_ERRORS] = "errors",         [FS_REASON_MMP] = "MMP",
+        };
+
+        if (reason->kind == FS_REASON_BLOCK_SIZE)
+                snprintf(text, 16, "block %uK", (unsigned int)(reason->need >> 10) & 0xffffU);
+        else if (reason->feature)
+                snprintf(text, 16, "%s", reason->feature->name);
+        else if (names[reason->kind])
+                snprintf(text, 16, "%s", names[reason->kind]);
+        else
+                snprintf(text, 16, "0x%llx", (unsigned long long)reason->bit);
+        return text;
+}
+
 /* Several bits that one kernel brings are told together. Returns how many reasons were told. */
 static size_t say_features_together(Text *t, const FsVolume *volume, const FsVerdict *verdict,
                                     const FsReason **deciderp) {
@@ -505,44 +528,4 @@ void fs_verdict_sentence(const FsVolume *volume, const FsHost *host, const FsVer
         }
         say(&t, ". Way out: ");
         say_way_out(&t, decider, volume);
-}
-
-static json_t *reason_to_json(const FsVolume *volume, const FsHost *host, const FsReason *reason) {
-        char text[256], way_out[256], need[24];
-        json_t *object;
-
-        fs_reason_format(reason, volume, host, text, sizeof(text));
-        fs_reason_way_out(reason, volume, host, way_out, sizeof(way_out));
-        object = json_pack("{s:s, s:s, s:s, s:s, s:s}", "limit", fs_answer_name(reason->limit),
-                           "text", text, "way_out", way_out, "evidence",
-                           fs_evidence_name(reason->evidence), "confidence",
-                           fs_confidence_name(reason->confidence));
-        if (object && reason->bit)
-                json_object_set_new(object, "feature",
-                                    json_pack("{s:s?, s:s, s:I}", "name",
-                                              reason->feature ? reason->feature->name : NULL,
-                                              "class", fs_class_name(volume->kind, reason->class),
-                                              "bit", (json_int_t)reason->bit));
-        if (object && reason->need_kernel != FS_VERSION_ANY &&
-            reason->need_kernel != FS_VERSION_NEVER)
-                json_object_set_new(object, "need_kernel",
-                                    json_string(fs_version_format(reason->need_kernel, need)));
-        return object;
-}
-
-struct json_t *fs_verdict_to_json(const FsVolume *volume, const FsHost *host,
-                                  const FsVerdict *verdict) {
-        char sentence[FS_SENTENCE_MAX];
-        json_t *reasons = json_array();
-
-        fs_verdict_sentence(volume, host, verdict, sentence);
-        for (size_t i = 0; i < verdict->n_reasons; i++)
-                json_array_append_new(reasons, reason_to_json(volume, host, &verdict->reasons[i]));
-        return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:b, s:s, s:o}", "host", host->name,
-                         "kernel", host->release, "page_size", (int)host->page_bytes, "answer",
-                         fs_answer_name(verdict->answer), "after_crash",
-                         fs_answer_name(verdict->after_crash), "confidence",
-                         fs_confidence_name(verdict->confidence), "nouuid",
-                         (verdict->options & FS_OPTION_NOUUID) != 0, "sentence", sentence,
-                         "reasons", reasons);
 }

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_FS_MKFS_OPTIONS_H
+#define BERTH_CSI_FS_MKFS_OPTIONS_H
+
+/*
+ * mkfs options as a set: what the plan wants and what the user wants of one thing are one entry,
+ * the user's counting. mkfs.xfs refuses a key that is given twice, and mke2fs takes only the last
+ * -O.
+ */
+
+#include "common/base/error.h"
+#include "csi/fs/superblock.h"
+
+typedef struct MkfsOption {
+        char letter;    /* 'm' of "-m"; 0: a long option, its name is the key */
+        char key[32];   /* "reflink" of "reflink=1"; a feature's name; "" for a plain option */
+        char value[96]; /* "1"; for features "1" on, "0" off */
+        bool has_value;
+        bool by_user;
+} MkfsOption;
+
+#define MKFS_OPTIONS_MAX 64
+
+typedef struct MkfsOptions {
+        FsKind kind;
+        MkfsOption options[MKFS_OPTIONS_MAX];
+        size_t n_options;
+        bool has_config; /* a -c options= file decides the features */
+} MkfsOptions;
+
+/* Replaces the entry of the same letter and key, or adds one. Return: 0; -E2BIG. */
+int mkfs_options_set(MkfsOptions *options, char letter, const char *key, const char *value);
+
+/* NULL: there is no such entry. */
+const MkfsOption *mkfs_options_find(const MkfsOptions *options, char letter, const char *key);
+
+/* Adds the user's words. ERROR_INVALID for what is no option of this mkfs, or one that does not
+ * make a filesystem on one device (dry run, external log, image of a directory). */
+int mkfs_options_parse(MkfsOptions *options, const char *const *words, size_t n_words, Error *err);
+
+#endif
