@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Answers of nf_tables, conntrack and tc: first byte which parser, then a netlink message whose
+ * length is made right, as the socket does. */
+
+#include "common/netlink/rtnl_tc.h"
+#include "common/nft/conntrack.h"
+#include "common/nft/nft_query.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/rtnetlink.h>
+
+static int check_found(const NftFound *found, void *userdata) {
+        size_t *sum = userdata;
+
+        assert(memchr(found->comment, '\0', sizeof(found->comment)));
+        for (size_t i = 0; i < found->n_key; i++)
+                *sum += found->key[i];
+        for (size_t i = 0; i < found->n_data; i++)
+                *sum += found->data[i];
+        return 0;
+}
+
+static void check_rule(const struct nlmsghdr *message) {
+        NftRule rule;
+
+        if (nft_parse_rule(message, &rule) < 0)
+                return;
+        assert(memchr(rule.chain, '\0', sizeof(rule.chain)));
+        assert(memchr(rule.target, '\0', sizeof(rule.target)));
+        assert(memchr(rule.comment, '\0', sizeof(rule.comment)));
+        assert(rule.n_compared <= sizeof(rule.compared));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
+        static const uint16_t types[] = {
+                NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE,
+                NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM,
+                NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN,
+                NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW,
+                RTM_NEWQDISC,
+        };
+        struct nlmsghdr *message;
+        ConntrackFlow flow;
+        TbfSpec tbf;
+        uint32_t generation;
+        size_t sum = 0;
+
+        if (n < 1 || n > 65536)
+                return 0;
+        message = malloc(NLMSG_HDRLEN + n);
+        assert(message);
+        *message = (struct nlmsghdr){
+                .nlmsg_len = (uint32_t)(NLMSG_HDRLEN + n - 1),
+                .nlmsg_type = types[data[0] % (sizeof(types) / sizeof(types[0]))],
+        };
+        memcpy((uint8_t *)message + NLMSG_HDRLEN, data + 1, n - 1);
+        check_rule(message);
+        (void)nft_parse_elements(message, check_found, &sum);
+        (void)nft_parse_generation(message, &generation);
+        (void)conntrack_parse(message, &flow);
+        (void)tc_tbf_parse(message, &tbf);
+        free(message);
+        return 0;
+}
