@@ -120,6 +120,24 @@ static int each_chain_rule(const NftRule *rule, void *userdata) {
         return 0;
 }
 
+/* Does everything stand already? Return: 1 yes, 0 no; -errno. */
+static int is_complete(NlSocket *sock, const ForwardRequest *request) {
+        Facts facts = {.request = request};
+        bool all;
+        int r;
+
+        r = nft_rule_dump(sock, request->family, TABLE, "FORWARD", each_forward_rule, &facts);
+        if (r == 0 && facts.has_jump)
+                r = nft_rule_dump(sock, request->family, TABLE, FORWARD_CHAIN, each_chain_rule,
+                                  &facts);
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+        all = facts.has_jump && facts.has_admin_jump;
+        for (size_t i = 0; i < request->n_subnets; i++)
+                all = all && facts.from[i] && facts.to[i];
+        return all;
+}
+
 static int read_facts(NlSocket *sock, Facts *facts) {
         cleanup(questions_deinit) NlBatch batch = {0};
         uint8_t family = facts->request->family;
@@ -263,11 +281,13 @@ int forward_add(RulesSocket *sock, const ForwardRequest *request, Error *err) {
 
         if (request->n_subnets == 0)
                 return 0;
-        if (forward_is_legacy(request->family))
-                return forward_legacy_add(request, err);
         r = rules_open(sock, err);
         if (r < 0)
                 return r;
+        if (is_complete(&sock->netfilter, request) > 0)
+                return 0;
+        if (forward_is_legacy(request->family))
+                return forward_legacy_add(request, err);
         r = -ERESTART;
         for (unsigned int try = 0; try < TRIES_MAX && r == -ERESTART; try++)
                 r = add_once(sock, request);

@@ -44,7 +44,9 @@ typedef struct Place {
 typedef struct Places {
         Place items[PLACES_MAX];
         size_t n;
+        bool has_table[PLACES_MAX];
         bool found[PLACES_MAX];
+        size_t asked[PLACES_MAX]; /* which place each question is about */
         uint32_t generation;
         const Attachment *at;
 } Places;
@@ -166,31 +168,53 @@ static void questions_deinit(NlBatch *batch) {
         nl_batch_deinit(batch);
 }
 
+static int each_table(uint8_t family, const char *name, void *userdata) {
+        Places *places = userdata;
+
+        for (size_t i = 0; i < places->n; i++) {
+                if (!name)
+                        places->has_table[i] = false;
+                else if (places->items[i].family == family &&
+                         strcmp(places->items[i].table, name) == 0)
+                        places->has_table[i] = true;
+        }
+        return 0;
+}
+
 static int reply(size_t index, const struct nlmsghdr *message, void *userdata) {
         Places *places = userdata;
 
         if (index == 0)
                 return nft_parse_generation(message, &places->generation);
-        places->found[index - 1] = true;
+        places->found[places->asked[index - 1]] = true;
         return 0;
 }
 
-/* Return: how many places there are; -errno. */
+/* Tables first: on most nodes there are few that could hold anything. Return: how many places
+ * there are; -errno. */
 static int find_places(NlSocket *sock, Places *places) {
         cleanup(questions_deinit) NlBatch batch = {0};
         int n = 0, r;
 
+        r = nft_table_dump(sock, each_table, places);
+        if (r < 0)
+                return r == -EOPNOTSUPP ? 0 : r;
         nft_ask_generation(&batch);
         for (size_t i = 0; i < places->n; i++) {
                 const Place *place = &places->items[i];
 
                 places->found[i] = false;
+                if (!places->has_table[i])
+                        continue;
+                places->asked[batch.n - 1] = i;
                 nft_ask_chain(&batch, place->family, place->table,
                               place->own[0] ? place->own : place->shared);
         }
+        if (batch.n == 1)
+                return 0;
         r = nl_batch_run(sock, &batch, reply, places);
         if (r < 0 && r != -ENOENT)
-                return r == -EOPNOTSUPP || r == -EAFNOSUPPORT ? 0 : r;
+                return r;
         for (size_t i = 0; i < places->n; i++)
                 n += places->found[i];
         return n;

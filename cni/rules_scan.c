@@ -44,7 +44,7 @@ static void scan_deinit(Scan *scan) {
         free(scan->doomed);
 }
 
-static int each_name(const char *name, void *userdata) {
+static int each_name(uint8_t family, const char *name, void *userdata) {
         Names *names = userdata;
         RuleSet set;
 

@@ -305,14 +305,27 @@ typedef struct Dump {
         NftElementEach element;
         NftRuleEach rule;
         NftNameEach name;
+        int name_type; /* attribute */
         void *userdata;
 } Dump;
 
-static int dump_reply(size_t index, const struct nlmsghdr *message, void *userdata) {
+static int reply_name(const Dump *dump, const struct nlmsghdr *message) {
         const struct nlattr *table[NFTA_SET_MAX + 1];
+        struct nfgenmsg header;
+        char name[NFT_NAME_MAX + 1];
+        int r;
+
+        r = nl_attributes(message, HEADER_SIZE, table, NFTA_SET_MAX + 1);
+        if (r < 0)
+                return r;
+        memcpy(&header, NLMSG_DATA(message), sizeof(header));
+        nl_get_text(table[dump->name_type], name, sizeof(name));
+        return dump->name(header.nfgen_family, name, dump->userdata);
+}
+
+static int dump_reply(size_t index, const struct nlmsghdr *message, void *userdata) {
         Dump *dump = userdata;
         NftRule rule;
-        char name[NFT_NAME_MAX + 1];
         int r;
 
         if (dump->element)
@@ -320,16 +333,12 @@ static int dump_reply(size_t index, const struct nlmsghdr *message, void *userda
                                : dump->element(NULL, dump->userdata);
         if (!message)
                 return dump->rule ? dump->rule(NULL, dump->userdata)
-                                  : dump->name(NULL, dump->userdata);
+                                  : dump->name(NFPROTO_UNSPEC, NULL, dump->userdata);
         if (dump->rule) {
                 r = nft_parse_rule(message, &rule);
                 return r < 0 ? r : dump->rule(&rule, dump->userdata);
         }
-        r = nl_attributes(message, HEADER_SIZE, table, NFTA_SET_MAX + 1);
-        if (r < 0)
-                return r;
-        nl_get_text(table[NFTA_SET_NAME], name, sizeof(name));
-        return dump->name(name, dump->userdata);
+        return reply_name(dump, message);
 }
 
 typedef struct Names {
@@ -350,7 +359,7 @@ static struct nl_msg *dump_message(uint16_t type, uint8_t family, Names names, c
 
         if (!message)
                 return NULL;
-        if (nla_put_string(message, names.table, table) < 0 ||
+        if ((table && nla_put_string(message, names.table, table) < 0) ||
             (object && nla_put_string(message, names.object, object) < 0)) {
                 nlmsg_free(message);
                 return NULL;
@@ -379,8 +388,16 @@ int nft_rule_dump(NlSocket *sock, uint8_t family, const char *table, const char 
 int nft_set_dump(NlSocket *sock, uint8_t family, const char *table, NftNameEach each,
                  void *userdata) {
         Names names = {.table = NFTA_SET_TABLE, .object = NFTA_SET_NAME};
-        Dump dump = {.name = each, .userdata = userdata};
+        Dump dump = {.name = each, .name_type = NFTA_SET_NAME, .userdata = userdata};
         struct nl_msg *message = dump_message(NFT_MSG_GETSET, family, names, table, NULL);
 
         return message ? run_dump(sock, NFT_MSG_GETSET, message, &dump) : -ENOMEM;
+}
+
+int nft_table_dump(NlSocket *sock, NftNameEach each, void *userdata) {
+        Dump dump = {.name = each, .name_type = NFTA_TABLE_NAME, .userdata = userdata};
+        struct nl_msg *message =
+                dump_message(NFT_MSG_GETTABLE, NFPROTO_UNSPEC, (Names){0}, NULL, NULL);
+
+        return message ? run_dump(sock, NFT_MSG_GETTABLE, message, &dump) : -ENOMEM;
 }

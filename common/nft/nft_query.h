@@ -79,9 +79,12 @@ int nft_rule_dump(NlSocket *sock, uint8_t family, const char *table, const char 
                   NftRuleEach each, void *userdata);
 
 /* Names of the table's sets and maps; NULL to @each as above. */
-typedef int (*NftNameEach)(const char *name, void *userdata);
+typedef int (*NftNameEach)(uint8_t family, const char *name, void *userdata);
 int nft_set_dump(NlSocket *sock, uint8_t family, const char *table, NftNameEach each,
                  void *userdata);
+
+/* Names of all tables of all families. */
+int nft_table_dump(NlSocket *sock, NftNameEach each, void *userdata);
 
 /* --- transactions ------------------------------------------------------------------------ */
 

@@ -48,7 +48,8 @@ static int each(const struct nlmsghdr *message, void *userdata) {
                 memcpy(run->sock->text, text, sizeof(text));
                 run->sock->text_offset = offset;
         }
-        return 0;
+        /* News about the last message before BATCH_END comes last. */
+        return index + 2 == run->n;
 }
 
 int nft_batch_run(NlSocket *sock, NftBatch *batch, uint32_t *failedp) {
@@ -67,7 +68,8 @@ int nft_batch_run(NlSocket *sock, NftBatch *batch, uint32_t *failedp) {
         r = nl_socket_send(sock, batch->bytes, batch->n);
         if (r < 0)
                 return r;
-        /* Everything is queued when the send is over; -ENODATA is the end of it. */
+        /* Everything is queued when the send is over; without news of the last message, as when the
+         * generation is another one, -ENODATA is the end of it. */
         r = nl_socket_receive(sock, each, &run);
         if (r < 0 && r != -ENODATA)
                 return r;
