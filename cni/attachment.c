@@ -88,3 +88,32 @@ int host_link_find(const Attachment *at, Link *link) {
         }
         return -ENODEV;
 }
+
+void link_list_add(LinkList *list, unsigned int index) {
+        if (list->n < LINK_LIST_MAX)
+                list->indices[list->n++] = index;
+}
+
+/* "BERT": nobody else's. Two who remove at once may remove each other's, which is what both want.
+ */
+#define DOOMED_GROUP 0x42455254
+
+int link_list_remove(NlSocket *rtnl, LinkList *list) {
+        cleanup(nl_batch_deinit) NlBatch batch = {0};
+        int r;
+
+        if (list->n == 1)
+                link_delete(&batch, list->indices[0], NULL);
+        for (size_t i = 0; list->n > 1 && i < list->n; i++)
+                link_set(&batch, &(LinkChange){.set = LINK_SET_GROUP,
+                                               .index = list->indices[i],
+                                               .group = DOOMED_GROUP});
+        if (list->n > 1)
+                link_delete_group(&batch, DOOMED_GROUP);
+        list->n = 0;
+        r = nl_batch_run(rtnl, &batch, NULL, NULL);
+        for (size_t i = 0; r < 0 && batch.failed < batch.n && i < batch.n; i++)
+                if (batch.results[i] < 0 && batch.results[i] != -ENODEV)
+                        return batch.results[i];
+        return r == -ENODEV ? 0 : r;
+}

@@ -148,6 +148,19 @@ static int delete_ifb(const Attachment *at, const char *name) {
         return r == -ENODEV ? 0 : r;
 }
 
+/* Goes with the pair, if that is removed here as well. */
+static int doom_ifb(const Attachment *at, const char *name) {
+        Link ifb;
+        int r;
+
+        if (!at->doomed)
+                return delete_ifb(at, name);
+        r = link_find(at->rtnl, 0, name, &ifb);
+        if (r == 0)
+                link_list_add(at->doomed, ifb.index);
+        return r == -ENODEV ? 0 : r;
+}
+
 /* The alias lets GC know whose it is. */
 static int make_ifb(const Attachment *at, const char *name, uint32_t mtu_bytes, Link *ifb) {
         cleanup(batch_deinit) NlBatch batch = {0};
@@ -252,7 +265,7 @@ static int bandwidth_del(void *state, Attachment *at, Error *err) {
         int r;
 
         ifb_name(at, name);
-        r = delete_ifb(at, name);
+        r = doom_ifb(at, name);
         return r < 0 ? error_set_errno(err, r, "bandwidth: remove %s", name) : 0;
 }
 

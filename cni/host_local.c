@@ -204,7 +204,8 @@ static int held_already(Allocation *allocation, Error *err) {
         size_t n_held = 0;
         int r;
 
-        r = lease_find(&allocation->store, env->container_id, env->ifname, held, &n_held, err);
+        r = lease_find(&allocation->store, env->container_id, env->ifname, false, held, &n_held,
+                       err);
         if (r < 0 || n_held == 0)
                 return r;
         if (!allocation->ipam->reuse)
@@ -299,7 +300,8 @@ int host_local_find(Ipam *ipam, CniResult *result, Error *err) {
         if (r == LEASE_E_NONE)
                 return 0;
         r = r < 0 ? r
-                  : lease_find(&store, ipam->env->container_id, ipam->env->ifname, ips, &n, err);
+                  : lease_find(&store, ipam->env->container_id, ipam->env->ifname, true, ips, &n,
+                               err);
         if (r < 0)
                 return r;
         lease_store_commit(&store);

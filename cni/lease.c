@@ -97,7 +97,7 @@ static int entry_read(const LeaseStore *store, const char *path, IpAddress *ips)
         return lease_entry_parse(text, ips, LEASE_IPS_MAX);
 }
 
-int lease_find(const LeaseStore *store, const char *container_id, const char *ifname,
+int lease_find(const LeaseStore *store, const char *container_id, const char *ifname, bool ancient,
                IpAddress *ips, size_t *np, Error *err) {
         char path[LEASE_PATH_MAX], name[IP_TEXT_MAX];
         IpAddress found[LEASE_IPS_MAX];
@@ -106,8 +106,7 @@ int lease_find(const LeaseStore *store, const char *container_id, const char *if
 
         lease_entry_path(container_id, ifname, path);
         r = entry_read(store, path, found);
-        if (r == 0) {
-                /* Perhaps in the oldest format. */
+        if (r == 0 && ancient) {
                 lease_entry_path(container_id, "", path);
                 r = entry_read(store, path, found);
         }

@@ -65,8 +65,9 @@ void lease_store_commit(LeaseStore *store);
 /* Unlocks. Safe on a store that is not open. */
 void lease_store_close(LeaseStore *store);
 
-/* The addresses of one interface. *@np is 0 if it has none. Return: 0; negative. */
-int lease_find(const LeaseStore *store, const char *container_id, const char *ifname,
+/* The addresses of one interface. *@np is 0 if it has none. @ancient: also look for a lease of the
+ * oldest format, which names no interface. Return: 0; negative. */
+int lease_find(const LeaseStore *store, const char *container_id, const char *ifname, bool ancient,
                IpAddress *ips, size_t *np, Error *err);
 
 /* Makes the lease file. Return: 0; LEASE_E_TAKEN; negative. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * DEL has no plan that could refuse: everything is tried, errors are gathered, missing is done. The
- * link goes first, so that nobody uses the address when it is given back; then rules, then leases.
+ * DEL has no plan that could refuse: everything is tried, errors are gathered, missing is done.
+ * Rules go first, then the links, then the leases: an address is given back when nobody can use it.
  *
  * Removing a link takes the kernel 12 to 24 ms, nearly all of it waiting (rcu_barrier) and none of
  * it CPU. By default we wait: when DEL has answered, the interface is gone, and the same name can
@@ -24,8 +24,8 @@
 typedef struct LinkDel {
         Request *request;
         LinkKernel kernel;
-        unsigned int detached; /* index of a link that is down and waits for its removal; 0 */
-        CniResult leases;      /* addresses, when prevResult does not tell them */
+        LinkList doomed;  /* links of the host that go */
+        CniResult leases; /* addresses, when prevResult does not tell them */
 } LinkDel;
 
 static void link_del_deinit(LinkDel *del) {
@@ -33,23 +33,19 @@ static void link_del_deinit(LinkDel *del) {
         result_deinit(&del->leases);
 }
 
+static void note(Error *err, int r, const char *what, const char *name) {
+        Error failed = {0};
+
+        if (r >= 0)
+                return;
+        (void)error_set_errno(&failed, r, "%s %s", what, name);
+        error_join(err, &failed);
+}
+
 static int run_one(NlSocket *sock, NlBatch *batch) {
         int r = nl_batch_run(sock, batch, NULL, NULL);
 
         return r == -ENODEV ? 0 : r;
-}
-
-static int remove_host_link(LinkDel *del, const Link *link) {
-        cleanup(nl_batch_deinit) NlBatch batch = {0};
-        bool detached = del->request->conf.link.detached_removal;
-
-        if (detached)
-                link_set(&batch, &(LinkChange){.set = LINK_SET_DOWN, .index = link->index});
-        else
-                link_delete(&batch, link->index, NULL);
-        if (detached)
-                del->detached = link->index;
-        return run_one(&del->request->rtnl, &batch);
 }
 
 /* A pair that is not ours by name: made by upstream's plugin before the switch. */
@@ -63,24 +59,36 @@ static int remove_in_pod(LinkDel *del) {
         return run_one(&del->kernel.pod, &batch);
 }
 
-static void remove_link(LinkDel *del, Error *err) {
+static void find_link(LinkDel *del, Error *err) {
         Request *request = del->request;
-        Error failed = {0};
+        cleanup(nl_batch_deinit) NlBatch batch = {0};
         Link link;
         int r;
 
         r = host_link_find(&request->at, &link);
-        if (r == 0) {
-                (void)snprintf(request->at.host_link, sizeof(request->at.host_link), "%s",
-                               link.name);
-                r = remove_host_link(del, &link);
-        } else if (r == -ENODEV) {
-                r = request->netns_fd >= 0 ? remove_in_pod(del) : 0;
-        }
-        if (r < 0) {
-                (void)error_set_errno(&failed, r, "remove %s", request->env.ifname);
-                error_join(err, &failed);
-        }
+        if (r == -ENODEV)
+                return;
+        note(err, r, "look for the host's end of", request->env.ifname);
+        if (r < 0)
+                return;
+        (void)snprintf(request->at.host_link, sizeof(request->at.host_link), "%s", link.name);
+        request->at.host_index = link.index;
+        link_list_add(&del->doomed, link.index);
+        if (!request->conf.link.detached_removal)
+                return;
+        link_set(&batch, &(LinkChange){.set = LINK_SET_DOWN, .index = link.index});
+        note(err, run_one(&request->rtnl, &batch), "set down", link.name);
+}
+
+static void remove_links(LinkDel *del, Error *err) {
+        Request *request = del->request;
+        bool found = del->request->at.host_index != 0;
+
+        if (!request->conf.link.detached_removal)
+                note(err, link_list_remove(&request->rtnl, &del->doomed), "remove",
+                     request->env.ifname);
+        if (!found && request->netns_fd >= 0)
+                note(err, remove_in_pod(del), "remove", request->env.ifname);
 }
 
 /* Whose rules to look for. prevResult knows; else the leases do, unless they are gone as well. */
@@ -105,17 +113,12 @@ static void remove_detached(LinkDel *del) {
         pid_t pid = fork();
 
         if (pid != 0)
-                return; /* also without a child: GC finds a link that is down and has no lease */
+                return; /* also without a child: GC finds what has no valid attachment */
         (void)setsid();
         (void)dup2(del->request->rtnl.fd, STDIN_FILENO);
         (void)syscall(SYS_close_range, STDOUT_FILENO, ~0U, 0);
         del->request->rtnl.fd = STDIN_FILENO;
-        {
-                cleanup(nl_batch_deinit) NlBatch batch = {0};
-
-                link_delete(&batch, del->detached, NULL);
-                (void)run_one(&del->request->rtnl, &batch);
-        }
+        (void)link_list_remove(&del->request->rtnl, &del->doomed);
         _exit(0);
 }
 
@@ -129,16 +132,16 @@ int link_del(Request *request, Error *err) {
         r = r < 0 ? r : request_prepare(request, err);
         if (r < 0)
                 return r;
-        del.kernel.host = &request->rtnl;
         del.kernel.netns_fd = request->netns_fd;
         del.kernel.own_netns_fd = request->own_netns_fd;
-        if (!request->conf.link.disable_container_interface || request->netns_fd >= 0)
-                remove_link(&del, err);
+        request->at.doomed = &del.doomed;
+        find_link(&del, err);
         recall_addresses(&del);
         request_modules_del(request, err);
+        remove_links(&del, err);
         if (request->conf.ipam_type[0] != '\0' && ipam_del(&request->ipam, &failed) < 0)
                 error_join(err, &failed);
-        if (del.detached)
+        if (del.doomed.n > 0)
                 remove_detached(&del);
         return error_is_set(err) ? -EIO : 0;
 }

@@ -18,6 +18,14 @@
 /* SHA-256 of "network\0container\0ifname", cut. */
 #define OWNER_SIZE 16
 
+#define LINK_LIST_MAX 48
+
+/* Indices of links of the host. */
+typedef struct LinkList {
+        unsigned int indices[LINK_LIST_MAX];
+        size_t n; /* what is beyond LINK_LIST_MAX is left out */
+} LinkList;
+
 /* The pod's interface, while it is attached or taken away. All members are borrowed. */
 typedef struct Attachment {
         const char *network; /* conf->name */
@@ -37,7 +45,12 @@ typedef struct Attachment {
         uint8_t pod_mac[6];  /* of ifname; on DEL from prevResult, if that tells it */
         const ResultIp *ips; /* the pod's addresses with their gateways, both families */
         size_t n_ips;        /* 0 on DEL when nobody knows them any more: search by owner */
+        /* DEL: links that go together after all modules, because each removal alone waits 20 ms in
+         * the kernel. NULL: a module removes its own itself. */
+        LinkList *doomed;
 } Attachment;
+
+void link_list_add(LinkList *list, unsigned int index);
 
 /* Whom GC must keep. @owners is sorted. */
 typedef struct GcRequest {

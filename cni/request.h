@@ -87,6 +87,9 @@ void host_link_alias(const char *network, const char *container_id, const char *
 /* Is @link, found under a name of host_link_name(), the host's end of this attachment? */
 bool host_link_is_ours(const Link *link, const char *alias);
 
+/* Removes them together and empties the list; missing is done. Return: 0; -errno. */
+int link_list_remove(NlSocket *rtnl, LinkList *list);
+
 /* The host's end of @at into @link. Return: 0; -ENODEV; another -errno. */
 int host_link_find(const Attachment *at, Link *link);
 

@@ -83,7 +83,7 @@ static size_t n_found(const char *id, const char *ifname) {
         Error err = {0};
 
         open_store(&store);
-        assert_int_equal(lease_find(&store, id, ifname, ips, &n, &err), 0);
+        assert_int_equal(lease_find(&store, id, ifname, true, ips, &n, &err), 0);
         close_store(&store);
         return n;
 }

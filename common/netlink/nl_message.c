@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <string.h>
 
 #define ATTR_HEADER sizeof(struct nlattr)
@@ -54,6 +55,8 @@ struct nl_msg *nl_batch_add(NlBatch *batch, uint16_t type, uint16_t flags, const
                 return NULL;
         }
         batch->messages[batch->n++] = message;
+        /* rtnetlink's types come in fours: new, delete, get, set. */
+        batch->ends_in_answer = type >= RTM_BASE && type < RTM_MAX && (type & 3) == 2;
         return message;
 }
 

@@ -2,8 +2,9 @@
 
 /*
  * The only file of this room that makes socket calls. Messages go out as one iovec per message, so
- * the kernel sees one buffer; it answers in order. Only the last message asks for an ack: an error
- * is always reported, and silence about an earlier message means that it succeeded.
+ * the kernel sees one buffer; it answers in order. Only the last message asks for an ack, if it has
+ * no other answer: an error is always reported, and silence about an earlier message means that it
+ * succeeded.
  */
 
 #include "common/netlink/nl_socket.h"
@@ -146,7 +147,7 @@ static int batch_each(const struct nlmsghdr *message, void *userdata) {
                 if (r < 0 && state->broken == 0)
                         state->broken = r;
         }
-        return 0;
+        return batch->ends_in_answer && index == batch->n - 1;
 }
 
 int nl_batch_run(NlSocket *sock, NlBatch *batch, NlReply reply, void *userdata) {
@@ -167,7 +168,7 @@ int nl_batch_run(NlSocket *sock, NlBatch *batch, NlReply reply, void *userdata) 
 
                 header->nlmsg_seq = ++sock->sequence;
                 header->nlmsg_flags |= NLM_F_REQUEST;
-                if (i == batch->n - 1)
+                if (i == batch->n - 1 && !batch->ends_in_answer)
                         header->nlmsg_flags |= NLM_F_ACK;
                 batch->results[i] = 0;
                 parts[i] = (struct iovec){.iov_base = header,

@@ -51,9 +51,10 @@ typedef struct NlBatch {
         struct nl_msg *messages[NL_BATCH_MAX]; /* owned */
         int results[NL_BATCH_MAX]; /* after nl_batch_run(): 0 or -errno of each message */
         size_t n;
-        size_t failed; /* index of the first message whose result is negative */
-        int broken;    /* 0, or the errno that nl_batch_run() will return: a message could not be
-                          built */
+        bool ends_in_answer; /* the last message asks for something: its answer ends the run */
+        size_t failed;       /* index of the first message whose result is negative */
+        int broken; /* 0, or the errno that nl_batch_run() will return: a message could not be
+                       built */
 } NlBatch;
 
 void nl_batch_deinit(NlBatch *batch);

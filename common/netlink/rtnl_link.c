@@ -271,6 +271,14 @@ void link_delete(NlBatch *batch, unsigned int index, const char *name) {
                 put_text(batch, message, IFLA_IFNAME, name);
 }
 
+void link_delete_group(NlBatch *batch, uint32_t group) {
+        struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
+        struct nl_msg *message = start(batch, RTM_DELLINK, 0, &info);
+
+        if (message)
+                put_u32(batch, message, IFLA_GROUP, group);
+}
+
 static void vlan_request(NlBatch *batch, uint16_t type, const PortVlan *vlan) {
         struct ifinfomsg info = {.ifi_family = AF_BRIDGE, .ifi_index = (int)vlan->index};
         struct nl_msg *message = start(batch, type, 0, &info);

@@ -146,6 +146,9 @@ void link_set(NlBatch *batch, const LinkChange *change);
 
 void link_delete(NlBatch *batch, unsigned int index, const char *name);
 
+/* Every link of the group in one go. -ENODEV when it is empty. */
+void link_delete_group(NlBatch *batch, uint32_t group);
+
 /* --- VLANs of a bridge port (or of the bridge itself) ------------------------------------ */
 
 typedef struct PortVlan {

@@ -9,29 +9,34 @@
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <sys/vfs.h>
 
 #define OWN "/proc/thread-self/ns/net"
 
+/* Before Linux 4.11 a namespace does not tell its type. */
+static bool is_old_namespace(int fd) {
+        struct statfs fs;
+        struct utsname host;
+
+        return fstatfs(fd, &fs) == 0 && fs.f_type == NSFS_MAGIC && uname(&host) == 0 &&
+               strverscmp(host.release, "4.11") < 0;
+}
+
 int netns_open(const char *path, int *fdp) {
         cleanup(closep) int fd = -1;
-        struct statfs fs;
         int type;
 
         /* A FIFO or a tape must not make us wait. */
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0)
                 return -errno;
-        if (fstatfs(fd, &fs) < 0)
-                return -errno;
-        if (fs.f_type != NSFS_MAGIC)
-                return NETNS_E_NOT_NETNS;
+        /* What is no namespace does not know the request, or knows another one by that number. */
         type = ioctl(fd, NS_GET_NSTYPE);
-        if (type < 0 && errno != ENOTTY)
-                return -errno;
-        if (type >= 0 && type != CLONE_NEWNET)
+        if (type != CLONE_NEWNET && !(type < 0 && errno == ENOTTY && is_old_namespace(fd)))
                 return NETNS_E_NOT_NETNS;
         *fdp = fd_steal(&fd);
         return 0;

@@ -11,7 +11,7 @@
 /**
  * netns_open() - open @path and prove that it is a network namespace
  *
- * The proof is the file system (nsfs) and NS_GET_NSTYPE (Linux 4.11): the mount point that a
+ * The proof is NS_GET_NSTYPE (Linux 4.11; before, the file system nsfs): the mount point that a
  * vanished namespace leaves behind is an ordinary file.
  *
  * Return: 0 with *@fdp owned by the caller; NETNS_E_NOT_NETNS; -ENOENT and others of open(2).
