@@ -134,6 +134,17 @@ int mount_options_add(MountOptions *options, const char *words) {
         return 0;
 }
 
+void mount_options_copy(MountOptions *to, const MountOptions *from) {
+        *to = *from;
+        for (size_t i = 0; i < to->n_options; i++) {
+                MountOption *option = &to->options[i];
+
+                option->key = to->text + (option->key - from->text);
+                if (option->value)
+                        option->value = to->text + (option->value - from->text);
+        }
+}
+
 const char *mount_options_get(const MountOptions *options, const char *key) {
         for (size_t i = options->n_options; i > 0; i--) {
                 const MountOption *option = &options->options[i - 1];

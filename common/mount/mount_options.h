@@ -60,6 +60,9 @@ typedef struct MountOptions {
  */
 int mount_options_add(MountOptions *options, const char *words);
 
+/* @to becomes the same as @from. */
+void mount_options_copy(MountOptions *to, const MountOptions *from);
+
 /* The value of the last option @key; "" for a flag; NULL if there is none. */
 const char *mount_options_get(const MountOptions *options, const char *key);
 

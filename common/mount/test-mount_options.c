@@ -97,13 +97,17 @@ static void test_long_text(void **state) {
 }
 
 static void test_get_remove(void **state) {
-        MountOptions options = {0};
+        MountOptions options = {0}, copy = {0};
         char text[64];
 
         assert_int_equal(mount_options_add(&options, "a=1,b,a=2,c"), 0);
         assert_string_equal(mount_options_get(&options, "a"), "2");
         assert_null(mount_options_get(&options, "d"));
+        mount_options_copy(&copy, &options);
         mount_options_remove(&options, "a");
+        memset(options.text, 'z', 2);
+        assert_string_equal(mount_options_get(&copy, "a"), "2");
+        assert_string_equal(copy.options[0].key, "a");
         (void)mount_options_format(&options, true, text, sizeof(text));
         assert_string_equal(text, "b,c");
         (void)mount_flags_format(MOUNT_FLAG_READ_ONLY | MOUNT_FLAG_NO_DEV, text, sizeof(text));

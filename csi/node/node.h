@@ -26,6 +26,7 @@ typedef struct NodeConfig {
         /* Counters are told by name, csi/service/metrics.h; NULL: not counted. */
         void (*count)(void *userdata, const char *metric, const char *label, double value);
         void *count_userdata;
+        const char *node_name; /* for providers that have no node_info(); NULL: none */
 } NodeConfig;
 
 int node_new(Node **nodep, const NodeConfig *config, Error *err);

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* NodeExpandVolume: the kernel sees the new size, then the filesystem takes it. */
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+#include "common/block/block_ioctl.h"
+#include "common/block/block_sysfs.h"
+#include "csi/node/node_internal.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+/* The device behind the path, by the kernel's own name for it. */
+static int fill_device(Job *job, Error *err) {
+        const TargetFacts *target = &job->target_facts;
+        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        uint64_t devno = S_ISBLK(target->type) ? target->rdev : target->mounted_on;
+        Device *device = &job->device.device;
+        BlockInfo info;
+        int r;
+
+        if (target->is_dead)
+                return error_set(err, ERROR_UNAVAILABLE, "the filesystem at %s does not answer",
+                                 target->path);
+        if (devno == 0)
+                return error_set(err, ERROR_NOT_FOUND, "what is mounted at %s (%s) is no volume",
+                                 target->path, target->source_name);
+        r = block_sysfs_info(root_fd, devno, &info);
+        if (r < 0)
+                return error_set(err, ERROR_UNAVAILABLE, "the device of %s is gone", target->path);
+        (void)snprintf(device->path, sizeof(device->path), "/dev/%s", info.name);
+        device->devno = devno;
+        device->size_bytes = info.size_bytes;
+        return 0;
+}
+
+static int read_size(Job *job, Error *err) {
+        const Device *device = &job->device.device;
+        int r;
+
+        closep(&job->device_fd);
+        job->device_fd = block_open(device->path, O_RDONLY, device->devno);
+        r = job->device_fd < 0 ? job->device_fd
+                               : block_get_size(job->device_fd, &job->device.size_bytes);
+        return r < 0 ? error_set_errno(err, r, "look at %s", device->path) : 0;
+}
+
+static int check_size(const Job *job, const CapacityRange *range, Error *err) {
+        if (job->device.size_bytes < range->required_bytes)
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "%s has %" PRIu64 " bytes, %" PRIu64
+                                 " are required: the volume was not expanded, or the kernel does "
+                                 "not see it yet",
+                                 job->device.device.path, job->device.size_bytes,
+                                 range->required_bytes);
+        if (range->limit_bytes != 0 && job->device.size_bytes > range->limit_bytes)
+                return error_set(
+                        err, ERROR_RANGE, "%s has %" PRIu64 " bytes, the limit is %" PRIu64,
+                        job->device.device.path, job->device.size_bytes, range->limit_bytes);
+        return 0;
+}
+
+/* ext4 tells its size on the device also while it is mounted, and then no tool is run for nothing.
+ * XFS and btrfs write it there later. */
+static bool is_grown(const Job *job) {
+        FsReader reader;
+        FsVolume volume;
+
+        if (fs_reader_from_fd(&reader, job->device_fd) < 0 ||
+            fs_read_volume(&reader, &volume) != 0 || volume.kind != FS_KIND_EXT)
+                return false;
+        return volume.fs_bytes >= job->device.size_bytes ||
+               job->device.size_bytes - volume.fs_bytes < volume.block_bytes;
+}
+
+/* XFS grows only by a mount that can be written; a read-only target has its staging path. */
+static int choose_mount(Job *job, const NodeExpandRequest *request, const char **pathp,
+                        Error *err) {
+        const TargetFacts *facts = &job->target_facts;
+        int r;
+
+        *pathp = request->volume_path;
+        if ((facts->mount.flags & MOUNT_FLAG_READ_ONLY) && request->staging_path[0] != '\0') {
+                r = node_path_open(&job->source, job->node->config.kubelet_root,
+                                   "staging_target_path", request->staging_path, err);
+                if (r == 0)
+                        r = target_facts_read(&job->source_facts, &job->source, NULL, err);
+                if (r < 0)
+                        return r;
+                if (job->source_facts.is_mounted && !job->source_facts.is_dead &&
+                    job->source_facts.mounted_on == facts->mounted_on) {
+                        facts = &job->source_facts;
+                        *pathp = request->staging_path;
+                }
+        }
+        if (facts->is_forced_ro)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "the filesystem at %s became read-only after an error: it is "
+                                 "checked and grown when it is staged the next time",
+                                 facts->path);
+        if (facts->mount.flags & MOUNT_FLAG_READ_ONLY)
+                *pathp = NULL;
+        return 0;
+}
+
+static int grow(Job *job, const NodeExpandRequest *request, Error *err) {
+        const char *fs_type = job->target_facts.mount.fs_type, *path;
+        int r;
+
+        r = choose_mount(job, request, &path, err);
+        /* Read-only as asked: whoever mounts it for writing grows it. */
+        if (r < 0 || !path || is_grown(job))
+                return r;
+        if (fs_kind_from_type(fs_type) == FS_KIND_EXT && !job->node->can_grow_mounted_ext)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "the kernel grows a mounted %s only for a process with "
+                                 "CAP_SYS_RESOURCE, which this one has not: it grows when it is "
+                                 "staged the next time",
+                                 fs_type);
+        return grow_mounted(job->node, job->call, fs_type, job->device.device.path, path, err);
+}
+
+static int expand(Job *job, const NodeExpandRequest *request, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        int r;
+
+        r = node_locks_acquire(job->node, request->volume_id, request->volume_path, &job->locks,
+                               err);
+        if (r == 0)
+                r = job_open_volume(job, request->volume_path, err);
+        if (r == 0)
+                r = fill_device(job, err);
+        if (r == 0 && provider->rescan_device)
+                r = provider->rescan_device(job->node->config.provider_self, job->call,
+                                            &job->volume, &job->device.device, err);
+        if (r == 0)
+                r = read_size(job, err);
+        if (r == 0)
+                r = check_size(job, &request->capacity_range, err);
+        if (r == 0 && !S_ISBLK(job->target_facts.type))
+                r = grow(job, request, err);
+        return r;
+}
+
+int node_expand(Node *node, const Call *call, const NodeExpandRequest *request,
+                NodeExpandResult *result, Error *err) {
+        cleanup(job_freep) Job *job = job_new(node, call, request->volume_id);
+        int r;
+
+        if (!job)
+                return error_set_errno(err, ENOMEM, "expand");
+        job->volume.secrets = &request->secrets;
+        r = expand(job, request, err);
+        if (r == 0)
+                result->capacity_bytes = job->device.size_bytes;
+        return r;
+}

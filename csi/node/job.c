@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* From a request to a mounted volume: facts, plan, apply; and the way back when that fails. */
+
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "common/base/str.h"
+#include "csi/node/marker.h"
+#include "csi/node/node_internal.h"
+#include "csi/service/metrics.h"
+
+#include <sys/stat.h>
+
+Job *job_new(Node *node, const Call *call, const char *volume_id) {
+        Job *job = calloc(1, sizeof(*job));
+
+        if (!job)
+                return NULL;
+        job->node = node;
+        job->call = call;
+        job->volume.volume_id = volume_id;
+        job->target = job->source = NODE_PATH_INIT;
+        job->device_fd = -1;
+        return job;
+}
+
+Job *job_free(Job *job) {
+        target_facts_deinit(&job->target_facts);
+        target_facts_deinit(&job->source_facts);
+        node_path_close(&job->target);
+        node_path_close(&job->source);
+        closep(&job->device_fd);
+        node_locks_release(&job->locks);
+        free(job);
+        return NULL;
+}
+
+int job_open_target(Job *job, const char *field, const char *text, Error *err) {
+        int r;
+
+        r = node_path_open(&job->target, job->node->config.kubelet_root, field, text, err);
+        if (r == NODE_PATH_E_NO_PARENT)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s: the directory that %s is to be in does not exist", field,
+                                 text);
+        return r;
+}
+
+int job_open_volume(Job *job, const char *path, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        int r;
+
+        if (provider->has_volume) {
+                r = provider->has_volume(job->node->config.provider_self, job->call,
+                                         job->volume.volume_id, err);
+                if (r == 0)
+                        return error_set(err, ERROR_NOT_FOUND, "volume %s is not known here",
+                                         job->volume.volume_id);
+                if (r < 0)
+                        return r;
+        }
+        r = node_path_open(&job->target, job->node->config.kubelet_root, "volume_path", path, err);
+        if (r < 0 && err && err->code == ERROR_INVALID)
+                err->code = ERROR_NOT_FOUND;
+        if (r == NODE_PATH_E_NO_PARENT || (r == 0 && job->target.fd < 0 && !job->target.is_dead))
+                return error_set(err, ERROR_NOT_FOUND, "volume_path: %s does not exist", path);
+        if (r == 0)
+                r = target_facts_read(&job->target_facts, &job->target, NULL, err);
+        if (r == 0 && !job->target_facts.is_mounted && !S_ISBLK(job->target_facts.type))
+                return error_set(err, ERROR_NOT_FOUND, "volume_path: nothing is published at %s",
+                                 path);
+        return r;
+}
+
+static bool is_short(const Job *job) {
+        return job->device.size_bytes > 0 && job->device.size_bytes < job->device.device.size_bytes;
+}
+
+int job_find_device(Job *job, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        void *self = job->node->config.provider_self;
+        Error error = {0};
+        int r;
+
+        r = provider->find_device(self, job->call, &job->volume, &job->device.device, err);
+        if (r < 0)
+                return r;
+        job->has_device = true;
+        r = device_facts_read(&job->device, &job->device_fd, &error);
+        if (r < 0 && is_short(job) && provider->rescan_device) {
+                error = (Error){0};
+                r = provider->rescan_device(self, job->call, &job->volume, &job->device.device,
+                                            &error);
+                if (r == 0)
+                        r = device_facts_read(&job->device, &job->device_fd, &error);
+        }
+        if (r < 0 && err)
+                *err = error;
+        return r;
+}
+
+static void log_plan(const Job *job) {
+        const LogField field = {"volume", job->volume.volume_id};
+        cleanup(freep) char *text = NULL;
+        char *save = NULL;
+
+        if (!log_is_enabled(LOG_LEVEL_DEBUG))
+                return;
+        text = plan_format(&job->plan);
+        for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line;
+             line = strtok_r(NULL, "\n", &save))
+                log_fields(LOG_LEVEL_DEBUG, &field, 1, "plan: %s", line);
+        if (job->plan.n_steps == 0)
+                log_fields(LOG_LEVEL_DEBUG, &field, 1, "plan: nothing to do");
+}
+
+int job_apply(Job *job, Error *err) {
+        log_plan(job);
+        if (job->plan.n_steps == 0)
+                return 0;
+        job->work = (Work){
+                .call = job->call,
+                .volume_id = job->volume.volume_id,
+                .plan = &job->plan,
+                .target = &job->target,
+                .source_fd = job->source.fd,
+                .devno = job->device.device.devno,
+                .sequence = job->device.sequence,
+        };
+        /* A mount is refused by some kernels while anybody has the device open for writing; ours is
+         * for reading, and is not needed any more either. */
+        closep(&job->device_fd);
+        return apply(&job->node->kernel, &job->work, err);
+}
+
+/* --- mount --- */
+
+static int inspect(Job *job, Error *err) {
+        int r;
+
+        r = device_facts_inspect(&job->device, job->device_fd, err);
+        if (r < 0)
+                return r;
+        if (job->device.inspection.find != FS_FIND_BLANK)
+                job->device.has_unfinished =
+                        marker_is_valid(&job->target, job->volume.volume_id, &job->device);
+        return 0;
+}
+
+/* What was refused, and how often. */
+static void count_refusal(const Job *job) {
+        const FsInspection *found = &job->device.inspection;
+
+        if (!job->device.is_inspected)
+                return;
+        if (found->find == FS_FIND_OTHER)
+                node_count(job->node, METRIC_BLANK_TEST_REFUSALS, "not_blank", 1);
+        else if (found->find == FS_FIND_UNKNOWN)
+                node_count(job->node, METRIC_BLANK_TEST_REFUSALS, "unreadable", 1);
+        else if (job->plan.is_judged && job->plan.verdict.answer != FS_ANSWER_RW)
+                node_count(job->node, METRIC_COMPATIBILITY_REFUSALS, job->plan.volume.type, 1);
+}
+
+/* A new filesystem needs to know the tools; only then they are asked for their versions. */
+static int choose_host(Job *job, MountInput *input, Error *err) {
+        const DeviceFacts *device = &job->device;
+        bool makes = device->is_inspected &&
+                     (device->inspection.find == FS_FIND_BLANK || device->has_unfinished);
+        int r;
+
+        input->n_hosts = 1;
+        r = node_get_host(job->node, makes, &input->hosts, err);
+        if (r < 0 || !makes)
+                return r;
+        if (job->volume.volume_context)
+                r = mkfs_words_from_context(&job->words, job->call->arena, input->rules,
+                                            job->volume.volume_context, mount_plan_type(input),
+                                            err);
+        input->words = &job->words;
+        return r;
+}
+
+int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
+        MountInput input = {
+                .volume_id = job->volume.volume_id,
+                .fs_type = capability->fs_type,
+                .rules = &job->node->config.provider->format,
+                .options = &job->options,
+                .can_grow_mounted_ext = job->node->can_grow_mounted_ext,
+                .has_selinux = job->node->has_selinux,
+        };
+        int r;
+
+        r = job_find_device(job, err);
+        if (r == 0)
+                r = target_facts_read(&job->target_facts, &job->target, &job->device, err);
+        /* What is mounted is not looked at any more: it is in use, perhaps since before us. */
+        if (r == 0 && (!job->target_facts.is_mounted || job->target_facts.is_dead))
+                r = inspect(job, err);
+        if (r == 0)
+                r = choose_host(job, &input, err);
+        if (r < 0)
+                return r;
+        r = mount_plan(&input, &job->device, &job->target_facts, &job->plan, err);
+        if (r < 0) {
+                count_refusal(job);
+                return r;
+        }
+        return job_apply(job, err);
+}
+
+/* --- undo --- */
+
+void job_give_up(Job *job, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        const Device *device = &job->device.device;
+        Error error = {0};
+        int r;
+
+        if (!job->has_device || !provider->release_device)
+                return;
+        closep(&job->device_fd);
+        closep(&job->source.fd);
+        /* Somebody has it mounted or published: it was attached before this call, and stays. Where
+         * that cannot be told it stays as well. */
+        r = device_is_busy(device->path, device->devno);
+        if (r == 0)
+                r = device_is_bound(device->devno);
+        if (r == 0)
+                r = provider->release_device(job->node->config.provider_self, job->call,
+                                             &job->volume, &error);
+        else if (r > 0)
+                r = 0;
+        if (r == 0)
+                return;
+        error_join(err, &error);
+        if (err)
+                err->code = ERROR_UNAVAILABLE;
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The steps of a plan on the real system. */
+
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "common/base/str.h"
+#include "common/block/block_ioctl.h"
+#include "csi/fs/explain.h"
+#include "csi/node/marker.h"
+#include "csi/node/node_internal.h"
+#include "csi/service/metrics.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+/* mkfs of ext4 keeps bitmaps of what it writes, XFS and btrfs less; measured below 64 MiB for 16
+ * TiB. */
+#define MKFS_MEMORY_BYTES  (UINT64_C(96) << 20)
+#define MKFS_TIMEOUT_MSECS UINT64_C(3600000)
+#define WIPE_CHUNK_BYTES   65536
+
+static void log_work(const Work *work, const char *what, const char *detail, uint64_t msecs) {
+        char duration[24];
+        const LogField fields[] = {
+                {"volume", work->volume_id},
+                {"device", work->plan->device},
+                {"duration_ms", msecs ? duration : NULL},
+                {"detail", detail},
+        };
+
+        (void)snprintf(duration, sizeof(duration), "%" PRIu64, msecs);
+        log_fields(LOG_LEVEL_INFO, fields, N_ELEMENTS(fields), "%s", what);
+}
+
+static int open_device(const Work *work, int flags, Error *err) {
+        int fd = block_open(work->plan->device, flags, work->devno);
+
+        if (fd == -EBUSY)
+                return error_set(err, ERROR_UNAVAILABLE, "%s is in use by another program",
+                                 work->plan->device);
+        return fd < 0 ? error_set_errno(err, fd, "open %s", work->plan->device) : fd;
+}
+
+/* --- target --- */
+
+static int make_target(Work *work, Error *err) {
+        NodePath *target = work->target;
+        int fd, r = 0;
+
+        if (!work->plan->target_is_file) {
+                r = mkdirat(target->parent_fd, target->name, 0750);
+        } else {
+                fd = openat(target->parent_fd, target->name,
+                            O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0640);
+                r = fd < 0 ? -1 : close(fd);
+        }
+        if (r < 0 && errno != EEXIST)
+                return error_set_errno(err, errno, "make %s", target->text);
+        work->made_target = r == 0;
+        r = node_path_reopen(target, err);
+        if (r < 0)
+                return r;
+        if (target->fd < 0 ||
+            (work->plan->target_is_file ? !S_ISREG(target->type) : !S_ISDIR(target->type)))
+                return error_set(err, ERROR_CONFLICT, "%s is not a %s", target->text,
+                                 work->plan->target_is_file ? "file" : "directory");
+        return 0;
+}
+
+static int remove_target(Work *work, Error *err) {
+        NodePath *target = work->target;
+
+        if (!work->made_target)
+                return 0;
+        if (unlinkat(target->parent_fd, target->name,
+                     work->plan->target_is_file ? 0 : AT_REMOVEDIR) < 0 &&
+            errno != ENOENT)
+                return error_set_errno(err, errno, "remove %s", target->text);
+        work->made_target = false;
+        return 0;
+}
+
+static int detach_dead(Work *work, Error *err) {
+        int r;
+
+        log_work(work, "detaching a dead filesystem", work->target->text, 0);
+        r = mount_detach(work->target->parent_fd, work->target->name, MOUNT_DETACH_LAZY);
+        if (r < 0 && r != -EINVAL && r != -ENOENT)
+                return error_set_errno(err, r, "detach the dead filesystem at %s",
+                                       work->target->text);
+        return node_path_reopen(work->target, err);
+}
+
+/* --- format, check --- */
+
+static int write_zeros(int fd, const FsRegion *region) {
+        static const char zeros[WIPE_CHUNK_BYTES];
+        uint64_t at = region->offset, left = region->n;
+
+        while (left > 0) {
+                size_t n = left < sizeof(zeros) ? (size_t)left : sizeof(zeros);
+                ssize_t written = pwrite(fd, zeros, n, (off_t)at);
+
+                if (written < 0 && errno == EINTR)
+                        continue;
+                if (written <= 0)
+                        return written < 0 ? -errno : -EIO;
+                at += (uint64_t)written;
+                left -= (uint64_t)written;
+        }
+        return 0;
+}
+
+static int wipe(Work *work, Error *err) {
+        FsRegion regions[FS_REGIONS_MAX];
+        cleanup(closep) int fd = -1;
+        uint64_t size_bytes;
+        size_t n;
+        int r;
+
+        log_work(work, "wiping what an interrupted mkfs of this volume left", NULL, 0);
+        fd = open_device(work, O_RDWR | O_EXCL, err);
+        if (fd < 0)
+                return fd;
+        r = block_get_size(fd, &size_bytes);
+        n = r == 0 ? fs_blank_regions(size_bytes, regions) : 0;
+        for (size_t i = 0; i < n && r == 0; i++)
+                r = write_zeros(fd, &regions[i]);
+        if (r == 0 && fsync(fd) < 0)
+                r = -errno;
+        return r < 0 ? error_set_errno(err, r, "wipe %s", work->plan->device) : 0;
+}
+
+static int make_filesystem(Node *node, Work *work, int fd, Error *err) {
+        const FsMakeRun run = {
+                .expect = &work->plan->expect,
+                .timeout_msecs = node->config.mkfs_timeout_msecs ? node->config.mkfs_timeout_msecs
+                                                                 : MKFS_TIMEOUT_MSECS,
+                .cancelled = call_is_aborted,
+                .userdata = (void *)(uintptr_t)work->call,
+        };
+        cleanup(freep) char *command = fs_make_plan_text(&work->plan->make);
+        uint64_t start = node_now_msecs();
+        int r;
+
+        log_work(work, "formatting", command, 0);
+        r = fs_make(fd, &work->plan->make_request, &work->plan->make, &run, &work->plan->volume,
+                    err);
+        node_count(node, METRIC_MKFS_SECONDS, work->plan->fs_type,
+                   (double)(node_now_msecs() - start) / 1000);
+        if (r == 0)
+                log_work(work, "formatted", work->plan->fs_type, node_now_msecs() - start);
+        return r;
+}
+
+static void queue_leavep(QueueTicket *ticket) {
+        queue_leave(ticket);
+}
+
+static int format(Node *node, Work *work, Error *err) {
+        cleanup(queue_leavep) QueueTicket ticket = {0};
+        cleanup(closep) int fd = -1;
+        int r;
+
+        r = queue_enter(node->queue, MKFS_MEMORY_BYTES, call_is_aborted,
+                        (void *)(uintptr_t)work->call, &ticket, err);
+        if (r < 0)
+                return r;
+        fd = open_device(work, O_RDWR, err);
+        if (fd < 0)
+                return fd;
+        r = marker_write(work->target, work->volume_id, work->sequence,
+                         work->plan->make_request.size_bytes);
+        if (r < 0)
+                return error_set_errno(err, r, "note in %s that a mkfs begins", work->target->text);
+        r = make_filesystem(node, work, fd, err);
+        /* Whatever came of it: what is on the disk now was looked at, and is not "half made by us"
+         * any more. */
+        if (marker_remove(work->target) < 0 && r == 0)
+                r = error_set_errno(err, EIO, "remove the note of a mkfs in %s",
+                                    work->target->text);
+        return r;
+}
+
+/* The tool said that it is clean; the superblock must say so as well. */
+static int check_again(Work *work, Error *err) {
+        FsInspection inspection;
+        FsckPlan again;
+        cleanup(closep) int fd = -1;
+        int r;
+
+        fd = open_device(work, O_RDONLY, err);
+        if (fd < 0)
+                return fd;
+        r = fs_inspect(fd, &work->plan->expect, &inspection, err);
+        if (r < 0)
+                return r;
+        if (inspection.find != FS_FIND_FILESYSTEM)
+                return error_set(err, ERROR_PRECONDITION, "%s after its check: %s",
+                                 work->plan->device, inspection.why);
+        work->plan->volume = inspection.volume;
+        fsck_plan(&inspection.volume, work->plan->host, work->plan->device,
+                  !work->plan->wants_write, &again);
+        if (again.action == FSCK_ACTION_PREEN || again.action == FSCK_ACTION_REFUSE)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s was checked and is still not clean: %s", work->plan->device,
+                                 again.why);
+        return 0;
+}
+
+static int check(Node *node, Work *work, Error *err) {
+        cleanup(queue_leavep) QueueTicket ticket = {0};
+        FsckPlan *plan = &work->plan->fsck;
+        uint64_t start;
+        int r;
+
+        r = queue_enter(node->queue, plan->memory_bytes, call_is_aborted,
+                        (void *)(uintptr_t)work->call, &ticket, err);
+        if (r < 0)
+                return r;
+        if (node->config.fsck_timeout_msecs)
+                plan->timeout_msecs = node->config.fsck_timeout_msecs;
+        log_work(work, "checking", plan->why, 0);
+        start = node_now_msecs();
+        r = fsck_run(plan, call_is_aborted, (void *)(uintptr_t)work->call, err);
+        node_count(node, METRIC_FSCK_SECONDS, work->plan->volume.type,
+                   (double)(node_now_msecs() - start) / 1000);
+        if (r < 0)
+                return r;
+        log_work(work, "checked", work->plan->volume.type, node_now_msecs() - start);
+        return check_again(work, err);
+}
+
+/* --- mount, bind --- */
+
+static int explain(const Work *work, int r, const MountContext *context, Error *err) {
+        const Plan *plan = work->plan;
+        const FsFailure failure = {
+                .os_errno = -r,
+                .read_only = !plan->wants_write,
+                .options = context->option,
+                .kernel_text = context->log[0] != '\0' ? context->log : NULL,
+        };
+        char text[FS_SENTENCE_MAX];
+        ErrorCode code = fs_explain(&plan->volume, plan->host,
+                                    plan->is_judged ? &plan->verdict : NULL, &failure, text);
+
+        error_set(err, code, "mount %s at %s: %s", plan->device, plan->target, text);
+        if (err)
+                err->os_errno = -r;
+        return r;
+}
+
+static int unmount_again(Work *work, Error *err) {
+        int r;
+
+        r = mount_detach(work->target->parent_fd, work->target->name, 0);
+        if (r == -EBUSY)
+                r = mount_detach(work->target->parent_fd, work->target->name, MOUNT_DETACH_LAZY);
+        if (r < 0 && r != -EINVAL && r != -ENOENT)
+                return error_set_errno(err, r, "unmount %s", work->target->text);
+        return 0;
+}
+
+/* What was mounted is our device, and can be written if that was asked. */
+static int verify_mount(Work *work, Error *err) {
+        cleanup(mount_status_deinit) MountStatus status = {0};
+        uint64_t devno;
+        int r;
+
+        r = node_path_reopen(work->target, err);
+        if (r < 0)
+                return r;
+        r = mount_query(work->target->fd, MOUNT_QUERY_FULL, &status);
+        if (r < 0)
+                return error_set_errno(err, r, "look at the mount at %s", work->target->text);
+        devno = mount_device(&status);
+        if (!status.is_root || (devno != 0 && devno != work->devno))
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "%s became another device while it was mounted",
+                                 work->plan->device);
+        if (work->plan->wants_write && status.is_super_read_only)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "the kernel mounted %s (%s) read-only at %s although writing was "
+                                 "asked; its log says why",
+                                 work->plan->device, status.fs_type, work->target->text);
+        return 0;
+}
+
+static int mount_volume(Work *work, Error *err) {
+        const MountSpec spec = {work->plan->fs_type, work->plan->device, &work->plan->options};
+        const MountPlace place = node_path_place(work->target);
+        MountContext context = {0};
+        int r;
+
+        r = mount_new(&spec, &place, &context);
+        if (r < 0)
+                return explain(work, r, &context, err);
+        if (context.log[0] != '\0')
+                log_work(work, "the kernel's words at the mount", context.log, 0);
+        r = verify_mount(work, err);
+        if (r < 0) {
+                Error error = {0};
+
+                if (unmount_again(work, &error) < 0)
+                        error_join(err, &error);
+                (void)node_path_reopen(work->target, NULL);
+        }
+        return r;
+}
+
+static int bind_volume(Work *work, Error *err) {
+        const MountPlace place = node_path_place(work->target);
+        MountContext context = {0};
+        int r;
+
+        r = mount_bind(work->source_fd, &place, work->plan->options.set, work->plan->options.clear,
+                       &context);
+        if (r < 0)
+                return error_set_errno(err, r, "bind %s at %s (%s)", work->plan->source,
+                                       work->plan->target, mount_step_name(context.step));
+        return node_path_reopen(work->target, err);
+}
+
+int kernel_run(void *userdata, StepKind kind, Work *work, Error *err) {
+        Node *node = userdata;
+
+        switch (kind) {
+        case STEP_DETACH_DEAD:
+                return detach_dead(work, err);
+        case STEP_MAKE_TARGET:
+                return make_target(work, err);
+        case STEP_WIPE:
+                return wipe(work, err);
+        case STEP_FORMAT:
+                return format(node, work, err);
+        case STEP_CHECK:
+                return check(node, work, err);
+        case STEP_GROW_OFFLINE:
+                return grow_unmounted_ext(node, work->call, work->plan->device, err);
+        case STEP_MOUNT:
+                return mount_volume(work, err);
+        case STEP_GROW:
+                return grow_mounted(node, work->call, work->plan->fs_type, work->plan->device,
+                                    work->target->text, err);
+        case STEP_BIND:
+                return bind_volume(work, err);
+        case _STEP_N:
+                break;
+        }
+        return error_set(err, ERROR_INTERNAL, "no such step");
+}
+
+int kernel_undo(void *userdata, StepKind kind, Work *work, Error *err) {
+        int r;
+
+        switch (kind) {
+        case STEP_MAKE_TARGET:
+                return remove_target(work, err);
+        case STEP_MOUNT:
+        case STEP_BIND:
+                r = unmount_again(work, err);
+                return r < 0 ? r : node_path_reopen(work->target, err);
+        case STEP_DETACH_DEAD:
+        case STEP_WIPE:
+        case STEP_FORMAT:
+        case STEP_CHECK:
+        case STEP_GROW_OFFLINE:
+        case STEP_GROW:
+        case _STEP_N:
+                break;
+        }
+        return 0;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The node itself, and what every call of it uses. */
+
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/str.h"
+#include "csi/node/node_internal.h"
+
+#include <fcntl.h>
+#include <time.h>
+
+/* Numbers of include/uapi/linux/capability.h */
+#define CAPABILITY_SYS_RESOURCE 24
+
+/* A client's clock and ours differ by the way of the call. */
+#define DEADLINE_SLACK_MSECS 2000
+
+uint64_t node_now_msecs(void) {
+        struct timespec now;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/*
+ * kubelet waits two minutes, an fsck may take longer: to kill it then would begin it anew with
+ * every call, for ever. So a passed deadline ends nothing; the work goes on, the volume stays
+ * locked, and a later call finds it done. A client that went away before its deadline, or a server
+ * that stops, ends it.
+ */
+bool call_is_aborted(void *userdata) {
+        const Call *call = userdata;
+
+        if (!call->cancelled(call->userdata))
+                return false;
+        return call->deadline_msecs == UINT64_MAX ||
+               node_now_msecs() + DEADLINE_SLACK_MSECS < call->deadline_msecs;
+}
+
+static bool read_has_selinux(void) {
+        cleanup(freep) char *text = NULL;
+
+        return file_read_at(AT_FDCWD, "/proc/filesystems", 65536, &text, NULL) == 0 &&
+               strstr(text, "selinuxfs");
+}
+
+static bool read_has_capability(unsigned int number) {
+        cleanup(freep) char *text = NULL;
+        uint64_t mask;
+        char *at;
+
+        if (file_read_at(AT_FDCWD, "/proc/self/status", 65536, &text, NULL) < 0)
+                return false;
+        at = strstr(text, "\nCapEff:\t");
+        if (!at)
+                return false;
+        at += strlen("\nCapEff:\t");
+        *strchrnul(at, '\n') = '\0';
+        return str_parse_hex_u64(at, UINT64_MAX, &mask) == 0 && (mask >> number & 1);
+}
+
+int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKernel *kernel,
+                         Error *err) {
+        const QueueLimits limits = {.max_running = config->max_formatters};
+        Node *node = calloc(1, sizeof(*node));
+        int r;
+
+        if (!node)
+                return error_set_errno(err, ENOMEM, "node");
+        (void)pthread_mutex_init(&node->host_mutex, NULL);
+        node->config = *config;
+        node->kernel = kernel ? *kernel : (NodeKernel){kernel_run, kernel_undo, node};
+        if (!node->kernel.userdata)
+                node->kernel.userdata = node;
+        node->has_selinux = read_has_selinux();
+        node->can_grow_mounted_ext = read_has_capability(CAPABILITY_SYS_RESOURCE);
+        r = lock_table_new(&node->locks);
+        if (r == 0)
+                r = queue_new(&node->queue, &limits);
+        if (r < 0) {
+                node_free(node);
+                return error_set_errno(err, r, "node");
+        }
+        *nodep = node;
+        return 0;
+}
+
+int node_new(Node **nodep, const NodeConfig *config, Error *err) {
+        return node_new_with_kernel(nodep, config, NULL, err);
+}
+
+void node_free(Node *node) {
+        if (!node)
+                return;
+        lock_table_free(node->locks);
+        queue_free(node->queue);
+        free(node->host);
+        free(node->host_with_tools);
+        (void)pthread_mutex_destroy(&node->host_mutex);
+        free(node);
+}
+
+void node_count(const Node *node, const char *metric, const char *label, double value) {
+        if (node->config.count)
+                node->config.count(node->config.count_userdata, metric, label, value);
+}
+
+int node_get_host(Node *node, bool tools, const FsHost **hostp, Error *err) {
+        const FsHostRead how = {.root_fd = -1, .tools = tools};
+        FsHost **wherep = tools ? &node->host_with_tools : &node->host;
+        cleanup(freep) FsHost *host = NULL;
+        int r = 0;
+
+        pthread_mutex_lock(&node->host_mutex);
+        if (!*wherep) {
+                host = calloc(1, sizeof(*host));
+                r = host ? fs_host_read(host, &how, err) : error_set_errno(err, ENOMEM, "host");
+                if (r == 0)
+                        *wherep = ptr_steal(&host);
+        }
+        *hostp = *wherep;
+        pthread_mutex_unlock(&node->host_mutex);
+        return r;
+}
+
+int node_locks_acquire(Node *node, const char *volume_id, const char *path, NodeLocks *locks,
+                       Error *err) {
+        int r;
+
+        r = lock_acquire(node->locks, "volume", volume_id, &locks->volume, err);
+        if (r == 0)
+                r = lock_acquire(node->locks, "path", path, &locks->path, err);
+        return r;
+}
+
+void node_locks_release(NodeLocks *locks) {
+        lock_release(&locks->path);
+        lock_release(&locks->volume);
+}
+
+int node_check_mode(const Node *node, const VolumeCapability *capability, Error *err) {
+        const Provider *provider = node->config.provider;
+
+        if (capability->volume_mount_group && capability->volume_mount_group[0] != '\0')
+                return error_set(err, ERROR_INVALID,
+                                 "volume_mount_group: expected none: groups are set by kubelet "
+                                 "(fsGroup), this driver has no VOLUME_MOUNT_GROUP");
+        if (!access_mode_is_multi_node_writer(capability->access_mode))
+                return 0;
+        if (capability->is_block && (provider->flags & PROVIDER_BLOCK_MULTI_WRITER))
+                return 0;
+        return error_set(err, ERROR_PRECONDITION,
+                         "access mode %d: writing from several nodes needs %s",
+                         (int)capability->access_mode,
+                         capability->is_block
+                                 ? "a provider whose disks can be attached to several"
+                                 : "a raw block volume: a filesystem of one node is destroyed by "
+                                   "two");
+}
+
+int node_info(Node *node, const Call *call, NodeInfo *result, Error *err) {
+        const Provider *provider = node->config.provider;
+
+        if (provider->node_info)
+                return provider->node_info(node->config.provider_self, call, result, err);
+        if (str_is_empty(node->config.node_name))
+                return error_set(err, ERROR_INTERNAL, "this node has no name");
+        *result = (NodeInfo){.node_id = arena_strdup(call->arena, node->config.node_name)};
+        return result->node_id ? 0 : error_set_errno(err, ENOMEM, "node id");
+}

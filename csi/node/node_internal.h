@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_NODE_NODE_INTERNAL_H
+#define BERTH_CSI_NODE_NODE_INTERNAL_H
+
+/* What the files of the room share. */
+
+#include "csi/node/apply.h"
+#include "csi/node/lock.h"
+#include "csi/node/node.h"
+#include "csi/node/queue.h"
+
+#include <pthread.h>
+
+struct Node {
+        NodeConfig config;
+        NodeKernel kernel;
+        LockTable *locks; /* owned */
+        Queue *queue;     /* owned */
+        bool has_selinux;
+        bool can_grow_mounted_ext;
+        pthread_mutex_t host_mutex;
+        FsHost *host;            /* owned; read when it is first needed */
+        FsHost *host_with_tools; /* owned; likewise, with the versions of mkfs and fsck */
+};
+
+/* As node_new(), with another kernel; NULL: the real one. */
+int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKernel *kernel,
+                         Error *err);
+
+/* The real one; userdata is the Node. */
+int kernel_run(void *node, StepKind kind, Work *work, Error *err);
+int kernel_undo(void *node, StepKind kind, Work *work, Error *err);
+
+/* This node; @tools: also which mkfs and fsck there are. Borrowed from the node. */
+int node_get_host(Node *node, bool tools, const FsHost **hostp, Error *err);
+
+void node_count(const Node *node, const char *metric, const char *label, double value);
+
+/* CLOCK_MONOTONIC */
+uint64_t node_now_msecs(void);
+
+/* Holds volume and path; both are released by node_locks_release(). */
+typedef struct NodeLocks {
+        Lock volume, path;
+} NodeLocks;
+
+int node_locks_acquire(Node *node, const char *volume_id, const char *path, NodeLocks *locks,
+                       Error *err);
+void node_locks_release(NodeLocks *locks);
+
+/*
+ * The bring-up of a volume: filled step by step, freed as a whole. On the heap, since plans are
+ * large.
+ */
+typedef struct Job {
+        Node *node;
+        const Call *call;
+        VolumeRef volume;
+        NodeLocks locks;
+        NodePath target, source;
+        DeviceFacts device;
+        int device_fd;
+        TargetFacts target_facts, source_facts;
+        MountOptions options;
+        MkfsWords words;
+        Plan plan;
+        Work work;
+        bool has_device;    /* the provider attached it, or found it attached */
+        bool has_ephemeral; /* create_ephemeral() was done */
+} Job;
+
+/* NULL without memory. */
+Job *job_new(Node *node, const Call *call, const char *volume_id);
+Job *job_free(Job *job);
+
+static inline void job_freep(Job **jobp) {
+        if (*jobp)
+                job_free(*jobp);
+}
+
+/* find_device() and device_facts_read(), with a rescan where the size lags behind. */
+int job_find_device(Job *job, Error *err);
+
+/* Opens @text as the job's target; a directory that is not there is ERROR_PRECONDITION. */
+int job_open_target(Job *job, const char *field, const char *text, Error *err);
+
+/*
+ * A published volume: opens @text as the job's target and reads its facts. What is wrong with the
+ * path is, here, that the volume is not there: ERROR_NOT_FOUND.
+ */
+int job_open_volume(Job *job, const char *text, Error *err);
+
+/* Plan, log it, carry it out. */
+int job_apply(Job *job, Error *err);
+
+/* mount the volume's device at job->target: facts, plan, apply. */
+int job_mount(Job *job, const VolumeCapability *capability, Error *err);
+
+/**
+ * job_give_up() - after a failure: release the device that this call may have attached
+ *
+ * Not if it is in use by anybody. A failure to release makes the code one that kubelet takes for
+ * "uncertain".
+ */
+void job_give_up(Job *job, Error *err);
+
+/* FAILED_PRECONDITION for access modes that the volume cannot have. */
+int node_check_mode(const Node *node, const VolumeCapability *capability, Error *err);
+
+enum {
+        NODE_UNMOUNT_KEEP_TARGET = 0,
+        NODE_UNMOUNT_REMOVE_TARGET = 1U << 0,
+};
+
+/**
+ * node_unmount() - unmount everything at @path, dead or not, and remove our own target
+ *
+ * What is stacked there is unmounted one by one. A dead filesystem is detached lazily, so that
+ * nobody waits for it; a busy one is ERROR_UNAVAILABLE. A target is removed only if it is an empty
+ * directory or an empty file.
+ */
+int node_unmount(NodePath *path, unsigned int how, Error *err);
+
+/* Runs a tool for growing a filesystem. Return: 0; negative with the tool's last line. */
+int grow_mounted(Node *node, const Call *call, const char *fs_type, const char *device,
+                 const char *mount_point, Error *err);
+int grow_unmounted_ext(Node *node, const Call *call, const char *device, Error *err);
+
+/* For tools: true when they are to be killed. A caller whose deadline passed does not end work that
+ * would only begin again with his next call. */
+bool call_is_aborted(void *call);
+
+#endif

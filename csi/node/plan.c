@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The decisions. No system call, no clock, no environment. */
+
+#include "csi/node/plan.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+
+#include <inttypes.h>
+#include <sys/stat.h>
+
+static void add_step(Plan *plan, StepKind kind) {
+        plan->steps[plan->n_steps++] = kind;
+}
+
+/* --- the target --- */
+
+static int conflict_mounted(const TargetFacts *target, const char *wanted, Error *err) {
+        return error_set(err, ERROR_CONFLICT, "%s is taken: %s (%s) is mounted there, not %s",
+                         target->path, target->source_name,
+                         target->mount.fs_type ? target->mount.fs_type : "unknown", wanted);
+}
+
+/* A free place to mount on. */
+static int prepare_target(const TargetFacts *target, bool is_file, Plan *plan, Error *err) {
+        plan->target = target->path;
+        plan->target_is_file = is_file;
+        if (target->is_dead) {
+                add_step(plan, STEP_DETACH_DEAD);
+                /* What is below it is only known afterwards: making it is done if it is there. */
+                add_step(plan, STEP_MAKE_TARGET);
+                return 0;
+        }
+        if (target->type == 0) {
+                add_step(plan, STEP_MAKE_TARGET);
+                return 0;
+        }
+        if (is_file ? S_ISREG(target->type) : S_ISDIR(target->type))
+                return 0;
+        return error_set(err, ERROR_CONFLICT, "%s is there and is not a %s", target->path,
+                         is_file ? "file" : "directory");
+}
+
+/* --- mount --- */
+
+const char *mount_plan_type(const MountInput *input) {
+        if (input->fs_type[0] != '\0')
+                return input->fs_type;
+        return str_is_empty(input->rules->default_fs_type) ? "ext4" : input->rules->default_fs_type;
+}
+
+/* The driver of ext4 mounts what is called ext2 and ext3 as well, the other way it does not. */
+static bool is_type(const char *asked, const FsVolume *volume) {
+        return asked[0] == '\0' || str_equal(asked, volume->type) ||
+               (str_equal(asked, "ext4") && volume->kind == FS_KIND_EXT);
+}
+
+/* Something is mounted there already: as asked, or not. Nothing is changed or checked. */
+static int judge_mounted(const MountInput *input, const DeviceFacts *device,
+                         const TargetFacts *target, Error *err) {
+        const FsVolume mounted = {.type = target->mount.fs_type,
+                                  .kind = fs_kind_from_type(target->mount.fs_type)};
+        bool wants_write = !(input->options->set & MOUNT_FLAG_READ_ONLY);
+
+        if (!target->is_ours)
+                return conflict_mounted(target, device->device.path, err);
+        if (!is_type(input->fs_type, &mounted))
+                return error_set(
+                        err, ERROR_CONFLICT, "%s is mounted at %s as %s, the request asks for %s",
+                        device->device.path, target->path, target->mount.fs_type, input->fs_type);
+        if (wants_write && (target->mount.flags & MOUNT_FLAG_READ_ONLY))
+                return error_set(err, ERROR_CONFLICT,
+                                 "%s is mounted read-only at %s, the request asks to write",
+                                 device->device.path, target->path);
+        return 0;
+}
+
+static int plan_format_new(const MountInput *input, const DeviceFacts *device, Plan *plan,
+                           Error *err) {
+        const char *path = device->device.path, *type = mount_plan_type(input);
+
+        if (!plan->wants_write)
+                return error_set(
+                        err, ERROR_PRECONDITION,
+                        "%s is blank and the volume is asked read-only: it is formatted by "
+                        "its first use for writing",
+                        path);
+        if (device->is_read_only)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s is blank and cannot be formatted: the device is read-only",
+                                 path);
+        if (!device->is_free)
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "%s is blank and in use by another program: perhaps a mkfs that "
+                                 "still runs",
+                                 path);
+        plan->make_request = (FsMakeRequest){
+                .fs_type = type,
+                .device = path,
+                .size_bytes = device->size_bytes,
+                .logical_sector_bytes = device->logical_sector_bytes,
+                .rules = input->rules,
+                .options = input->words ? input->words->words : NULL,
+                .n_options = input->words ? input->words->n_words : 0,
+                .hosts = input->hosts,
+                .n_hosts = input->n_hosts,
+        };
+        memcpy(plan->make_request.tools, input->hosts[0].tools, sizeof(plan->make_request.tools));
+        plan->fs_type = type;
+        plan->expect = (FsExpect){device->device.size_bytes, device->device.devno};
+        add_step(plan, STEP_FORMAT);
+        return fs_make_plan(&plan->make_request, &plan->make, err);
+}
+
+/* Nothing that is lost by it: no tool makes a filesystem so that less than this is left over. */
+static uint64_t grow_threshold(const FsVolume *volume) {
+        uint64_t slack = (uint64_t)volume->block_bytes * 2048;
+        const uint64_t least = UINT64_C(1) << 20;
+
+        return slack > least ? slack : least;
+}
+
+static bool can_grow(const FsVolume *volume, uint64_t device_bytes) {
+        if (volume->kind != FS_KIND_EXT && volume->kind != FS_KIND_XFS &&
+            volume->kind != FS_KIND_BTRFS)
+                return false;
+        return volume->n_devices <= 1 && volume->fs_bytes > 0 && device_bytes > volume->fs_bytes &&
+               device_bytes - volume->fs_bytes >= grow_threshold(volume);
+}
+
+/* A restore to a larger volume, or an expansion that nobody finished. Returns whether the mounted
+ * filesystem is to be grown. */
+static bool plan_grow(const MountInput *input, const DeviceFacts *device, Plan *plan) {
+        if (!plan->wants_write || !can_grow(&plan->volume, device->size_bytes))
+                return false;
+        plan->fs_bytes = plan->volume.fs_bytes;
+        plan->device_bytes = device->size_bytes;
+        if (plan->volume.kind != FS_KIND_EXT || input->can_grow_mounted_ext)
+                return true;
+        if (device->is_free)
+                add_step(plan, STEP_GROW_OFFLINE);
+        return false;
+}
+
+static int judge(const MountInput *input, const DeviceFacts *device, Plan *plan, Error *err) {
+        const FsSituation situation = {
+                .logical_sector_bytes = device->logical_sector_bytes,
+                .device_read_only = device->is_read_only,
+                .uuid_mounted = device->is_uuid_mounted,
+        };
+        char sentence[FS_SENTENCE_MAX];
+
+        fs_verdict(&plan->volume, plan->host, &situation, &plan->verdict);
+        plan->is_judged = true;
+        if (plan->verdict.answer == FS_ANSWER_NO ||
+            (plan->verdict.answer != FS_ANSWER_RW && plan->wants_write)) {
+                fs_verdict_sentence(&plan->volume, plan->host, &plan->verdict, sentence);
+                return error_set(err, ERROR_PRECONDITION, "%s: %s", device->device.path, sentence);
+        }
+        if (plan->verdict.answer == FS_ANSWER_RO_NORECOVERY)
+                (void)mount_options_add(&plan->options,
+                                        fs_answer_options(plan->verdict.answer, plan->volume.kind));
+        return 0;
+}
+
+static int plan_existing(const MountInput *input, const DeviceFacts *device, Plan *plan,
+                         bool *growsp, Error *err) {
+        const char *path = device->device.path;
+        int r;
+
+        plan->volume = device->inspection.volume;
+        if (!is_type(input->fs_type, &plan->volume))
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s holds %s, the request asks for %s: ask for %s, or use another "
+                                 "volume",
+                                 path, plan->volume.type, input->fs_type, plan->volume.type);
+        plan->fs_type = str_equal(input->fs_type, "ext4") ? "ext4" : plan->volume.type;
+        r = judge(input, device, plan, err);
+        if (r < 0)
+                return r;
+        fsck_plan(&plan->volume, plan->host, path, !plan->wants_write, &plan->fsck);
+        if (plan->fsck.action == FSCK_ACTION_REFUSE)
+                return error_set(err, ERROR_PRECONDITION, "%s: %s", path, plan->fsck.why);
+        /* Mounted somewhere else it is the kernel's, and must not be touched. */
+        if (plan->fsck.action == FSCK_ACTION_PREEN && device->is_free)
+                add_step(plan, STEP_CHECK);
+        *growsp = plan_grow(input, device, plan);
+        return 0;
+}
+
+static int plan_content(const MountInput *input, const DeviceFacts *device, Plan *plan,
+                        bool *growsp, Error *err) {
+        const FsInspection *found = &device->inspection;
+        bool ours = device->has_unfinished && device->is_free;
+
+        switch (found->find) {
+        case FS_FIND_BLANK:
+                return plan_format_new(input, device, plan, err);
+        case FS_FIND_FILESYSTEM:
+                if (!ours || !(found->volume.state & FS_STATE_IN_PROGRESS))
+                        return plan_existing(input, device, plan, growsp, err);
+                break;
+        case FS_FIND_OTHER:
+                if (!ours)
+                        return error_set(err, ERROR_PRECONDITION,
+                                         "%s is not blank and holds no filesystem that can be "
+                                         "mounted: %s",
+                                         device->device.path, found->why);
+                break;
+        case FS_FIND_UNKNOWN:
+                return error_set(err, ERROR_UNAVAILABLE, "cannot tell what is on %s: %s",
+                                 device->device.path, found->why);
+        }
+        add_step(plan, STEP_WIPE);
+        return plan_format_new(input, device, plan, err);
+}
+
+int mount_plan(const MountInput *input, const DeviceFacts *device, const TargetFacts *target,
+               Plan *plan, Error *err) {
+        bool grows = false;
+        int r;
+
+        plan->device = device->device.path;
+        plan->target = target->path;
+        plan->host = &input->hosts[0];
+        plan->wants_write = !(input->options->set & MOUNT_FLAG_READ_ONLY);
+        if (target->is_mounted && !target->is_dead)
+                return judge_mounted(input, device, target, err);
+        mount_options_copy(&plan->options, input->options);
+        r = prepare_target(target, false, plan, err);
+        if (r == 0)
+                r = plan_content(input, device, plan, &grows, err);
+        if (r < 0)
+                return r;
+        options_add_for(&plan->options, plan->fs_type);
+        if (!input->has_selinux)
+                (void)options_drop_selinux(&plan->options);
+        add_step(plan, STEP_MOUNT);
+        if (grows)
+                add_step(plan, STEP_GROW);
+        return 0;
+}
+
+/* --- bind --- */
+
+static int check_staged(const TargetFacts *staged, bool wants_write, Error *err) {
+        if (!staged->is_mounted)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "nothing is mounted at the staging path %s: the volume is not "
+                                 "staged",
+                                 staged->path);
+        if (staged->is_dead)
+                return error_set(
+                        err, ERROR_UNAVAILABLE,
+                        "the filesystem at the staging path %s does not answer: its device "
+                        "is gone",
+                        staged->path);
+        if (staged->is_forced_ro && wants_write)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "the filesystem of %s at %s became read-only after an error: end "
+                                 "its pods and let them start again, so that it is checked",
+                                 staged->source_name, staged->path);
+        return 0;
+}
+
+/* Mounted already: the same in the same way, or not. */
+static int judge_published(const TargetFacts *target, bool same, bool read_only, const char *wanted,
+                           Error *err) {
+        bool is_read_only = (target->mount.flags & MOUNT_FLAG_READ_ONLY) != 0;
+
+        if (!same)
+                return conflict_mounted(target, wanted, err);
+        if (read_only == is_read_only)
+                return 0;
+        return error_set(err, ERROR_CONFLICT, "%s is published there %s, the request asks for %s",
+                         target->path, is_read_only ? "read-only" : "for writing",
+                         read_only ? "read-only" : "writing");
+}
+
+int bind_plan(const BindInput *input, const TargetFacts *staged, const TargetFacts *target,
+              Plan *plan, Error *err) {
+        unsigned int set = input->options->set | (input->read_only ? MOUNT_FLAG_READ_ONLY : 0U);
+        bool same, read_only = (set & MOUNT_FLAG_READ_ONLY) != 0;
+        int r;
+
+        plan->target = target->path;
+        plan->source = staged->path;
+        if (target->is_mounted && !target->is_dead && staged->is_mounted && !staged->is_dead) {
+                same = target->mount.dev == staged->mount.dev &&
+                       str_equal(target->mount.root, staged->mount.root);
+                read_only = read_only || (staged->mount.flags & MOUNT_FLAG_READ_ONLY);
+                return judge_published(target, same, read_only, staged->source_name, err);
+        }
+        r = check_staged(staged, !read_only, err);
+        if (r == 0)
+                r = prepare_target(target, false, plan, err);
+        if (r < 0)
+                return r;
+        plan->options.set = set;
+        plan->options.clear = input->options->clear & ~(unsigned int)MOUNT_FLAG_READ_ONLY;
+        add_step(plan, STEP_BIND);
+        return 0;
+}
+
+int block_plan(const BindInput *input, const DeviceFacts *device, const TargetFacts *target,
+               Plan *plan, Error *err) {
+        bool read_only = input->read_only || (input->options->set & MOUNT_FLAG_READ_ONLY);
+        int r;
+
+        plan->target = target->path;
+        plan->source = plan->device = device->device.path;
+        if (target->is_mounted && !target->is_dead)
+                return judge_published(target, target->is_ours, read_only, device->device.path,
+                                       err);
+        /* A node that some driver made there, and not a bind of one. */
+        if (S_ISBLK(target->type) && target->is_ours)
+                return 0;
+        r = prepare_target(target, true, plan, err);
+        if (r < 0)
+                return r;
+        /* Not "nodev": the device is what is wanted. */
+        plan->options.set = read_only ? MOUNT_FLAG_READ_ONLY : 0U;
+        add_step(plan, STEP_BIND);
+        return 0;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_NODE_PLAN_H
+#define BERTH_CSI_NODE_PLAN_H
+
+/*
+ * What is to be done to bring a volume to a path: steps and their arguments, as text to be read and
+ * as orders to be carried out (apply.h). Making a plan is pure: request and facts in, plan or a
+ * reason out.
+ */
+
+#include "csi/fs/fsck.h"
+#include "csi/fs/mkfs.h"
+#include "csi/node/facts.h"
+#include "csi/node/options.h"
+
+typedef enum StepKind {
+        STEP_DETACH_DEAD = 0, /* what is mounted at the target is dead */
+        STEP_MAKE_TARGET,     /* directory; file for a block volume */
+        STEP_WIPE,            /* what an interrupted mkfs of ours left; see marker.h */
+        STEP_FORMAT,
+        STEP_CHECK,        /* fsck */
+        STEP_GROW_OFFLINE, /* ext, where the kernel would refuse to grow it mounted */
+        STEP_MOUNT,
+        STEP_GROW, /* mounted */
+        STEP_BIND,
+        _STEP_N,
+} StepKind;
+
+/* Static: "mount". */
+const char *step_name(StepKind kind);
+
+#define PLAN_STEPS_MAX 8
+
+/* Large: on the heap. Strings are borrowed from request and facts. Do not copy by value. */
+typedef struct Plan {
+        StepKind steps[PLAN_STEPS_MAX];
+        size_t n_steps; /* 0: everything is as asked */
+        const char *device;
+        const char *source; /* of a bind */
+        const char *target;
+        bool target_is_file;
+        const char *fs_type;  /* of a mount */
+        MountOptions options; /* of a mount; of a bind only set and clear */
+        bool wants_write;
+        uint64_t fs_bytes, device_bytes; /* of a grow */
+        FsVolume volume;                 /* on the device; after STEP_FORMAT what was made */
+        FsVerdict verdict;
+        bool is_judged;
+        FsckPlan fsck;
+        FsMakeRequest make_request;
+        FsMakePlan make;
+        FsExpect expect;
+        const FsHost *host;
+} Plan;
+
+/* One line per step: "mount device=/dev/sdb target=/t type=ext4 options=nosuid,nodev". Caller
+ * frees; NULL without memory. */
+char *plan_format(const Plan *plan);
+
+/* What stage_plan() and the publishing of unstaged volumes need of a request. */
+typedef struct MountInput {
+        const char *volume_id;
+        const char *fs_type; /* as asked; "" any, and the provider's default for a new one */
+        const FormatRules *rules;
+        const MountOptions *options; /* options_from_capability() */
+        const MkfsWords *words;      /* NULL: none */
+        const FsHost *hosts;         /* [0] is this node; all must be able to mount what is made */
+        size_t n_hosts;
+        bool can_grow_mounted_ext; /* CAP_SYS_RESOURCE */
+        bool has_selinux;
+} MountInput;
+
+/**
+ * mount_plan() - bring the filesystem of a device to a path
+ *
+ * Return: 0; ERROR_CONFLICT when something else is mounted there, or the same in another way;
+ * ERROR_PRECONDITION when what is on the device may not be mounted or formatted, in one sentence;
+ * ERROR_UNAVAILABLE when it cannot be told what is on it.
+ */
+int mount_plan(const MountInput *input, const DeviceFacts *device, const TargetFacts *target,
+               Plan *plan, Error *err);
+
+/* The type that a new filesystem on this volume would get. */
+const char *mount_plan_type(const MountInput *input);
+
+typedef struct BindInput {
+        const char *volume_id;
+        const MountOptions *options;
+        bool read_only; /* also asked for beside the options */
+} BindInput;
+
+/**
+ * bind_plan() - show a staged filesystem at a path
+ * @staged: what is at the staging path
+ *
+ * Return: 0; ERROR_PRECONDITION when nothing is staged there, or when it became read-only and
+ * writing is asked; ERROR_CONFLICT.
+ */
+int bind_plan(const BindInput *input, const TargetFacts *staged, const TargetFacts *target,
+              Plan *plan, Error *err);
+
+/* block_plan() - show a device node at a path. Return: 0; ERROR_CONFLICT. */
+int block_plan(const BindInput *input, const DeviceFacts *device, const TargetFacts *target,
+               Plan *plan, Error *err);
+
+#endif

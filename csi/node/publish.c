@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* NodePublishVolume: a staged filesystem, a block device, or a volume that is never staged. */
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+#include "common/mount/mountinfo.h"
+#include "csi/node/node_internal.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define EPHEMERAL_KEY "csi.storage.k8s.io/ephemeral"
+
+static bool is_ephemeral(const NodePublishRequest *request) {
+        return str_equal(string_map_get(&request->volume_context, EPHEMERAL_KEY), "true");
+}
+
+/* A mount of the same below kubelet's root that is neither the staging path nor this target. */
+static bool is_other(const Job *job, const Mount *mount) {
+        const char *root = job->node->config.kubelet_root;
+
+        return str_has_prefix(mount->target, root) && mount->target[strlen(root)] == '/' &&
+               !str_equal(mount->target, job->target.text) &&
+               (str_is_empty(job->source.text) || !str_equal(mount->target, job->source.text));
+}
+
+static bool is_same_node(const Job *job, const Mount *mount) {
+        struct stat status;
+
+        return lstat(mount->target, &status) == 0 && S_ISBLK(status.st_mode) &&
+               status.st_rdev == job->device.device.devno;
+}
+
+/*
+ * SINGLE_NODE_SINGLE_WRITER is for one target. SINGLE_NODE_WRITER is not refused a second one:
+ * kubelet publishes it to every pod of the node. Reads the whole mountinfo, and only for this mode.
+ */
+static int check_single(const Job *job, const NodePublishRequest *request, Error *err) {
+        cleanup(mount_table_freep) MountTable *table = NULL;
+        const MountStatus *staged = &job->source_facts.mount;
+        int r;
+
+        if (request->capability.access_mode != ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER ||
+            job->target_facts.is_mounted)
+                return 0;
+        r = mountinfo_read(&table);
+        if (r < 0)
+                return error_set_errno(err, r, "read mountinfo");
+        for (size_t i = 0; i < table->n_mounts; i++) {
+                const Mount *mount = &table->mounts[i];
+                bool same = request->capability.is_block
+                                    ? !str_equal(mount->root, "/") && is_other(job, mount) &&
+                                              is_same_node(job, mount)
+                                    : mount->dev == staged->dev &&
+                                              str_equal(mount->root, staged->root) &&
+                                              is_other(job, mount);
+
+                if (same)
+                        return error_set(err, ERROR_PRECONDITION,
+                                         "the volume is published at %s already, and its access "
+                                         "mode SINGLE_NODE_SINGLE_WRITER allows one target",
+                                         mount->target);
+        }
+        return 0;
+}
+
+static BindInput bind_input(const Job *job, const NodePublishRequest *request) {
+        return (BindInput){request->volume_id, &job->options, request->readonly};
+}
+
+static int publish_block(Job *job, const NodePublishRequest *request, Error *err) {
+        const BindInput input = bind_input(job, request);
+        struct stat status;
+        int r;
+
+        r = job_find_device(job, err);
+        if (r == 0)
+                r = target_facts_read(&job->target_facts, &job->target, &job->device, err);
+        if (r == 0)
+                r = check_single(job, request, err);
+        if (r == 0)
+                r = block_plan(&input, &job->device, &job->target_facts, &job->plan, err);
+        if (r < 0)
+                return r;
+        job->source.fd = open(job->device.device.path, O_PATH | O_CLOEXEC);
+        if (job->source.fd < 0 || fstat(job->source.fd, &status) < 0)
+                return error_set_errno(err, errno, "open %s", job->device.device.path);
+        if (!S_ISBLK(status.st_mode) || status.st_rdev != job->device.device.devno)
+                return error_set(err, ERROR_UNAVAILABLE, "%s became another device",
+                                 job->device.device.path);
+        return job_apply(job, err);
+}
+
+static int publish_staged(Job *job, const NodePublishRequest *request, Error *err) {
+        const BindInput input = bind_input(job, request);
+        int r;
+
+        r = node_path_open(&job->source, job->node->config.kubelet_root, "staging_target_path",
+                           request->staging_path, err);
+        if (r == NODE_PATH_E_NO_PARENT || (r == 0 && job->source.fd < 0 && !job->source.is_dead))
+                return error_set(err, ERROR_PRECONDITION,
+                                 "the staging path %s does not exist: the volume is not staged",
+                                 request->staging_path);
+        if (r == 0)
+                r = target_facts_read(&job->source_facts, &job->source, NULL, err);
+        if (r == 0)
+                r = target_facts_read(&job->target_facts, &job->target, NULL, err);
+        if (r == 0)
+                r = bind_plan(&input, &job->source_facts, &job->target_facts, &job->plan, err);
+        if (r == 0)
+                r = check_single(job, request, err);
+        return r < 0 ? r : job_apply(job, err);
+}
+
+/* Formatted and mounted right at the target. */
+static int publish_unstaged(Job *job, const NodePublishRequest *request, Error *err) {
+        if (request->readonly)
+                job->options.set |= MOUNT_FLAG_READ_ONLY;
+        return job_mount(job, &request->capability, err);
+}
+
+static int publish_ephemeral(Job *job, const NodePublishRequest *request, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        int r;
+
+        if (!(provider->flags & PROVIDER_EPHEMERAL) || !provider->create_ephemeral)
+                return error_set(err, ERROR_INVALID, "provider %s has no inline volumes",
+                                 provider->name);
+        if (request->capability.is_block)
+                return error_set(err, ERROR_INVALID, "an inline volume cannot be a block device");
+        r = provider->create_ephemeral(job->node->config.provider_self, job->call, request, err);
+        if (r < 0)
+                return r;
+        job->has_ephemeral = true;
+        return publish_unstaged(job, request, err);
+}
+
+static int publish(Job *job, const NodePublishRequest *request, Error *err) {
+        int r;
+
+        r = node_check_mode(job->node, &request->capability, err);
+        if (r == 0 && !request->capability.is_block)
+                r = options_from_capability(&job->options, &request->capability, err);
+        if (r == 0 && access_mode_is_reader(request->capability.access_mode))
+                job->options.set |= MOUNT_FLAG_READ_ONLY;
+        if (r == 0)
+                r = node_locks_acquire(job->node, request->volume_id, request->target_path,
+                                       &job->locks, err);
+        if (r == 0)
+                r = job_open_target(job, "target_path", request->target_path, err);
+        if (r < 0)
+                return r;
+        if (is_ephemeral(request))
+                return publish_ephemeral(job, request, err);
+        if (request->capability.is_block)
+                return publish_block(job, request, err);
+        if (request->staging_path[0] == '\0')
+                return publish_unstaged(job, request, err);
+        return publish_staged(job, request, err);
+}
+
+/*
+ * An inline volume is made by its publish and removed by its unpublish, which kubelet only calls if
+ * this failure leaves it uncertain. Nothing is deleted here: after a reboot it may hold data of its
+ * pod.
+ */
+static void keep_uncertain(bool was_made, Error *err) {
+        if (was_made && err->code != ERROR_AGAIN && err->code != ERROR_TIMEOUT &&
+            err->code != ERROR_EXHAUSTED)
+                err->code = ERROR_UNAVAILABLE;
+}
+
+int node_publish(Node *node, const Call *call, const NodePublishRequest *request, Error *err) {
+        cleanup(job_freep) Job *job = job_new(node, call, request->volume_id);
+        bool staged = request->staging_path[0] != '\0';
+        Error error = {0};
+        int r;
+
+        if (!job)
+                return error_set_errno(err, ENOMEM, "publish");
+        job->volume.publish_context = &request->publish_context;
+        job->volume.volume_context = &request->volume_context;
+        job->volume.secrets = &request->secrets;
+        r = publish(job, request, &error);
+        if (r >= 0)
+                return r;
+        /* What was staged stays attached: its unstage is still to come. */
+        if (!staged)
+                job_give_up(job, &error);
+        keep_uncertain(job->has_ephemeral, &error);
+        if (err)
+                *err = error;
+        return r;
+}

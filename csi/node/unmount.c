@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The way back: all of it that can be done is done, and what is gone already is done. */
+
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "csi/node/node_internal.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+/* A driver that did not look stacked 49,153 mounts on one target. */
+#define UNMOUNTS_MAX 200000
+
+#define UNMOUNT_E_NOTHING 1
+
+static int is_dead(const NodePath *path, bool *deadp, Error *err) {
+        cleanup(target_facts_deinit) TargetFacts facts = {0};
+        int r;
+
+        r = target_facts_read(&facts, path, NULL, err);
+        *deadp = facts.is_dead;
+        return r;
+}
+
+static int unmount_one(NodePath *path, Error *err) {
+        bool dead = path->is_dead;
+        int r;
+
+        r = dead ? 0 : is_dead(path, &dead, err);
+        if (r < 0)
+                return r;
+        r = mount_detach(path->parent_fd, path->name, dead ? MOUNT_DETACH_LAZY : 0);
+        if (r == -EINVAL || r == -ENOENT)
+                return UNMOUNT_E_NOTHING;
+        if (r == -EBUSY)
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "%s is in use: a process still has files open there, or something "
+                                 "is mounted below it",
+                                 path->text);
+        /* It could not even be looked at: nobody will get anything out of it. */
+        if (r < 0)
+                r = mount_detach(path->parent_fd, path->name, MOUNT_DETACH_LAZY);
+        if (r < 0)
+                return error_set_errno(err, r, "unmount %s", path->text);
+        if (dead)
+                log_warning("detached a dead filesystem at %s", path->text);
+        return node_path_reopen(path, err);
+}
+
+static int remove_directory(NodePath *path, Error *err) {
+        if (unlinkat(path->parent_fd, path->name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+                return 0;
+        if (errno != ENOTEMPTY && errno != EEXIST)
+                return error_set_errno(err, errno, "remove %s", path->text);
+        return error_set(err, ERROR_PRECONDITION,
+                         "%s has files in it that were written while nothing was mounted there: "
+                         "look at them, then remove them",
+                         path->text);
+}
+
+static int remove_file(NodePath *path, Error *err) {
+        struct stat status;
+
+        if (fstat(path->fd, &status) < 0)
+                return error_set_errno(err, errno, "look at %s", path->text);
+        /* Ours is empty; a node is what another driver made of the same. */
+        if (!S_ISBLK(status.st_mode) && (!S_ISREG(status.st_mode) || status.st_size > 0))
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s is a file that is not empty: look at it, then remove it",
+                                 path->text);
+        if (unlinkat(path->parent_fd, path->name, 0) < 0 && errno != ENOENT)
+                return error_set_errno(err, errno, "remove %s", path->text);
+        return 0;
+}
+
+int node_unmount(NodePath *path, unsigned int how, Error *err) {
+        int r = 0;
+
+        for (int i = 0; i < UNMOUNTS_MAX && r == 0; i++)
+                r = unmount_one(path, err);
+        if (r < 0 || !(how & NODE_UNMOUNT_REMOVE_TARGET) || path->fd < 0)
+                return r < 0 ? r : 0;
+        return S_ISDIR(path->type) ? remove_directory(path, err) : remove_file(path, err);
+}
