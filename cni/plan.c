@@ -198,6 +198,20 @@ static bool is_same(const LinkAddress *there, const IpPrefix *wanted) {
                memcmp(there->bytes, wanted->address.bytes, addr_size(there->family)) == 0;
 }
 
+/* Two ranges of one family have a gateway each. */
+static bool is_gateway_of_ours(const Maker *maker, const LinkAddress *there) {
+        const CniResult *result = maker->input->result;
+
+        for (size_t i = 0; i < result->n_ips; i++) {
+                IpPrefix gateway = {.address = result->ips[i].gateway,
+                                    .length = result->ips[i].address.length};
+
+                if (is_same(there, &gateway))
+                        return true;
+        }
+        return false;
+}
+
 /* In the order of the kernel's list, as upstream: a conflicting one that comes first is an error
  * even when the right one follows. */
 static void plan_gateway_address(Maker *maker, StepLink on, const IpPrefix *wanted) {
@@ -209,6 +223,8 @@ static void plan_gateway_address(Maker *maker, StepLink on, const IpPrefix *want
 
                 if (is_same(there, wanted))
                         return;
+                if (is_gateway_of_ours(maker, there))
+                        continue;
                 if (there->family != wanted->address.family ||
                     (there->family == AF_INET6 && !overlaps(there, wanted)))
                         continue;
