@@ -119,6 +119,7 @@ int nl_attributes(const struct nlmsghdr *message, size_t offset, const struct nl
                   size_t n_table) {
         size_t start = (size_t)NLMSG_HDRLEN + NLMSG_ALIGN(offset);
 
+        memset((void *)(uintptr_t)table, 0, n_table * sizeof(*table));
         if (message->nlmsg_len < start)
                 return message->nlmsg_len >= (size_t)NLMSG_HDRLEN + offset ? 0 : -EBADMSG;
         return index_attributes((const uint8_t *)message + start, message->nlmsg_len - start, table,
@@ -126,6 +127,7 @@ int nl_attributes(const struct nlmsghdr *message, size_t offset, const struct nl
 }
 
 int nl_nested(const struct nlattr *nest, const struct nlattr **table, size_t n_table) {
+        memset((void *)(uintptr_t)table, 0, n_table * sizeof(*table));
         if (!nest)
                 return 0;
         return index_attributes((const uint8_t *)nla_data(nest), (size_t)nla_len(nest), table,

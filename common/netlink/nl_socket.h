@@ -145,7 +145,8 @@ static inline const void *nl_payload(const struct nlmsghdr *message) {
 /**
  * nl_attributes() - index the attributes of a message
  * @offset: bytes from the start of the payload to the first attribute (the aligned fixed header)
- * @table:  @n_table pointers, indexed by type; unknown types are skipped, the last of a type wins
+ * @table:  @n_table pointers, indexed by type; unknown types are skipped, the last of a type wins;
+ *          what is not there is NULL, also after a failure
  *
  * Return: 0; -EBADMSG when the message is shorter than @offset or an attribute overruns it.
  */
