@@ -23,8 +23,8 @@ NAMES = ['bandwidth', 'bridge', 'firewall', 'host-local', 'loopback', 'portmap',
 def berth_fixture(build):
     def run(*argv, check=True, **kwargs):
         environment = {key: value for key, value in os.environ.items() if not key.startswith('CNI_')}
-        done = subprocess.run([build / 'cni' / 'berth-cni', *map(str, argv)], capture_output=True, text=True, timeout=60,
-                              env=environment, **kwargs)
+        done = subprocess.run([build / 'cni' / 'berth-cni', *map(str, argv)], capture_output=True, text=True,
+                              timeout=60, env=environment, **kwargs)
         if check:
             assert done.returncode == 0, done.stderr
         return done
@@ -101,7 +101,8 @@ def test_install_leaves_others(berth, root):
 
 
 @pytest.mark.parametrize('path, text, plugins, configurations', [
-    ('etc/containerd/config.toml', '[plugins.x.cni]\n  bin_dir = "/a/bin"\n  conf_dir = "/a/net.d/"\n', 'a/bin', 'a/net.d'),
+    ('etc/containerd/config.toml', '[plugins.x.cni]\n  bin_dir = "/a/bin"\n  conf_dir = "/a/net.d/"\n', 'a/bin',
+     'a/net.d'),
     ('etc/containerd/config.toml', "version = 3\n bin_dirs = [\n  '/b/bin',\n '/c']\n", 'b/bin', 'etc/cni/net.d'),
     ('etc/crio/crio.conf', 'network_dir = "/d"\nplugin_dirs = ["/e/bin", "/f"]\n', 'e/bin', 'd'),
     ('var/lib/rancher/k3s/agent/etc/containerd/config.toml', 'bin_dir = "/g"\nconf_dir = "/h"\n', 'g', 'h'),
