@@ -96,7 +96,7 @@ static struct MHD_Daemon *start(Health *health, const struct sockaddr *address, 
                                 MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_SECONDS,
                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES_MAX,
                                 MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK_BYTES,
-                                MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_END);
+                                MHD_OPTION_END);
 }
 
 static int listen_on(Health *health, Error *err) {

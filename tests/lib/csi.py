@@ -127,18 +127,18 @@ class Client:
     def __exit__(self, *_):
         self.close()
 
-    def start(self, method, timeout=None, **fields):
-        """Begins a call and returns grpc's future of it."""
+    def start(self, method, timeout=None, wait_for_ready=False, **fields):
+        """Begins a call and returns grpc's future of it. wait_for_ready: until there is a connection."""
         request = fill(getattr(csi_pb2, method + 'Request')(), fields)
         call = self.channel.unary_unary(
             f'/csi.v1.{service_of(method)}/{method}',
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=getattr(csi_pb2, method + 'Response').FromString)
-        return call.future(request, timeout=timeout or self.timeout)
+        return call.future(request, timeout=timeout or self.timeout, wait_for_ready=wait_for_ready)
 
-    def call(self, method, timeout=None, **fields):
+    def call(self, method, timeout=None, wait_for_ready=False, **fields):
         try:
-            return self.start(method, timeout, **fields).result()
+            return self.start(method, timeout, wait_for_ready, **fields).result()
         except grpc.RpcError as error:
             raise Failure(method, error) from None
 
@@ -166,11 +166,15 @@ class Client:
         return lambda timeout=None, **fields: self.call(name, timeout, **fields)
 
     def wait_ready(self, seconds=20):
-        """Until Probe says ready."""
+        """Until Probe says ready.
+
+        The calls wait for the connection: one that fails while there is none leaves nobody to poll for it, and the
+        next attempt is gRPC's back-off of five seconds away.
+        """
         end = time.monotonic() + seconds
         while True:
             try:
-                reply = self.call('Probe', timeout=2)
+                reply = self.call('Probe', timeout=2, wait_for_ready=True)
                 if not reply.HasField('ready') or reply.ready.value:
                     return
                 last = 'not ready'
@@ -213,6 +217,9 @@ class Daemon:
             self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, env=self.environment)
         if ready_seconds == 0:
             return None
+        end = time.monotonic() + ready_seconds
+        while not self.socket_path.exists() and self.process.poll() is None and time.monotonic() < end:
+            time.sleep(0.002)
         client = Client(self.socket_path)
         try:
             client.wait_ready(ready_seconds)
