@@ -8,6 +8,9 @@ import pytest
 
 CASES = ('lifecycle', 'refusals', 'snapshot', 'mounted', 'raw_block', 'group', 'paging', 'ephemeral', 'thick', 'lock',
          'strangers', 'condition', 'parallel', 'copy')
+OPERATIONS = ('create', 'create_thick', 'clone', 'clone_thick', 'snapshot', 'snapshot_mounted', 'restore', 'expand',
+              'expand_thick', 'delete', 'delete_snapshot', 'modify', 'group', 'group_delete', 'attach', 'release',
+              'inline', 'inline_delete')
 MIB = 1 << 20
 
 
@@ -35,8 +38,21 @@ def run(build, program, *argv):
 
 def test_all_cases_are_here(build):
     assert run(build, 'test-csi-local').split() == list(CASES)
+    assert run(build, 'test-csi-local-crash').split() == list(OPERATIONS)
 
 
 @pytest.mark.parametrize('case', CASES)
 def test_case(build, pool, case):
     run(build, 'test-csi-local', pool, case)
+
+
+# Kill -9 at every system call that changes something. What does not share blocks is the same on every filesystem.
+SHARING = {'xfs': ('clone_thick', 'restore', 'snapshot_mounted'), 'btrfs': ('clone', 'group')}
+
+
+@pytest.mark.parametrize('pool, operation', [
+    *(('host', operation) for operation in OPERATIONS),
+    *((name, operation) for name, operations in SHARING.items() for operation in operations),
+], indirect=['pool'])
+def test_kill_at_every_step(build, pool, operation):
+    run(build, 'test-csi-local-crash', pool, operation)
