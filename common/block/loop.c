@@ -201,6 +201,10 @@ int loop_set_direct_io(int fd, bool on) {
 }
 
 int loop_detach(int fd) {
+        /* What was written through the page cache of the device is only on its way to the file, and
+         * the kernel drops it when the only user left is the one that detaches (seen on 6.18). What
+         * cannot be written now cannot be written later either. */
+        (void)fsync(fd);
         if (ioctl(fd, LOOP_CLR_FD, 0) < 0 && errno != ENXIO)
                 return -errno;
         return 0;

@@ -75,7 +75,8 @@ int loop_set_direct_io(int fd, bool on);
  * loop_detach() - take the file away from the device
  *
  * While others have it open or mounted, the kernel makes it autoclear instead, and it goes when
- * they do. The caller proves with loop_get_status() on the same descriptor that it is his.
+ * they do. What was written to the device is in the file first. The caller proves with
+ * loop_get_status() on the same descriptor that it is his.
  *
  * Return: 0, also if nothing was attached; -errno.
  */

@@ -55,6 +55,23 @@ static void test_attach_find_grow_detach(void) {
         assert(loop_find(status.st_dev, status.st_ino, number, &found) == LOOP_E_NONE);
 }
 
+/* Written to the device, detached by the one user that is left: it must be in the file. */
+static void test_detach_keeps_data(void) {
+        struct stat status;
+        cleanup(closep) int backing = backing_file(1UL << 20, &status), fd = -1, writer = -1;
+        LoopConfig config = {.backing_fd = backing};
+        char path[LOOP_PATH_MAX], text[5] = "";
+        unsigned int number;
+
+        assert(loop_attach(&config, &number, &fd) == 0);
+        loop_path(number, path);
+        writer = open(path, O_WRONLY | O_CLOEXEC);
+        assert(writer >= 0 && write(writer, "data", 4) == 4);
+        closep(&writer);
+        assert(loop_detach(fd) == 0);
+        assert(pread(backing, text, 4, 0) == 4 && str_equal(text, "data"));
+}
+
 static void test_read_only(void) {
         struct stat status;
         cleanup(closep) int backing = backing_file(1UL << 20, &status), fd = -1;
@@ -154,6 +171,7 @@ static void test_attach_race(void) {
 int main(void) {
         test_require_root();
         test_attach_find_grow_detach();
+        test_detach_keeps_data();
         test_read_only();
         test_open_and_sysfs();
         test_probe_unreadable();

@@ -111,4 +111,13 @@ typedef struct FsMakeRun {
 int fs_make(int fd, const FsMakeRequest *request, const FsMakePlan *plan, const FsMakeRun *run,
             FsVolume *volume, Error *err);
 
+/**
+ * fs_wipe() - write zeros where fs_blank_test() looks, and wait until they are on the disk
+ *
+ * Only for what a mkfs of ours left half made on a device that had been proven blank.
+ *
+ * Return: 0; -errno.
+ */
+int fs_wipe(int fd, uint64_t size_bytes);
+
 #endif

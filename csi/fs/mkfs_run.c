@@ -17,8 +17,7 @@
 
 #define ZERO_BYTES (64 * 1024U)
 
-/* From here on errors never hide the first one; a wipe that fails is told beside it. */
-static int wipe(int fd, uint64_t size_bytes) {
+int fs_wipe(int fd, uint64_t size_bytes) {
         cleanup(freep) uint8_t *zeros = calloc(1, ZERO_BYTES);
         FsRegion regions[FS_REGIONS_MAX];
         size_t n_regions = fs_blank_regions(size_bytes, regions);
@@ -159,7 +158,8 @@ int fs_make(int fd, const FsMakeRequest *request, const FsMakePlan *plan, const 
                 *volume = made;
                 return 0;
         }
-        wiped = wipe(fd, reader.size_bytes);
+        /* An error never hides the first one; a wipe that fails is told beside it. */
+        wiped = fs_wipe(fd, reader.size_bytes);
         if (wiped < 0) {
                 Error other = {0};
 

@@ -161,6 +161,22 @@ static void count_refusal(const Job *job) {
                 node_count(job->node, METRIC_COMPATIBILITY_REFUSALS, job->plan.volume.type, 1);
 }
 
+/* The provider's own words are trusted, those of the volume's context are not. */
+static int choose_words(Job *job, const MountInput *input, Error *err) {
+        const FormatDefault *own = input->rules->defaults;
+        const char *type = mount_plan_type(input);
+        size_t n_own = 0;
+        int r;
+
+        r = fs_make_words(input->rules, type, job->volume.volume_context, &job->words, err);
+        for (; r == 0 && own && own->fs_type; own++)
+                for (size_t i = 0; str_equal(own->fs_type, type) && own->words[i]; i++)
+                        n_own++;
+        return r < 0 ? r
+                     : mkfs_words_check(type, job->words.words + n_own, job->words.n_words - n_own,
+                                        err);
+}
+
 /* A new filesystem needs to know the tools; only then they are asked for their versions. */
 static int choose_host(Job *job, MountInput *input, Error *err) {
         const DeviceFacts *device = &job->device;
@@ -172,10 +188,7 @@ static int choose_host(Job *job, MountInput *input, Error *err) {
         r = node_get_host(job->node, makes, &input->hosts, err);
         if (r < 0 || !makes)
                 return r;
-        if (job->volume.volume_context)
-                r = mkfs_words_from_context(&job->words, job->call->arena, input->rules,
-                                            job->volume.volume_context, mount_plan_type(input),
-                                            err);
+        r = choose_words(job, input, err);
         input->words = &job->words;
         return r;
 }

@@ -19,7 +19,6 @@
  * TiB. */
 #define MKFS_MEMORY_BYTES  (UINT64_C(96) << 20)
 #define MKFS_TIMEOUT_MSECS UINT64_C(3600000)
-#define WIPE_CHUNK_BYTES   65536
 
 static void log_work(const Work *work, const char *what, const char *detail, uint64_t msecs) {
         char duration[24];
@@ -95,29 +94,9 @@ static int detach_dead(Work *work, Error *err) {
 
 /* --- format, check --- */
 
-static int write_zeros(int fd, const FsRegion *region) {
-        static const char zeros[WIPE_CHUNK_BYTES];
-        uint64_t at = region->offset, left = region->n;
-
-        while (left > 0) {
-                size_t n = left < sizeof(zeros) ? (size_t)left : sizeof(zeros);
-                ssize_t written = pwrite(fd, zeros, n, (off_t)at);
-
-                if (written < 0 && errno == EINTR)
-                        continue;
-                if (written <= 0)
-                        return written < 0 ? -errno : -EIO;
-                at += (uint64_t)written;
-                left -= (uint64_t)written;
-        }
-        return 0;
-}
-
 static int wipe(Work *work, Error *err) {
-        FsRegion regions[FS_REGIONS_MAX];
         cleanup(closep) int fd = -1;
         uint64_t size_bytes;
-        size_t n;
         int r;
 
         log_work(work, "wiping what an interrupted mkfs of this volume left", NULL, 0);
@@ -125,11 +104,8 @@ static int wipe(Work *work, Error *err) {
         if (fd < 0)
                 return fd;
         r = block_get_size(fd, &size_bytes);
-        n = r == 0 ? fs_blank_regions(size_bytes, regions) : 0;
-        for (size_t i = 0; i < n && r == 0; i++)
-                r = write_zeros(fd, &regions[i]);
-        if (r == 0 && fsync(fd) < 0)
-                r = -errno;
+        if (r == 0)
+                r = fs_wipe(fd, size_bytes);
         return r < 0 ? error_set_errno(err, r, "wipe %s", work->plan->device) : 0;
 }
 
@@ -256,6 +232,8 @@ static int explain(const Work *work, int r, const MountContext *context, Error *
 static int unmount_again(Work *work, Error *err) {
         int r;
 
+        /* Our own descriptor would keep it busy. */
+        closep(&work->target->fd);
         r = mount_detach(work->target->parent_fd, work->target->name, 0);
         if (r == -EBUSY)
                 r = mount_detach(work->target->parent_fd, work->target->name, MOUNT_DETACH_LAZY);

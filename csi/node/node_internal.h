@@ -62,7 +62,7 @@ typedef struct Job {
         int device_fd;
         TargetFacts target_facts, source_facts;
         MountOptions options;
-        MkfsWords words;
+        FsMakeWords words;
         Plan plan;
         Work work;
         bool has_device;    /* the provider attached it, or found it attached */

@@ -34,26 +34,6 @@ bool options_drop_selinux(MountOptions *options);
 bool access_mode_is_reader(AccessMode mode);
 bool access_mode_is_multi_node_writer(AccessMode mode);
 
-#define MKFS_WORDS_MAX 48
-
-/* Words in the arena of the call, for FsMakeRequest.options. */
-typedef struct MkfsWords {
-        const char *words[MKFS_WORDS_MAX];
-        size_t n_words;
-} MkfsWords;
-
-/**
- * mkfs_words_from_context() - what the volume context says about formatting
- * @rules:   which keys mean what
- * @context: others are left alone
- * @fs_type: what will be made
- *
- * Return: 0; ERROR_INVALID for a value for another type, an open quote, or a word that
- * mkfs_words_check() refuses; ERROR_EXHAUSTED.
- */
-int mkfs_words_from_context(MkfsWords *words, Arena *arena, const FormatRules *rules,
-                            const StringMap *context, const char *fs_type, Error *err);
-
 /**
  * mkfs_words_check() - refuse words that do not only shape the filesystem
  *

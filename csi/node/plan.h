@@ -63,7 +63,7 @@ typedef struct MountInput {
         const char *fs_type; /* as asked; "" any, and the provider's default for a new one */
         const FormatRules *rules;
         const MountOptions *options; /* options_from_capability() */
-        const MkfsWords *words;      /* NULL: none */
+        const FsMakeWords *words;    /* NULL: none */
         const FsHost *hosts;         /* [0] is this node; all must be able to mount what is made */
         size_t n_hosts;
         bool can_grow_mounted_ext; /* CAP_SYS_RESOURCE */

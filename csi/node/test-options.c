@@ -146,60 +146,12 @@ static void test_mkfs_words(void **state) {
         }
 }
 
-static const FormatParameter parameters[] = {
-        {"blocksize", "ext4", "-b", "", NULL}, {"blocksize", "xfs", "-b", "size=", NULL},
-        {"inodesize", "ext4", "-I", "", NULL}, {"bigalloc", "ext4", "-O", "bigalloc", "true"},
-        {"mkfsOptions", "", NULL, NULL, NULL}, {NULL},
-};
-
-static void check_context(const char *fs_type, const StringPair *pairs, size_t n,
-                          const char *expected) {
-        const FormatRules rules = {.parameters = parameters};
-        const StringMap context = {pairs, n};
-        cleanup(strbuf_deinit) StrBuf line = {0};
-        MkfsWords words = {0};
-        Arena *arena = NULL;
-        Error err = {0};
-        int r;
-
-        assert_int_equal(arena_new(&arena, 1UL << 20), 0);
-        r = mkfs_words_from_context(&words, arena, &rules, &context, fs_type, &err);
-        for (size_t i = 0; i < words.n_words && r == 0; i++)
-                strbuf_printf(&line, "%s%s", i > 0 ? "|" : "", words.words[i]);
-        if (expected) {
-                assert_int_equal(r, 0);
-                assert_string_equal(strbuf_text(&line), expected);
-        } else {
-                assert_int_equal(err.code, ERROR_INVALID);
-        }
-        arena_free(arena);
-}
-
-static void test_context(void **state) {
-        const StringPair block[] = {{"blocksize", "4096"}, {"other", "x"}};
-        const StringPair inode[] = {{"inodesize", "256"}};
-        const StringPair big[] = {{"bigalloc", "true"}}, small[] = {{"bigalloc", "false"}};
-        const StringPair free_form[] = {
-                {"mkfsOptions", " -m 1  -E 'nodiscard' -L \"a b\" -L a\\ b"}};
-        const StringPair open_quote[] = {{"mkfsOptions", "-m '1"}};
-        const StringPair injected[] = {{"blocksize", "4096 /dev/sda"}};
-
-        check_context("ext4", block, 2, "-b|4096");
-        check_context("xfs", block, 2, "-b|size=4096");
-        check_context("btrfs", block, 2, NULL);
-        check_context("xfs", inode, 1, NULL);
-        check_context("ext4", big, 1, "-O|bigalloc");
-        check_context("ext4", small, 1, "");
-        check_context("ext4", free_form, 1, "-m|1|-E|nodiscard|-L|a b|-L|a b");
-        check_context("ext4", open_quote, 1, NULL);
-        check_context("ext4", injected, 1, NULL);
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_defaults), cmocka_unit_test(test_refused_flags),
-                cmocka_unit_test(test_for_type), cmocka_unit_test(test_mkfs_words),
-                cmocka_unit_test(test_context),
+                cmocka_unit_test(test_defaults),
+                cmocka_unit_test(test_refused_flags),
+                cmocka_unit_test(test_for_type),
+                cmocka_unit_test(test_mkfs_words),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,11 +8,15 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* A driver that did not look stacked 49,153 mounts on one target. */
 #define UNMOUNTS_MAX 200000
 
 #define UNMOUNT_E_NOTHING 1
+
+#define BUSY_TRIES_MAX  10
+#define BUSY_WAIT_MSECS 20
 
 static int is_dead(const NodePath *path, bool *deadp, Error *err) {
         cleanup(target_facts_deinit) TargetFacts facts = {0};
@@ -23,6 +27,21 @@ static int is_dead(const NodePath *path, bool *deadp, Error *err) {
         return r;
 }
 
+/* A call for statistics has the path open for a moment, as everybody may who looks at it. */
+static int detach(NodePath *path, unsigned int how) {
+        const struct timespec moment = {.tv_nsec = BUSY_WAIT_MSECS * 1000000L};
+        int r;
+
+        /* Our own descriptor keeps the mount busy, too. */
+        closep(&path->fd);
+        r = mount_detach(path->parent_fd, path->name, how);
+        for (int i = 0; i < BUSY_TRIES_MAX && r == -EBUSY; i++) {
+                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+                r = mount_detach(path->parent_fd, path->name, how);
+        }
+        return r;
+}
+
 static int unmount_one(NodePath *path, Error *err) {
         bool dead = path->is_dead;
         int r;
@@ -30,9 +49,11 @@ static int unmount_one(NodePath *path, Error *err) {
         r = dead ? 0 : is_dead(path, &dead, err);
         if (r < 0)
                 return r;
-        r = mount_detach(path->parent_fd, path->name, dead ? MOUNT_DETACH_LAZY : 0);
-        if (r == -EINVAL || r == -ENOENT)
-                return UNMOUNT_E_NOTHING;
+        r = detach(path, dead ? MOUNT_DETACH_LAZY : 0);
+        if (r == -EINVAL || r == -ENOENT) {
+                r = node_path_reopen(path, err);
+                return r < 0 ? r : UNMOUNT_E_NOTHING;
+        }
         if (r == -EBUSY)
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "%s is in use: a process still has files open there, or something "

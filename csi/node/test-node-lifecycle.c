@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Volumes from blank to gone, of every kind, and every call twice. */
+
+#include "csi/node/test-node.h"
+
+#include <pthread.h>
+
+static unsigned int n_steps[_STEP_N];
+
+static int count_run(void *userdata, StepKind kind, Work *work, Error *err) {
+        n_steps[kind]++;
+        return kernel_run(*(Node **)userdata, kind, work, err);
+}
+
+static int count_undo(void *userdata, StepKind kind, Work *work, Error *err) {
+        return kernel_undo(*(Node **)userdata, kind, work, err);
+}
+
+static Node *counting_node;
+
+static Node *node_counting(void) {
+        const NodeKernel kernel = {count_run, count_undo, &counting_node};
+
+        memset(n_steps, 0, sizeof(n_steps));
+        counting_node = node_open(&kernel);
+        return counting_node;
+}
+
+static unsigned int n_all_steps(void) {
+        unsigned int n = 0;
+
+        for (size_t i = 0; i < _STEP_N; i++)
+                n += n_steps[i];
+        return n;
+}
+
+static void live(const char *id, const char *fs_type, uint64_t size_bytes) {
+        const Ask ask = {.fs_type = fs_type}, ro = {.fs_type = fs_type, .readonly = true};
+        Node *node = node_counting();
+        Disk *disk = disk_new(id, size_bytes);
+        NodeStatsResult result;
+        unsigned int n;
+
+        expect_ok(stage(node, id, &ask));
+        assert(n_steps[STEP_FORMAT] == 1 && n_steps[STEP_MOUNT] == 1);
+        assert(count_mounts(STAGING) == 1);
+        n = n_all_steps();
+        expect_ok(stage(node, id, &ask));
+        assert(n_all_steps() == n && count_mounts(STAGING) == 1);
+
+        expect_ok(publish(node, id, TARGET, &ask));
+        n = n_all_steps();
+        expect_ok(publish(node, id, TARGET, &ask));
+        assert(n_all_steps() == n && count_mounts(TARGET) == 1);
+        make_file(TARGET "/file", "kept");
+        expect(ERROR_CONFLICT, publish(node, id, TARGET, &ro));
+        /* kubelet publishes SINGLE_NODE_WRITER to a second pod. */
+        expect_ok(publish(node, id, TARGET2, &ro));
+        assert(file_is(TARGET2 "/file", "kept"));
+        assert(open(TARGET2 "/file", O_WRONLY | O_CLOEXEC) < 0 && errno == EROFS);
+
+        expect_ok(stats(node, id, TARGET, &result));
+        assert(result.has_bytes && result.bytes.total > 0 && result.bytes.available > 0);
+        assert(result.has_condition && !result.abnormal);
+
+        expect_ok(unpublish(node, id, TARGET2));
+        assert(!exists(TARGET2) && exists(KUBELET "/pods/b"));
+        expect_ok(unpublish(node, id, TARGET2));
+        expect_ok(unpublish(node, id, TARGET));
+        expect_ok(unstage(node, id, STAGING));
+        assert(!disk_is_attached(disk) && count_mounts(STAGING) == 0 && exists(STAGING));
+        expect_ok(unstage(node, id, STAGING));
+
+        n = n_steps[STEP_FORMAT];
+        expect_ok(stage(node, id, &ask));
+        assert(n_steps[STEP_FORMAT] == n && n_steps[STEP_CHECK] == 0 && n_steps[STEP_GROW] == 0 &&
+               n_steps[STEP_GROW_OFFLINE] == 0);
+        assert(file_is(STAGING "/file", "kept"));
+        expect_ok(unstage(node, id, STAGING));
+        node_free(node);
+}
+
+static void test_ext4(void) {
+        live("ext4-1", "ext4", 64 * MIB);
+}
+
+static void test_default_type(void) {
+        live("any-1", NULL, 64 * MIB);
+}
+
+static void test_xfs(void) {
+        live("xfs-1", "xfs", 512 * MIB);
+}
+
+static void test_btrfs(void) {
+        live("btrfs-1", "btrfs", 256 * MIB);
+}
+
+static void test_block(void) {
+        const Ask ask = {.fs_type = "block"}, ro = {.fs_type = "block", .readonly = true};
+        Node *node = node_counting();
+        Disk *disk = disk_new("block-1", 16 * MIB);
+        NodeStatsResult result;
+        struct stat status;
+        uint64_t size;
+
+        expect_ok(stage(node, "block-1", &ask));
+        assert(n_all_steps() == 0 && disk_is_attached(disk) && count_mounts(STAGING) == 0);
+        expect_ok(publish(node, "block-1", TARGET, &ask));
+        assert(stat(TARGET, &status) == 0 && S_ISBLK(status.st_mode));
+        expect_ok(publish(node, "block-1", TARGET, &ask));
+        assert(count_mounts(TARGET) == 1);
+        expect(ERROR_CONFLICT, publish(node, "block-1", TARGET, &ro));
+        /* It must be usable as a device: a mount with "nodev" is not. */
+        make_file(TARGET, "data");
+        expect_ok(stats(node, "block-1", TARGET, &result));
+        assert(result.bytes.total == 16 * MIB && !result.has_inodes && !result.abnormal);
+        disk_resize(disk, 32 * MIB);
+        expect_ok(expand(node, "block-1", TARGET, 32 * MIB, &size));
+        assert(size == 32 * MIB);
+        expect(ERROR_UNAVAILABLE, expand(node, "block-1", TARGET, 64 * MIB, &size));
+        expect_ok(unpublish(node, "block-1", TARGET));
+        assert(!exists(TARGET));
+        expect_ok(unpublish(node, "block-1", TARGET));
+        expect_ok(unstage(node, "block-1", STAGING));
+        assert(!disk_is_attached(disk));
+        /* Raw data is not blank, and never formatted. */
+        expect(ERROR_PRECONDITION, stage(node, "block-1", &(Ask){.fs_type = "ext4"}));
+        assert(!disk_is_attached(disk));
+        node_free(node);
+}
+
+static void test_ephemeral(void) {
+        const Ask ask = {.fs_type = "ext4", .ephemeral = true};
+        Node *node = node_counting();
+
+        expect_ok(publish(node, "csi-1", TARGET, &ask));
+        assert(n_steps[STEP_FORMAT] == 1 && count_mounts(TARGET) == 1);
+        make_file(TARGET "/file", "x");
+        expect_ok(publish(node, "csi-1", TARGET, &ask));
+        assert(count_mounts(TARGET) == 1 && file_is(TARGET "/file", "x"));
+        expect_ok(unpublish(node, "csi-1", TARGET));
+        assert(!exists(TARGET) && !disk_find("csi-1"));
+        expect_ok(unpublish(node, "csi-1", TARGET));
+        /* A failure is one after which kubelet unpublishes. */
+        expect(ERROR_UNAVAILABLE,
+               publish(node, "csi-2", TARGET, &(Ask){.fs_type = "vfat", .ephemeral = true}));
+        expect_ok(unpublish(node, "csi-2", TARGET));
+        assert(!disk_find("csi-2"));
+        node_free(node);
+}
+
+/* Both staging layouts of kubelet at once, after its upgrade: unstage of one keeps the other. */
+static void test_two_stagings(void) {
+        const Ask ask = {.fs_type = "ext4"};
+        const Ask old = {.fs_type = "ext4", .staging = KUBELET "/plugins/old"};
+        Node *node = node_counting();
+        Disk *disk = disk_new("two-1", 64 * MIB);
+
+        assert(mkdir(KUBELET "/plugins/old", 0750) == 0);
+        expect_ok(stage(node, "two-1", &ask));
+        expect_ok(stage(node, "two-1", &old));
+        assert(n_steps[STEP_FORMAT] == 1);
+        expect_ok(publish(node, "two-1", TARGET, &ask));
+        expect_ok(unstage(node, "two-1", KUBELET "/plugins/old"));
+        assert(disk_is_attached(disk) && count_mounts(STAGING) == 1);
+        /* The same filesystem by another staging path is the same volume. */
+        expect_ok(publish(node, "two-1", TARGET, &ask));
+        expect_ok(unpublish(node, "two-1", TARGET));
+        expect_ok(unstage(node, "two-1", STAGING));
+        assert(!disk_is_attached(disk));
+        node_free(node);
+}
+
+static void test_access_modes(void) {
+        const Ask single = {.fs_type = "ext4", .mode = ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER};
+        Node *node = node_counting();
+        struct statvfs usage;
+
+        disk_new("mode-1", 64 * MIB);
+        expect(ERROR_PRECONDITION,
+               stage(node, "mode-1",
+                     &(Ask){.fs_type = "ext4", .mode = ACCESS_MODE_MULTI_NODE_MULTI_WRITER}));
+        expect(ERROR_PRECONDITION,
+               stage(node, "mode-1",
+                     &(Ask){.fs_type = "block", .mode = ACCESS_MODE_MULTI_NODE_MULTI_WRITER}));
+        /* A blank disk is not formatted for who only reads. */
+        expect(ERROR_PRECONDITION,
+               stage(node, "mode-1",
+                     &(Ask){.fs_type = "ext4", .mode = ACCESS_MODE_MULTI_NODE_READER_ONLY}));
+        expect_ok(stage(node, "mode-1", &single));
+        expect_ok(publish(node, "mode-1", TARGET, &single));
+        expect(ERROR_PRECONDITION, publish(node, "mode-1", TARGET2, &single));
+        assert(!exists(TARGET2));
+        expect_ok(publish(node, "mode-1", TARGET, &single));
+        expect_ok(unpublish(node, "mode-1", TARGET));
+        expect_ok(unstage(node, "mode-1", STAGING));
+
+        const Ask reader = {.fs_type = "ext4", .mode = ACCESS_MODE_MULTI_NODE_READER_ONLY};
+        expect_ok(stage(node, "mode-1", &reader));
+        assert(statvfs(STAGING, &usage) == 0 && (usage.f_flag & ST_RDONLY));
+        expect(ERROR_CONFLICT, stage(node, "mode-1", &(Ask){.fs_type = "ext4"}));
+        expect_ok(publish(node, "mode-1", TARGET, &reader));
+        expect_ok(publish(node, "mode-1", TARGET2, &reader));
+        expect_ok(unpublish(node, "mode-1", TARGET));
+        expect_ok(unpublish(node, "mode-1", TARGET2));
+        expect_ok(unstage(node, "mode-1", STAGING));
+        node_free(node);
+}
+
+static void test_flags(void) {
+        Node *node = node_counting();
+        struct statvfs usage;
+
+        disk_new("flags-1", 64 * MIB);
+        expect(ERROR_INVALID,
+               stage(node, "flags-1", &(Ask){.fs_type = "ext4", .flag = "journal_path=/dev/sda"}));
+        expect(ERROR_INVALID, stage(node, "flags-1", &(Ask){.fs_type = "vfat"}));
+        /* The kernel's word for an option that it does not know, and no value of it. */
+        expect_ok(stage(node, "flags-1", &(Ask){.fs_type = "ext4"}));
+        expect_ok(unstage(node, "flags-1", STAGING));
+        expect(ERROR_PRECONDITION,
+               stage(node, "flags-1", &(Ask){.fs_type = "ext4", .flag = "no_such=secret"}));
+        printf("  %s\n", last_error.message);
+        assert(strstr(last_error.message, "no_such") && !strstr(last_error.message, "secret"));
+        expect_ok(stage(node, "flags-1", &(Ask){.fs_type = "ext4", .flag = "noatime,suid"}));
+        assert(statvfs(STAGING, &usage) == 0);
+        assert((usage.f_flag & ST_NOATIME) && (usage.f_flag & ST_NODEV));
+        assert(!(usage.f_flag & ST_NOSUID));
+        expect_ok(publish(node, "flags-1", TARGET, &(Ask){.fs_type = "ext4", .flag = "noexec"}));
+        assert(statvfs(TARGET, &usage) == 0);
+        assert((usage.f_flag & ST_NOEXEC) && (usage.f_flag & ST_NOSUID));
+        expect_ok(unpublish(node, "flags-1", TARGET));
+        expect_ok(unstage(node, "flags-1", STAGING));
+        node_free(node);
+}
+
+static void test_unknown(void) {
+        const Ask ask = {.fs_type = "ext4"};
+        Node *node = node_counting();
+        NodeStatsResult result;
+        uint64_t size;
+
+        expect(ERROR_NOT_FOUND, stage(node, "none", &ask));
+        expect(ERROR_PRECONDITION, publish(node, "none", TARGET, &ask));
+        assert(!exists(TARGET));
+        expect_ok(unpublish(node, "none", TARGET));
+        expect_ok(unpublish(node, "none", KUBELET "/no/such/path"));
+        expect_ok(unstage(node, "none", KUBELET "/no/such/path"));
+        expect(ERROR_NOT_FOUND, stats(node, "none", TARGET, &result));
+        expect(ERROR_NOT_FOUND, expand(node, "none", TARGET, 1, &size));
+        disk_new("known-1", 64 * MIB);
+        expect(ERROR_NOT_FOUND, stats(node, "known-1", TARGET, &result));
+        expect(ERROR_NOT_FOUND, stats(node, "known-1", KUBELET "/pods", &result));
+        expect(ERROR_NOT_FOUND, stats(node, "known-1", "/elsewhere", &result));
+        expect(ERROR_NOT_FOUND, expand(node, "known-1", "/elsewhere", 1, &size));
+        node_free(node);
+}
+
+/* --- expand --- */
+
+static void grow(const char *id, const char *fs_type, uint64_t from, uint64_t to) {
+        const Ask ask = {.fs_type = fs_type};
+        Node *node = node_counting();
+        Disk *disk = disk_new(id, from);
+        struct statvfs before, after;
+        uint64_t size = 0;
+
+        expect_ok(stage(node, id, &ask));
+        expect_ok(publish(node, id, TARGET, &ask));
+        assert(statvfs(TARGET, &before) == 0);
+        make_file(TARGET "/file", "kept");
+        disk_resize(disk, to);
+        expect_ok(expand(node, id, TARGET, to, &size));
+        assert(size == to && disk->n_rescanned == 1);
+        assert(statvfs(TARGET, &after) == 0);
+        assert(after.f_blocks * after.f_frsize > before.f_blocks * before.f_frsize);
+        assert(after.f_blocks * after.f_frsize > to / 10 * 7);
+        expect_ok(expand(node, id, TARGET, to, &size));
+        expect_ok(expand(node, id, STAGING, from, &size));
+        assert(file_is(TARGET "/file", "kept"));
+        expect_ok(unpublish(node, id, TARGET));
+        expect_ok(unstage(node, id, STAGING));
+        node_free(node);
+}
+
+static void test_expand_xfs(void) {
+        grow("grow-xfs", "xfs", 512 * MIB, 1024 * MIB);
+}
+
+static void test_expand_btrfs(void) {
+        grow("grow-btrfs", "btrfs", 256 * MIB, 512 * MIB);
+}
+
+/* A mounted ext4 is grown by who has CAP_SYS_RESOURCE; else it grows at the next stage. */
+static void test_expand_ext4(void) {
+        const Ask ask = {.fs_type = "ext4"};
+        Node *node = node_counting();
+        Disk *disk = disk_new("grow-ext4", 64 * MIB);
+        struct statvfs usage;
+        uint64_t size = 0;
+
+        if (node->can_grow_mounted_ext) {
+                node_free(node);
+                grow("grow-ext4-online", "ext4", 64 * MIB, 256 * MIB);
+                return;
+        }
+        expect_ok(stage(node, "grow-ext4", &ask));
+        make_file(STAGING "/file", "kept");
+        expect_ok(expand(node, "grow-ext4", STAGING, 64 * MIB, &size));
+        disk_resize(disk, 256 * MIB);
+        expect(ERROR_PRECONDITION, expand(node, "grow-ext4", STAGING, 256 * MIB, &size));
+        expect_ok(unstage(node, "grow-ext4", STAGING));
+        expect_ok(stage(node, "grow-ext4", &ask));
+        assert(n_steps[STEP_GROW_OFFLINE] == 1);
+        assert(statvfs(STAGING, &usage) == 0 && usage.f_blocks * usage.f_frsize > 200 * MIB);
+        assert(file_is(STAGING "/file", "kept"));
+        expect_ok(expand(node, "grow-ext4", STAGING, 256 * MIB, &size));
+        expect_ok(unstage(node, "grow-ext4", STAGING));
+        expect_ok(stage(node, "grow-ext4", &ask));
+        assert(n_steps[STEP_GROW_OFFLINE] == 1);
+        expect_ok(unstage(node, "grow-ext4", STAGING));
+        node_free(node);
+}
+
+/* A snapshot that was restored to a larger volume. */
+static void test_stage_grows(void) {
+        const Ask ask = {.fs_type = "xfs"};
+        Node *node = node_counting();
+        Disk *disk = disk_new("restored", 512 * MIB);
+        struct statvfs usage;
+
+        expect_ok(stage(node, "restored", &ask));
+        expect_ok(unstage(node, "restored", STAGING));
+        disk_resize(disk, 1024 * MIB);
+        expect_ok(stage(node, "restored", &ask));
+        assert(n_steps[STEP_GROW] == 1);
+        assert(statvfs(STAGING, &usage) == 0 && usage.f_blocks * usage.f_frsize > 800 * MIB);
+        expect_ok(unstage(node, "restored", STAGING));
+        expect_ok(stage(node, "restored", &ask));
+        assert(n_steps[STEP_GROW] == 1);
+        expect_ok(unstage(node, "restored", STAGING));
+        node_free(node);
+}
+
+/* --- at once --- */
+
+static pthread_barrier_t barrier;
+
+static int slow_run(void *userdata, StepKind kind, Work *work, Error *err) {
+        if (kind == STEP_MOUNT) {
+                pthread_barrier_wait(&barrier);
+                pthread_barrier_wait(&barrier);
+        }
+        return kernel_run(*(Node **)userdata, kind, work, err);
+}
+
+static void *stage_in_thread(void *userdata) {
+        const NodeStageRequest request = {
+                .volume_id = "busy-1",
+                .staging_path = STAGING,
+                .capability = capability_make(&(Ask){.fs_type = "ext4"}),
+        };
+        cleanup(freep) Error *err = calloc(1, sizeof(*err));
+        Call call = {.method = "test", .deadline_msecs = UINT64_MAX, .cancelled = never};
+
+        assert(arena_new(&call.arena, 1UL << 20) == 0);
+        assert(node_stage(userdata, &call, &request, err) == 0);
+        arena_free(call.arena);
+        return NULL;
+}
+
+/* A second call for the same volume, or for the same path, is ABORTED; others go on. */
+static void test_pending(void) {
+        const NodeKernel kernel = {slow_run, count_undo, &counting_node};
+        const Ask ask = {.fs_type = "ext4"}, block = {.fs_type = "block"};
+        Node *node = counting_node = node_open(&kernel);
+        pthread_t thread;
+
+        disk_new("busy-1", 64 * MIB);
+        disk_new("busy-2", 64 * MIB);
+        assert(pthread_barrier_init(&barrier, NULL, 2) == 0);
+        assert(pthread_create(&thread, NULL, stage_in_thread, node) == 0);
+        pthread_barrier_wait(&barrier);
+        expect(ERROR_AGAIN, stage(node, "busy-1", &ask));
+        expect(ERROR_AGAIN, unstage(node, "busy-1", STAGING));
+        expect(ERROR_AGAIN, stage(node, "busy-2", &ask));
+        expect_ok(publish(node, "busy-2", TARGET2, &block));
+        expect_ok(unpublish(node, "busy-2", TARGET2));
+        pthread_barrier_wait(&barrier);
+        assert(pthread_join(thread, NULL) == 0);
+        expect_ok(stage(node, "busy-1", &ask));
+        expect_ok(unstage(node, "busy-1", STAGING));
+        node_free(node);
+}
+
+static void test_ready(void) {
+        Node *node = node_counting();
+        Call call = call_make();
+        NodeInfo info = {0};
+        Error err = {0};
+
+        assert(node_ready(node, &call, &err) == 0);
+        assert(setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1", 1) == 0);
+        assert(node_ready(node, &call, &err) == 0);
+        assert(mount(NULL, KUBELET, NULL, MS_PRIVATE, NULL) == 0);
+        assert(node_ready(node, &call, &err) < 0);
+        assert(err.code == ERROR_PRECONDITION && strstr(err.message, "Bidirectional"));
+        assert(mount(NULL, KUBELET, NULL, MS_SHARED, NULL) == 0);
+        assert(unsetenv("KUBERNETES_SERVICE_HOST") == 0);
+        assert(node_info(node, &call, &info, &err) == 0 && str_equal(info.node_id, "node-1"));
+        node_free(node);
+}
+
+int main(int argc, char **argv) {
+        static const TestCase tests[] = {
+                {"ext4", test_ext4},
+                {"default_type", test_default_type},
+                {"xfs", test_xfs},
+                {"btrfs", test_btrfs},
+                {"block", test_block},
+                {"ephemeral", test_ephemeral},
+                {"two_stagings", test_two_stagings},
+                {"access_modes", test_access_modes},
+                {"flags", test_flags},
+                {"unknown", test_unknown},
+                {"expand_xfs", test_expand_xfs},
+                {"expand_btrfs", test_expand_btrfs},
+                {"expand_ext4", test_expand_ext4},
+                {"stage_grows", test_stage_grows},
+                {"pending", test_pending},
+                {"ready", test_ready},
+        };
+
+        return run_tests(tests, N_ELEMENTS(tests), argc > 1 ? argv[1] : NULL);
+}
