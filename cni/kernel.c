@@ -172,7 +172,6 @@ static int create_bridge(Run *run, const PlanStep *step) {
                                         .mac = plan->bridge_mac,
                                         .mtu_bytes = plan->bridge_mtu_bytes,
                                         .vlan_filtering = plan->bridge_filters_vlans,
-                                        .up = true,
                                 });
         r = nl_batch_run(run->sock, &batch, NULL, NULL);
         /* Another ADD may have been first. */
@@ -240,7 +239,7 @@ static int create_veth(Run *run, const PlanStep *step) {
                 .peer_netns_fd = run->kernel->netns_fd,
                 .mtu_bytes = plan->mtu_bytes,
                 .n_queues = VETH_QUEUES,
-                .up = true,
+                .up = plan->has_master,
                 .echo = true,
         };
         Link link = {0};

@@ -112,6 +112,9 @@ static bool has_default_route(const CniResult *result, uint8_t family) {
 }
 
 int plan_gateways(const NetConf *conf, CniResult *result, Error *err) {
+        /* ptp has no such keys: gateways and routes are IPAM's. */
+        if (conf->role == ROLE_PTP)
+                return 0;
         for (size_t i = 0; i < result->n_ips; i++) {
                 ResultIp *ip = &result->ips[i];
                 uint8_t family = ip->address.address.family;
@@ -135,6 +138,14 @@ int plan_gateways(const NetConf *conf, CniResult *result, Error *err) {
 
 /* --- the bridge ---------------------------------------------------------------------------- */
 
+/*
+ * Before the link is up. Until its link-local address is proven (1 to 2 s) the host asks for no
+ * neighbour on behalf of what it forwards, so a pod would wait that long for its first answer.
+ */
+static void plan_no_dad(Maker *maker, StepLink link, const char *name) {
+        sysctl_step(maker, link, "0", "net/ipv6/conf/%s/accept_dad", name)->optional = true;
+}
+
 static void plan_bridge(Maker *maker) {
         const HostFacts *facts = maker->facts;
         const LinkConf *link = maker->link;
@@ -147,6 +158,8 @@ static void plan_bridge(Maker *maker) {
                 (void)step(maker, STEP_BRIDGE_CREATE, LINK_BRIDGE);
                 sysctl_step(maker, LINK_BRIDGE, "0", "net/ipv6/conf/%s/accept_ra", link->bridge)
                         ->optional = true;
+                plan_no_dad(maker, LINK_BRIDGE, link->bridge);
+                (void)link_set_step(maker, LINK_BRIDGE, LINK_SET_UP);
         }
         if (link->promisc && !(facts->has_bridge && facts->bridge.n_promiscuous > 0))
                 link_set_step(maker, LINK_BRIDGE, LINK_SET_PROMISC)->u.change.promisc = true;
@@ -301,15 +314,28 @@ static void plan_bridge_gateways(Maker *maker) {
         plan_families_forwarding(maker);
 }
 
+static bool has_family(const CniResult *result, uint8_t family) {
+        for (size_t i = 0; i < result->n_ips; i++)
+                if (result->ips[i].address.address.family == family)
+                        return true;
+        return false;
+}
+
 /* --- the pair and its port ------------------------------------------------------------------ */
 
 static void plan_port(Maker *maker) {
         const LinkConf *link = maker->link;
-        PlanStep *made = link_set_step(maker, LINK_HOST, LINK_SET_ALIAS);
+        PlanStep *made;
+
+        if (!maker->plan->has_master && has_family(maker->input->result, AF_INET6))
+                plan_no_dad(maker, LINK_HOST, maker->plan->host);
+        made = link_set_step(maker, LINK_HOST, LINK_SET_ALIAS);
 
         made->u.change.alias = maker->plan->alias;
-        if (!maker->plan->has_master)
+        if (!maker->plan->has_master) {
+                made->u.change.set |= LINK_SET_UP;
                 return;
+        }
         if (link->hairpin) {
                 made->u.change.set |= LINK_SET_HAIRPIN;
                 made->u.change.hairpin = true;
@@ -342,13 +368,6 @@ static void plan_vlans(Maker *maker) {
 }
 
 /* --- inside the pod --------------------------------------------------------------------------- */
-
-static bool has_family(const CniResult *result, uint8_t family) {
-        for (size_t i = 0; i < result->n_ips; i++)
-                if (result->ips[i].address.address.family == family)
-                        return true;
-        return false;
-}
 
 /* Before the addresses: IPv6 may be off in the pod, and what is told when the link comes up is
  * decided by then. */

@@ -1,0 +1,615 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interfaces on the real kernel: every key of bridge and ptp, ADD to DEL, CHECK, GC, STATUS, and what is left."""
+
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import pytest
+
+import cni
+import node as lib
+
+UPSTREAM = pathlib.Path('/usr/lib/cni')
+
+
+class Net:
+    """A network of one bridge, and pods on it."""
+
+    def __init__(self, sandbox, build, role='bridge'):
+        self.sandbox, self.role = sandbox, role
+        self.plugin = cni.Plugin(build, role)
+
+    def conf(self, **more):
+        ipam = {'type': 'host-local', 'subnet': '10.1.0.0/24', 'dataDir': str(self.sandbox.path / 'leases')}
+        return {'cniVersion': '1.1.0', 'name': 'net', 'type': self.role, 'bridge': 'br0', 'isGateway': True,
+                'ipam': ipam, **more}
+
+    def leases(self):
+        directory = self.sandbox.path / 'leases' / 'net'
+        return sorted(one for one in os.listdir(directory) if one[0].isdigit() or ':' in one) \
+            if directory.exists() else []
+
+
+@pytest.fixture(name='net')
+def net_fixture(sandbox, build):
+    return Net(sandbox, build)
+
+
+def links(kind=None, netns=None):
+    found = netns.ip('-details', 'link') if netns else lib.link_json()
+    return {one['ifname']: one for one in found if kind in (None, one.get('linkinfo', {}).get('info_kind'))}
+
+
+def host_of(result):
+    return next(one['name'] for one in result['interfaces'] if one['name'].startswith('veth'))
+
+
+def addresses(dev, netns=None):
+    found = netns.ip('addr', 'show', 'dev', dev) if netns else json.loads(lib.sh('ip', '-j', 'addr', 'show', 'dev',
+                                                                              dev).stdout)
+    return [f"{one['local']}/{one['prefixlen']}" for one in found[0]['addr_info'] if one['scope'] == 'global']
+
+
+def ping(netns, address):
+    command = ['ping', '-c1', '-W2', address]
+    return subprocess.run(netns.argv(*command) if netns else command, capture_output=True, check=False).returncode == 0
+
+
+def slave(name):
+    return links('veth')[name]['linkinfo']['info_slave_data']
+
+
+def vlans(name):
+    found = json.loads(lib.sh('bridge', '-j', '-compressvlans', 'vlan', 'show', 'dev', name).stdout)
+    return [(one['vlan'], one.get('vlanEnd', one['vlan']), one.get('flags', [])) for one in found[0]['vlans']] \
+        if found else []
+
+
+# --- ADD ---
+
+def test_add_and_delete(net):
+    a, b = net.sandbox.netns('a'), net.sandbox.netns('b')
+    conf = net.conf(isDefaultGateway=True)
+    result = net.plugin.add(conf, a, 'a').ok()
+    other = net.plugin.add(conf, b, 'b').ok()
+    assert [one['address'] for one in result['ips'] + other['ips']] == ['10.1.0.2/24', '10.1.0.3/24']
+    bridge, host, eth0 = result['interfaces']
+    assert bridge == {'name': 'br0', 'mac': links()['br0']['address']}
+    assert host == {'name': host_of(result), 'mac': links()[host_of(result)]['address']}
+    assert eth0 == {'name': 'eth0', 'mac': links(netns=a)['eth0']['address'], 'sandbox': a.path}
+    assert ping(a, '10.1.0.1') and ping(a, '10.1.0.3') and ping(None, '10.1.0.2')
+    assert links(netns=a)['eth0']['num_tx_queues'] == 1
+    assert slave(host_of(result))['state'] == 'forwarding'
+    assert pathlib.Path('/proc/sys/net/ipv4/ip_forward').read_text() == '1\n'
+    assert pathlib.Path('/proc/sys/net/ipv6/conf/br0/accept_ra').read_text() == '0\n'
+    net.plugin.check(conf, a, 'a', result=result).ok()
+    assert net.leases() == ['10.1.0.2', '10.1.0.3']
+    net.plugin.delete(conf, a, 'a', result=result).ok()
+    assert net.leases() == ['10.1.0.3']
+    assert 'eth0' not in links(netns=a) and host_of(result) not in links()
+    net.plugin.delete(conf, a, 'a', result=result).ok()
+    assert ping(b, '10.1.0.1')
+
+
+def test_bridge_keeps_its_address(net):
+    result = net.plugin.add(net.conf(), net.sandbox.netns('a'), 'a').ok()
+    mac = links()['br0']['address']
+    for name in 'bcd':
+        net.plugin.add(net.conf(runtimeConfig={'mac': f'00:00:00:00:00:0{ord(name) - 96}'}), net.sandbox.netns(name),
+                       name).ok()
+    net.plugin.delete(net.conf(), '/run/netns/a', 'a', result=result).ok()
+    assert links()['br0']['address'] == mac
+
+
+def test_reused_address_is_announced(net):
+    """A neighbour that knew the last holder of an address talks to the next one at once."""
+    conf = net.conf(ipam={**net.conf()['ipam'], 'rangeStart': '10.1.0.10', 'rangeEnd': '10.1.0.11'})
+    watcher, first, second = (net.sandbox.netns(name) for name in ('watcher', 'first', 'second'))
+    net.plugin.add(conf, watcher, 'watcher').ok()
+    result = net.plugin.add(conf, first, 'first').ok()
+    assert ping(watcher, '10.1.0.11')
+    before = watcher.ip('neigh', 'show', '10.1.0.11')[0]['lladdr']
+    net.plugin.delete(conf, first, 'first', result=result).ok()
+    result = net.plugin.add(conf, second, 'second').ok()
+    after = watcher.ip('neigh', 'show', '10.1.0.11')[0]['lladdr']
+    assert after == result['interfaces'][2]['mac'] != before
+
+
+def test_reused_ipv6_address_is_announced(net):
+    ipam = {'type': 'host-local', 'ranges': [[{'subnet': 'fd00::/64', 'rangeStart': 'fd00::10', 'rangeEnd': 'fd00::11'}]],
+            'dataDir': str(net.sandbox.path / 'leases')}
+    conf = net.conf(ipam=ipam)
+    watcher, first, second = (net.sandbox.netns(name) for name in ('watcher', 'first', 'second'))
+    net.plugin.add(conf, watcher, 'watcher').ok()
+    result = net.plugin.add(conf, first, 'first').ok()
+    assert ping(watcher, 'fd00::11')
+    net.plugin.delete(conf, first, 'first', result=result).ok()
+    result = net.plugin.add(conf, second, 'second').ok()
+    assert watcher.ip('neigh', 'show', 'fd00::11')[0]['lladdr'] == result['interfaces'][2]['mac']
+
+
+def test_dual_stack(net):
+    ipam = {**net.conf()['ipam'], 'ranges': [[{'subnet': 'fd00:1::/64'}]], 'routes': [{'dst': '10.99.0.0/16'}]}
+    conf = net.conf(isDefaultGateway=True, ipam=ipam)
+    a, b = net.sandbox.netns('a'), net.sandbox.netns('b')
+    result = net.plugin.add(conf, a, 'a').ok()
+    net.plugin.add(conf, b, 'b').ok()
+    assert addresses('eth0', a) == ['10.1.0.2/24', 'fd00:1::2/64']
+    assert addresses('br0') == ['10.1.0.1/24', 'fd00:1::1/64']
+    assert ping(a, 'fd00:1::3') and ping(a, 'fd00:1::1')
+    routes = {one['dst']: one.get('gateway') for one in a.ip('route') + a.ip('-6', 'route')}
+    assert routes['default'] == 'fd00:1::1' and routes['10.99.0.0/16'] == '10.1.0.1'
+    assert pathlib.Path('/proc/sys/net/ipv6/conf/all/forwarding').read_text() == '1\n'
+    net.plugin.check(conf, a, 'a', result=result).ok()
+
+
+def test_ipv6_is_usable_at_once(net):
+    conf = net.conf(ipam={**net.conf()['ipam'], 'subnet': 'fd00:1::/64'})
+    a = net.sandbox.netns('a')
+    a.run('sysctl', '-qw', 'net.ipv6.conf.all.disable_ipv6=1', 'net.ipv6.conf.default.disable_ipv6=1')
+    net.plugin.add(conf, a, 'a').ok()
+    assert a.run('ip', '-6', 'addr', 'show', 'tentative').stdout == ''
+    assert ping(a, 'fd00:1::1')
+
+
+def test_enabledad(net):
+    conf = net.conf(enabledad=True, ipam={**net.conf()['ipam'], 'subnet': 'fd00:1::/64'})
+    a = net.sandbox.netns('a')
+    net.plugin.add(conf, a, 'a').ok()
+    assert a.run('ip', '-6', 'addr', 'show', 'tentative').stdout == ''
+    assert a.run('cat', '/proc/sys/net/ipv6/conf/eth0/accept_dad').stdout == '1\n'
+
+
+def test_mtu_of_the_uplink(net):
+    lib.sh('ip', 'link', 'add', 'up0', 'mtu', '4000', 'type', 'veth', 'peer', 'name', 'up1')
+    lib.sh('ip', 'addr', 'add', '192.0.2.1/24', 'dev', 'up0')
+    lib.sh('ip', 'link', 'set', 'up0', 'up')
+    lib.sh('ip', 'link', 'set', 'up1', 'up')
+    lib.sh('ip', 'route', 'add', 'default', 'via', '192.0.2.2', 'mtu', '3800')
+    a = net.sandbox.netns('a')
+    result = net.plugin.add(net.conf(), a, 'a').ok()
+    assert [links()[name]['mtu'] for name in ('br0', host_of(result))] == [3800, 3800]
+    assert links(netns=a)['eth0']['mtu'] == 3800
+    # The bridge decides from now on, unless the configuration does.
+    lib.sh('ip', 'link', 'set', 'up0', 'mtu', '1400')
+    b, c = net.sandbox.netns('b'), net.sandbox.netns('c')
+    net.plugin.add(net.conf(), b, 'b').ok()
+    net.plugin.add(net.conf(mtu=1300), c, 'c').ok()
+    assert links(netns=b)['eth0']['mtu'] == 3800
+    assert links(netns=c)['eth0']['mtu'] == 1300
+
+
+def test_port_settings(net):
+    result = net.plugin.add(net.conf(hairpinMode=True, portIsolation=True), net.sandbox.netns('a'), 'a').ok()
+    data = slave(host_of(result))
+    assert data['hairpin'] and data['isolated']
+    other = net.plugin.add(net.conf(), net.sandbox.netns('b'), 'b').ok()
+    data = slave(host_of(other))
+    assert not data['hairpin'] and not data['isolated']
+
+
+def test_promiscuous(net):
+    a = net.sandbox.netns('a')
+    conf = net.conf(promiscMode=True)
+    result = net.plugin.add(conf, a, 'a').ok()
+    assert links()['br0']['promiscuity'] == 1
+    net.plugin.check(conf, a, 'a', result=result).ok()
+    assert 'Promisc Mode' in str(net.plugin.check(net.conf(), a, 'a', result=result).failed())
+    net.plugin.add(conf, net.sandbox.netns('b'), 'b').ok()
+    assert links()['br0']['promiscuity'] == 1
+
+
+@pytest.mark.parametrize('more', [{'runtimeConfig': {'mac': '02:00:00:00:00:07'}},
+                                  {'args': {'cni': {'mac': '02:00:00:00:00:07'}}}, {}])
+def test_mac(net, more):
+    a = net.sandbox.netns('a')
+    args = 'MAC=02:00:00:00:00:08' if more else 'MAC=02:00:00:00:00:07'
+    result = net.plugin.add(net.conf(**more), a, 'a', args=args).ok()
+    assert result['interfaces'][2]['mac'] == '02:00:00:00:00:07' == links(netns=a)['eth0']['address']
+
+
+def test_layer2(net):
+    conf = net.conf()
+    del conf['ipam']
+    a, b = net.sandbox.netns('a'), net.sandbox.netns('b')
+    result = net.plugin.add(conf, a, 'a').ok()
+    assert 'ips' not in result and links(netns=a)['eth0']['operstate'] == 'UP'
+    net.plugin.check(conf, a, 'a', result=result).ok()
+    conf = net.conf(disableContainerInterface=True)
+    del conf['ipam']
+    net.plugin.add(conf, b, 'b').ok()
+    assert links(netns=b)['eth0']['operstate'] == 'DOWN'
+
+
+@pytest.fixture(name='vlan_filtering')
+def vlan_filtering_fixture(sandbox):
+    if lib.sh('ip', 'link', 'add', 'probe', 'type', 'bridge', 'vlan_filtering', '1', check=False).returncode:
+        pytest.skip('the kernel has no VLAN filtering of bridges (CONFIG_BRIDGE_VLAN_FILTERING)')
+    lib.sh('ip', 'link', 'del', 'probe')
+
+
+@pytest.mark.usefixtures('vlan_filtering')
+def test_vlan(net):
+    conf = net.conf(vlan=100)
+    a, b, c = (net.sandbox.netns(name) for name in 'abc')
+    result = net.plugin.add(conf, a, 'a').ok()
+    assert [one['name'] for one in result['interfaces']] == ['br0', host_of(result), 'eth0', 'br0.100']
+    assert result['interfaces'][3]['mac'] == links()['br0.100']['address']
+    assert links()['br0']['linkinfo']['info_data']['vlan_filtering'] == 1
+    assert vlans(host_of(result)) == [(100, 100, ['PVID', 'Egress Untagged'])]
+    assert addresses('br0.100') == ['10.1.0.1/24'] and addresses('br0') == []
+    net.plugin.add(conf, b, 'b').ok()
+    assert ping(a, '10.1.0.1') and ping(a, '10.1.0.3')
+    other = net.conf(vlan=200, isGateway=False)
+    net.plugin.add(other, c, 'c').ok()
+    assert not ping(c, '10.1.0.2')
+    net.plugin.check(conf, a, 'a', result=result).ok()
+
+
+@pytest.mark.usefixtures('vlan_filtering')
+def test_trunk(net):
+    conf = net.conf(vlanTrunk=[{'minID': 10, 'maxID': 20}, {'id': 30}])
+    result = net.plugin.add(conf, net.sandbox.netns('a'), 'a').ok()
+    expected = [(1, 1, ['PVID', 'Egress Untagged']), (10, 20, []), (30, 30, [])]
+    assert vlans(host_of(result)) == expected
+    conf = net.conf(vlan=5, vlanTrunk=[{'id': 6}], preserveDefaultVlan=True, isGateway=False)
+    result = net.plugin.add(conf, net.sandbox.netns('b'), 'b').ok()
+    assert [one[:2] for one in vlans(host_of(result))] in ([(1, 1), (5, 5), (6, 6)], [(1, 1), (5, 6)])
+
+
+def test_vlan_without_support(net):
+    """A kernel that cannot filter says so, and nothing is left."""
+    if lib.sh('ip', 'link', 'add', 'probe', 'type', 'bridge', 'vlan_filtering', '1', check=False).returncode == 0:
+        pytest.skip('the kernel has VLAN filtering')
+    error = net.plugin.add(net.conf(vlan=100), net.sandbox.netns('a'), 'a').failed(105)
+    assert 'vlan_filtering: Operation not supported' in error['details']
+    assert net.leases() == [] and list(links()) == ['lo']
+
+
+def test_gateway_address_conflict(net):
+    lib.sh('ip', 'link', 'add', 'br0', 'type', 'bridge')
+    lib.sh('ip', 'addr', 'add', '10.9.0.1/24', 'dev', 'br0')
+    a = net.sandbox.netns('a')
+    error = net.plugin.add(net.conf(), a, 'a').failed()
+    assert '"br0" already has an IP address different from 10.1.0.1/24' in str(error)
+    assert net.leases() == [] and not links('veth') and addresses('br0') == ['10.9.0.1/24']
+    net.plugin.add(net.conf(forceAddress=True), a, 'a').ok()
+    assert addresses('br0') == ['10.1.0.1/24']
+
+
+def test_not_a_bridge(net):
+    lib.sh('ip', 'link', 'add', 'br0', 'type', 'veth', 'peer', 'name', 'x')
+    error = net.plugin.add(net.conf(), net.sandbox.netns('a'), 'a').failed()
+    assert '"br0" already exists but is not a bridge' in str(error)
+    assert net.leases() == []
+
+
+def test_interface_exists(net):
+    a = net.sandbox.netns('a')
+    a.run('ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'other')
+    error = net.plugin.add(net.conf(), a, 'a').failed()
+    assert 'container veth name ("eth0")' in str(error) and 'already exists' in str(error)
+    assert net.leases() == [] and not links('veth')
+    assert sorted(links(netns=a)) == ['eth0', 'lo', 'other']
+
+
+def test_second_add_spares_the_first(net):
+    a = net.sandbox.netns('a')
+    conf = net.conf()
+    result = net.plugin.add(conf, a, 'a').ok()
+    assert 'already exists' in str(net.plugin.add(conf, a, 'a').failed())
+    assert net.leases() == ['10.1.0.2'] and ping(a, '10.1.0.1')
+    net.plugin.check(conf, a, 'a', result=result).ok()
+
+
+def test_foreign_link_of_our_name(net):
+    """The host's end has a name that follows from the pod; somebody else's link of that name is left alone."""
+    a = net.sandbox.netns('a')
+    conf = net.conf()
+    name = host_of(net.plugin.add(conf, a, 'a').ok())
+    net.plugin.delete(conf, a, 'a').ok()
+    lib.sh('ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', 'x')
+    result = net.plugin.add(conf, a, 'a').ok()
+    assert host_of(result) != name and ping(a, '10.1.0.1')
+    net.plugin.delete(conf, a, 'a').ok()
+    assert set(links('veth')) == {name, 'x'} and net.leases() == []
+
+
+def test_container_of_the_same_name_again(net):
+    """A runtime that keeps container ids (podman after a reboot) comes with a new namespace."""
+    conf = net.conf()
+    first = net.sandbox.netns('first')
+    net.plugin.add(conf, first, 'a').ok()
+    lib.sh('ip', 'netns', 'del', 'first')
+    second = net.sandbox.netns('second')
+    lib.wait_for(lambda: not links('veth'))
+    assert net.plugin.add(conf, second, 'a').ok()['ips'][0]['address'] == '10.1.0.2/24'
+    assert ping(second, '10.1.0.1')
+    # And when the old one is still there, it loses.
+    third = net.sandbox.netns('third')
+    net.plugin.add(conf, third, 'a').ok()
+    assert ping(third, '10.1.0.1') and 'eth0' not in links(netns=second)
+
+
+# --- DEL ---
+
+@pytest.mark.parametrize('missing', ['netns', 'no-netns', 'link', 'lease', 'result', 'bridge', 'directory', 'all'])
+def test_delete_with_something_missing(net, missing):
+    conf = net.conf(type='berth-cni', ipMasq=True)
+    plugin = cni.Plugin(net.plugin.program.parents[1], 'berth-cni')
+    a = net.sandbox.netns('a')
+    result = plugin.add(conf, a, 'a').ok()
+    path = a.path
+    if missing in ('netns', 'all'):
+        lib.sh('ip', 'netns', 'del', 'a')
+        lib.wait_for(lambda: not links('veth'))
+    if missing == 'no-netns':
+        path = None
+    if missing == 'link':
+        lib.sh('ip', 'link', 'del', host_of(result))
+    if missing in ('lease', 'all'):
+        (net.sandbox.path / 'leases' / 'net' / '10.1.0.2').unlink()
+    if missing in ('bridge', 'all'):
+        lib.sh('ip', 'link', 'del', 'br0')
+    if missing == 'directory':
+        lib.sh('rm', '-rf', net.sandbox.path / 'leases')
+    if missing in ('result', 'all'):
+        result = None
+    for _ in range(2):
+        plugin.delete(conf, path, 'a', result=result).ok()
+        assert net.leases() == [] and not links('veth') and lib.elements() == []
+
+
+def test_delete_detached(net):
+    conf = net.conf(linkRemoval='detached')
+    a = net.sandbox.netns('a')
+    result = net.plugin.add(conf, a, 'a').ok()
+    start = time.monotonic()
+    net.plugin.delete(conf, a, 'a', result=result).ok()
+    took = time.monotonic() - start
+    assert not ping(None, '10.1.0.2')
+    lib.wait_for(lambda: not links('veth'))
+    assert net.leases() == [] and 'eth0' not in links(netns=a)
+    assert took < 5
+
+
+def test_failure_of_rules_takes_the_link_away(net):
+    plugin = cni.Plugin(net.plugin.program.parents[1], 'berth-cni')
+    ports = {'portMappings': [{'hostPort': 80, 'containerPort': 80, 'protocol': 'tcp'}]}
+    conf = net.conf(type='berth-cni', runtimeConfig=ports)
+    plugin.add(conf, net.sandbox.netns('a'), 'a').ok()
+    b = net.sandbox.netns('b')
+    plugin.add(conf, b, 'b').failed()
+    assert net.leases() == ['10.1.0.2'] and len(links('veth')) == 1 and list(links(netns=b)) == ['lo']
+
+
+# --- CHECK, GC, STATUS ---
+
+@pytest.mark.parametrize('spoil, words', [
+    (['ip', 'addr', 'del', '10.1.0.2/24', 'dev', 'eth0'], 'Failed to match addr 10.1.0.2/24'),
+    (['ip', 'route', 'del', 'default'], 'Expected Route 0.0.0.0/0 not found'),
+    (['ip', 'link', 'set', 'eth0', 'address', '02:00:00:00:00:01'], "doesn't match container Mac"),
+    (['ip', 'link', 'del', 'eth0'], 'Interface name eth0 not found'),
+])
+def test_check_inside(net, spoil, words):
+    a = net.sandbox.netns('a')
+    conf = net.conf(isDefaultGateway=True)
+    result = net.plugin.add(conf, a, 'a').ok()
+    a.run(*spoil)
+    assert words in str(net.plugin.check(conf, a, 'a', result=result).failed())
+
+
+@pytest.mark.parametrize('spoil, words', [
+    (lambda net, host: lib.sh('ip', 'link', 'set', host, 'nomaster'), 'CNI veth created for bridge br0 was not found'),
+    (lambda net, host: lib.sh('ip', 'link', 'del', 'br0'), 'Interface name br0 not found'),
+    (lambda net, host: lib.sh('ip', 'link', 'set', 'br0', 'address', '02:00:00:00:00:01'), "Mac doesn't match"),
+    (lambda net, host: (net.sandbox.path / 'leases' / 'net' / '10.1.0.2').unlink(), 'Failed to find address added'),
+])
+def test_check_outside(net, spoil, words):
+    a = net.sandbox.netns('a')
+    result = net.plugin.add(net.conf(), a, 'a').ok()
+    spoil(net, host_of(result))
+    assert words in str(net.plugin.check(net.conf(), a, 'a', result=result).failed())
+
+
+def test_check_needs_a_result(net):
+    a = net.sandbox.netns('a')
+    net.plugin.add(net.conf(), a, 'a').ok()
+    assert 'Required prevResult missing' in str(net.plugin.check(net.conf(), a, 'a').failed(7))
+
+
+def test_gc(net):
+    conf = net.conf()
+    for name in 'abcde':
+        net.plugin.add(conf, net.sandbox.netns(name), name).ok()
+    other = {**net.conf(), 'name': 'other', 'bridge': 'br1'}
+    other['ipam'] = {**other['ipam'], 'subnet': '10.2.0.0/24'}
+    keep = host_of(net.plugin.add(other, net.sandbox.netns('x'), 'x').ok())
+    net.plugin.exec('GC', conf).ok()  # no list: nothing may go
+    assert len(net.leases()) == 5
+    net.plugin.gc(conf, [('b', 'eth0'), ('d', 'eth1')]).ok()
+    assert net.leases() == ['10.1.0.3'] and len(links('veth')) == 2
+    net.plugin.gc(conf, []).ok()
+    assert net.leases() == [] and list(links('veth')) == [keep]
+    net.plugin.exec('GC', {**conf, 'cni.dev/valid-attachments': [{'containerID': 'x'}]}).failed(7)
+
+
+def test_status(net):
+    conf = net.conf()
+    net.plugin.status(conf).ok()
+    result = net.plugin.add(conf, net.sandbox.netns('a'), 'a').ok()
+    net.plugin.status(conf).ok()
+    lib.sh('ip', 'link', 'set', 'br0', 'down')
+    assert 'bridge br0 is down' in str(net.plugin.status(conf).failed(51))
+    lib.sh('ip', 'link', 'del', 'br0')
+    assert 'bridge br0 is gone, 1 containers' in str(net.plugin.status(conf).failed(51))
+    lib.sh('ip', 'link', 'del', host_of(result))
+    net.plugin.status(conf).ok()
+    lib.sh('ip', 'link', 'add', 'br0', 'type', 'veth', 'peer', 'name', 'x')
+    assert 'is not a bridge' in str(net.plugin.status(conf).failed(50))
+    lib.sh('ip', 'link', 'del', 'br0')
+    small = net.conf(name='small', ipam={**conf['ipam'], 'subnet': '10.2.0.0/30'})
+    net.plugin.status(small).ok()
+    net.plugin.add(small, net.sandbox.netns('b'), 'b').ok()
+    assert '10.2.0.1-10.2.0.2 (1 in use)' in str(net.plugin.status(small).failed(50))
+    assert 'failed to find plugin "none"' in str(net.plugin.status(net.conf(ipam={'type': 'none'})).failed())
+
+
+# --- ptp ---
+
+def test_ptp(sandbox, build):
+    net = Net(sandbox, build, 'ptp')
+    ipam = {**net.conf()['ipam'], 'ranges': [[{'subnet': 'fd00:1::/64'}]], 'routes': [{'dst': '0.0.0.0/0'}, {'dst': '::/0'}]}
+    conf = net.conf(ipam=ipam)
+    a, b = sandbox.netns('a'), sandbox.netns('b')
+    result = net.plugin.add(conf, a, 'a').ok()
+    net.plugin.add(conf, b, 'b').ok()
+    host, eth0 = result['interfaces']
+    assert (host['name'], eth0['name'], eth0['sandbox']) == (host_of(result), 'eth0', a.path)
+    assert [one['interface'] for one in result['ips']] == [1, 1]
+    assert addresses(host['name']) == ['10.1.0.1/32', 'fd00:1::1/128']
+    assert addresses('eth0', a) == ['10.1.0.2/24', 'fd00:1::2/64']
+    for address in ('10.1.0.1', '10.1.0.3', 'fd00:1::1', 'fd00:1::3'):
+        assert ping(a, address)
+    assert ping(None, '10.1.0.2') and ping(None, 'fd00:1::2')
+    routes = {one['dst']: one for one in a.ip('route')}
+    assert routes['10.1.0.0/24']['gateway'] == '10.1.0.1' and routes['10.1.0.1']['scope'] == 'link'
+    net.plugin.check(conf, a, 'a', result=result).ok()
+    net.plugin.delete(conf, a, 'a', result=result).ok()
+    assert net.leases() == ['10.1.0.3', 'fd00:1::3'] and len(links('veth')) == 1
+    net.plugin.gc(conf, []).ok()
+    assert net.leases() == [] and not links('veth')
+
+
+def test_ptp_needs_ipam(sandbox, build):
+    net = Net(sandbox, build, 'ptp')
+    conf = net.conf()
+    del conf['ipam']
+    assert 'ptp needs an "ipam"' in str(net.plugin.add(conf, sandbox.netns('a'), 'a').failed(7))
+
+
+# --- beside upstream's plugins ---
+
+needs_upstream = pytest.mark.skipif(not (UPSTREAM / 'bridge').exists(), reason='needs containernetworking-plugins')
+
+
+@needs_upstream
+@pytest.mark.parametrize('role', ['bridge', 'ptp'])
+def test_same_result_as_upstream(sandbox, build, role):
+    """What upstream's plugin answers to the same configuration, names and addresses of links apart."""
+    conf = Net(sandbox, build, role).conf(cniVersion='1.0.0', isDefaultGateway=True, dns={'domain': 'd'})
+    conf['ipam'] = {**conf['ipam'], 'ranges': [[{'subnet': 'fd00:1::/64'}]], 'routes': [{'dst': '10.99.0.0/16'}]}
+    results, states = [], []
+    for i, program in enumerate([build / 'cni' / 'berth-cni', UPSTREAM / role]):
+        one = {**conf, 'name': f'net{i}', 'bridge': f'br{i}'}
+        pod = sandbox.netns(f'pod{i}')
+        plugin = cni.Plugin(build, role, program=program, path=[UPSTREAM])
+        result = plugin.add(one, pod, 'a').ok()
+        states.append((addresses('eth0', pod), addresses('br%d' % i) if role == 'bridge' else addresses(host_of(result)),
+                       sorted(str((one['dst'], one.get('gateway'), one.get('scope'))) for one in pod.ip('route'))))
+        for interface in result['interfaces']:
+            interface['mac'] = interface['name'] = 'x'
+            interface.pop('sandbox', None)
+        results.append(result)
+        plugin.delete(one, pod, 'a').ok()
+    assert results[0] == results[1]
+    assert states[0] == states[1]
+
+
+@needs_upstream
+def test_pods_outlive_a_switch(net):
+    """Added by one, taken away by the other, both ways."""
+    ours = net.plugin
+    theirs = cni.Plugin(ours.program.parents[1], 'bridge', program=UPSTREAM / 'bridge', path=[UPSTREAM])
+    conf = net.conf(cniVersion='1.0.0')
+    for first, second in ((ours, theirs), (theirs, ours)):
+        a, b = net.sandbox.netns(f'a{first is ours}'), net.sandbox.netns(f'b{first is ours}')
+        result = first.add(conf, a, 'a').ok()
+        second.add(conf, b, 'b').ok()
+        assert ping(a, addresses('eth0', b)[0].split('/')[0])
+        second.check(conf, a, 'a', result=result).ok()
+        second.delete(conf, a, 'a', result=result).ok()
+        first.delete(conf, b, 'b').ok()
+        assert net.leases() == [] and not links('veth')
+
+
+# --- delegated by flannel ---
+
+def test_flannel_delegate(net):
+    """What flannel's CNI plugin does: it reads subnet.env, makes a bridge configuration of it, and executes bridge from
+    CNI_PATH under that name with its own environment, handing the result on to the next plugin of the chain."""
+    net.sandbox.private_directory('/opt/cni/bin')
+    for name in ('bridge', 'host-local', 'portmap'):
+        os.symlink(net.plugin.program, f'/opt/cni/bin/{name}')
+    env = dict(line.split('=') for line in (
+        'FLANNEL_NETWORK=10.244.0.0/16', 'FLANNEL_SUBNET=10.244.1.1/24', 'FLANNEL_MTU=1450', 'FLANNEL_IPMASQ=true'))
+    delegate = {'cniVersion': '0.3.1', 'name': 'cbr0', 'type': 'bridge', 'hairpinMode': True, 'isDefaultGateway': True,
+                'isGateway': True, 'ipMasq': env['FLANNEL_IPMASQ'] != 'true', 'mtu': int(env['FLANNEL_MTU']),
+                'ipam': {'type': 'host-local', 'ranges': [[{'subnet': '10.244.1.0/24'}]],
+                         'routes': [{'dst': env['FLANNEL_NETWORK']}]}}
+    a = net.sandbox.netns('a')
+    net.sandbox.private_directory('/var/lib/cni')
+    bridge = cni.Plugin(net.plugin.program.parents[1], 'bridge', program='/opt/cni/bin/bridge', path=['/opt/cni/bin'])
+    result = bridge.add(delegate, a, 'a', args=cni.KUBERNETES_ARGS % 'a').ok()
+    assert result['interfaces'][0]['name'] == 'cni0' and links(netns=a)['eth0']['mtu'] == 1450
+    assert result['ips'][0]['address'] == '10.244.1.2/24'
+    assert {'dst': '10.244.0.0/16'} in result['routes']
+    portmap = cni.Plugin(net.plugin.program.parents[1], 'portmap', program='/opt/cni/bin/portmap', path=['/opt/cni/bin'])
+    chained = {'cniVersion': '0.3.1', 'name': 'cbr0', 'type': 'portmap', 'capabilities': {'portMappings': True},
+               'runtimeConfig': {'portMappings': [{'hostPort': 8080, 'containerPort': 80, 'protocol': 'tcp'}]},
+               'prevResult': result}
+    assert portmap.add(chained, a, 'a').ok()['ips'] == result['ips']
+    portmap.delete(chained, a, 'a').ok()
+    bridge.delete(delegate, a, 'a').ok()
+    assert os.listdir('/var/lib/cni/networks/cbr0') and not links('veth')
+
+
+@pytest.mark.skipif(not (UPSTREAM / 'flannel').exists(), reason='needs the flannel plugin')
+def test_flannel(net):
+    net.sandbox.private_directory('/run/flannel')
+    pathlib.Path('/run/flannel/subnet.env').write_text(
+        'FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n')
+    directory = net.sandbox.path / 'bin'
+    directory.mkdir()
+    for name in ('bridge', 'host-local'):
+        os.symlink(net.plugin.program, directory / name)
+    plugin = cni.Plugin(net.plugin.program.parents[1], 'flannel', program=UPSTREAM / 'flannel', path=[directory])
+    conf = {'cniVersion': '0.3.1', 'name': 'cbr0', 'type': 'flannel', 'delegate': {'isDefaultGateway': True}}
+    a = net.sandbox.netns('a')
+    assert plugin.add(conf, a, 'a').ok()['ips'][0]['address'] == '10.244.1.2/24'
+    plugin.delete(conf, a, 'a').ok()
+
+
+# --- what somebody else chains behind us ---
+
+CHAINED = '''#!/bin/sh
+# A plugin as service meshes have them: it looks at the pod and hands the result on.
+input=$(cat)
+case $CNI_COMMAND in
+ADD) printf '%s' "$input" | /usr/bin/python3 -c 'import json,sys; print(json.dumps(json.load(sys.stdin)["prevResult"]))' ;;
+esac
+'''
+
+
+def test_generic_chained_plugin(net):
+    path = net.sandbox.path / 'mesh'
+    path.write_text(CHAINED)
+    path.chmod(0o755)
+    conflist = {'cniVersion': '1.0.0', 'name': 'net', 'plugins': [
+        {**net.conf(), 'type': 'bridge'}, {'type': 'mesh'}, {'type': 'portmap', 'runtimeConfig': {'portMappings': [
+            {'HostPort': 8080, 'ContainerPort': 80, 'Protocol': 'tcp', 'HostIP': ''}]}}]}
+    for one in conflist['plugins']:
+        one.pop('cniVersion', None)
+        one.pop('name', None)
+    build = net.plugin.program.parents[1]
+    plugins = {'bridge': net.plugin, 'mesh': cni.Plugin(build, 'mesh', program=path),
+               'portmap': cni.Plugin(build, 'portmap')}
+    a = net.sandbox.netns('a')
+    done = cni.chain(plugins, 'ADD', conflist, netns=a.path, container_id='a', ifname='eth0')
+    result = done.ok()
+    assert result['ips'][0]['address'] == '10.1.0.2/24'
+    cni.chain(plugins, 'DEL', conflist, netns=a.path, container_id='a', ifname='eth0', result=result).ok()
+    assert net.leases() == [] and not links('veth')
