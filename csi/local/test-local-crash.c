@@ -9,7 +9,7 @@
  * to its end, and undoing it must leave an empty pool.
  */
 
-#include "csi/local/test-local.h"
+#include "tests/lib/local.h"
 
 #include <dirent.h>
 #include <sys/ptrace.h>

@@ -2,7 +2,7 @@
 
 /* test-local POOL CASE: what the provider promises, on a real pool with real loop devices. */
 
-#include "csi/local/test-local.h"
+#include "tests/lib/local.h"
 
 #include <pthread.h>
 #include <sys/stat.h>

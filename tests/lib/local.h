@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_CSI_LOCAL_TEST_LOCAL_H
-#define BERTH_CSI_LOCAL_TEST_LOCAL_H
+#ifndef BERTH_TEST_LOCAL_H
+#define BERTH_TEST_LOCAL_H
 
 /*
  * The provider on a real pool with real loop devices. The programs that include this are run by
