@@ -130,7 +130,9 @@ bool ext_parse(const uint8_t sb[1024], FsVolume *volume) {
         volume->checksum = ext_checksum(sb, volume);
         volume->type = ext_type(volume);
         ext_state(sb, volume);
-        ext_check(sb, volume);
+        /* A journal device has a superblock of little more than its UUID. */
+        if (!(volume->state & FS_STATE_JOURNAL_DEVICE))
+                ext_check(sb, volume);
         return true;
 }
 

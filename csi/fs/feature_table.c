@@ -92,7 +92,7 @@ const FsFeature fs_features[] = {
 {EXT_R, 0x200,  "bigalloc",      K(3, 2), ANY, NOGATE, 0, KP(1, 42, 0), NEVER, NEVER, "-O bigalloc", "-O ^bigalloc", HIGH, NULL, NULL},
 {EXT_R, 0x400,  "metadata_csum", K(3, 5), ANY, NOGATE, 0, KP(1, 43, 0), KP(1, 44, 0), K(3, 18), "-O metadata_csum", "-O ^metadata_csum", HIGH, "tune2fs -O ^metadata_csum", "the first read-write mount by 3.18 or later gives the journal csum_v3"},
 {EXT_R, 0x800,  "replica",       NEVER, ANY, NOGATE, 0, NEVER, NEVER, NEVER, NULL, NULL, HIGH, NULL, NULL},
-{EXT_R, 0x1000, "read-only",     ANY, ANY, NOGATE, FS_FEATURE_FORCES_RO, KP(1, 42, 8), NEVER, NEVER, "-O read-only", "-O ^read-only", HIGH, "tune2fs -O ^read-only", "a read-write request is answered with a read-only mount"},
+{EXT_R, 0x1000, "read-only",     ANY, ANY, NOGATE, FS_FEATURE_FORCES_RO, KP(1, 42, 8), NEVER, NEVER, NULL, NULL, HIGH, "tune2fs -O ^read-only", "set by tune2fs; a read-write request is answered with a read-only mount"},
 {EXT_R, 0x2000, "project",       K(4, 5), ANY, FS_GATE_QUOTA, RO_OK, KP(1, 43, 0), NEVER, NEVER, "-O project,quota", "-O ^project", HIGH, "tune2fs -O ^project", NULL},
 {EXT_R, 0x4000, "shared_blocks", NEVER, ANY, NOGATE, 0, KP(1, 44, 4), NEVER, NEVER, NULL, NULL, HIGH, "e2fsck -E unshare_blocks", "Android images"},
 {EXT_R, 0x8000, "verity",        K(5, 4), ANY, FS_GATE_VERITY, 0, KP(1, 44, 5), NEVER, NEVER, "-O verity", "-O ^verity", HIGH, NULL, "5.4 to 6.2 want blocks of a page"},
@@ -144,7 +144,7 @@ const FsFeature fs_features[] = {
 {XFS_I, 0x80,   "parent",      K(6, 10), K(6, 10), NOGATE, 0, KP(6, 10, 0), KP(6, 14, 0), K(6, 18), "-n parent=1", "-n parent=0", HIGH, NULL, "in profiles since lts_6.18"},
 {XFS_I, 0x100,  "metadir",     K(6, 13), K(6, 13), NOGATE, EXPER, KP(6, 13, 0), NEVER, NEVER, "-m metadir=1", "-m metadir=0", HIGH, NULL, "experimental through 6.18"},
 {XFS_I, 0x200,  "zoned",       K(6, 15), K(6, 15), FS_GATE_XFS_RT, EXPER, KP(6, 15, 0), NEVER, NEVER, "-r zoned=1", "-r zoned=0", MEDIUM, NULL, NULL},
-{XFS_I, 0x400,  "zone_gaps",   K(6, 15), K(6, 15), FS_GATE_XFS_RT, EXPER, KP(6, 15, 0), NEVER, NEVER, NULL, NULL, MEDIUM, NULL, NULL},
+{XFS_I, 0x400,  "zone_gaps",   K(6, 15), K(6, 15), NOGATE, EXPER, KP(6, 15, 0), NEVER, NEVER, NULL, NULL, MEDIUM, NULL, NULL},
 {XFS_L, 0x1,    "log_xattrs",  K(5, 19), K(5, 19), NOGATE, RUNTIME, KP(5, 19, 0), NEVER, NEVER, NULL, NULL, MEDIUM, "mount where it was written, and unmount", "a debugging knob"},
 
 /* btrfs. Tools are btrfs-progs. */

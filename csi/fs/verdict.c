@@ -18,8 +18,8 @@
 #define XFS_INCOMPAT_ZONED  0x200U
 #define BTRFS_RO_GROUP_TREE 0x8U
 
-/* WRITTEN, RELOC, ERROR, SEEDING: the rest are marks of unfinished conversions and of dumps. */
-#define BTRFS_FLAGS_FINE   ((UINT64_C(1) << 32) | 0x7U)
+/* WRITTEN, RELOC, ERROR, SEEDING, METADUMP and its V2: the rest are unfinished conversions. */
+#define BTRFS_FLAGS_FINE   ((UINT64_C(7) << 32) | 0x7U)
 #define BTRFS_FLAG_FSID_V2 (UINT64_C(1) << 36)
 
 typedef struct Case {
@@ -396,7 +396,7 @@ static void judge_devices(const Case *c) {
                           fs_host_gate(c->host, FS_GATE_XFS_RT, NULL) ? EINVAL : ENOSYS);
         if (c->situation.device_read_only) {
                 if (v->log == FS_LOG_DIRTY)
-                        add_plain(c, FS_REASON_LOG_RO, FS_ANSWER_RO_NORECOVERY, EROFS);
+                        add_plain(c, FS_REASON_LOG_RO, FS_ANSWER_RO_NORECOVERY, EACCES);
                 add_plain(c, FS_REASON_RO_DEVICE, FS_ANSWER_RO, EACCES);
         }
 }
@@ -431,7 +431,9 @@ static void judge_integrity(const Case *c) {
         if (v->checksum == FS_CHECKSUM_BAD)
                 add_plain(c, FS_REASON_CHECKSUM, FS_ANSWER_NO, checksum_errno);
         if (v->state & FS_STATE_MALFORMED)
-                add_plain(c, FS_REASON_MALFORMED, FS_ANSWER_NO, EINVAL);
+                /* XFS says EINVAL or EUCLEAN, by the value. */
+                add_plain(c, FS_REASON_MALFORMED, FS_ANSWER_NO,
+                          v->kind == FS_KIND_XFS ? 0 : EINVAL);
         if (v->kind == FS_KIND_XFS && v->state & FS_STATE_NEEDS_REPAIR)
                 add(c, (FsReason){.kind = FS_REASON_REPAIR,
                                   .limit = c->host->kernel >= K(6, 12) ? FS_ANSWER_RO_NORECOVERY

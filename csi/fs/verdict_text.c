@@ -99,6 +99,10 @@ static void say_missing(Text *t, const FsReason *reason, const FsVolume *volume)
                 say(t, ", which this kernel would ignore and misread");
                 return;
         }
+        if (volume->state & FS_STATE_JOURNAL_DEVICE) {
+                say(t, "it is an external journal and no filesystem");
+                return;
+        }
         say(t, "it uses ");
         say_feature(t, reason, volume);
         if (reason->need_kernel == FS_VERSION_NEVER)

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Asking the kernel: loop device, detached mount, a write that must last. */
+
+#include "tests/oracle/oracle.h"
+
+#include "common/base/cleanup.h"
+#include "common/block/block_ioctl.h"
+#include "common/block/loop.h"
+#include "common/mount/mount_api.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+
+int oracle_mount(const char *image, const OracleCase *how, const char *type, const char *options,
+                 int *loop_fdp, int *root_fdp) {
+        cleanup(closep) int backing = open(image, (how->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+        static MountOptions parsed;
+        LoopConfig config = {
+                .backing_fd = backing,
+                .is_autoclear = true,
+                .is_read_only = how->read_only,
+                .logical_sector_bytes = how->sector_bytes,
+        };
+        char path[LOOP_PATH_MAX];
+        MountSpec spec = {.fs_type = type, .source = path, .options = &parsed};
+        MountContext context;
+        unsigned int number;
+        int r;
+
+        assert(backing >= 0);
+        parsed = (MountOptions){0};
+        assert(mount_options_add(&parsed, options) == 0);
+        r = loop_attach(&config, &number, loop_fdp);
+        assert(r == 0);
+        loop_path(number, path);
+        return mount_new_detached(&spec, &context, root_fdp);
+}
+
+static bool write_file(int root_fd, const char *name) {
+        cleanup(closep) int fd = openat(root_fd, name, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+        char data[8192];
+
+        memset(data, 'o', sizeof(data));
+        return fd >= 0 && write(fd, data, sizeof(data)) == (ssize_t)sizeof(data) && fsync(fd) == 0;
+}
+
+/* XFS finds some trouble only when it writes its superblock, which a freeze makes it do. */
+static bool writes_last(int root_fd) {
+        /* The descriptor of a detached mount is an O_PATH one. */
+        cleanup(closep) int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (fd < 0 || !write_file(root_fd, "oracle") || syncfs(fd) < 0)
+                return false;
+        if (ioctl(fd, FIFREEZE, 0) == 0)
+                ioctl(fd, FITHAW, 0);
+        return write_file(root_fd, "oracle-again");
+}
+
+void oracle_attempt(const char *image, const OracleCase *how, const char *type, const char *options,
+                    OracleAttempt *attempt) {
+        cleanup(closep) int loop_fd = -1, root_fd = -1;
+        struct statvfs st;
+        int r = oracle_mount(image, how, type, options, &loop_fd, &root_fd);
+
+        *attempt = (OracleAttempt){.os_errno = -r};
+        if (r < 0)
+                return;
+        attempt->is_read_only = fstatvfs(root_fd, &st) == 0 && st.f_flag & ST_RDONLY;
+        attempt->writes = !attempt->is_read_only && writes_last(root_fd);
+}

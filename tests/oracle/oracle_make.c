@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cases: every feature of the table that an installed mkfs can turn on, bits set by hand where
+ * none can, states, sizes, and attachments. What cannot be made is named.
+ */
+
+#include "tests/oracle/oracle.h"
+
+#include "csi/fs/mkfs.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/exec.h"
+#include "common/base/str.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MIB (UINT64_C(1) << 20)
+
+static uint32_t tools[_FS_TOOLS_N];
+
+static void image_path(const OracleSet *set, const char *name, char path[384]) {
+        (void)snprintf(path, 384, "%s/%s.img", set->directory, name);
+}
+
+static OracleCase *add_case(OracleSet *set, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+
+static OracleCase *add_case(OracleSet *set, const char *format, ...) {
+        OracleCase *added = &set->cases[set->n_cases++];
+        va_list args;
+
+        assert(set->n_cases <= ORACLE_CASES_MAX);
+        *added = (OracleCase){0};
+        va_start(args, format);
+        (void)vsnprintf(added->name, sizeof(added->name), format, args);
+        va_end(args);
+        return added;
+}
+
+static void not_made(OracleSet *set, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void not_made(OracleSet *set, const char *format, ...) {
+        va_list args;
+
+        if (set->n_not_made == N_ELEMENTS(set->not_made))
+                return;
+        va_start(args, format);
+        (void)vsnprintf(set->not_made[set->n_not_made++], sizeof(set->not_made[0]), format, args);
+        va_end(args);
+}
+
+/* Runs mkfs; @words is split at spaces. */
+static bool make_image(const OracleSet *set, const char *name, uint64_t size, const char *words) {
+        const char *argv[32];
+        char path[384], text[512], *save = NULL;
+        ExecRequest request = {.argv = argv, .timeout_msecs = 60000};
+        ExecResult result = {0};
+        size_t n = 0;
+        bool ok;
+        int fd;
+
+        image_path(set, name, path);
+        (void)snprintf(text, sizeof(text), "%s", words);
+        for (char *word = strtok_r(text, " ", &save); word && n < 30;
+             word = strtok_r(NULL, " ", &save))
+                argv[n++] = word;
+        argv[n++] = path;
+        argv[n] = NULL;
+        fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        assert(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+        close(fd);
+        ok = exec_run(&request, &result) == 0 && result.exit_status == 0;
+        exec_result_deinit(&result);
+        if (!ok)
+                unlink(path);
+        return ok;
+}
+
+static void copy_case(const OracleSet *set, const char *from, const char *to, char path[384]) {
+        char source[384];
+
+        image_path(set, from, source);
+        image_path(set, to, path);
+        oracle_copy(source, path);
+}
+
+/* --- made by the tools --- */
+
+typedef struct Base {
+        FsKind kind;
+        const char *name, *words;
+        uint64_t size;
+} Base;
+
+static const Base bases[] = {
+        {FS_KIND_EXT, "ext4", "mke2fs -q -F -t ext4 -b 4096", 64 * MIB},
+        {FS_KIND_XFS, "xfs", "mkfs.xfs -q -f", 300 * MIB},
+        {FS_KIND_BTRFS, "btrfs", "mkfs.btrfs -q -f -s 4096", 128 * MIB},
+};
+
+/* What a switch needs beside it. */
+static const char *companion(const char *name) {
+        static const char *const words[][2] = {
+                {"bigalloc", " -C 65536"},
+                {"meta_bg", " -O meta_bg,^resize_inode"},
+                {"uninit_bg", " -O uninit_bg,^metadata_csum"},
+                {"journal_dev", ""},
+                {"sparse_super2", " -O sparse_super2,^resize_inode"},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(words); i++) {
+                if (str_equal(words[i][0], name))
+                        return words[i][1];
+        }
+        return "";
+}
+
+static void make_features(OracleSet *set, const Base *base) {
+        static const FsTools packages[] = {[FS_KIND_EXT] = FS_TOOLS_E2FSPROGS,
+                                           [FS_KIND_XFS] = FS_TOOLS_XFSPROGS,
+                                           [FS_KIND_BTRFS] = FS_TOOLS_BTRFS};
+
+        for (size_t i = 0; i < fs_n_features; i++) {
+                const FsFeature *f = &fs_features[i];
+                char words[256], name[64];
+
+                if (f->kind != base->kind || !f->mkfs_on)
+                        continue;
+                (void)snprintf(name, sizeof(name), "%s-made-%.24s", base->name, f->name);
+                for (char *p = name; *p; p++)
+                        *p = *p == ' ' || *p == '(' || *p == ')' ? '_' : *p;
+                (void)snprintf(words, sizeof(words), "%s %s%s", base->words, f->mkfs_on,
+                               companion(f->name));
+                if (f->tool_since > tools[packages[base->kind]] ||
+                    !make_image(set, name, base->size, words)) {
+                        not_made(set, "%s %s: %s", base->name, f->name, f->mkfs_on);
+                        continue;
+                }
+                add_case(set, "%s", name);
+        }
+}
+
+static const struct {
+        const char *name, *words;
+        uint64_t size_mib;
+        uint32_t sector;
+} others[] = {
+        {"ext2", "mke2fs -q -F -t ext2", 64, 0},
+        {"ext3", "mke2fs -q -F -t ext3", 64, 0},
+        {"ext4-64k", "mke2fs -q -F -t ext4 -b 65536", 512, 0},
+        {"ext4-8k", "mke2fs -q -F -t ext4 -b 8192", 128, 0},
+        {"ext4-1k", "mke2fs -q -F -t ext4 -b 1024", 64, 0},
+        {"ext4-1k-on-4kn", "mke2fs -q -F -t ext4 -b 1024", 64, 4096},
+        {"ext4-on-4kn", "mke2fs -q -F -t ext4 -b 4096", 64, 4096},
+        {"xfs-16k", "mkfs.xfs -q -f -b size=16384", 300, 0},
+        {"xfs-64k", "mkfs.xfs -q -f -b size=65536", 300, 0},
+        {"xfs-1k", "mkfs.xfs -q -f -b size=1024", 300, 0},
+        {"xfs-v4-16k", "mkfs.xfs -q -f -m crc=0 -b size=16384", 300, 0},
+        {"xfs-on-4kn", "mkfs.xfs -q -f", 300, 4096},
+        {"xfs-4k-on-4kn", "mkfs.xfs -q -f -s size=4096", 300, 4096},
+        {"xfs-4k", "mkfs.xfs -q -f -s size=4096", 300, 0},
+        {"btrfs-64k", "mkfs.btrfs -q -f -s 65536 -n 65536", 256, 0},
+        {"btrfs-8k", "mkfs.btrfs -q -f -s 8192", 256, 0},
+        {"btrfs-on-4kn", "mkfs.btrfs -q -f -s 4096", 128, 4096},
+        {"btrfs-v1-cache", "mkfs.btrfs -q -f -s 4096 -R ^free-space-tree", 128, 0},
+        {"f2fs", "mkfs.f2fs -q -f", 64, 0},
+};
+
+/* One of two: mkfs takes both, the case has the last. */
+static void make_raid(OracleSet *set) {
+        char words[512], spare[384];
+        int fd;
+
+        image_path(set, "spare", spare);
+        fd = open(spare, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        assert(fd >= 0 && ftruncate(fd, (off_t)(256 * MIB)) == 0);
+        close(fd);
+        (void)snprintf(words, sizeof(words), "mkfs.btrfs -q -f -s 4096 -m raid1 -d raid1 %s",
+                       spare);
+        if (make_image(set, "btrfs-2-devices", 256 * MIB, words))
+                add_case(set, "btrfs-2-devices");
+        unlink(spare);
+}
+
+static void make_others(OracleSet *set) {
+        for (size_t i = 0; i < N_ELEMENTS(others); i++) {
+                if (make_image(set, others[i].name, others[i].size_mib * MIB, others[i].words))
+                        add_case(set, "%s", others[i].name)->sector_bytes = others[i].sector;
+                else
+                        not_made(set, "%s: %s", others[i].name, others[i].words);
+        }
+}
+
+/* The recipes of our own plan, for this node: they must all be read-write. */
+static void make_plans(OracleSet *set) {
+        static const char *const kernels[] = {
+                "3.10.0-1160.el7.x86_64", "4.4", "4.18", "5.4", "5.15", "6.6", "6.18"};
+        static const char *const types[] = {"ext4", "ext3", "xfs", "btrfs"};
+        static FsMakePlan plan;
+        static FsHost host;
+
+        for (size_t i = 0; i < N_ELEMENTS(types) * N_ELEMENTS(kernels); i++) {
+                const char *type = types[i / N_ELEMENTS(kernels)];
+                const char *kernel = kernels[i % N_ELEMENTS(kernels)];
+                cleanup(freep) char *text = NULL;
+                FsMakeRequest request = {.fs_type = type,
+                                         .device = "",
+                                         .size_bytes = 300 * MIB,
+                                         .hosts = &host,
+                                         .n_hosts = 1};
+                char name[64];
+                Error err = {0};
+
+                memcpy(request.tools, tools, sizeof(tools));
+                assert(fs_host_from_release(&host, kernel, 4096, FS_BYTE_ORDER_LITTLE, &err) == 0);
+                if (fs_make_plan(&request, &plan, &err) < 0)
+                        continue;
+                plan.n_argv--;
+                plan.argv[plan.n_argv] = NULL;
+                text = fs_make_plan_text(&plan);
+                (void)snprintf(name, sizeof(name), "%s-plan-%.12s", type, kernel);
+                assert(make_image(set, name, 300 * MIB, text));
+                add_case(set, "%s", name);
+        }
+}
+
+/* --- edited --- */
+
+static bool makeable(FsKind kind, FsClass class, uint64_t bit) {
+        const FsFeature *f = fs_feature_find(kind, class, bit);
+
+        return f && f->mkfs_on;
+}
+
+/* Bits whose kernel code wants more on the disk than the bit. */
+static bool needs_geometry(FsKind kind, FsClass class, uint64_t bit) {
+        if (kind == FS_KIND_XFS)
+                return class == FS_CLASS_INCOMPAT && bit & 0x300;
+        if (kind == FS_KIND_BTRFS)
+                return (class == FS_CLASS_INCOMPAT && bit & 0x11404) ||
+                       (class == FS_CLASS_RO_COMPAT && bit == 0x8);
+        /* A journal of less than 1280 blocks has no room for fast commits. */
+        return kind == FS_KIND_EXT && class == FS_CLASS_LOG_INCOMPAT && bit == 0x20;
+}
+
+static void bit_case(OracleSet *set, const Base *base, const char *from, FsClass class,
+                     uint64_t bit) {
+        char name[64], path[384];
+
+        (void)snprintf(name, sizeof(name), "%s-bit-%s-%llx", from,
+                       class == FS_CLASS_LOG_INCOMPAT    ? "logincompat"
+                       : class == FS_CLASS_LOG_RO_COMPAT ? "logro"
+                       : class == FS_CLASS_LOG_COMPAT    ? "logcompat"
+                       : class == FS_CLASS_FLAGS         ? "flags"
+                                                         : fs_class_name(base->kind, class),
+                       (unsigned long long)bit);
+        copy_case(set, from, name, path);
+        oracle_set_bit(path, base->kind, class, bit);
+        add_case(set, "%s", name)->geometry = needs_geometry(base->kind, class, bit);
+}
+
+/* The words of the base image: those bits are there already. */
+static uint64_t base_word(const OracleSet *set, const char *name, FsClass class) {
+        char path[384];
+        FsReader reader;
+        FsVolume volume;
+        int fd;
+
+        image_path(set, name, path);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        assert(fd >= 0 && fs_reader_from_fd(&reader, fd) == 0);
+        assert(fs_read_volume(&reader, &volume) == 0);
+        close(fd);
+        return volume.words[class];
+}
+
+static void make_bits(OracleSet *set, const Base *base, FsClass class, unsigned int width) {
+        uint64_t have = base_word(set, base->name, class);
+
+        for (unsigned int i = 0; i < width; i++) {
+                uint64_t bit = UINT64_C(1) << i;
+                const FsFeature *f = fs_feature_find(base->kind, class, bit);
+                bool made =
+                        makeable(base->kind, class, bit) && f->tool_since <= FS_VERSION(6, 1, 0);
+
+                /* The quick set has the bits of the table that no tool here makes, and the last. */
+                if (have & bit || (base->kind == FS_KIND_EXT && makeable(base->kind, class, bit)) ||
+                    (base->kind == FS_KIND_XFS && made) ||
+                    (base->kind == FS_KIND_BTRFS && makeable(base->kind, class, bit) &&
+                     bit != 0x8) ||
+                    (!set->full && !f && i != width - 1))
+                        continue;
+                bit_case(set, base, base->name, class, bit);
+        }
+}
+
+static void make_all_bits(OracleSet *set) {
+        static const FsClass ext[] = {FS_CLASS_COMPAT,       FS_CLASS_INCOMPAT,
+                                      FS_CLASS_RO_COMPAT,    FS_CLASS_LOG_COMPAT,
+                                      FS_CLASS_LOG_INCOMPAT, FS_CLASS_LOG_RO_COMPAT};
+        static const FsClass xfs[] = {FS_CLASS_COMPAT, FS_CLASS_INCOMPAT, FS_CLASS_RO_COMPAT,
+                                      FS_CLASS_LOG_INCOMPAT, FS_CLASS_FEATURES2};
+        static const FsClass btrfs[] = {FS_CLASS_COMPAT, FS_CLASS_INCOMPAT, FS_CLASS_RO_COMPAT};
+
+        for (size_t i = 0; i < N_ELEMENTS(ext); i++)
+                make_bits(set, &bases[0], ext[i], 32);
+        for (size_t i = 0; i < N_ELEMENTS(xfs); i++)
+                make_bits(set, &bases[1], xfs[i], 32);
+        for (size_t i = 0; i < N_ELEMENTS(btrfs); i++)
+                make_bits(set, &bases[2], btrfs[i], 64);
+        for (unsigned int i = 33; i <= 40; i++)
+                bit_case(set, &bases[2], "btrfs", FS_CLASS_FLAGS, UINT64_C(1) << i);
+}
+
+typedef struct Edit {
+        const char *from, *name;
+        uint64_t offset;
+        uint8_t bytes[16];
+        size_t n;
+        bool fix;
+} Edit;
+
+/* clang-format off */
+static const Edit edits[] = {
+        {"ext4", "ext4-bad-checksum", 1024 + 0x78, "x", 1, false},
+        {"ext4", "ext4-magic", 1024 + 0x38, {0x34, 0x12}, 2, true},
+        {"ext4", "ext4-state-error", 1024 + 0x3a, {3}, 1, true},
+        {"ext4", "ext4-state-0", 1024 + 0x3a, {0}, 1, true},
+        {"ext4", "ext4-errors", 1024 + 0x194, {3}, 1, true},
+        {"ext4", "ext4-revision-2", 1024 + 0x4c, {2}, 1, true},
+        {"ext4", "ext4-log-block-7", 1024 + 0x18, {7}, 1, true},
+        {"ext4", "ext4-inode-192", 1024 + 0x58, {192, 0}, 2, true},
+        {"ext4", "ext4-checksum-type-2", 1024 + 0x175, {2}, 1, true},
+        {"ext4", "ext4-journal-inum-0", 1024 + 0xe0, {0}, 1, true},
+        {"ext4", "ext4-desc-size-0", 1024 + 0xfe, {0, 0}, 2, true},
+        {"ext4", "ext4-no-mmp-block", 1024 + 0x61, {0x03}, 1, true},
+        {"xfs", "xfs-bad-checksum", 0x6c, "x", 1, false},
+        {"xfs", "xfs-inprogress", 0x7e, {1}, 1, true},
+        {"xfs", "xfs-versionnum-shared", 0x64, {0xb6, 0xa5}, 2, true},
+        {"xfs", "xfs-dblocks", 8, {0, 0, 0, 0, 0, 0x20, 0, 0}, 8, true},
+        {"xfs", "xfs-inode-size", 0x68, {0x40, 0}, 2, true},
+        {"btrfs", "btrfs-bad-checksum", 65536 + 0x12b, "x", 1, false},
+        {"btrfs", "btrfs-checksum-9", 65536 + 0xc4, {9}, 1, true},
+        {"btrfs", "btrfs-sectorsize-8k", 65536 + 0x90, {0, 0x20}, 2, true},
+        {"btrfs", "btrfs-nodesize-1m", 65536 + 0x94, {0, 0, 0x10}, 3, true},
+        {"btrfs", "btrfs-seed", 65536 + 0x38 + 4, {1}, 1, true},
+};
+/* clang-format on */
+
+static void make_edits(OracleSet *set) {
+        for (size_t i = 0; i < N_ELEMENTS(edits); i++) {
+                char path[384];
+
+                copy_case(set, edits[i].from, edits[i].name, path);
+                oracle_poke(path, edits[i].offset, edits[i].bytes, edits[i].n, edits[i].fix);
+                add_case(set, "%s", edits[i].name);
+        }
+}
+
+static void make_truncated(OracleSet *set) {
+        for (size_t i = 0; i < N_ELEMENTS(bases); i++) {
+                char name[64], path[384];
+
+                (void)snprintf(name, sizeof(name), "%s-truncated", bases[i].name);
+                copy_case(set, bases[i].name, name, path);
+                assert(truncate(path, (off_t)(bases[i].size - 16 * MIB)) == 0);
+                add_case(set, "%s", name);
+        }
+}
+
+/* Each filesystem as a crash leaves it, then with other trouble on top. */
+static void make_caught(OracleSet *set) {
+        static const struct {
+                const char *from, *type, *to;
+        } rows[] = {
+                {"ext4", "ext4", "ext4-caught"},
+                {"ext4-made-orphan_file", "ext4", "ext4-caught-orphan_file"},
+                {"ext4-made-fast_commit", "ext4", "ext4-caught-fast_commit"},
+                {"xfs", "xfs", "xfs-caught"},
+                {"btrfs", "btrfs", "btrfs-caught"},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+                char from[384], copy[400], path[384], name[64];
+
+                image_path(set, rows[i].from, from);
+                image_path(set, rows[i].to, path);
+                if (access(from, F_OK) < 0)
+                        continue;
+                (void)snprintf(copy, sizeof(copy), "%s.copy", from);
+                oracle_copy(from, copy);
+                assert(oracle_catch(copy, rows[i].type, path));
+                unlink(copy);
+                add_case(set, "%s", rows[i].to);
+                (void)snprintf(name, sizeof(name), "%s-ro-device", rows[i].to);
+                copy_case(set, rows[i].to, name, path);
+                add_case(set, "%s", name)->read_only = true;
+        }
+        bit_case(set, &bases[0], "ext4-caught", FS_CLASS_RO_COMPAT, 0x80000000);
+        bit_case(set, &bases[0], "ext4-caught", FS_CLASS_LOG_INCOMPAT, 0x80000000);
+        bit_case(set, &bases[1], "xfs-caught", FS_CLASS_RO_COMPAT, 0x80000000);
+        bit_case(set, &bases[1], "xfs-caught", FS_CLASS_LOG_INCOMPAT, 0x80000000);
+        bit_case(set, &bases[2], "btrfs-caught", FS_CLASS_RO_COMPAT, UINT64_C(1) << 63);
+}
+
+static void make_attached(OracleSet *set) {
+        for (size_t i = 0; i < N_ELEMENTS(bases); i++) {
+                char name[64], path[384];
+
+                (void)snprintf(name, sizeof(name), "%s-ro-device", bases[i].name);
+                copy_case(set, bases[i].name, name, path);
+                add_case(set, "%s", name)->read_only = true;
+                (void)snprintf(name, sizeof(name), "%s-twin", bases[i].name);
+                copy_case(set, bases[i].name, name, path);
+                add_case(set, "%s", name)->twin = true;
+        }
+}
+
+static void make_log_order(OracleSet *set) {
+        char path[384];
+
+        copy_case(set, "xfs-caught", "xfs-caught-big-endian", path);
+        oracle_xfs_log_big_endian(path);
+        add_case(set, "xfs-caught-big-endian");
+}
+
+void oracle_make(OracleSet *set) {
+        fs_tools_read(tools);
+        for (size_t i = 0; i < N_ELEMENTS(bases); i++) {
+                assert(make_image(set, bases[i].name, bases[i].size, bases[i].words));
+                add_case(set, "%s", bases[i].name);
+        }
+        for (size_t i = 0; i < N_ELEMENTS(bases); i++)
+                make_features(set, &bases[i]);
+        make_others(set);
+        make_raid(set);
+        make_plans(set);
+        make_all_bits(set);
+        make_edits(set);
+        make_truncated(set);
+        make_caught(set);
+        make_log_order(set);
+        make_attached(set);
+}
