@@ -245,10 +245,10 @@ void args_print_help(FILE *file) {
                 [KIND_BOOL] = "",         [KIND_LEVEL] = " LEVEL", [KIND_FORMAT] = " FORMAT",
         };
 
-        (void)fprintf(file, "Usage: berth-csi [serve] [flags]   serve the CSI socket of this node\n"
-                            "       berth-csi host [--json]     show what this machine is\n"
-                            "       berth-csi fs ...            check filesystems against hosts\n"
-                            "       berth-csi --version\n\nFlags of serve:\n");
+        (void)fprintf(file,
+                      "Usage: berth-csi serve [FLAG...]\n\n"
+                      "Serves CSI, kubelet's registration, health and metrics until SIGTERM.\n"
+                      "A flag is --name VALUE or --name=VALUE; a switch also --no-name.\n\n");
         for (size_t i = 0; i < N_ELEMENTS(flags); i++) {
                 (void)fprintf(file, "  --%s%s\n        %s\n", flags[i].name, values[flags[i].kind],
                               flags[i].help);

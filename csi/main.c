@@ -1,49 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* berth-csi: finds the command and runs it. */
+/* berth-csi: which command is meant. */
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 #include "csi/fs/command.h"
 #include "csi/host.h"
-
-#include <stdio.h>
+#include "csi/serve.h"
 
 #define EXIT_USAGE 64
 
-typedef struct Command {
+static const struct {
         const char *name, *help;
         int (*run)(int argc, char **argv); /* argv[0] is the command's name */
-} Command;
-
-static const Command commands[] = {
+} commands[] = {
+        {"serve", "serve the CSI socket of this node", serve_command},
         {"host", "print what this machine is", host_command},
         {"fs", "say whether a host can mount a filesystem, and plan one that it can", fs_command},
 };
 
-static void print_help(FILE *file) {
-        fputs("Usage: berth-csi COMMAND [FLAG...]\n\nCommands:\n", file);
+static int print_help(void) {
+        (void)printf("Usage: berth-csi COMMAND [FLAG...]\n\nCommands:\n");
         for (size_t i = 0; i < N_ELEMENTS(commands); i++)
-                fprintf(file, "  %-8s %s\n", commands[i].name, commands[i].help);
-        fputs("\n  --version, --help\n\nEach command has --help of its own.\n", file);
+                (void)printf("  %-8s %s\n", commands[i].name, commands[i].help);
+        (void)printf("\n  --version, --help\n\n"
+                     "Each command has --help of its own. Flags without a command are serve's.\n");
+        return fflush(stdout) == 0 ? 0 : 1;
 }
 
 int main(int argc, char **argv) {
-        if (argc < 2) {
-                print_help(stderr);
-                return EXIT_USAGE;
-        }
+        const char *first = argc < 2 ? "" : argv[1];
+
+        if (str_equal(first, "--help") || str_equal(first, "-h"))
+                return print_help();
+        /* A manifest that was written for another driver needs only another image. */
+        if (argc < 2 || first[0] == '-')
+                return serve_command(argc, argv);
         for (size_t i = 0; i < N_ELEMENTS(commands); i++)
-                if (str_equal(argv[1], commands[i].name))
+                if (str_equal(first, commands[i].name))
                         return commands[i].run(argc - 1, argv + 1);
-        if (str_equal(argv[1], "--version")) {
-                printf("berth-csi %s\n", BERTH_VERSION);
-                return 0;
-        }
-        if (str_equal(argv[1], "--help") || str_equal(argv[1], "-h")) {
-                print_help(stdout);
-                return 0;
-        }
-        fprintf(stderr, "berth-csi: no command \"%s\"\nTry: berth-csi --help\n", argv[1]);
+        (void)fprintf(stderr, "berth-csi: no command \"%.64s\"\nTry: berth-csi --help\n", first);
         return EXIT_USAGE;
 }

@@ -2,8 +2,8 @@
 #ifndef BERTH_CSI_SERVE_H
 #define BERTH_CSI_SERVE_H
 
-/* `berth-csi serve`. @argv[0] is the first flag. Return: exit code: 0; 64 usage; 1 anything else.
- */
+/* `berth-csi serve`: from the command line and the facts of this machine to a running daemon.
+ * @argv[0] is "serve" or the program's name. Return: exit code: 0; 64 usage; 1 anything else. */
 int serve_command(int argc, char **argv);
 
 #endif

@@ -62,11 +62,11 @@ def test_commands_are_in_the_page(build):
     for program, page in (('csi/berth-csi', 'berth-csi.8'), ('cni/berth-cni', 'berth-cni.8')):
         text = (MAN / page).read_text(encoding='ascii')
         usage = run(build, program, '--help').stdout
-        for command in re.findall(r'^ +(?:berth-c[sn]i )?([a-z]+) ', usage, re.M):
+        for command in re.findall(r'^(?:  |(?:Usage:| +) +berth-c[sn]i )([a-z]+) ', usage, re.M):
             assert f'Cm {command}' in text, f'{command} is not in {page}'
 
 
-@pytest.mark.parametrize('argv', [['nonsense'], ['serve', '--nonsense'], ['serve', '--health-port=x'], []])
+@pytest.mark.parametrize('argv', [['nonsense'], ['serve', '--nonsense'], ['serve', '--health-port=x'], ['--nonsense']])
 def test_wrong_usage_is_64(build, argv):
     done = run(build, 'csi/berth-csi', *argv)
     assert done.returncode == 64
