@@ -48,8 +48,8 @@ def host_of(result):
 
 
 def addresses(dev, netns=None):
-    found = netns.ip('addr', 'show', 'dev', dev) if netns else json.loads(lib.sh('ip', '-j', 'addr', 'show', 'dev',
-                                                                              dev).stdout)
+    command = ['addr', 'show', 'dev', dev]
+    found = netns.ip(*command) if netns else json.loads(lib.sh('ip', '-j', *command).stdout)
     return [f"{one['local']}/{one['prefixlen']}" for one in found[0]['addr_info'] if one['scope'] == 'global']
 
 
@@ -119,8 +119,7 @@ def test_reused_address_is_announced(net):
 
 
 def test_reused_ipv6_address_is_announced(net):
-    ipam = {'type': 'host-local', 'ranges': [[{'subnet': 'fd00::/64', 'rangeStart': 'fd00::10', 'rangeEnd': 'fd00::11'}]],
-            'dataDir': str(net.sandbox.path / 'leases')}
+    ipam = {**net.conf()['ipam'], 'subnet': 'fd00::/64', 'rangeStart': 'fd00::10', 'rangeEnd': 'fd00::11'}
     conf = net.conf(ipam=ipam)
     watcher, first, second = (net.sandbox.netns(name) for name in ('watcher', 'first', 'second'))
     net.plugin.add(conf, watcher, 'watcher').ok()
@@ -462,7 +461,8 @@ def test_status(net):
 
 def test_ptp(sandbox, build):
     net = Net(sandbox, build, 'ptp')
-    ipam = {**net.conf()['ipam'], 'ranges': [[{'subnet': 'fd00:1::/64'}]], 'routes': [{'dst': '0.0.0.0/0'}, {'dst': '::/0'}]}
+    routes = [{'dst': '0.0.0.0/0'}, {'dst': '::/0'}]
+    ipam = {**net.conf()['ipam'], 'ranges': [[{'subnet': 'fd00:1::/64'}]], 'routes': routes}
     conf = net.conf(ipam=ipam)
     a, b = sandbox.netns('a'), sandbox.netns('b')
     result = net.plugin.add(conf, a, 'a').ok()
@@ -508,7 +508,8 @@ def test_same_result_as_upstream(sandbox, build, role):
         pod = sandbox.netns(f'pod{i}')
         plugin = cni.Plugin(build, role, program=program, path=[UPSTREAM])
         result = plugin.add(one, pod, 'a').ok()
-        states.append((addresses('eth0', pod), addresses('br%d' % i) if role == 'bridge' else addresses(host_of(result)),
+        gateway = f'br{i}' if role == 'bridge' else host_of(result)
+        states.append((addresses('eth0', pod), addresses(gateway),
                        sorted(str((one['dst'], one.get('gateway'), one.get('scope'))) for one in pod.ip('route'))))
         for interface in result['interfaces']:
             interface['mac'] = interface['name'] = 'x'
@@ -557,7 +558,7 @@ def test_flannel_delegate(net):
     assert result['interfaces'][0]['name'] == 'cni0' and links(netns=a)['eth0']['mtu'] == 1450
     assert result['ips'][0]['address'] == '10.244.1.2/24'
     assert {'dst': '10.244.0.0/16'} in result['routes']
-    portmap = cni.Plugin(net.plugin.program.parents[1], 'portmap', program='/opt/cni/bin/portmap', path=['/opt/cni/bin'])
+    portmap = cni.Plugin(bridge.program.parent, 'portmap', program='/opt/cni/bin/portmap', path=['/opt/cni/bin'])
     chained = {'cniVersion': '0.3.1', 'name': 'cbr0', 'type': 'portmap', 'capabilities': {'portMappings': True},
                'runtimeConfig': {'portMappings': [{'hostPort': 8080, 'containerPort': 80, 'protocol': 'tcp'}]},
                'prevResult': result}
@@ -589,7 +590,7 @@ CHAINED = '''#!/bin/sh
 # A plugin as service meshes have them: it looks at the pod and hands the result on.
 input=$(cat)
 case $CNI_COMMAND in
-ADD) printf '%s' "$input" | /usr/bin/python3 -c 'import json,sys; print(json.dumps(json.load(sys.stdin)["prevResult"]))' ;;
+ADD) printf '%s' "$input" | jq .prevResult ;;
 esac
 '''
 
