@@ -244,7 +244,7 @@ static int read_content(int root_fd, const FactRow *row, const char *path, Fact 
         r = fact_read_file(root_fd, path, limit, row->kind == FACT_KIND_HEAD, &text, &n);
         if (r == -ENOMEM)
                 return r;
-        if (r < 0) {
+        if (r < 0 || !text) {
                 set_missing(fact, row, r);
                 return 0;
         }

@@ -101,16 +101,20 @@ PlatformTri match_all(const Facts *facts, const Match matches[MATCHES_MAX], Fact
 }
 
 void match_evidence(const Facts *facts, const Match *match, char *buffer, size_t n_buffer) {
-        const char *path = facts_path(facts, match->fact), *name = strrchr(path, '/');
+        static const char dmi[] = "/sys/class/dmi/id/";
+        const char *path = facts_path(facts, match->fact), *name = path;
 
+        if (str_has_prefix(path, dmi))
+                name += strlen(dmi);
         if (match->kind == MATCH_EXISTS)
                 snprintf(buffer, n_buffer, "%s exists", path);
         else if (match->kind == MATCH_OS_RELEASE)
                 snprintf(buffer, n_buffer, "os-release has %s", match->text);
         else if (match->kind == MATCH_WORD || match->kind == MATCH_CONTAINS)
-                snprintf(buffer, n_buffer, "%s has \"%s\"", name ? name + 1 : path, match->text);
+                snprintf(buffer, n_buffer, "%s has \"%s\"", name,
+                         match->text + strspn(match->text, " "));
         else
-                snprintf(buffer, n_buffer, "%s is \"%.100s\"", name ? name + 1 : path,
+                snprintf(buffer, n_buffer, "%s is \"%.100s\"", name,
                          facts_text(facts, match->fact));
 }
 
@@ -131,7 +135,10 @@ static void unquote(const char *value, char *buffer, size_t n_buffer) {
                         break;
                 if (*value == '\\' && quote != '\'' && value[1] && value[1] != '\n')
                         value++;
-                buffer[n++] = iscntrl((unsigned char)*value) ? ' ' : *value;
+                buffer[n] = *value;
+                if (iscntrl((unsigned char)buffer[n]))
+                        buffer[n] = ' ';
+                n++;
         }
         buffer[n] = '\0';
         str_make_utf8(buffer);

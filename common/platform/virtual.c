@@ -51,7 +51,7 @@ static const VirtualRule rules[] = {
         {PLATFORM_YES, "kvm", {{MATCH_EQUAL, FACT_SYS_VENDOR, "DigitalOcean"}}},
         {PLATFORM_YES, "kvm", {{MATCH_EQUAL, FACT_SYS_VENDOR, "Alibaba Cloud"}}},
         /* x86 processors say that there is one, not which. */
-        {PLATFORM_YES, "", {{MATCH_CONTAINS, FACT_CPUINFO, " hypervisor "}}},
+        {PLATFORM_YES, "", {{MATCH_WORD, FACT_CPUINFO, "hypervisor"}}},
 };
 /* clang-format on */
 

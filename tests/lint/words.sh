@@ -10,6 +10,7 @@ paths='(^|[^A-Za-z0-9_.])/(wo''rk|home|Users)/[a-z]'
 hosts='(deb|security)\.debian\.or''g|pypi\.or''g|pythonho''sted|registry\.npm''js|proxy\.go''lang|crates\.i''o|maven\.or''g'
 
 while read -r file; do
-    grep -nIE -e "$marks" -e "$paths" -e "$hosts" "$file" /dev/null && failed=1
+    # GKE's nodes have their plugins in /home/kubernetes/bin.
+    grep -nIE -e "$marks" -e "$paths" -e "$hosts" "$file" /dev/null | grep -vF '/home/kubernetes/bin' && failed=1
 done < <(files '*' | grep -vE '^(LICENSE|tests/(data|fuzz/corpus)/)')
 exit "$failed"
