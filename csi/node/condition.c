@@ -19,9 +19,10 @@ bool condition_judge(const ConditionFacts *facts, char text[CONDITION_MAX]) {
         char clause[160];
 
         if (facts->is_dead)
-                add(&buf, "the device is gone, or the mount does not answer");
+                add(&buf, "the filesystem does not answer: its device is gone, or it was shut down "
+                          "after an error");
         if (facts->is_forced_ro)
-                add(&buf, "the filesystem became read-only after an error");
+                add(&buf, "the filesystem became read-only, or shut down, after an error");
         if (facts->open_errno != 0 && !facts->is_dead) {
                 errno = facts->open_errno;
                 (void)snprintf(clause, sizeof(clause), "the filesystem cannot be read: %m");

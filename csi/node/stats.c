@@ -69,16 +69,19 @@ static void stats_mount(Job *job, const NodeStatsRequest *request, NodeStatsResu
         struct statvfs usage;
         ConditionFacts facts = {0};
         bool has_usage = false;
+        int usage_errno = 0;
 
         result->has_bytes = true;
         if (!job->target_facts.is_dead) {
                 look_at_staged(job, request);
                 has_usage = fstatvfs(job->target.fd, &usage) == 0;
-                job->target_facts.is_dead = !has_usage;
+                usage_errno = has_usage ? 0 : errno;
         }
         if (has_usage)
                 set_usage(&usage, result);
         condition_read(&facts, &job->target, &job->target_facts, has_usage ? &usage : NULL);
+        if (facts.open_errno == 0)
+                facts.open_errno = usage_errno;
         set_condition(job->call, &facts, result);
 }
 

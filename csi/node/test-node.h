@@ -32,6 +32,7 @@ typedef struct Disk {
         int backing_fd, loop_fd;
         char path[LOOP_PATH_MAX];
         bool is_ephemeral;
+        bool hides_size; /* as providers that do not know it */
         unsigned int n_found, n_released, n_rescanned;
 } Disk;
 
@@ -106,7 +107,7 @@ static int test_find_device(void *self, const Call *call, const VolumeRef *volum
         *device = (Device){.devno = status.st_rdev};
         (void)snprintf(device->path, sizeof(device->path), "%s", disk->path);
         assert(fstat(disk->backing_fd, &status) == 0);
-        device->size_bytes = (uint64_t)status.st_size;
+        device->size_bytes = disk->hides_size ? 0 : (uint64_t)status.st_size;
         return 0;
 }
 
