@@ -54,6 +54,7 @@ static void build_superblock(const Question *question, uint8_t sb[IMAGE_BYTES]) 
         static const uint8_t uuid[16] = {0xbe, 0x47, 0x68, 0, 0, 0, 0x40, 0,
                                          0x80, 0,    0,    0, 0, 0, 0,    1};
         uint32_t block_log = question->block_log, n_blocks = 1U << (29 - block_log);
+        uint32_t chunk = 64U * 512U >> block_log; /* blocks of 64 inodes: their alignment */
 
         memset(sb, 0, IMAGE_BYTES);
         put_be32(sb, 0x58465342U);
@@ -79,7 +80,7 @@ static void build_superblock(const Question *question, uint8_t sb[IMAGE_BYTES]) 
         put_be32(sb + 0x84, 64); /* inodes: 64 made, 61 free */
         put_be32(sb + 0x8c, 61);
         put_be32(sb + 0x94, n_blocks - n_blocks / 8 - 64);
-        put_be32(sb + 0xb4, 4); /* inode alignment */
+        put_be32(sb + 0xb4, chunk ? chunk : 1);
         put_be32(sb + 0xc4, 1); /* log stripe */
         put_be32(sb + 0xc8, question->v4 ? 0x8aU : 0x18aU);
         put_be32(sb + 0xcc, question->v4 ? 0x8aU : 0x18aU);
@@ -87,6 +88,8 @@ static void build_superblock(const Question *question, uint8_t sb[IMAGE_BYTES]) 
                 return;
         put_be32(sb + 0xd4, question->ro_compat);
         put_be32(sb + 0xd8, question->incompat);
+        if (question->incompat & 0x2U)
+                put_be32(sb + 0xe4, chunk / 2); /* alignment of sparse inodes */
         if (question->incompat & 0x4U)
                 memcpy(sb + 0xf8, uuid, sizeof(uuid));
         put_le32(sb + 0xe0, checksum_crc32c(UINT32_MAX, sb, 512) ^ UINT32_MAX);
@@ -151,12 +154,27 @@ static Question question_for(FsClass class, uint32_t bits) {
         return question;
 }
 
-static void record(FsMask *mask, uint32_t bits, Answer answer) {
-        mask->probed |= bits;
-        if (answer == ANSWER_YES)
+/* A "no" may also come from another field of our superblock: where the release alone is sure, it
+ * stands. */
+static void record(const FsHost *host, FsMask *mask, uint32_t bits, Answer answer) {
+        if (answer == ANSWER_YES) {
                 mask->have |= bits;
-        else
+                mask->probed |= bits;
+        } else if (!(mask->have & bits)) {
+                mask->probed |= bits;
+        } else if (host->confidence != FS_CONFIDENCE_HIGH) {
                 mask->have &= ~(uint64_t)bits;
+                mask->probed |= bits;
+        }
+}
+
+/* A bit that nobody has must be refused, and no extra bit accepted; else the answers mean something
+ * else here. */
+static bool controls_hold(void) {
+        Question none = {.block_log = 12, .incompat = 1};
+        Question unknown = {.block_log = 12, .incompat = 1 | 1U << 30};
+
+        return ask(&none) == ANSWER_YES && ask(&unknown) == ANSWER_NO;
 }
 
 /* What the table gives it is asked in one question; if that fails, and for the rest, bit by bit. */
@@ -169,7 +187,7 @@ static bool ask_class(FsHost *host, FsClass class) {
         if (answer == ANSWER_NONE)
                 return false;
         if (answer == ANSWER_YES) {
-                record(mask, likely, answer);
+                record(host, mask, likely, answer);
                 bits &= ~likely;
         }
         while (bits) {
@@ -180,7 +198,7 @@ static bool ask_class(FsHost *host, FsClass class) {
                 answer = ask(&question);
                 if (answer == ANSWER_NONE)
                         return false;
-                record(mask, bit, answer);
+                record(host, mask, bit, answer);
         }
         return true;
 }
@@ -270,6 +288,8 @@ void host_probe(FsHost *host, const char *cache_dir) {
         if (host->drivers[FS_KIND_XFS] == FS_TRI_NO)
                 return;
         if (cached && restore(host, cache_dir, boot_id))
+                return;
+        if (!controls_hold())
                 return;
         if (!ask_class(host, FS_CLASS_INCOMPAT) || !ask_class(host, FS_CLASS_RO_COMPAT))
                 return;

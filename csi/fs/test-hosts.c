@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Facts of hosts: from a release, from a tree that stands for /, from JSON and back. */
+
+#undef NDEBUG
+#include "csi/fs/hosts_internal.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/str.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+static FsHost host;
+static char root[] = "/tmp/berth-hosts-XXXXXX";
+
+static void put(const char *path, const char *text) {
+        char full[512], *slash;
+        int fd;
+
+        (void)snprintf(full, sizeof(full), "%s/%s", root, path);
+        slash = strrchr(full, '/');
+        *slash = '\0';
+        assert_int_equal(file_make_directories(full, 0755), 0);
+        *slash = '/';
+        fd = open(full, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+        assert_true(fd >= 0);
+        assert_int_equal(file_write_all(fd, text, strlen(text)), 0);
+        close(fd);
+}
+
+static void read_root(const char *release) {
+        cleanup(closep) int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        FsHostRead how = {.root_fd = fd, .release = release};
+        Error err = {0};
+
+        assert_true(fd >= 0);
+        assert_int_equal(fs_host_read(&host, &how, &err), 0);
+}
+
+static bool has(FsKind kind, FsClass class, uint64_t bit, FsEvidence wanted) {
+        FsEvidence evidence;
+        bool yes = fs_host_has(&host, kind, class, bit, &evidence);
+
+        assert_int_equal(evidence, wanted);
+        return yes;
+}
+
+static void test_release(void **state) {
+        FsConfidence confidence;
+        Error err = {0};
+
+        (void)state;
+        assert_int_equal(fs_host_from_release(&host, "5.4", 4096, FS_BYTE_ORDER_UNKNOWN, &err), 0);
+        assert_int_equal(host.byte_order, FS_BYTE_ORDER_LITTLE);
+        assert_true(has(FS_KIND_XFS, FS_CLASS_RO_COMPAT, 0x4, FS_EVIDENCE_TABLE));
+        assert_false(has(FS_KIND_XFS, FS_CLASS_INCOMPAT, 0x8, FS_EVIDENCE_TABLE));
+        assert_int_equal(host.drivers[FS_KIND_NTFS], FS_TRI_NO);
+        assert_int_equal(host.drivers[FS_KIND_EXT], FS_TRI_UNKNOWN);
+
+        /* V4 needs no option before 5.10, has it by default after, and not since 6.17. */
+        assert_true(fs_host_gate(&host, FS_GATE_XFS_V4, &confidence));
+        assert_int_equal(confidence, FS_CONFIDENCE_HIGH);
+        assert_int_equal(fs_host_from_release(&host, "6.1", 4096, FS_BYTE_ORDER_LITTLE, &err), 0);
+        assert_true(fs_host_gate(&host, FS_GATE_XFS_V4, &confidence));
+        assert_int_equal(confidence, FS_CONFIDENCE_LOW);
+        assert_int_equal(fs_host_from_release(&host, "6.18", 4096, FS_BYTE_ORDER_LITTLE, &err), 0);
+        assert_false(fs_host_gate(&host, FS_GATE_XFS_V4, &confidence));
+
+        assert_int_equal(fs_host_from_release(&host, "3.10.0-1160.el7.x86_64", 4096, 0, &err), 0);
+        assert_true(has(FS_KIND_XFS, FS_CLASS_INCOMPAT, 0x2, FS_EVIDENCE_BACKPORT));
+        assert_int_equal(fs_host_from_release(&host, "4.18.0-553.el8uek.x86_64", 4096, 0, &err), 0);
+        assert_int_equal(host.drivers[FS_KIND_BTRFS], FS_TRI_UNKNOWN);
+        assert_int_equal(host.confidence, FS_CONFIDENCE_LOW);
+        assert_int_equal(fs_host_from_release(&host, "4.18.0-553.el8_10.x86_64", 4096, 0, &err), 0);
+        assert_int_equal(host.drivers[FS_KIND_BTRFS], FS_TRI_NO);
+
+        assert_true(fs_host_from_release(&host, "5.4", 5000, 0, &err) < 0);
+        assert_true(fs_host_from_release(&host, "linux", 4096, 0, &err) < 0);
+        assert_int_equal(err.code, ERROR_INVALID);
+}
+
+static void test_tree(void **state) {
+        (void)state;
+        put("proc/filesystems", "nodev\tsysfs\n\text4\n\txfs\n");
+        put("boot/config-5.15.0-test",
+            "#\n# Automatically generated\nCONFIG_EXT4_FS=y\nCONFIG_XFS_FS=m\n"
+            "# CONFIG_XFS_SUPPORT_V4 is not set\nCONFIG_BTRFS_FS=m\n# CONFIG_F2FS_FS is not set\n"
+            "CONFIG_QUOTA=y\n# CONFIG_QFMT_V2 is not set\nCONFIG_UNICODE=y\n"
+            "CONFIG_TRANSPARENT_HUGEPAGE=y\n");
+        put("sys/fs/ext4/features/metadata_csum_seed", "supported\n");
+        put("sys/fs/ext4/features/fast_commit", "supported\n");
+        put("sys/fs/btrfs/features/free_space_tree", "0\n");
+        put("sys/fs/btrfs/features/simple_quota", "0\n");
+        put("sys/fs/btrfs/features/supported_sectorsizes", "4096 65536\n");
+        read_root("5.15.0-test");
+        assert_string_equal(host.name, "this node");
+        assert_int_equal(host.drivers[FS_KIND_XFS], FS_TRI_YES);
+        assert_int_equal(host.drivers[FS_KIND_F2FS], FS_TRI_NO);
+        assert_int_equal(host.gates[FS_GATE_XFS_V4], FS_TRI_NO);
+        assert_int_equal(host.gates[FS_GATE_QUOTA], FS_TRI_NO);
+        assert_int_equal(host.gate_evidence[FS_GATE_QUOTA], FS_EVIDENCE_CONFIG);
+        /* sysfs knows better than the configuration: no casefold file, no Unicode for ext4. */
+        assert_int_equal(host.gates[FS_GATE_UNICODE], FS_TRI_NO);
+        assert_int_equal(host.gate_evidence[FS_GATE_UNICODE], FS_EVIDENCE_SYSFS);
+        /* A backport shows itself, and so does a feature that was taken out. */
+        assert_true(has(FS_KIND_BTRFS, FS_CLASS_INCOMPAT, 0x10000, FS_EVIDENCE_SYSFS));
+        assert_false(has(FS_KIND_BTRFS, FS_CLASS_INCOMPAT, 0x200, FS_EVIDENCE_SYSFS));
+        assert_true(has(FS_KIND_EXT, FS_CLASS_LOG_INCOMPAT, 0x20, FS_EVIDENCE_SYSFS));
+        assert_int_equal(host.btrfs_sector_sizes, 4096 | 65536);
+}
+
+static void test_bare_tree(void **state) {
+        (void)state;
+        (void)snprintf(root, sizeof(root), "/tmp/berth-hosts-XXXXXX");
+        assert_non_null(mkdtemp(root));
+        read_root("5.4.0");
+        assert_int_equal(host.gates[FS_GATE_QUOTA], FS_TRI_UNKNOWN);
+        assert_int_equal(host.drivers[FS_KIND_EXT], FS_TRI_UNKNOWN);
+        assert_true(has(FS_KIND_EXT, FS_CLASS_INCOMPAT, 0x20000, FS_EVIDENCE_TABLE));
+        /* A release that is no file name leads nowhere. */
+        read_root("5.4/../../../etc");
+        assert_int_equal(host.kernel, FS_VERSION(5, 4, 0));
+}
+
+static void test_real(void **state) {
+        FsHostRead how = {.root_fd = -1};
+        Error err = {0};
+
+        (void)state;
+        assert_int_equal(fs_host_read(&host, &how, &err), 0);
+        assert_true(host.kernel >= FS_VERSION(3, 10, 0));
+        assert_int_equal(host.page_bytes, (uint32_t)sysconf(_SC_PAGESIZE));
+        assert_true(host.is_this_node);
+        assert_true(host.architecture[0] != '\0');
+}
+
+static void test_json(void **state) {
+        cleanup(freep) FsHost *hosts = NULL;
+        cleanup(freep) char *text = NULL;
+        json_t *object;
+        size_t n = 0;
+        Error err = {0};
+
+        (void)state;
+        assert_int_equal(fs_host_from_release(&host, "5.14.0-503.el9.aarch64", 65536, 0, &err), 0);
+        host.gates[FS_GATE_XFS_V4] = FS_TRI_NO;
+        host.drivers[FS_KIND_XFS] = FS_TRI_YES;
+        host.tools[FS_TOOLS_E2FSPROGS] = FS_VERSION(1, 46, 5);
+        host.tools[FS_TOOLS_BTRFS] = FS_TOOLS_ABSENT;
+        host.masks[FS_KIND_XFS][FS_CLASS_INCOMPAT].have |= 0x20;
+        host.btrfs_sector_sizes = 4096;
+        (void)snprintf(host.name, sizeof(host.name), "node-7");
+        object = fs_host_to_json(&host);
+        text = json_dumps(object, 0);
+        json_decref(object);
+        assert_int_equal(fs_hosts_from_json(text, strlen(text), &hosts, &n, &err), 0);
+        assert_int_equal(n, 1);
+        assert_string_equal(hosts[0].name, "node-7");
+        assert_int_equal(hosts[0].kernel, host.kernel);
+        assert_int_equal(hosts[0].page_bytes, 65536);
+        assert_int_equal(hosts[0].gates[FS_GATE_XFS_V4], FS_TRI_NO);
+        assert_int_equal(hosts[0].gates[FS_GATE_UNICODE], FS_TRI_UNKNOWN);
+        assert_int_equal(hosts[0].drivers[FS_KIND_XFS], FS_TRI_YES);
+        assert_int_equal(hosts[0].tools[FS_TOOLS_E2FSPROGS], FS_VERSION(1, 46, 5));
+        assert_int_equal(hosts[0].tools[FS_TOOLS_BTRFS], FS_TOOLS_ABSENT);
+        assert_int_equal(hosts[0].btrfs_sector_sizes, 4096);
+        assert_false(hosts[0].is_this_node);
+        for (FsClass class = 0; class < _FS_CLASS_N; class ++)
+                assert_int_equal(hosts[0].masks[FS_KIND_XFS][class].have,
+                                 host.masks[FS_KIND_XFS][class].have);
+}
+
+static void test_json_bad(void **state) {
+        static const char *const bad[] = {
+                "",
+                "[]",
+                "{",
+                "7",
+                "\"x\"",
+                "{\"kernel\": 5}",
+                "{\"kernel\": \"x\"}",
+                "[{\"kernel\": \"5.4\"}, {}]",
+                "{\"kernel\": \"5.4\", \"page_size\": 4097}",
+        };
+        static const char fine[] =
+                "[{\"kernel\": \"5.4\", \"name\": \"a\", \"drivers\": 7, \"features\": {\"xfs\": "
+                "{\"incompat\": \"zz\", \"ro_compat\": 5}}, \"later\": {}}, {\"name\": \"b\", "
+                "\"filesystems\": {\"kernel\": \"6.1\", \"page_size\": 16384}}]";
+        FsHost *hosts = NULL;
+        size_t n = 0;
+        Error err = {0};
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
+                err = (Error){0};
+                assert_true(fs_hosts_from_json(bad[i], strlen(bad[i]), &hosts, &n, &err) < 0);
+                assert_int_equal(err.code, ERROR_INVALID);
+                assert_null(hosts);
+        }
+        assert_int_equal(fs_hosts_from_json(fine, strlen(fine), &hosts, &n, &err), 0);
+        assert_int_equal(n, 2);
+        assert_string_equal(hosts[1].name, "b");
+        assert_int_equal(hosts[1].page_bytes, 16384);
+        free(hosts);
+}
+
+static void test_tool_versions(void **state) {
+        (void)state;
+        assert_int_equal(host_tool_version("mke2fs 1.47.0 (5-Feb-2023)\n"), FS_VERSION(1, 47, 0));
+        assert_int_equal(host_tool_version("mkfs.xfs version 6.1.0\n"), FS_VERSION(6, 1, 0));
+        assert_int_equal(host_tool_version("mkfs.btrfs, part of btrfs-progs v6.2\n"),
+                         FS_VERSION(6, 2, 0));
+        assert_int_equal(host_tool_version("mkfs.f2fs 1.15.0 (2022-05-13)\n"),
+                         FS_VERSION(1, 15, 0));
+        assert_int_equal(host_tool_version("BusyBox\n"), FS_TOOLS_ABSENT);
+        assert_int_equal(host_tool_version(""), FS_TOOLS_ABSENT);
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *where) {
+        (void)st;
+        (void)flag;
+        (void)where;
+        return remove(path);
+}
+
+static int clean(void **state) {
+        (void)state;
+        return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_release),
+                cmocka_unit_test_teardown(test_tree, clean),
+                cmocka_unit_test_teardown(test_bare_tree, clean),
+                cmocka_unit_test(test_real),
+                cmocka_unit_test(test_json),
+                cmocka_unit_test(test_json_bad),
+                cmocka_unit_test(test_tool_versions),
+        };
+
+        assert_non_null(mkdtemp(root));
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
