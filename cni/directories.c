@@ -7,6 +7,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
+#include "common/platform/platform.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,22 +29,6 @@ static const char *const runtime_files[] = {
         "/etc/k0s/containerd.toml",
         "/etc/crio/crio.conf",
         "/etc/containerd/config.toml",
-};
-
-/* Distributions by what only they have, for hosts whose runtime is not configured by a file. */
-static const struct {
-        const char *name;
-        const char *marker; /* exists */
-        const char *plugins, *configurations;
-} distributions[] = {
-        {"k3s", "/var/lib/rancher/k3s/data/cni", "/var/lib/rancher/k3s/data/cni",
-         "/var/lib/rancher/k3s/agent/etc/cni/net.d"},
-        {"k3s", "/var/lib/rancher/k3s/data/current/bin", "/var/lib/rancher/k3s/data/current/bin",
-         "/var/lib/rancher/k3s/agent/etc/cni/net.d"},
-        {"microk8s", "/var/snap/microk8s/current/args", "/var/snap/microk8s/current/opt/cni/bin",
-         "/var/snap/microk8s/current/args/cni-network"},
-        {"OpenShift", "/etc/kubernetes/cni/net.d", "/var/lib/cni/bin", "/etc/kubernetes/cni/net.d"},
-        {"GKE", "/home/kubernetes/bin", "/home/kubernetes/bin", DEFAULT_CONFIGURATIONS},
 };
 
 /* The first string behind @key = on @line. */
@@ -102,13 +87,9 @@ static void join_lists(char *text) {
         }
 }
 
-static bool exists(int root_fd, const char *path) {
-        cleanup(closep) int fd = file_open_in_root(root_fd, path, O_PATH | O_CLOEXEC);
+void directories_find(int root_fd, bool is_live, CniDirectories *directories) {
+        Platform *platform = NULL;
 
-        return fd >= 0;
-}
-
-void directories_find(int root_fd, CniDirectories *directories) {
         *directories = (CniDirectories){
                 .plugins = DEFAULT_PLUGINS,
                 .configurations = DEFAULT_CONFIGURATIONS,
@@ -125,13 +106,14 @@ void directories_find(int root_fd, CniDirectories *directories) {
                 snprintf(directories->why, sizeof(directories->why), "%s", runtime_files[i]);
                 return;
         }
-        for (size_t i = 0; i < N_ELEMENTS(distributions); i++) {
-                if (!exists(root_fd, distributions[i].marker))
-                        continue;
-                snprintf(directories->plugins, DIRECTORY_MAX, "%s", distributions[i].plugins);
-                snprintf(directories->configurations, DIRECTORY_MAX, "%s",
-                         distributions[i].configurations);
-                snprintf(directories->why, DIRECTORY_MAX, "%s", distributions[i].name);
+        if (platform_read(root_fd, is_live, &platform) < 0)
                 return;
+        if (platform->kubernetes.is_present == PLATFORM_YES && platform->kubernetes.cni_bin[0]) {
+                snprintf(directories->plugins, DIRECTORY_MAX, "%s", platform->kubernetes.cni_bin);
+                snprintf(directories->configurations, DIRECTORY_MAX, "%s",
+                         platform->kubernetes.cni_conf);
+                snprintf(directories->why, DIRECTORY_MAX, "%s: %s",
+                         platform->kubernetes.distribution, platform->kubernetes.evidence);
         }
+        platform_free(platform);
 }

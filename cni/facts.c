@@ -135,7 +135,7 @@ static void read_uplink(NlSocket *rtnl, HostFacts *facts) {
         }
 }
 
-int facts_read(NlSocket *rtnl, const NetConf *conf, HostFacts *facts, Error *err) {
+int host_facts_read(NlSocket *rtnl, const NetConf *conf, HostFacts *facts, Error *err) {
         int r = read_links(rtnl, conf, facts, err);
 
         r = r < 0 ? r : read_addresses(rtnl, conf, facts, err);

@@ -5,11 +5,11 @@
 #include "cni/plan.h"
 
 /**
- * facts_read() - the host as it is, in two or three round trips; nothing is changed
+ * host_facts_read() - the host as it is, in two or three round trips; nothing is changed
  *
  * The uplink is asked about only when its MTU will be needed: no mtu in the configuration, and no
  * bridge to take it from.
  */
-int facts_read(NlSocket *rtnl, const NetConf *conf, HostFacts *facts, Error *err);
+int host_facts_read(NlSocket *rtnl, const NetConf *conf, HostFacts *facts, Error *err);
 
 #endif

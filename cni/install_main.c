@@ -238,7 +238,7 @@ static int open_directories(Install *install, Error *err) {
         install->root_fd = open(install->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (install->root_fd < 0)
                 return error_set_errno(err, errno, "open %s", install->root);
-        directories_find(install->root_fd, &install->found);
+        directories_find(install->root_fd, strcmp(install->root, "/") == 0, &install->found);
         if (!install->plugins)
                 install->plugins = install->found.plugins;
         if (!install->configurations)

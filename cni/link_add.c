@@ -262,7 +262,7 @@ int link_add(Request *request, Error *err) {
         add.kernel.host = &request->rtnl;
         add.kernel.netns_fd = request->netns_fd;
         add.kernel.own_netns_fd = request->own_netns_fd;
-        r = facts_read(&request->rtnl, &request->conf, &add.facts, err);
+        r = host_facts_read(&request->rtnl, &request->conf, &add.facts, err);
         if (r == 0 && request->conf.role != ROLE_PTP && add.facts.has_bridge &&
             !str_equal(add.facts.bridge.kind, "bridge"))
                 return error_set(err, ERROR_CONFLICT, "\"%s\" already exists but is not a bridge",

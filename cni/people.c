@@ -310,7 +310,7 @@ static int gc_or_status(int argc, char **argv) {
         cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         int r;
 
-        directories_find(root_fd, &arguments.found);
+        directories_find(root_fd, true, &arguments.found);
         arguments.configurations = arguments.found.configurations;
         arguments.plugins = arguments.found.plugins;
         r = arguments.keep ? parse(argc, argv, &arguments) : -1;

@@ -28,11 +28,12 @@ typedef struct CniDirectories {
 
 /**
  * directories_find() - both directories of the host whose root is @root_fd
+ * @is_live: that is this process's own root
  *
- * The runtime's own configuration tells (containerd, CRI-O); else a directory that only one
- * distribution of Kubernetes has; else /opt/cni/bin and /etc/cni/net.d.
+ * The runtime's own configuration tells (containerd, CRI-O); else the distribution of Kubernetes,
+ * where one is recognised; else they are /opt/cni/bin and /etc/cni/net.d.
  */
-void directories_find(int root_fd, CniDirectories *directories);
+void directories_find(int root_fd, bool is_live, CniDirectories *directories);
 
 /**
  * directories_parse() - the values of a containerd or CRI-O configuration, as far as they are there

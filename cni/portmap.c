@@ -186,6 +186,7 @@ static int add_pod(Target *target, uint32_t n_elements, Error *err) {
         if (!rule)
                 return error_set_errno(err, ENOMEM, "portMappings");
         key_address(rule, &target->pod->address);
+        n_elements = htonl(n_elements); /* as nft(8) shows it */
         rule_data(rule, &n_elements, sizeof(n_elements));
         snprintf(rule->label, sizeof(rule->label), "pod with host ports");
         return 0;

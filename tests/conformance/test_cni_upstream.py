@@ -69,7 +69,7 @@ def test_firewall_suite(sandbox, plugins):
 
 @pytest.mark.deadline(300)
 def test_portmap_suite(sandbox, plugins):
-    """A TCP and a UDP port, from the node, from localhost, from the pod itself, and from its successor, in 4 versions."""
+    """A TCP and a UDP port: from the node, localhost, the pod itself, and with a successor, in 4 versions."""
     lib.sh('ip', 'link', 'add', 'uplink', 'type', 'veth', 'peer', 'name', 'other')
     lib.sh('ip', 'addr', 'add', f'{NODE}/24', 'dev', 'uplink')
     for name in ('uplink', 'other'):

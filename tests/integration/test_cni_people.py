@@ -112,7 +112,7 @@ def test_install_leaves_others(berth, root):
      'var/snap/microk8s/current/args/cni-network'),
     ('var/lib/rancher/k3s/data/cni/bridge', '', 'var/lib/rancher/k3s/data/cni',
      'var/lib/rancher/k3s/agent/etc/cni/net.d'),
-    ('etc/kubernetes/cni/net.d/x', '', 'var/lib/cni/bin', 'etc/kubernetes/cni/net.d'),
+    ('etc/os-release', 'ID=rhcos\n', 'var/lib/cni/bin', 'etc/kubernetes/cni/net.d'),
 ])
 def test_install_finds_directories(berth, root, path, text, plugins, configurations):
     (root / path).parent.mkdir(parents=True)

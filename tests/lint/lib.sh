@@ -18,7 +18,7 @@ files() {
     for pattern; do
         expression+=(-o -name "$pattern")
     done
-    find . \( -path './.git' -o -path './build*' -o -name node_modules -o -name __pycache__ \) -prune \
+    find . \( -path './.git' -o -path './build*' -o -path './.cache' -o -name node_modules -o -name __pycache__ \) -prune \
         -o -type f \( "${expression[@]:1}" \) -print | sed 's,^\./,,' | sort
 }
 
