@@ -127,9 +127,11 @@ const char *os_release_text(const Facts *facts) {
 }
 
 static void unquote(const char *value, char *buffer, size_t n_buffer) {
-        char quote = *value == '"' || *value == '\'' ? *value++ : '\0';
+        char quote = '\0';
         size_t n = 0;
 
+        if (*value == '"' || *value == '\'')
+                quote = *value++;
         for (; *value && *value != '\n' && n + 1 < n_buffer; value++) {
                 if (quote ? *value == quote : isspace((unsigned char)*value))
                         break;

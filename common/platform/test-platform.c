@@ -435,17 +435,17 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 }
 
 static int setup_tree(void **state) {
-        static char path[] = "/tmp/berth-platform-XXXXXX";
+        char *path = str_printf("/tmp/berth-platform-XXXXXX");
 
-        memcpy(path + sizeof(path) - 7, "XXXXXX", 6); /* used before */
-        if (!mkdtemp(path))
-                return -1;
         *state = path;
-        return 0;
+        return path && mkdtemp(path) ? 0 : -1;
 }
 
 static int teardown_tree(void **state) {
-        return nftw(*state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        int r = nftw(*state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+
+        free(*state);
+        return r;
 }
 
 /* The path below the tree, its directories made. */
