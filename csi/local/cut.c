@@ -14,6 +14,7 @@
 #include "common/block/filecopy.h"
 #include "common/block/fsfreeze.h"
 #include "common/block/loop.h"
+#include "common/mount/mount_query.h"
 #include "common/mount/mountinfo.h"
 
 #include <errno.h>
@@ -49,7 +50,8 @@ static int open_mount(const MountTable *table, unsigned int number, uint64_t dev
         loop_path(number, path);
         for (size_t i = 0; i < table->n_mounts; i++) {
                 const Mount *mount = &table->mounts[i];
-                struct stat st;
+                MountStatus status = {0};
+                bool is_it;
                 int fd;
 
                 if (mount->dev != devno &&
@@ -58,8 +60,11 @@ static int open_mount(const MountTable *table, unsigned int number, uint64_t dev
                 fd = open(mount->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
                 if (fd < 0)
                         continue;
-                /* Something else may be mounted on top of it. */
-                if (fstat(fd, &st) == 0 && (uint64_t)st.st_dev == mount->dev)
+                /* Something else may be mounted on top of it; stat(2) does not tell on btrfs, whose
+                 * subvolumes have device numbers of their own. */
+                is_it = mount_query(fd, MOUNT_QUERY_SHORT, &status) == 0 && status.id == mount->id;
+                mount_status_deinit(&status);
+                if (is_it)
                         return fd;
                 closep(&fd);
         }
