@@ -105,12 +105,33 @@ static void append_route(Run *run, const PlanStep *step) {
         route_add(&run->batch, &route);
 }
 
+static void append_ask(Run *run, const PlanStep *step) {
+        const LinkAddress *address = &step->u.address;
+
+        neighbour_get(&run->batch, run->kernel->indices[step->link], address->family,
+                      address->bytes);
+}
+
+static int run_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
+        Run *run = userdata;
+        uint8_t mac[6];
+
+        if (run->steps[run->first + index].kind == STEP_ASK_KNOWN &&
+            neighbour_parse(reply, mac) == 0 && memcmp(mac, run->plan->pod_mac, sizeof(mac)) != 0)
+                run->kernel->known = true;
+        return 0;
+}
+
 /* The same bridge address again, or one that another ADD removed first, is what was wanted. */
-static bool is_done_already(const PlanStep *step, int r) {
+static bool is_done_already(Run *run, const PlanStep *step, int r) {
         bool shared = step->link == LINK_BRIDGE || step->link == LINK_VLAN;
 
         if (step->optional)
                 return true;
+        if (step->kind == STEP_ASK_KNOWN) {
+                run->kernel->known = run->kernel->known || r != -ENOENT;
+                return true;
+        }
         if (step->kind == STEP_ADDRESS_ADD && shared)
                 return r == -EEXIST;
         return step->kind == STEP_ADDRESS_REMOVE && r == -EADDRNOTAVAIL;
@@ -120,12 +141,12 @@ static int flush(Run *run) {
         size_t n = run->batch.n;
         int r;
 
-        r = nl_batch_run(run->sock, &run->batch, NULL, NULL);
+        r = nl_batch_run(run->sock, &run->batch, run_reply, run);
         for (size_t i = 0; r < 0 && run->batch.failed < n && i < n; i++) {
                 const PlanStep *step = &run->steps[run->first + i];
                 int result = run->batch.results[i];
 
-                if (result == 0 || is_done_already(step, result))
+                if (result == 0 || is_done_already(run, step, result))
                         continue;
                 /* The words are about the first failure. */
                 if (i != run->batch.failed)
@@ -398,9 +419,11 @@ static int alone(Run *run, const PlanStep *step) {
         case STEP_VLAN_CLEAR:
         case STEP_VLAN_ADD:
         case STEP_ROUTE_ADD:
-        case STEP_ANNOUNCE:
+        case STEP_ASK_KNOWN:
         case _STEP_KIND_N:
                 break;
+        case STEP_ANNOUNCE:
+                return 0; /* nobody would listen */
         }
         return -EINVAL;
 }
@@ -422,7 +445,12 @@ static bool append(Run *run, const PlanStep *step) {
         case STEP_ROUTE_ADD:
                 append_route(run, step);
                 return true;
+        case STEP_ASK_KNOWN:
+                append_ask(run, step);
+                return true;
         case STEP_ANNOUNCE:
+                if (step->if_known && !run->kernel->known)
+                        return false;
                 /* An address set anew, be it the same, makes the kernel tell the neighbours:
                  * arp_notify and ndisc_notify are on. What it told when the link came up was lost,
                  * for the bridge's port was not forwarding yet. */

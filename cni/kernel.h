@@ -15,6 +15,7 @@ typedef struct LinkKernel {
         int netns_fd;     /* borrowed */
         int own_netns_fd; /* borrowed */
         unsigned int indices[_STEP_LINK_N];
+        bool known; /* the host knows another holder of the address, or cannot tell */
 } LinkKernel;
 
 #define LINK_KERNEL_NULL                                                                           \

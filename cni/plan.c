@@ -494,6 +494,25 @@ static void plan_ptp_host(Maker *maker) {
         }
 }
 
+/*
+ * Who talked to the last holder of an address has its MAC address, and would send there for 8 s. A
+ * broadcast corrects that, but every pod on the bridge has to take it, so it is sent only when it
+ * is needed: where the host is the gateway it knows whom it has talked to.
+ */
+static void plan_announce(Maker *maker) {
+        const CniResult *result = maker->input->result;
+        bool asks = maker->plan->has_master && maker->link->is_gateway;
+        StepLink on = maker->link->vlan ? LINK_VLAN : LINK_BRIDGE;
+
+        if (maker->plan->has_master)
+                (void)step(maker, STEP_WAIT_PORT, LINK_HOST);
+        for (size_t i = 0; asks && i < result->n_ips; i++)
+                step(maker, STEP_ASK_KNOWN, on)->u.address = link_address(
+                        &result->ips[i].address.address, result->ips[i].address.length, false);
+        if (result->n_ips > 0)
+                step(maker, STEP_ANNOUNCE, LINK_POD)->if_known = asks;
+}
+
 /* --- all of it -------------------------------------------------------------------------------- */
 
 static int check_host(const Maker *maker) {
@@ -570,12 +589,8 @@ int plan_add(const PlanInput *input, Plan *plan, Error *err) {
         else
                 plan_ptp_host(&maker);
         plan_pod(&maker);
-        if (!maker.link->disable_container_interface) {
-                if (plan->has_master)
-                        (void)step(&maker, STEP_WAIT_PORT, LINK_HOST);
-                if (input->result->n_ips > 0)
-                        (void)step(&maker, STEP_ANNOUNCE, LINK_POD);
-        }
+        if (!maker.link->disable_container_interface)
+                plan_announce(&maker);
         return maker.failed;
 }
 

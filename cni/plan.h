@@ -43,7 +43,8 @@ typedef enum StepKind {
         STEP_ROUTE_ADD,  /* u.route */
         STEP_WAIT_PORT,  /* until the host's end forwards */
         STEP_WAIT_DAD,   /* until no IPv6 address of the pod is tentative */
-        STEP_ANNOUNCE,   /* tell the neighbours whose address it is now */
+        STEP_ASK_KNOWN,  /* u.address: does the host know another holder of it */
+        STEP_ANNOUNCE,   /* tell the neighbours whose address it is now, if_known: if that was so */
         _STEP_KIND_N,
 } StepKind;
 
@@ -63,6 +64,7 @@ typedef struct PlanStep {
         StepKind kind;
         StepLink link;
         bool optional; /* a failure is passed over: an older kernel lacks the switch */
+        bool if_known; /* STEP_ANNOUNCE */
         union {
                 LinkChange change; /* index and name are filled in by apply */
                 LinkAddress address;

@@ -133,6 +133,8 @@ static void format_bridge(const Plan *plan, StrBuf *text) {
 }
 
 void plan_step_format(const Plan *plan, const PlanStep *step, StrBuf *text) {
+        char ip[IP_TEXT_MAX];
+
         switch (step->kind) {
         case STEP_BRIDGE_CREATE:
                 format_bridge(plan, text);
@@ -169,8 +171,13 @@ void plan_step_format(const Plan *plan, const PlanStep *step, StrBuf *text) {
         case STEP_WAIT_DAD:
                 strbuf_printf(text, "wait dad dev=%s", plan->pod);
                 return;
+        case STEP_ASK_KNOWN:
+                strbuf_printf(text, "ask known dev=%s address=%s", link_name(plan, step->link),
+                              bytes_text(step->u.address.family, step->u.address.bytes, ip));
+                return;
         case STEP_ANNOUNCE:
-                strbuf_printf(text, "announce dev=%s", plan->pod);
+                strbuf_printf(text, "announce dev=%s%s", plan->pod,
+                              step->if_known ? " if-known" : "");
                 return;
         case _STEP_KIND_N:
                 break;

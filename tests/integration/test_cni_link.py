@@ -111,6 +111,7 @@ def test_reused_address_is_announced(net):
     net.plugin.add(conf, watcher, 'watcher').ok()
     result = net.plugin.add(conf, first, 'first').ok()
     assert ping(watcher, '10.1.0.11')
+    assert ping(first, '10.1.0.1')  # the host knows those who have used their gateway
     before = watcher.ip('neigh', 'show', '10.1.0.11')[0]['lladdr']
     net.plugin.delete(conf, first, 'first', result=result).ok()
     result = net.plugin.add(conf, second, 'second').ok()
@@ -125,9 +126,51 @@ def test_reused_ipv6_address_is_announced(net):
     net.plugin.add(conf, watcher, 'watcher').ok()
     result = net.plugin.add(conf, first, 'first').ok()
     assert ping(watcher, 'fd00::11')
+    assert ping(first, 'fd00::1')
     net.plugin.delete(conf, first, 'first', result=result).ok()
     result = net.plugin.add(conf, second, 'second').ok()
     assert watcher.ip('neigh', 'show', 'fd00::11')[0]['lladdr'] == result['interfaces'][2]['mac']
+
+
+def test_address_is_announced_where_nobody_knows(net):
+    """Without a gateway on the host it cannot tell whether somebody knew the last holder."""
+    conf = net.conf(isGateway=False, ipam={**net.conf()['ipam'], 'rangeStart': '10.1.0.10', 'rangeEnd': '10.1.0.11'})
+    watcher, first, second = (net.sandbox.netns(name) for name in ('watcher', 'first', 'second'))
+    net.plugin.add(conf, watcher, 'watcher').ok()
+    net.plugin.add(conf, first, 'first').ok()
+    assert ping(watcher, '10.1.0.11')
+    net.plugin.delete(conf, first, 'first').ok()
+    result = net.plugin.add(conf, second, 'second').ok()
+    assert watcher.ip('neigh', 'show', '10.1.0.11')[0]['lladdr'] == result['interfaces'][2]['mac']
+
+
+# Counts ARP frames that reach eth0 until a byte comes on stdin.
+ARP = '''
+import select, socket, sys
+arp = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x806))
+arp.bind(('eth0', 0))
+print('ready', flush=True)
+count = 0
+while True:
+    ready, _, _ = select.select([arp, sys.stdin], [], [])
+    if arp in ready:
+        arp.recv(100)
+        count += 1
+    elif sys.stdin in ready:
+        break
+print(count)
+'''
+
+
+def test_new_address_costs_no_broadcast(net):
+    """Every pod on the bridge would have to take it."""
+    watcher = net.sandbox.netns('watcher')
+    net.plugin.add(net.conf(), watcher, 'watcher').ok()
+    with subprocess.Popen(watcher.argv('/usr/bin/python3', '-c', ARP), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as process:
+        assert process.stdout.readline() == 'ready\n'
+        net.plugin.add(net.conf(), net.sandbox.netns('a'), 'a').ok()
+        assert process.communicate('x\n')[0] == '0\n'
 
 
 def test_dual_stack(net):
