@@ -25,9 +25,9 @@ static const char help_text[] =
         "check  says what a volume holds and which hosts can mount it\n"
         "plan   prints the mkfs command whose filesystem every given host can mount\n"
         "\n"
-        "Both need no root for an image, write nothing and run no other program, but that\n"
-        "plan asks the installed tools for their versions. `berth-csi fs check --help` and\n"
-        "`berth-csi fs plan --help` say more.\n";
+        "Both need no root for an image, write nothing, and run no other program, except\n"
+        "that plan asks the installed tools for their versions. More is said by\n"
+        "`berth-csi fs check --help` and `berth-csi fs plan --help`.\n";
 
 int fs_command(int argc, char **argv) {
         if (argc < 2) {

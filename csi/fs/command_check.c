@@ -17,19 +17,19 @@ static const char help_text[] =
 "Usage: berth-csi fs check DEVICE-or-IMAGE [options]\n"
 "\n"
 "Reads the superblock and says whether the volume can be mounted, and if not, why\n"
-"and what to do. Without options: on this node. Writes nothing and mounts nothing.\n"
+"and what to do. Without options: on this node. Writes and mounts nothing.\n"
 "\n"
 "  --kernel RELEASE     on a host with this kernel; may be repeated\n"
 "  --page-sizes LIST    of those hosts: 4K,16K,64K (default 4K)\n"
 "  --byte-order ORDER   of those hosts: little (default) or big (s390x)\n"
 "  --host FILE          on the hosts of this file: what `berth-csi host --json`\n"
 "                       printed there, one or an array of them; - is stdin\n"
-"  --all                a table of kernels and page sizes, with what stands in the way\n"
+"  --all                a table of kernels and page sizes, with what is missing\n"
 "  --probe              also ask this kernel what it knows of XFS (needs root)\n"
 "  --json               for programs\n"
 "\n"
 "Exit code: 0 read-write, 1 only read-only, 2 not at all (the worst of the hosts\n"
-"asked for; with --all, this node's); 64 wrong usage, 66 the volume cannot be read.\n"
+"asked for; with --all, this node's); 64 wrong usage, 66 cannot be read.\n"
 "\n"
 "Examples:\n"
 "  berth-csi fs check /dev/sdb\n"
@@ -133,7 +133,7 @@ static void print_volume(const char *path, const FsVolume *volume) {
         cleanup(strbuf_deinit) StrBuf text = {0};
         char uuid[37];
 
-        strbuf_printf(&text, "%s, %llu MiB, blocks of %u", volume->type,
+        strbuf_printf(&text, "%s: %s, %llu MiB, blocks of %u", path, volume->type,
                       (unsigned long long)(volume->fs_bytes >> 20), volume->block_bytes);
         if (volume->sector_bytes && volume->sector_bytes != volume->block_bytes)
                 strbuf_printf(&text, ", sectors of %u", volume->sector_bytes);
@@ -143,7 +143,6 @@ static void print_volume(const char *path, const FsVolume *volume) {
                 fs_uuid_format(volume->uuid, uuid);
                 strbuf_printf(&text, ", UUID %s", uuid);
         }
-        printf("%s%s%s: ", fs_command_color(FS_COLOR_BOLD), path, fs_command_color(FS_COLOR_OFF));
         fs_command_wrap("", 2, strbuf_text(&text));
 }
 
@@ -337,11 +336,16 @@ static int say_other(const CheckArgs *args, int fd) {
         if (!inspection || fs_inspect(fd, NULL, inspection, &err) < 0)
                 return fs_command_fail(FS_EXIT_INTERNAL, "fs check: %s: %s", args->path,
                                        err.message);
-        if (args->json)
-                printf("{\"path\": \"%s\", \"find\": \"%s\", \"why\": \"%s\"}\n", args->path,
-                       fs_find_name(inspection->find), inspection->why);
-        else
+        if (args->json) {
+                json_t *object = json_pack("{s:s, s:s, s:s}", "path", args->path, "find",
+                                           fs_find_name(inspection->find), "why", inspection->why);
+
+                json_dumpf(object, stdout, 0);
+                putchar('\n');
+                json_decref(object);
+        } else {
                 printf("%s %s\n", args->path, inspection->why);
+        }
         return inspection->find == FS_FIND_UNKNOWN ? FS_EXIT_INPUT : FS_EXIT_NO;
 }
 

@@ -50,7 +50,7 @@ static void conclude(FsInspection *out, FsFind find, const char *format, ...) {
 static void could_not_read(FsInspection *out, int r, uint64_t offset) {
         out->read_errno = -r;
         errno = -r;
-        conclude(out, FS_FIND_UNKNOWN, "reading at offset %llu failed: %m",
+        conclude(out, FS_FIND_UNKNOWN, "could not be read at offset %llu: %m",
                  (unsigned long long)offset);
 }
 
@@ -253,7 +253,7 @@ static void look(Look *look, const FsReader *reader) {
         if (r < 0) {
                 out->read_errno = -r;
                 errno = -r;
-                conclude(out, FS_FIND_UNKNOWN, "probing failed: %m");
+                conclude(out, FS_FIND_UNKNOWN, "could not be probed: %m");
         } else if (found) {
                 conclude_volume(out);
         } else if (out->n_hits) {

@@ -304,7 +304,7 @@ static void test_could_not_look(void **state) {
         (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
         unreadable = open(path, O_WRONLY | O_CLOEXEC);
         assert_true(unreadable >= 0);
-        expect_unknown(unreadable, NULL, "failed");
+        expect_unknown(unreadable, NULL, "could not be read");
         assert_int_equal(seen.read_errno, EBADF);
         assert_int_equal(pipe(ends), 0);
         assert_true(fs_blank_test(ends[0], NULL, &err) < 0);

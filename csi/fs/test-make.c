@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making filesystems on loop devices: what is made is what was planned; what is not blank, or
+ * cannot be read, is not touched; what a failed mkfs left does not stand in the way of the next.
+ */
+
+#include "tests/lib/test.h"
+
+#include "csi/fs/fsck.h"
+#include "csi/fs/mkfs.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/sha256.h"
+#include "common/base/str.h"
+#include "common/block/loop.h"
+
+#include <sys/mman.h>
+
+#define MIB  (UINT64_C(1) << 20)
+#define SIZE (320 * MIB)
+
+static FsHost hosts[3];
+static FsMakePlan plan;
+static FsVolume volume;
+static uint32_t tools[_FS_TOOLS_N];
+
+/* This node, and kernels of other nodes. */
+static void set_up_hosts(void) {
+        FsHostRead here = {.root_fd = -1};
+        Error err = {0};
+
+        assert(fs_host_read(&hosts[0], &here, &err) == 0);
+        assert(fs_host_from_release(&hosts[1], "5.4", 65536, FS_BYTE_ORDER_LITTLE, &err) == 0);
+        assert(fs_host_from_release(&hosts[2], "5.10", 4096, FS_BYTE_ORDER_BIG, &err) == 0);
+}
+
+static FsMakeRequest request_for(const char *type, const char *device) {
+        FsMakeRequest request = {.fs_type = type,
+                                 .device = device,
+                                 .size_bytes = SIZE,
+                                 .logical_sector_bytes = 512,
+                                 .hosts = hosts,
+                                 .n_hosts = str_equal(type, "btrfs") ? 1 : 3,
+                                 .label = "berth"};
+
+        memcpy(request.tools, tools, sizeof(tools));
+        return request;
+}
+
+static int make(int fd, const char *type, const char *device, Error *err) {
+        FsExpect expect = {.size_bytes = SIZE};
+        FsMakeRun run = {.expect = &expect, .timeout_msecs = 60000};
+        FsMakeRequest request = request_for(type, device);
+        int r = fs_make_plan(&request, &plan, err);
+
+        return r < 0 ? r : fs_make(fd, &request, &plan, &run, &volume, err);
+}
+
+static void test_made(const char *type) {
+        char path[32];
+        cleanup(closep) int fd = test_loop_open(SIZE, path);
+        Error err = {0};
+
+        if (make(fd, type, path, &err) < 0) {
+                printf("%s: %s\n", type, err.message);
+                assert(false);
+        }
+        assert(str_equal(volume.type, type));
+        assert(str_equal(volume.label, "berth"));
+        assert(volume.checksum == FS_CHECKSUM_GOOD || str_equal(type, "ext3"));
+        /* A second time it is not blank, and says what is there. */
+        assert(make(fd, type, path, &err) < 0);
+        assert(err.code == ERROR_PRECONDITION && strstr(err.message, type));
+        printf("made %s: %s\n", type, err.message);
+}
+
+static void hash_device(int fd, char hex[SHA256_HEX_SIZE]) {
+        uint8_t *all = malloc(SIZE);
+
+        assert(all && pread(fd, all, SIZE, 0) == (ssize_t)SIZE);
+        sha256_hex(all, SIZE, hex);
+        free(all);
+}
+
+/* Bytes of something else: refused, and not one byte changed. */
+static void test_not_touched(const char *what, uint64_t offset, const void *bytes, size_t n) {
+        char before[SHA256_HEX_SIZE], after[SHA256_HEX_SIZE], path[32];
+        cleanup(closep) int fd = test_loop_open(SIZE, path);
+        Error err = {0};
+
+        assert(pwrite(fd, bytes, n, (off_t)offset) == (ssize_t)n);
+        hash_device(fd, before);
+        assert(make(fd, "ext4", path, &err) < 0);
+        assert(err.code == ERROR_PRECONDITION);
+        hash_device(fd, after);
+        assert(str_equal(before, after));
+        printf("%s: %s\n", what, err.message);
+}
+
+/* The file behind the device is shorter than the device: its end cannot be read. */
+static void test_read_error(void) {
+        cleanup(closep) int backing = memfd_create("berth-make", MFD_CLOEXEC), fd = -1;
+        LoopConfig config = {.is_autoclear = true};
+        FsInspection *seen = malloc(sizeof(*seen));
+        char path[LOOP_PATH_MAX];
+        unsigned int number;
+        Error err = {0};
+
+        assert(seen && backing >= 0 && ftruncate(backing, SIZE) == 0);
+        config.backing_fd = backing;
+        assert(loop_attach(&config, &number, &fd) == 0);
+        loop_path(number, path);
+        assert(ftruncate(backing, (off_t)(SIZE - MIB / 2)) == 0);
+        assert(make(fd, "ext4", path, &err) < 0);
+        printf("read error: %s\n", err.message);
+        assert(err.code == ERROR_PRECONDITION && strstr(err.message, "not known"));
+        assert(fs_inspect(fd, NULL, seen, &err) == 0);
+        assert(seen->find == FS_FIND_UNKNOWN && seen->read_errno == EIO);
+        free(seen);
+}
+
+static bool cancel_at_once(void *userdata) {
+        (void)userdata;
+        return true;
+}
+
+/* mkfs is killed in the middle, and fails by itself: the next try finds a blank device. */
+static void test_failures(void) {
+        char path[32];
+        cleanup(closep) int fd = test_loop_open(SIZE, path);
+        FsMakeRequest request = request_for("ext4", path);
+        FsMakeRun run = {.timeout_msecs = 60000, .cancelled = cancel_at_once};
+        Error err = {0};
+
+        /* A stand-in that writes over the start and is then stopped. */
+        assert(fs_make_plan(&request, &plan, &err) == 0);
+        plan.argv[0] = "sh";
+        plan.argv[1] = "-c";
+        plan.argv[2] = "dd if=/dev/urandom of=\"$0\" bs=1M count=2 conv=notrunc,fsync; sleep 60";
+        plan.argv[3] = path;
+        plan.argv[4] = NULL;
+        assert(fs_make(fd, &request, &plan, &run, &volume, &err) < 0);
+        assert(err.code == ERROR_TIMEOUT);
+        assert(fs_blank_test(fd, NULL, &err) == 0);
+        run.cancelled = NULL;
+        plan.argv[2] = "dd if=/dev/urandom of=\"$0\" bs=1M count=2 conv=notrunc,fsync 2>/dev/null; "
+                       "echo no luck >&2; exit 3";
+        err = (Error){0};
+        assert(fs_make(fd, &request, &plan, &run, &volume, &err) < 0);
+        assert(strstr(err.message, "exit code 3: no luck"));
+        assert(fs_blank_test(fd, NULL, &err) == 0);
+        /* A tool that says yes and makes nothing, or something else. */
+        plan.argv[2] = "exit 0";
+        err = (Error){0};
+        assert(fs_make(fd, &request, &plan, &run, &volume, &err) < 0);
+        assert(strstr(err.message, "there is no ext4"));
+        plan.argv[2] = "mke2fs -q -F -t ext4 -O ^64bit \"$0\"";
+        err = (Error){0};
+        assert(fs_make(fd, &request, &plan, &run, &volume, &err) < 0);
+        assert(strstr(err.message, "was planned"));
+        err = (Error){0};
+        assert(fs_blank_test(fd, NULL, &err) == 0);
+        assert(make(fd, "ext4", path, &err) == 0);
+}
+
+/* Errors that a filesystem recorded are gone after a preen. */
+static void test_preen(void) {
+        char path[32];
+        cleanup(closep) int fd = test_loop_open(SIZE, path);
+        FsReader reader;
+        FsckPlan check;
+        Error err = {0};
+
+        assert(make(fd, "ext4", path, &err) == 0);
+        assert(test_run("debugfs", "-w", "-R", "ssv state 2", path, NULL) == 0);
+        assert(fs_reader_from_fd(&reader, fd) == 0 && fs_read_volume(&reader, &volume) == 0);
+        assert(volume.state & FS_STATE_ERRORS);
+        fsck_plan(&volume, &hosts[0], path, false, &check);
+        assert(check.action == FSCK_ACTION_PREEN);
+        if (fsck_run(&check, NULL, NULL, &err) < 0) {
+                printf("%s\n", err.message);
+                assert(false);
+        }
+        assert(fs_read_volume(&reader, &volume) == 0);
+        assert(!(volume.state & FS_STATE_ERRORS));
+}
+
+/* A kernel that says little of itself, asked about XFS: more than its number tells. */
+static void test_probe(void) {
+        FsHostRead how = {.root_fd = -1, .release = "5.4.0-77.el9.x86_64", .probe = true};
+        static FsHost real, asked;
+        FsHostRead here = {.root_fd = -1};
+        Error err = {0};
+
+        assert(fs_host_read(&real, &here, &err) == 0);
+        if (real.drivers[FS_KIND_XFS] != FS_TRI_YES)
+                return;
+        assert(fs_host_read(&asked, &how, &err) == 0);
+        for (FsClass class = FS_CLASS_RO_COMPAT; class <= FS_CLASS_INCOMPAT; class ++) {
+                const FsMask *mask = &asked.masks[FS_KIND_XFS][class];
+
+                assert(mask->probed);
+                assert((mask->have & mask->probed) ==
+                       (real.masks[FS_KIND_XFS][class].have & mask->probed));
+                printf("probe: %s 0x%llx of 0x%llx\n", fs_class_name(FS_KIND_XFS, class),
+                       (unsigned long long)(mask->have & mask->probed),
+                       (unsigned long long)mask->probed);
+        }
+}
+
+int main(void) {
+        static const uint8_t md[4] = {0xfc, 0x4e, 0x2b, 0xa9};
+
+        setvbuf(stdout, NULL, _IOLBF, 0);
+        test_require_root();
+        fs_tools_read(tools);
+        set_up_hosts();
+        test_made("ext4");
+        test_made("ext3");
+        test_made("xfs");
+        test_made("btrfs");
+        test_not_touched("LVM", 512, "LABELONE", 8);
+        test_not_touched("md 1.0", SIZE - 8192, md, sizeof(md));
+        test_not_touched("data", 100000, "data", 4);
+        test_not_touched("backup of ext4", UINT64_C(32768) * 4096 + 0x38, "\x53\xef", 2);
+        test_read_error();
+        test_failures();
+        test_preen();
+        test_probe();
+        return 0;
+}
