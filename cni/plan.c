@@ -369,18 +369,11 @@ static void plan_vlans(Maker *maker) {
 
 /* --- inside the pod --------------------------------------------------------------------------- */
 
-/* Before the addresses: IPv6 may be off in the pod, and what is told when the link comes up is
- * decided by then. */
+/* Before the addresses: IPv6 may be off in the pod. */
 static void plan_pod_switches(Maker *maker) {
         const char *ifname = maker->input->ifname;
         bool dad = maker->link->enable_dad;
-        PlanStep *made;
 
-        if (has_family(maker->input->result, AF_INET)) {
-                made = link_set_step(maker, LINK_POD, LINK_SET_ARP_NOTIFY);
-                made->u.change.arp_notify = true;
-                made->optional = true;
-        }
         if (!has_family(maker->input->result, AF_INET6))
                 return;
         (void)sysctl_step(maker, LINK_LOOPBACK, "0", "net/ipv6/conf/%s/disable_ipv6", "lo");
@@ -391,7 +384,22 @@ static void plan_pod_switches(Maker *maker) {
         if (dad)
                 sysctl_step(maker, LINK_POD, "1", "net/ipv6/conf/%s/enhanced_dad", ifname)
                         ->optional = true;
-        sysctl_step(maker, LINK_POD, "1", "net/ipv6/conf/%s/ndisc_notify", ifname)->optional = true;
+}
+
+/* After the link is up: the kernel would tell at that moment, to a port that forwards nothing yet
+ * or, if it is quick, to everybody. When to tell is plan_announce()'s. */
+static void plan_pod_notify(Maker *maker) {
+        PlanStep *made;
+
+        if (has_family(maker->input->result, AF_INET)) {
+                made = link_set_step(maker, LINK_POD, LINK_SET_ARP_NOTIFY);
+                made->u.change.arp_notify = true;
+                made->optional = true;
+        }
+        if (has_family(maker->input->result, AF_INET6))
+                sysctl_step(maker, LINK_POD, "1", "net/ipv6/conf/%s/ndisc_notify",
+                            maker->input->ifname)
+                        ->optional = true;
 }
 
 static const IpAddress *first_gateway(const CniResult *result, uint8_t family) {
@@ -467,6 +475,7 @@ static void plan_pod(Maker *maker) {
         if (maker->link->disable_container_interface)
                 return;
         (void)link_set_step(maker, LINK_POD, LINK_SET_UP);
+        plan_pod_notify(maker);
         if (maker->link->enable_dad && first_gateway(result, AF_INET6))
                 (void)step(maker, STEP_WAIT_DAD, LINK_POD);
         for (size_t i = 0; ptp && i < result->n_ips; i++)
