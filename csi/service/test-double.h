@@ -22,6 +22,9 @@ extern char double_asked[8192];
 /* What node_ready() says: ERROR_NONE is ready. */
 extern ErrorCode double_ready;
 
+/* Whether ids may make it wait; tests that feed it anything say false. */
+extern bool double_waits;
+
 /* Makes a Node of the double; node_new() is not there. */
 Node *double_node(void);
 
