@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is on the wire of berth-csi: gRPC, kubelet's registration, health and metrics.
-
-The daemon under test is the real one with a node behind it that touches nothing and does what the volume id says
-(csi/service/test-double.h): "sleep-300" takes 300 ms unless it is cancelled, "deaf-300" anyway, "error-5" fails.
-"""
+"""What is on the gRPC socket of berth-csi: hostile bytes, time, many callers, the socket's life, the log."""
 
 import contextlib
 import json
@@ -13,50 +9,15 @@ import re
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 
 import csi
 import grpc
 import pytest
+from csi_double import Server, serving, until
 
-PORT = 9808
 CODES = {1: 'INVALID_ARGUMENT', 2: 'NOT_FOUND', 3: 'ALREADY_EXISTS', 4: 'FAILED_PRECONDITION', 5: 'FAILED_PRECONDITION',
          6: 'OUT_OF_RANGE', 7: 'RESOURCE_EXHAUSTED', 8: 'ABORTED', 9: 'UNAVAILABLE', 10: 'DEADLINE_EXCEEDED',
          11: 'PERMISSION_DENIED', 12: 'INTERNAL'}
-UNAVAILABLE, PRECONDITION = '9', '4'
-
-
-class Server(csi.Daemon):
-    """The daemon with the double; no registration unless registration=directory."""
-
-    def __init__(self, build, directory, argv=(), registration=None, ready=None):
-        super().__init__(build, directory)
-        self.argv = [str(build / 'csi' / 'test-csi-daemon'), f'--endpoint=unix://{self.socket_path}']
-        self.argv.append(f'--registration-dir={registration}' if registration else '--no-registration')
-        self.argv += argv
-        if ready:
-            self.environment['BERTH_TEST_READY'] = ready
-
-
-@contextlib.contextmanager
-def serving(build, directory, *argv, **keywords):
-    server = Server(build, directory, argv, **keywords)
-    client = server.start(ready_seconds=0 if keywords.get('ready') else 20)
-    try:
-        yield server, client
-    finally:
-        if client:
-            client.close()
-        if server.process.poll() is None:
-            server.kill()
-
-
-def until(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f'not within {seconds} s'
-        time.sleep(0.02)
 
 
 def lone_channel(server):
@@ -197,7 +158,8 @@ def test_cancellation_reaches_the_handler(build, tmp_path):
 def test_a_thousand_calls_at_once(build, tmp_path):
     with serving(build, tmp_path) as (server, client):
         calls = [client.start('NodeGetCapabilities') for _ in range(1000)]
-        calls += [client.start('NodeUnstageVolume', volume_id='sleep-10', staging_target_path='/s') for _ in range(1000)]
+        calls += [client.start('NodeUnstageVolume', volume_id='sleep-10', staging_target_path='/s')
+                  for _ in range(1000)]
         for call in calls:
             call.result()
 
@@ -241,8 +203,10 @@ def test_a_full_queue_is_told_at_once(build, tmp_path):
 def test_garbage_and_silence_on_the_socket(build, tmp_path):
     with serving(build, tmp_path) as (server, client):
         silent = [connect(server) for _ in range(300)]
-        for data in (b'GET / HTTP/1.1\r\n\r\n', os.urandom(4096), b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' + b'\xff' * 64,
-                     b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x10\x00\x01\x05\x00\x00\x00\x01' + b'a' * 4096):
+        preface = b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+        settings, headers = b'\0\0\0\4\0\0\0\0\0', b'\0\x10\0\1\5\0\0\0\1'
+        for data in (b'GET / HTTP/1.1\r\n\r\n', os.urandom(4096), preface + b'\xff' * 64,
+                     preface + settings + headers + b'a' * 4096):
             peer = connect(server)
             peer.sendall(data)
             peer.settimeout(5)
@@ -260,14 +224,16 @@ def test_many_short_connections(build, tmp_path):
     """Kubelet dials for nearly every call."""
     with serving(build, tmp_path) as (server, client):
         def anonymous():
-            return int(re.search(r'RssAnon:\s+(\d+)', pathlib.Path(f'/proc/{server.process.pid}/status').read_text()).group(1))
+            status = pathlib.Path(f'/proc/{server.process.pid}/status').read_text()
+            return int(re.search(r'RssAnon:\s+(\d+)', status).group(1))
         for rounds in range(3):
             for _ in range(300):
                 with lone_channel(server) as channel:
                     channel.unary_unary('/csi.v1.Node/NodeGetCapabilities')(b'', timeout=5)
             if rounds == 0:
                 before = anonymous()
-        assert anonymous() < before + 1500
+        if 'asan' not in pathlib.Path(f'/proc/{server.process.pid}/maps').read_text():  # which keeps what is freed
+            assert anonymous() < before + 1500
         assert len(os.listdir(f'/proc/{server.process.pid}/fd')) < 40
 
 
@@ -427,204 +393,3 @@ def test_one_line_for_each_call(build, tmp_path):
         assert calls[1]['target'] == '/t'
         assert calls[1]['msg'] == 'as asked ? for error-2'
         assert float(calls[0]['duration_ms']) < 1000
-
-
-# --- health and metrics ---
-
-def get(path, port=PORT, host='127.0.0.1', method='GET'):
-    try:
-        with urllib.request.urlopen(urllib.request.Request(f'http://{host}:{port}{path}', method=method), timeout=5) as reply:
-            return reply.status, reply.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
-def test_healthz_is_livenessprobes(build, tmp_path):
-    with serving(build, tmp_path):
-        assert get('/healthz') == (200, 'ok')
-        assert get('/healthz', host='[::1]') == (200, 'ok')
-        assert get('/healthz', method='HEAD') == (200, '')
-        assert get('/healthz', method='POST')[0] == 405
-        assert get('/nothing')[0] == 404
-
-
-@pytest.mark.parametrize('ready', [UNAVAILABLE, PRECONDITION])
-def test_healthz_says_why_not(build, tmp_path, ready):
-    with serving(build, tmp_path, ready=ready) as (server, _):
-        until(lambda: 'msg=serving' in server.log())
-        assert get('/healthz') == (500, 'not ready as asked')
-        with csi.Client(server.socket_path) as client:
-            if ready == UNAVAILABLE:
-                assert not client.Probe().ready.value
-            else:
-                assert client.fails('FAILED_PRECONDITION', 'Probe') == 'not ready as asked'
-
-
-def test_health_can_be_moved_and_turned_off(build, tmp_path):
-    with serving(build, tmp_path, '--health-port=0') as (server, client):
-        with pytest.raises(urllib.error.URLError):
-            get('/healthz')
-    with serving(build, tmp_path, '--health-port=9999', '--health-address=127.0.0.1', '--no-metrics'):
-        assert get('/healthz', 9999) == (200, 'ok')
-        assert get('/metrics', 9999)[0] == 404
-        with pytest.raises(urllib.error.URLError):
-            get('/healthz', 9999, '[::1]')
-        second = Server(build, tmp_path / 'second', ['--health-port=9999', '--health-address=127.0.0.1'])
-        second.start(ready_seconds=0)
-        assert second.process.wait(10) == 1
-        assert 'health: listen on 127.0.0.1 port 9999: Address already in use' in second.log()
-
-
-def metrics():
-    """Every sample, and a check of what Prometheus asks of the text."""
-    status, text = get('/metrics')
-    assert status == 200
-    samples, types = {}, {}
-    for line in text.splitlines():
-        if line.startswith('# TYPE '):
-            _, _, name, kind = line.split()
-            assert name not in types
-            types[name] = kind
-        elif not line.startswith('#'):
-            name, value = re.fullmatch(r'([a-z_]+(?:\{(?:[a-z_]+="(?:[^"\\]|\\.)*",?)+\})?) (\S+)', line).groups()
-            assert name not in samples
-            samples[name] = float(value)
-    return samples, types
-
-
-def test_metrics(build, tmp_path):
-    with serving(build, tmp_path) as (server, client):
-        client.NodeUnstageVolume(volume_id='sleep-150', staging_target_path='/s')
-        client.fails('ABORTED', 'NodeUnstageVolume', volume_id='error-8', staging_target_path='/s')
-        with pytest.raises(csi.Failure):
-            client.raw('/csi.v1.Node/Nothing', b'')
-        samples, types = metrics()
-        assert types['csi_operations_seconds'] == 'histogram'
-
-        def labels(code, method='/csi.v1.Node/NodeUnstageVolume'):
-            return f'driver_name="double.csi.test",grpc_status_code="{code}",method_name="{method}"'
-        for name in ('csi_operations_seconds', 'csi_plugin_operations_seconds'):
-            assert samples[f'{name}_count{{{labels("OK")}}}'] == 1
-            assert samples[f'{name}_bucket{{{labels("OK")},le="0.1"}}'] == 0
-            assert samples[f'{name}_bucket{{{labels("OK")},le="0.25"}}'] == 1
-            assert 0.14 < samples[f'{name}_sum{{{labels("OK")}}}'] < 0.25
-            assert samples[f'{name}_count{{{labels("Aborted")}}}'] == 1
-            assert samples[f'{name}_count{{{labels("Unimplemented", "unknown")}}}'] == 1
-        assert abs(samples['process_start_time_seconds'] - time.time()) < 60
-        assert [k for k in samples if k.startswith('berth_csi_build_info')]
-
-
-# --- registration ---
-
-class Kubelet:
-    """What kubelet's plugin watcher does with a socket."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.path = directory / 'double.csi.test-reg.sock'
-
-    def names(self):
-        return sorted(os.listdir(self.directory)) if self.directory.exists() else []
-
-    def call(self, method, request, reply):
-        with grpc.insecure_channel(f'unix:{self.path}', options=[('grpc.use_local_subchannel_pool', 1)]) as channel:
-            return channel.unary_unary(f'/pluginregistration.Registration/{method}',
-                                       request_serializer=lambda m: m.SerializeToString(),
-                                       response_deserializer=reply.FromString)(request, timeout=5)
-
-    def info(self):
-        return self.call('GetInfo', csi.registration_pb2.InfoRequest(), csi.registration_pb2.PluginInfo)
-
-    def notify(self, registered, error=''):
-        return self.call('NotifyRegistrationStatus',
-                         csi.registration_pb2.RegistrationStatus(plugin_registered=registered, error=error),
-                         csi.registration_pb2.RegistrationStatusResponse)
-
-
-@pytest.fixture
-def kubelet(tmp_path):
-    directory = tmp_path / 'reg'
-    directory.mkdir()
-    return Kubelet(directory)
-
-
-def test_registration(build, tmp_path, kubelet):
-    server = Server(build, tmp_path, ['--registration-endpoint=/host/csi.sock'], registration=kubelet.directory)
-    server.start(ready_seconds=0)
-    # The watcher dials what it sees: from its first moment the name must answer.
-    while not kubelet.path.exists():
-        assert set(kubelet.names()) <= {'.double.csi.test-reg.sock', kubelet.path.name}
-    peer = socket.socket(socket.AF_UNIX)
-    peer.connect(str(kubelet.path))
-    peer.close()
-    assert (kubelet.path.stat().st_mode & 0o777) == 0o600
-    info = kubelet.info()
-    assert (info.type, info.name, info.endpoint) == ('CSIPlugin', 'double.csi.test', '/host/csi.sock')
-    assert list(info.supported_versions) == ['1.0.0']
-    kubelet.notify(True)
-    assert 'kubelet registered driver double.csi.test' in server.log()
-    # Newer kubelets ask again and again.
-    assert kubelet.info().name == 'double.csi.test'
-    assert server.stop() == 0
-    assert kubelet.names() == []
-
-
-def test_registration_waits_until_ready(build, tmp_path, kubelet):
-    with serving(build, tmp_path, registration=kubelet.directory, ready=UNAVAILABLE) as (server, _):
-        until(lambda: 'not registering yet: not ready as asked' in server.log())
-        time.sleep(0.7)
-        assert kubelet.names() == []
-        # Said once, not each time.
-        assert server.log().count('not registering yet') == 1
-        assert server.stop() == 0
-
-
-def test_registration_comes_back(build, tmp_path, kubelet):
-    with serving(build, tmp_path, registration=kubelet.directory) as (server, _):
-        until(kubelet.path.exists)
-        kubelet.path.unlink()
-        until(kubelet.path.exists, 3)
-        assert kubelet.info().name == 'double.csi.test'
-        kubelet.path.rename(tmp_path / 'away')
-        until(kubelet.path.exists, 3)
-        assert kubelet.info().name == 'double.csi.test'
-        # The whole directory is replaced.
-        kubelet.path.unlink()
-        kubelet.directory.rmdir()
-        time.sleep(0.5)
-        kubelet.directory.mkdir()
-        until(kubelet.path.exists, 5)
-        assert kubelet.info().name == 'double.csi.test'
-
-
-def test_refused_registration_is_tried_again(build, tmp_path, kubelet):
-    with serving(build, tmp_path, registration=kubelet.directory) as (server, _):
-        for seconds in (1, 2):
-            until(kubelet.path.exists)
-            kubelet.notify(False, 'version skew')
-            start = time.monotonic()
-            until(lambda: not kubelet.path.exists(), 1)
-            until(kubelet.path.exists, 5)
-            assert seconds * 0.8 < time.monotonic() - start < seconds + 1.5
-        assert 'version skew' in server.log()
-        kubelet.notify(True)
-        kubelet.notify(False)
-        start = time.monotonic()
-        until(lambda: not kubelet.path.exists(), 1)
-        until(kubelet.path.exists, 5)
-        assert time.monotonic() - start < 2
-
-
-def test_registration_leaves_a_living_registrar_alone(build, tmp_path, kubelet):
-    registrar = socket.socket(socket.AF_UNIX)
-    registrar.bind(str(kubelet.path))
-    registrar.listen()
-    with serving(build, tmp_path, registration=kubelet.directory) as (server, client):
-        until(lambda: 'another instance already serves' in server.log())
-        assert client.Probe().ready.value
-        time.sleep(0.5)
-        assert 'waiting for kubelet' not in server.log()
-        # Its remains are no hindrance.
-        registrar.close()
-        until(lambda: 'waiting for kubelet' in server.log(), 15)
-        assert kubelet.info().name == 'double.csi.test'

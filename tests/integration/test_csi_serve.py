@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`berth-csi serve` as a whole, with the real node and provider: what it concludes from command line and machine."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import csi
+import grpc
+import pytest
+import sandbox as sandbox_module
+
+DRIVER = 'local.csi.berth.dev'
+ALL = ['--registration', '--health-port=9808']
+
+
+@pytest.fixture
+def short(sandbox):
+    """A directory with a short path: addresses of sockets have 107 bytes."""
+    sandbox_module.mount('tmpfs', '/mnt', 'tmpfs')
+    return pathlib.Path('/mnt')
+
+
+def until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f'not within {seconds} s'
+        time.sleep(0.02)
+
+
+def http(path):
+    try:
+        with urllib.request.urlopen(f'http://127.0.0.1:9808{path}', timeout=5) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def registered(path):
+    """What kubelet is told on a registration socket."""
+    with grpc.insecure_channel(f'unix:{path}') as channel:
+        return channel.unary_unary('/pluginregistration.Registration/GetInfo',
+                                   response_deserializer=csi.registration_pb2.PluginInfo.FromString)(b'', timeout=5)
+
+
+@pytest.mark.parametrize('argv, message', [
+    (['--nosuch'], 'unknown flag --nosuch'),
+    (['serve', '--provider=nosuch'], '--provider: "nosuch", expected one of'),
+    (['--driver-name=../../etc'], '--driver-name: "../../etc", expected 1 to 63 letters'),
+    (['--driver-name=' + 'x' * 64], 'expected 1 to 63 letters'),
+    (['--kubelet-root=var'], '--kubelet-root: "var", expected an absolute path'),
+    (['--endpoint=tcp://0.0.0.0:1'], '--endpoint: "tcp://0.0.0.0:1", expected unix:///path'),
+    (['--endpoint=unix:///a/'], 'names no socket'),
+])
+def test_wrong_usage_says_what_is_expected(build, argv, message):
+    run = subprocess.run([build / 'csi' / 'berth-csi', *argv], capture_output=True, text=True, timeout=10)
+    assert run.returncode == 64
+    assert message in run.stderr
+    assert not run.stdout
+
+
+def test_everything_follows_from_the_kubelet_root(build, short):
+    root = short / 'k'
+    (root / 'plugins_registry').mkdir(parents=True)
+    daemon = csi.Daemon(build, short, ALL, kubelet_root=root)
+    daemon.argv = [argument for argument in daemon.argv if not argument.startswith(('--endpoint', '--node-name'))]
+    daemon.environment['KUBE_NODE_NAME'] = 'node-from-env'
+    daemon.environment.pop('CSI_ENDPOINT', None)
+    daemon.socket_path = root / 'plugins' / DRIVER / 'csi.sock'
+    with daemon as client:
+        assert (daemon.socket_path.parent.stat().st_mode & 0o777) == 0o750
+        assert client.GetPluginInfo().name == DRIVER
+        assert client.NodeGetInfo().node_id == 'node-from-env'
+        registration = root / 'plugins_registry' / f'{DRIVER}-reg.sock'
+        until(registration.exists)
+        info = registered(registration)
+        assert (info.name, info.endpoint) == (DRIVER, str(daemon.socket_path))
+        assert http('/healthz') == (200, 'ok')
+    assert not registration.exists()
+    assert not daemon.socket_path.exists()
+    # Only that: nothing is left or made beside the sockets.
+    left = sorted(str(path.relative_to(root)) for path in root.rglob('*'))
+    assert left == ['plugins', f'plugins/{DRIVER}', 'plugins_registry']
+
+
+@pytest.mark.parametrize('endpoint', ['unix://{}', 'unix:{}', '{}'])
+def test_an_endpoint_of_the_environment_is_told_as_the_host_has_it(build, short, endpoint):
+    """As in the manifests of the clouds: the driver's directory is mounted elsewhere, the flags say nothing of it."""
+    root = short / 'k'
+    (root / 'plugins_registry').mkdir(parents=True)
+    daemon = csi.Daemon(build, short, ALL, kubelet_root=root)
+    daemon.argv = [word for word in daemon.argv if word != 'serve' and not word.startswith('--endpoint')]
+    daemon.argv.append('--driver-name=disk.example.org')
+    daemon.environment['CSI_ENDPOINT'] = endpoint.format(daemon.socket_path)
+    with daemon as client:
+        assert client.GetPluginInfo().name == 'disk.example.org'
+        registration = root / 'plugins_registry' / 'disk.example.org-reg.sock'
+        until(registration.exists)
+        assert registered(registration).endpoint == f'{root}/plugins/disk.example.org/csi.sock'
+
+
+def test_not_ready_until_kubelets_root_is_there(build, short):
+    root = short / 'k'
+    daemon = csi.Daemon(build, short, ALL, kubelet_root=root)
+    root.rmdir()
+    daemon.start(ready_seconds=0)
+    until(lambda: 'msg=serving' in daemon.log())
+    client = csi.Client(daemon.socket_path)
+    message = client.fails('FAILED_PRECONDITION', 'Probe')
+    assert f"kubelet's root {root} is not there" in message
+    assert http('/healthz') == (500, message)
+    # Cheap calls are answered all the same.
+    assert client.NodeGetCapabilities().capabilities
+    (root / 'plugins_registry').mkdir(parents=True)
+    until(lambda: client.Probe().ready.value)
+    until((root / 'plugins_registry' / f'{DRIVER}-reg.sock').exists, 15)
+    client.close()
+    assert daemon.stop() == 0
+
+
+def test_a_directory_that_others_may_write_is_refused(build, tmp_path):
+    (tmp_path / 'open').mkdir()
+    os.chmod(tmp_path / 'open', 0o777)
+    daemon = csi.Daemon(build, tmp_path, argv=[f'--endpoint=unix://{tmp_path}/open/csi.sock'])
+    daemon.start(ready_seconds=0)
+    assert daemon.process.wait(10) == 1
+    assert 'others could replace the socket in it' in daemon.log()
+    os.chmod(tmp_path / 'open', 0o1777)
+    daemon.socket_path = tmp_path / 'open' / 'csi.sock'
+    with daemon as client:
+        assert client.Probe().ready.value
+
+
+def test_a_provider_that_cannot_start_says_why(build, tmp_path):
+    (tmp_path / 'file').touch()
+    daemon = csi.Daemon(build, tmp_path, argv=[f'--pool={tmp_path}/file'])
+    daemon.start(ready_seconds=0)
+    assert daemon.process.wait(10) == 1
+    assert re.search(r'level=error msg="provider local: .*', daemon.log())
+    assert not daemon.socket_path.exists()
+
+
+def test_capabilities_are_those_of_the_provider(build, tmp_path):
+    with csi.Daemon(build, tmp_path) as client:
+        node = [c.rpc.type for c in client.NodeGetCapabilities().capabilities]
+        assert node[:3] == [1, 2, 3]
+        controller = [c.rpc.type for c in client.ControllerGetCapabilities().capabilities]
+        for method, number in (('CreateVolume', 1), ('ListVolumes', 3), ('GetCapacity', 4), ('CreateSnapshot', 5),
+                               ('ListSnapshots', 6), ('ControllerExpandVolume', 9), ('ControllerGetVolume', 12)):
+            try:
+                client.call(method)
+                code = 'OK'
+            except csi.Failure as failure:
+                code = failure.code
+            # What is advertised is there, and what is not is not.
+            assert (number in controller) == (code != 'UNIMPLEMENTED'), (method, code)
+
+
+def slow_mkfs(directory, seconds):
+    """A PATH in which mke2fs takes its time before it is the real one."""
+    directory.mkdir()
+    script = directory / 'mke2fs'
+    real = shutil.which('mke2fs')
+    script.write_text(f'#!/bin/sh\ncase "$*" in *-V*) ;; *) sleep {seconds} ;; esac\nexec {real} "$@"\n')
+    script.chmod(0o755)
+    return {'PATH': f'{directory}:{os.environ["PATH"]}'}
+
+
+def test_cheap_calls_never_wait_for_mkfs(build, tmp_path):
+    """Eight formats at once: probes and capabilities are answered at once, and so is a second stage, with ABORTED."""
+    daemon = csi.Daemon(build, tmp_path, environment=slow_mkfs(tmp_path / 'bin', 2), argv=['--max-formatters=4', *ALL])
+    with daemon as client:
+        capability = csi.mount_capability('ext4')
+        stages = []
+        for n in range(8):
+            volume = client.CreateVolume(name=f'pvc-{n}', volume_capabilities=[capability],
+                                         capacity_range={'required_bytes': 64 << 20}).volume
+            path = daemon.kubelet_root / 'plugins/kubernetes.io/csi' / DRIVER / f'{n}' / 'globalmount'
+            path.mkdir(parents=True)
+            stages.append({'volume_id': volume.volume_id, 'staging_target_path': str(path),
+                           'volume_capability': capability, 'volume_context': csi.pairs(volume.volume_context)})
+        calls = [client.start('NodeStageVolume', **stage) for stage in stages]
+        time.sleep(0.5)
+        times = []
+        for _ in range(100):
+            start = time.monotonic()
+            client.NodeGetCapabilities()
+            client.Probe()
+            times.append(time.monotonic() - start)
+        assert not any(call.done() for call in calls), [call.exception() for call in calls if call.done()]
+        assert sorted(times)[98] < 0.2
+        client.fails('ABORTED', 'NodeStageVolume', **stages[0])
+        for call in calls:
+            call.result()
+        status, text = http('/metrics')
+        assert status == 200
+        assert 'berth_csi_mkfs_seconds_count{fs_type="ext4"} 8\n' in text
+        assert 'berth_csi_mkfs_seconds_bucket{fs_type="ext4",le="1"} 0\n' in text
+        for stage in stages:
+            client.NodeUnstageVolume(volume_id=stage['volume_id'], staging_target_path=stage['staging_target_path'])
+            client.DeleteVolume(volume_id=stage['volume_id'])
+
+
+def test_sigterm_kills_a_format_and_the_next_start_goes_on(build, tmp_path):
+    daemon = csi.Daemon(build, tmp_path, environment=slow_mkfs(tmp_path / 'bin', 600), argv=['--drain-timeout=200ms'])
+    client = daemon.start()
+    capability = csi.mount_capability('ext4')
+    volume = client.CreateVolume(name='pvc', volume_capabilities=[capability],
+                                 capacity_range={'required_bytes': 64 << 20}).volume
+    path = daemon.kubelet_root / 'plugins/kubernetes.io/csi' / DRIVER / 'x' / 'globalmount'
+    path.mkdir(parents=True)
+    stage = {'volume_id': volume.volume_id, 'staging_target_path': str(path), 'volume_capability': capability}
+    call = client.start('NodeStageVolume', **stage)
+    time.sleep(0.5)
+    start = time.monotonic()
+    assert daemon.stop() == 0
+    assert time.monotonic() - start < 5
+    # Not a code that kubelet takes for final: it may ask for the rest, or for the undo.
+    assert call.exception(5).code().name in ('UNAVAILABLE', 'CANCELLED', 'DEADLINE_EXCEEDED', 'ABORTED')
+    assert subprocess.run(['pgrep', '-f', 'sleep 600'], check=False).returncode == 1
+    client.close()
+    daemon.environment.pop('PATH')
+    daemon.environment['PATH'] = os.environ['PATH']
+    with daemon as client:
+        client.NodeStageVolume(**stage)
+        client.NodeUnstageVolume(volume_id=volume.volume_id, staging_target_path=str(path))
+        client.DeleteVolume(volume_id=volume.volume_id)

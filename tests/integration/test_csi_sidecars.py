@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What replaces the sidecars: kubelet's registration, livenessprobe's health check, metrics."""
+
+import datetime
+import os
+import re
+import socket
+import time
+import urllib.error
+import urllib.request
+
+import csi
+import grpc
+import pytest
+from csi_double import Server, serving, until
+
+PORT = 9808
+UNAVAILABLE, PRECONDITION = '9', '4'  # ErrorCode
+
+
+# --- health and metrics ---
+
+def get(path, port=PORT, host='127.0.0.1', method='GET'):
+    request = urllib.request.Request(f'http://{host}:{port}{path}', method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_healthz_is_livenessprobes(build, tmp_path):
+    with serving(build, tmp_path):
+        assert get('/healthz') == (200, 'ok')
+        assert get('/healthz', host='[::1]') == (200, 'ok')
+        assert get('/healthz', method='HEAD') == (200, '')
+        assert get('/healthz', method='POST')[0] == 405
+        assert get('/nothing')[0] == 404
+
+
+@pytest.mark.parametrize('ready', [UNAVAILABLE, PRECONDITION])
+def test_healthz_says_why_not(build, tmp_path, ready):
+    with serving(build, tmp_path, ready=ready) as (server, _):
+        until(lambda: 'msg=serving' in server.log())
+        assert get('/healthz') == (500, 'not ready as asked')
+        with csi.Client(server.socket_path) as client:
+            if ready == UNAVAILABLE:
+                assert not client.Probe().ready.value
+            else:
+                assert client.fails('FAILED_PRECONDITION', 'Probe') == 'not ready as asked'
+
+
+def test_health_can_be_moved_and_turned_off(build, tmp_path):
+    with serving(build, tmp_path, '--health-port=0') as (server, client):
+        with pytest.raises(urllib.error.URLError):
+            get('/healthz')
+    with serving(build, tmp_path, '--health-port=9999', '--health-address=127.0.0.1', '--no-metrics'):
+        assert get('/healthz', 9999) == (200, 'ok')
+        assert get('/metrics', 9999)[0] == 404
+        with pytest.raises(urllib.error.URLError):
+            get('/healthz', 9999, '[::1]')
+        second = Server(build, tmp_path / 'second', ['--health-port=9999', '--health-address=127.0.0.1'])
+        second.start(ready_seconds=0)
+        assert second.process.wait(10) == 1
+        assert 'health: listen on 127.0.0.1 port 9999: Address already in use' in second.log()
+
+
+def metrics():
+    """Every sample, and a check of what Prometheus asks of the text."""
+    status, text = get('/metrics')
+    assert status == 200
+    samples, types = {}, {}
+    for line in text.splitlines():
+        if line.startswith('# TYPE '):
+            _, _, name, kind = line.split()
+            assert name not in types
+            types[name] = kind
+        elif not line.startswith('#'):
+            name, value = re.fullmatch(r'([a-z_]+(?:\{(?:[a-z_]+="(?:[^"\\]|\\.)*",?)+\})?) (\S+)', line).groups()
+            assert name not in samples
+            samples[name] = float(value)
+    return samples, types
+
+
+def test_metrics(build, tmp_path):
+    with serving(build, tmp_path) as (server, client):
+        client.NodeUnstageVolume(volume_id='sleep-150', staging_target_path='/s')
+        client.fails('ABORTED', 'NodeUnstageVolume', volume_id='error-8', staging_target_path='/s')
+        with pytest.raises(csi.Failure):
+            client.raw('/csi.v1.Node/Nothing', b'')
+        samples, types = metrics()
+        assert types['csi_operations_seconds'] == 'histogram'
+
+        def labels(code, method='/csi.v1.Node/NodeUnstageVolume'):
+            return f'driver_name="double.csi.test",grpc_status_code="{code}",method_name="{method}"'
+        for name in ('csi_operations_seconds', 'csi_plugin_operations_seconds'):
+            assert samples[f'{name}_count{{{labels("OK")}}}'] == 1
+            assert samples[f'{name}_bucket{{{labels("OK")},le="0.1"}}'] == 0
+            assert samples[f'{name}_bucket{{{labels("OK")},le="0.25"}}'] == 1
+            assert 0.14 < samples[f'{name}_sum{{{labels("OK")}}}'] < 0.25
+            assert samples[f'{name}_count{{{labels("Aborted")}}}'] == 1
+            assert samples[f'{name}_count{{{labels("Unimplemented", "unknown")}}}'] == 1
+        assert abs(samples['process_start_time_seconds'] - time.time()) < 60
+        assert [k for k in samples if k.startswith('berth_csi_build_info')]
+
+
+# --- registration ---
+
+class Kubelet:
+    """What kubelet's plugin watcher does with a socket."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.path = directory / 'double.csi.test-reg.sock'
+
+    def names(self):
+        return sorted(os.listdir(self.directory)) if self.directory.exists() else []
+
+    def call(self, method, request, reply):
+        with grpc.insecure_channel(f'unix:{self.path}', options=[('grpc.use_local_subchannel_pool', 1)]) as channel:
+            return channel.unary_unary(f'/pluginregistration.Registration/{method}',
+                                       request_serializer=lambda m: m.SerializeToString(),
+                                       response_deserializer=reply.FromString)(request, timeout=5)
+
+    def info(self):
+        return self.call('GetInfo', csi.registration_pb2.InfoRequest(), csi.registration_pb2.PluginInfo)
+
+    def notify(self, registered, error=''):
+        return self.call('NotifyRegistrationStatus',
+                         csi.registration_pb2.RegistrationStatus(plugin_registered=registered, error=error),
+                         csi.registration_pb2.RegistrationStatusResponse)
+
+
+@pytest.fixture
+def kubelet(tmp_path):
+    directory = tmp_path / 'reg'
+    directory.mkdir()
+    return Kubelet(directory)
+
+
+def test_registration(build, tmp_path, kubelet):
+    server = Server(build, tmp_path, ['--registration-endpoint=/host/csi.sock'], registration=kubelet.directory)
+    server.start(ready_seconds=0)
+    # The watcher dials what it sees: from its first moment the name must answer.
+    while not kubelet.path.exists():
+        assert set(kubelet.names()) <= {'.double.csi.test-reg.sock', kubelet.path.name}
+    peer = socket.socket(socket.AF_UNIX)
+    peer.connect(str(kubelet.path))
+    peer.close()
+    assert (kubelet.path.stat().st_mode & 0o777) == 0o600
+    info = kubelet.info()
+    assert (info.type, info.name, info.endpoint) == ('CSIPlugin', 'double.csi.test', '/host/csi.sock')
+    assert list(info.supported_versions) == ['1.0.0']
+    kubelet.notify(True)
+    assert 'kubelet registered driver double.csi.test' in server.log()
+    # Newer kubelets ask again and again.
+    assert kubelet.info().name == 'double.csi.test'
+    assert server.stop() == 0
+    assert kubelet.names() == []
+
+
+def test_registration_waits_until_ready(build, tmp_path, kubelet):
+    with serving(build, tmp_path, registration=kubelet.directory, ready=UNAVAILABLE) as (server, _):
+        until(lambda: 'not registering yet: not ready as asked' in server.log())
+        time.sleep(0.7)
+        assert kubelet.names() == []
+        # Said once, not each time.
+        assert server.log().count('not registering yet') == 1
+        assert server.stop() == 0
+
+
+def test_registration_comes_back(build, tmp_path, kubelet):
+    with serving(build, tmp_path, registration=kubelet.directory) as (server, _):
+        until(kubelet.path.exists)
+        kubelet.path.unlink()
+        until(kubelet.path.exists, 3)
+        assert kubelet.info().name == 'double.csi.test'
+        kubelet.path.rename(tmp_path / 'away')
+        until(kubelet.path.exists, 3)
+        assert kubelet.info().name == 'double.csi.test'
+        # The whole directory is replaced.
+        kubelet.path.unlink()
+        kubelet.directory.rmdir()
+        time.sleep(0.5)
+        kubelet.directory.mkdir()
+        until(kubelet.path.exists, 5)
+        assert kubelet.info().name == 'double.csi.test'
+
+
+def seconds_without_socket(server):
+    """Between each refusal and the next socket, by the log."""
+    pauses, refused = [], None
+    for line in server.log().splitlines():
+        when = datetime.datetime.fromisoformat(line.split()[0].removeprefix('time='))
+        if 'did not register' in line:
+            refused = when
+        elif 'waiting for kubelet' in line and refused:
+            pauses.append((when - refused).total_seconds())
+            refused = None
+    return pauses
+
+
+def test_refused_registration_is_tried_again(build, tmp_path, kubelet):
+    with serving(build, tmp_path, registration=kubelet.directory) as (server, _):
+        for answers in ([False], [False], [True, False]):
+            n = len(seconds_without_socket(server))
+            until(kubelet.path.exists)
+            for answer in answers:
+                kubelet.notify(answer, '' if answer else 'version skew')
+            until(lambda before=n: len(seconds_without_socket(server)) > before)
+        assert 'version skew' in server.log()
+        # It doubles, and starts anew once kubelet was content.
+        for pause, least in zip(seconds_without_socket(server), (1, 2, 1)):
+            assert least <= pause < least + 0.9
+
+
+def test_registration_leaves_a_living_registrar_alone(build, tmp_path, kubelet):
+    registrar = socket.socket(socket.AF_UNIX)
+    registrar.bind(str(kubelet.path))
+    registrar.listen()
+    with serving(build, tmp_path, registration=kubelet.directory) as (server, client):
+        until(lambda: 'another instance already serves' in server.log())
+        assert client.Probe().ready.value
+        time.sleep(0.5)
+        assert 'waiting for kubelet' not in server.log()
+        # Its remains are no hindrance.
+        registrar.close()
+        until(lambda: 'waiting for kubelet' in server.log(), 15)
+        assert kubelet.info().name == 'double.csi.test'
