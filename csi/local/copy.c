@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A caller that waits longer has a sidecar that would rather poll. */
@@ -24,6 +25,7 @@ struct CopyJob {
         FileCopy copy;
         unsigned int n_refs; /* under the pool's mutex, like all below */
         uint64_t at_bytes;   /* copy.at_bytes as others may read it */
+        int64_t asked_seconds;
         bool is_cancelled, is_done;
         int r; /* with is_done */
         Error error;
@@ -57,6 +59,9 @@ static int save(CopyJob *job, Error *err) {
         if (fdatasync(job->copy.to_fd) < 0)
                 return error_set_errno(err, errno, "sync the copy to %s", meta.id);
         meta.copy.at_bytes = job->copy.at_bytes;
+        pthread_mutex_lock(&job->pool->mutex);
+        meta.copy.asked_seconds = job->asked_seconds;
+        pthread_mutex_unlock(&job->pool->mutex);
         return pool_store(job->pool, job->target, &meta, err);
 }
 
@@ -219,6 +224,7 @@ int copy_start(Pool *pool, Entry *target, Entry *source, int from_fd, int to_fd,
                 job->target = target;
                 job->source = source;
                 job->at_bytes = target->meta.copy.at_bytes;
+                job->asked_seconds = target->meta.copy.asked_seconds;
                 job->copy = (FileCopy){
                         .from_fd = from_fd,
                         .to_fd = to_fd,
@@ -254,6 +260,7 @@ int copy_wait(Pool *pool, const Call *call, CopyJob *job, Error *err) {
                                 ? call->deadline_msecs - WAIT_MARGIN_MSECS
                                 : 0;
         pthread_mutex_lock(&pool->mutex);
+        job->asked_seconds = time(NULL);
         while (!job->is_done && !call->cancelled(call->userdata) && pool_now_msecs() < until)
                 pool_wait(pool, until);
         if (job->is_done) {

@@ -560,8 +560,11 @@ static void case_parallel(Bed *bed) {
 
         (void)clock_gettime(CLOCK_MONOTONIC, &start);
         for (unsigned int i = 0; i < 64; i++) {
+                int r;
+
                 workers[i] = (Worker){.bed = *bed, .number = i};
-                assert(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0);
+                r = pthread_create(&workers[i].thread, NULL, work, &workers[i]);
+                assert(r == 0);
         }
         for (unsigned int i = 0; i < 64; i++)
                 assert(pthread_join(workers[i].thread, NULL) == 0);
