@@ -231,6 +231,8 @@ static int make_node(Serve *serve, Error *err) {
                 .max_formatters = (unsigned int)serve->args.max_formatters,
                 .fsck_timeout_msecs = serve->args.fsck_timeout_msecs,
                 .mkfs_timeout_msecs = serve->args.mkfs_timeout_msecs,
+                .cluster = {serve->args.fs_min_kernel, serve->args.fs_page_sizes,
+                            serve->args.fs_nodes},
                 .count = metrics_count,
                 .count_userdata = serve->metrics,
                 .node_name = serve->node_name,

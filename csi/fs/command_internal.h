@@ -33,10 +33,7 @@ typedef struct FsHostOptions {
  * this node. Caller frees. Return: 0; negative with @err. */
 int fs_command_hosts(const FsHostOptions *options, FsHost **hostsp, size_t *n_hostsp, Error *err);
 
-/* "4K,16K" to bytes. Return: how many; -EINVAL. */
-int fs_command_page_sizes(const char *text, uint32_t sizes[8]);
-
-/* Prints @text wrapped to the terminal, each line after @indent spaces, the first after @first. */
+/* Prints @text wrapped at 80 columns, each line after @indent spaces, the first after @first. */
 void fs_command_wrap(const char *first, unsigned int indent, const char *text);
 
 /* Escape sequence or "", by terminal and $NO_COLOR. */

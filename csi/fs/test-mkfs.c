@@ -2,6 +2,7 @@
 /* mkfs plans: the commands of known-good recipes, users' options, refusals. */
 
 #undef NDEBUG
+#include "csi/fs/cluster.h"
 #include "csi/fs/mkfs.h"
 
 #include "common/base/cleanup.h"
@@ -322,12 +323,47 @@ static void test_rules(void **state) {
         assert_true(fs_make_plan(&request, &plan, &err) < 0);
 }
 
+/* This node, a floor, a file. */
+static void test_cluster(void **state) {
+        static const char *const bad[][2] = {{"new", NULL}, {"5.4", "5K"}, {"5.4", "4K,,64K"}};
+        FsCluster cluster = {0};
+        FsHost *set = NULL;
+        size_t n = 0;
+
+        (void)state;
+        set_hosts("6.18/16");
+        assert_int_equal(fs_cluster_hosts(&hosts[0], &cluster, &set, &n, &err), 0);
+        assert_int_equal(n, 2);
+        assert_int_equal(set[0].kernel, FS_VERSION(6, 18, 0));
+        assert_int_equal(set[1].kernel, FS_VERSION(5, 4, 0));
+        assert_int_equal(set[1].page_bytes, 16384);
+        free(set);
+        cluster.min_kernel = "4.18";
+        cluster.page_sizes = "4K,64k";
+        assert_int_equal(fs_cluster_hosts(&hosts[0], &cluster, &set, &n, &err), 0);
+        assert_int_equal(n, 3);
+        assert_int_equal(set[2].page_bytes, 65536);
+        free(set);
+        cluster.min_kernel = FS_CLUSTER_NONE;
+        assert_int_equal(fs_cluster_hosts(&hosts[0], &cluster, &set, &n, &err), 0);
+        assert_int_equal(n, 1);
+        free(set);
+        cluster.hosts_file = "/no/such/file";
+        assert_int_equal(fs_cluster_hosts(&hosts[0], &cluster, &set, &n, &err), -ENOENT);
+        for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
+                cluster = (FsCluster){bad[i][0], bad[i][1], NULL};
+                err = (Error){0};
+                assert_true(fs_cluster_hosts(&hosts[0], &cluster, &set, &n, &err) < 0);
+                assert_int_equal(err.code, ERROR_INVALID);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_recipes),  cmocka_unit_test(test_options),
                 cmocka_unit_test(test_refusals), cmocka_unit_test(test_sizes),
                 cmocka_unit_test(test_left_out), cmocka_unit_test(test_words),
-                cmocka_unit_test(test_rules),
+                cmocka_unit_test(test_rules),    cmocka_unit_test(test_cluster),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

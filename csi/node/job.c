@@ -31,6 +31,7 @@ Job *job_free(Job *job) {
         node_path_close(&job->source);
         closep(&job->device_fd);
         node_locks_release(&job->locks);
+        free(job->hosts);
         free(job);
         return NULL;
 }
@@ -177,6 +178,25 @@ static int choose_words(Job *job, const MountInput *input, Error *err) {
                                         err);
 }
 
+/* A volume moves: a new filesystem suits more than this node. What the volume itself asks for comes
+ * before the node's setting. */
+static int choose_cluster(Job *job, MountInput *input, Error *err) {
+        FsCluster cluster = job->node->config.cluster;
+        const StringMap *context = job->volume.volume_context;
+        const char *kernel = context ? string_map_get(context, FS_CLUSTER_KEY_MIN_KERNEL) : NULL;
+        const char *pages = context ? string_map_get(context, FS_CLUSTER_KEY_PAGE_SIZES) : NULL;
+        int r;
+
+        if (kernel)
+                cluster.min_kernel = kernel;
+        if (pages)
+                cluster.page_sizes = pages;
+        r = fs_cluster_hosts(input->hosts, &cluster, &job->hosts, &input->n_hosts, err);
+        if (r == 0)
+                input->hosts = job->hosts;
+        return r;
+}
+
 /* A new filesystem needs to know the tools; only then they are asked for their versions. */
 static int choose_host(Job *job, MountInput *input, Error *err) {
         const DeviceFacts *device = &job->device;
@@ -190,7 +210,7 @@ static int choose_host(Job *job, MountInput *input, Error *err) {
                 return r;
         r = choose_words(job, input, err);
         input->words = &job->words;
-        return r;
+        return r < 0 ? r : choose_cluster(job, input, err);
 }
 
 int job_mount(Job *job, const VolumeCapability *capability, Error *err) {

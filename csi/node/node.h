@@ -11,6 +11,7 @@
  * Every function is thread-safe and idempotent.
  */
 
+#include "csi/fs/cluster.h"
 #include "csi/provider.h"
 
 typedef struct Node Node;
@@ -27,6 +28,7 @@ typedef struct NodeConfig {
         void (*count)(void *userdata, const char *metric, const char *label, double value);
         void *count_userdata;
         const char *node_name; /* for providers that have no node_info(); NULL: none */
+        FsCluster cluster; /* which other hosts a new filesystem must suit; strings are borrowed */
 } NodeConfig;
 
 int node_new(Node **nodep, const NodeConfig *config, Error *err);

@@ -63,6 +63,7 @@ typedef struct Job {
         TargetFacts target_facts, source_facts;
         MountOptions options;
         FsMakeWords words;
+        FsHost *hosts; /* owned; that a new filesystem must suit, this node first */
         Plan plan;
         Work work;
         bool has_device;    /* the provider attached it, or found it attached */

@@ -146,13 +146,15 @@ def test_no_exec_and_little_cpu(build, sandbox):
                                 'check', device], capture_output=True, text=True, timeout=30, check=True).stderr
         assert trace.count('execve(') == 1 and 'clone' not in trace and 'fork' not in trace
         fs(build, 'check', device)
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = []
         for _ in range(20):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run([program(build), 'fs', 'check', device], stdout=subprocess.DEVNULL, check=True, timeout=30)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 20 * 1000
-        print(f'{mkfs[0]}: {used:.2f} ms of CPU, process start included')
-        assert used < 5 or 'asan' in str(build) or os.getloadavg()[0] > 8
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            used.append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000)
+        print(f'{mkfs[0]}: {min(used):.2f} ms of CPU, process start included')
+        # The least of many: other work on the machine only adds to it. Sanitizers cost several times as much.
+        assert min(used) < (25 if 'asan' in str(build) else 5)
 
 
 def test_what_else_is_there(build, tmp_path):
