@@ -273,6 +273,10 @@ static int create_veth(Run *run, const PlanStep *step) {
                         return r;
                 r = create_pair(run->sock, &spec, &link);
         }
+        if (r == -EXFULL)
+                return error_set(run->err, ERROR_EXHAUSTED,
+                                 "bridge %s has no port left: the kernel allows 1023",
+                                 plan->bridge);
         if (r < 0)
                 return step_failed(plan, step, run->sock, r, run->err);
         run->kernel->indices[LINK_HOST] = link.index;
