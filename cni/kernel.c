@@ -260,7 +260,6 @@ static int create_veth(Run *run, const PlanStep *step) {
                 .peer_netns_fd = run->kernel->netns_fd,
                 .mtu_bytes = plan->mtu_bytes,
                 .n_queues = VETH_QUEUES,
-                .up = plan->has_master,
                 .echo = true,
         };
         Link link = {0};

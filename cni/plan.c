@@ -323,6 +323,17 @@ static bool has_family(const CniResult *result, uint8_t family) {
 
 /* --- the pair and its port ------------------------------------------------------------------ */
 
+static void plan_port_flags(const LinkConf *link, LinkChange *change) {
+        if (link->hairpin) {
+                change->set |= LINK_SET_HAIRPIN;
+                change->hairpin = true;
+        }
+        if (link->port_isolation) {
+                change->set |= LINK_SET_ISOLATED;
+                change->isolated = true;
+        }
+}
+
 static void plan_port(Maker *maker) {
         const LinkConf *link = maker->link;
         PlanStep *made;
@@ -336,14 +347,12 @@ static void plan_port(Maker *maker) {
                 made->u.change.set |= LINK_SET_UP;
                 return;
         }
-        if (link->hairpin) {
-                made->u.change.set |= LINK_SET_HAIRPIN;
-                made->u.change.hairpin = true;
-        }
-        if (link->port_isolation) {
-                made->u.change.set |= LINK_SET_ISOLATED;
-                made->u.change.isolated = true;
-        }
+        plan_port_flags(link, &made->u.change);
+        /* A port's own stack sees nothing, the bridge takes it all. A link-local address there is
+         * one more route to fe80::/64, whose list the kernel walks for each pod, and noise in the
+         * pod. */
+        link_set_step(maker, LINK_HOST, LINK_SET_NO_LINKLOCAL)->optional = true;
+        (void)link_set_step(maker, LINK_HOST, LINK_SET_UP);
 }
 
 static void plan_vlans(Maker *maker) {
