@@ -4,7 +4,8 @@
 
 sudo tests/bench/cni.py [--build DIR] [--peer DIR]... [--pods N] [--json FILE] [PART]...
 
-PART: single (one pod after the other), usual, full, many (8 at once), growth (1000 pods), flow (pod to pod). Default: all.
+PART: single (one pod after the other), usual, full, many (8 at once), growth (1000 pods), flow (pod to pod). Default:
+all.
 --peer: a directory with upstream's plugins; /usr/lib/cni (Debian's) is always one, tests/bench/peers.sh makes another.
 
 Each variant has a host of its own: a process with its own network and mount namespaces. Variants take turns pod by pod,
@@ -303,7 +304,8 @@ def many(variants, n_pods, n_workers=8):
         finally:
             host.close()
     ours = found['berth']
-    table(f'{n_workers} at once, {n_pods} pods, the usual pod', ['', 'ADD/s', 'DEL/s', 'ADD: berth is', 'DEL: berth is'],
+    header = ['', 'ADD/s', 'DEL/s', 'ADD: berth is', 'DEL: berth is']
+    table(f'{n_workers} at once, {n_pods} pods, the usual pod', header,
           [[name, f"{one['ADD']:.1f}", f"{one['DEL']:.1f}", ratio(ours['ADD'], one['ADD']),
             ratio(ours['DEL'], one['DEL'])] for name, one in found.items()])
     return found
@@ -321,7 +323,8 @@ def growth_of(variant, case, n_pods, n_looked):
         gone = [host('run', 'DEL', i) for i in range(n_pods)]
     finally:
         host.close()
-    parts = (('ADD, first pods', samples[:n_looked], few[1]), (f'ADD, last of {n_pods}', samples[-n_looked:], full[1]),
+    parts = (('ADD, first pods', samples[:n_looked], few[1]),
+             (f'ADD, last of {n_pods}', samples[-n_looked:], full[1]),
              (f'DEL, first of {n_pods}', gone[:n_looked], ''), ('DEL, last pods', gone[-n_looked:], ''))
     return [[f'{variant.name}: {name}', f"{summary(one)['p50']:.2f}", f"{summary(one)['cpu']:.2f}", calls]
             for name, one, calls in parts]
