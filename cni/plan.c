@@ -6,7 +6,6 @@
 #include "common/base/sha256.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,17 +54,13 @@ static PlanStep *link_set_step(Maker *maker, StepLink link, unsigned int set) {
         return made;
 }
 
-static PlanStep *sysctl_step(Maker *maker, StepLink link, const char *value, const char *format,
-                             ...) __attribute__((format(printf, 4, 5)));
-
-static PlanStep *sysctl_step(Maker *maker, StepLink link, const char *value, const char *format,
-                             ...) {
+/* @name: of the link whose IPv6 switch @key is; NULL: @key is the whole path below /proc/sys. */
+static PlanStep *sysctl_step(Maker *maker, StepLink link, const char *name, const char *key,
+                             const char *value) {
         PlanStep *made = step(maker, STEP_SYSCTL, link);
-        va_list args;
 
-        va_start(args, format);
-        (void)vsnprintf(made->u.sysctl.path, sizeof(made->u.sysctl.path), format, args);
-        va_end(args);
+        (void)snprintf(made->u.sysctl.path, sizeof(made->u.sysctl.path), "%s%s%s%s",
+                       name ? "net/ipv6/conf/" : "", name ? name : "", name ? "/" : "", key);
         made->u.sysctl.value = value;
         return made;
 }
@@ -143,7 +138,7 @@ int plan_gateways(const NetConf *conf, CniResult *result, Error *err) {
  * neighbour on behalf of what it forwards, so a pod would wait that long for its first answer.
  */
 static void plan_no_dad(Maker *maker, StepLink link, const char *name) {
-        sysctl_step(maker, link, "0", "net/ipv6/conf/%s/accept_dad", name)->optional = true;
+        sysctl_step(maker, link, name, "accept_dad", "0")->optional = true;
 }
 
 static void plan_bridge(Maker *maker) {
@@ -156,8 +151,7 @@ static void plan_bridge(Maker *maker) {
                 maker->plan->bridge_mtu_bytes =
                         link->mtu_bytes ? link->mtu_bytes : facts->uplink_mtu_bytes;
                 (void)step(maker, STEP_BRIDGE_CREATE, LINK_BRIDGE);
-                sysctl_step(maker, LINK_BRIDGE, "0", "net/ipv6/conf/%s/accept_ra", link->bridge)
-                        ->optional = true;
+                sysctl_step(maker, LINK_BRIDGE, link->bridge, "accept_ra", "0")->optional = true;
                 plan_no_dad(maker, LINK_BRIDGE, link->bridge);
                 (void)link_set_step(maker, LINK_BRIDGE, LINK_SET_UP);
         }
@@ -271,9 +265,10 @@ static void plan_forwarding(Maker *maker, uint8_t family) {
         bool forwards = family == AF_INET ? maker->facts->forwards_v4 : maker->facts->forwards_v6;
 
         if (!forwards)
-                (void)sysctl_step(maker, LINK_BRIDGE, "1", "%s",
+                (void)sysctl_step(maker, LINK_BRIDGE, NULL,
                                   family == AF_INET ? "net/ipv4/ip_forward"
-                                                    : "net/ipv6/conf/all/forwarding");
+                                                    : "net/ipv6/conf/all/forwarding",
+                                  "1");
 }
 
 static void plan_families_forwarding(Maker *maker) {
@@ -385,14 +380,12 @@ static void plan_pod_switches(Maker *maker) {
 
         if (!has_family(maker->input->result, AF_INET6))
                 return;
-        (void)sysctl_step(maker, LINK_LOOPBACK, "0", "net/ipv6/conf/%s/disable_ipv6", "lo");
-        (void)sysctl_step(maker, LINK_POD, "0", "net/ipv6/conf/%s/disable_ipv6", ifname);
-        (void)sysctl_step(maker, LINK_POD, "1", "net/ipv6/conf/%s/keep_addr_on_down", ifname);
-        sysctl_step(maker, LINK_POD, dad ? "1" : "0", "net/ipv6/conf/%s/accept_dad", ifname)
-                ->optional = true;
+        (void)sysctl_step(maker, LINK_LOOPBACK, "lo", "disable_ipv6", "0");
+        (void)sysctl_step(maker, LINK_POD, ifname, "disable_ipv6", "0");
+        (void)sysctl_step(maker, LINK_POD, ifname, "keep_addr_on_down", "1");
+        sysctl_step(maker, LINK_POD, ifname, "accept_dad", dad ? "1" : "0")->optional = true;
         if (dad)
-                sysctl_step(maker, LINK_POD, "1", "net/ipv6/conf/%s/enhanced_dad", ifname)
-                        ->optional = true;
+                sysctl_step(maker, LINK_POD, ifname, "enhanced_dad", "1")->optional = true;
 }
 
 /* After the link is up: the kernel would tell at that moment, to a port that forwards nothing yet
@@ -406,9 +399,8 @@ static void plan_pod_notify(Maker *maker) {
                 made->optional = true;
         }
         if (has_family(maker->input->result, AF_INET6))
-                sysctl_step(maker, LINK_POD, "1", "net/ipv6/conf/%s/ndisc_notify",
-                            maker->input->ifname)
-                        ->optional = true;
+                sysctl_step(maker, LINK_POD, maker->input->ifname, "ndisc_notify", "1")->optional =
+                        true;
 }
 
 static const IpAddress *first_gateway(const CniResult *result, uint8_t family) {
