@@ -64,7 +64,7 @@ size_t fs_blank_regions(uint64_t size_bytes, FsRegion regions[FS_REGIONS_MAX]) {
         add(regions, &n, size_bytes, 8 * MIB, 2 * PROBE);
         for (unsigned int log = 11; log <= 16; log++)
                 add(regions, &n, size_bytes, UINT64_C(8) << (2 * log), PROBE);
-        add(regions, &n, size_bytes, 3 * 128 * MIB, PROBE);
+        add(regions, &n, size_bytes, 384 * MIB, PROBE);
         add_xfs_groups(regions, &n, size_bytes);
         return merge(regions, n);
 }

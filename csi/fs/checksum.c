@@ -140,7 +140,7 @@ static void blake_compress(uint64_t h[8], const uint8_t block[128], uint64_t n_s
         for (unsigned int round = 0; round < 12; round++) {
                 const uint8_t *sigma = blake_sigma[round % 10];
 
-                for (unsigned int i = 0; i < 8; i++)
+                for (size_t i = 0; i < 8; i++)
                         blake_mix(v, blake_lanes[i], le64(block + (size_t)8 * sigma[2 * i]),
                                   le64(block + (size_t)8 * sigma[2 * i + 1]));
         }

@@ -356,7 +356,7 @@ int fs_command_check(int argc, char **argv) {
         FsReader reader;
         int r = parse(argc, argv, &args);
 
-        if (r >= 0)
+        if (r >= 0 || !args.path)
                 return r;
         if (!checked)
                 return fs_command_fail(FS_EXIT_INTERNAL, "fs check: no memory");

@@ -207,7 +207,7 @@ static void print_json(const FsMakePlan *plan) {
 
 int fs_command_plan(int argc, char **argv) {
         cleanup(freep) FsHost *hosts = NULL;
-        cleanup(freep) FsMakePlan *plan = malloc(sizeof(*plan));
+        cleanup(freep) FsMakePlan *plan = calloc(1, sizeof(*plan));
         FsMakeRequest request = {0};
         PlanArgs args;
         Error err = {0};

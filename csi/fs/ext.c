@@ -207,7 +207,7 @@ static int ext_journal_parse(const uint8_t jsb[1024], FsVolume *volume) {
 }
 
 static int ext_journal(FsSource *source, const uint8_t *sb, FsVolume *volume) {
-        uint8_t inode[128], jsb[1024];
+        uint8_t inode[128] = {0}, jsb[1024] = {0};
         uint64_t block = 0;
         int r;
 

@@ -37,12 +37,15 @@ static void f2fs_check(const uint8_t *sb, FsVolume *volume) {
 static void f2fs_label(const uint8_t *name, FsVolume *volume) {
         size_t n = 0;
 
-        while (n < sizeof(volume->label) - 1 && n < 512) {
+        while (n < sizeof(volume->label) - 1) {
                 uint16_t unit = le16(name + 2 * n);
 
                 if (unit == 0)
                         break;
-                volume->label[n++] = unit >= 0x20 && unit < 0x7f ? (char)unit : '?';
+                volume->label[n] = '?';
+                if (unit >= 0x20 && unit < 0x7f)
+                        volume->label[n] = (char)unit;
+                n++;
         }
         volume->label[n] = '\0';
 }
@@ -85,8 +88,8 @@ static int f2fs_checkpoint(FsSource *source, const uint8_t *sb, FsVolume *volume
 
         for (unsigned int pack = 0; pack < 2; pack++) {
                 uint8_t cp[0x8c];
-                int r = source_read(source, (block + pack * 512U) * volume->block_bytes, cp,
-                                    sizeof(cp));
+                int r = source_read(source, (block + UINT64_C(512) * pack) * volume->block_bytes,
+                                    cp, sizeof(cp));
 
                 if (r < 0 && !source_is_image_fault(r))
                         return r;

@@ -70,9 +70,9 @@ const FsFeature *fs_feature_find(FsKind kind, FsClass class, uint64_t bit) {
 /* mkfs.btrfs writes "no-holes" where the kernel writes "no_holes". */
 static bool names_equal(const char *a, const char *b) {
         for (; *a && *b; a++, b++) {
-                char x = *a == '-' ? '_' : *a, y = *b == '-' ? '_' : *b;
+                bool a_dash = *a == '-' || *a == '_', b_dash = *b == '-' || *b == '_';
 
-                if (x != y)
+                if (*a != *b && !(a_dash && b_dash))
                         return false;
         }
         return *a == *b;

@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #define MIB         (UINT64_C(1) << 20)
-#define EDGE_BYTES  (128 * 1024U)
-#define CHUNK_BYTES (1024 * 1024U)
+#define EDGE_BYTES  131072UL
+#define CHUNK_BYTES 1048576UL
 
 typedef struct Look {
         int fd;
@@ -119,7 +119,9 @@ static int look_edges(Look *look) {
 
 /* strcmp() by another name: through str_equal() gcc 12 sees a string of no bytes. */
 static bool has_text(const char *text, const char *wanted) {
-        return strncmp(text, wanted, strlen(wanted) + 1) == 0;
+        size_t n = strlen(wanted);
+
+        return strlen(text) == n && memcmp(text, wanted, n) == 0;
 }
 
 /* A signature that the reader's own format explains, or that a mkfs of it leaves behind without

@@ -124,7 +124,7 @@ static bool type_has(const FsMakePlan *plan, const FsFeature *f) {
 static int choose_features(Making *m) {
         for (size_t i = 0; i < fs_n_features; i++) {
                 const FsFeature *f = &fs_features[i];
-                char letter, key[32];
+                char letter = 0, key[32] = "";
                 bool on;
 
                 if (f->kind != m->plan->kind || !feature_switch(f, &letter, key) ||
@@ -240,7 +240,7 @@ static void expect_words(Making *m) {
         for (size_t i = 0; i < fs_n_features; i++) {
                 const FsFeature *f = &fs_features[i];
                 const MkfsOption *option;
-                char letter, key[32];
+                char letter = 0, key[32] = "";
 
                 if (f->kind != m->plan->kind || !feature_switch(f, &letter, key))
                         continue;
@@ -398,7 +398,11 @@ static int build_argv(Making *m, Error *err) {
                 [FS_KIND_F2FS] = "mkfs.f2fs",
         };
 
-        add_word(m, "%s", programs[m->plan->kind]);
+        const char *program = programs[m->plan->kind];
+
+        if (!program)
+                return error_set(err, ERROR_UNSUPPORTED, "no mkfs for %s", m->plan->fs_type);
+        add_word(m, "%s", program);
         /* Old mke2fs asks about a device that is not a partition. The others get no force: they
          * look for signatures once more. */
         if (m->plan->kind == FS_KIND_EXT)

@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define ZERO_BYTES (64 * 1024U)
+#define ZERO_BYTES 65536UL
 
 int fs_wipe(int fd, uint64_t size_bytes) {
         cleanup(freep) uint8_t *zeros = calloc(1, ZERO_BYTES);

@@ -43,8 +43,12 @@ static int add_split(FsMakeWords *words, const char *text, Error *err) {
                 if (*text == '\0')
                         break;
                 for (; *text && (quote || !strchr(" \t\n", *text)); text++) {
-                        if (quote ? *text == quote : *text == '\'' || *text == '"')
-                                quote = quote ? '\0' : *text;
+                        bool is_quote = quote ? *text == quote : *text == '\'' || *text == '"';
+
+                        if (is_quote && quote)
+                                quote = '\0';
+                        else if (is_quote)
+                                quote = *text;
                         else if (n < sizeof(word))
                                 word[n++] = *text;
                 }

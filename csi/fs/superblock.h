@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define FS_READS_MAX      128
-#define FS_READ_BYTES_MAX (1024 * 1024)
+#define FS_READ_BYTES_MAX 1048576U
 
 /* One driver family; ext2, ext3 and ext4 are one (FsVolume.type tells them apart). */
 typedef enum FsKind {

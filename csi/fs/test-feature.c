@@ -69,18 +69,18 @@ static bool check_row(const char *kernel, const char *fs, const char *class, uin
 
 static void test_masks(void **state) {
         cleanup(fclosep) FILE *file = open_data("kernel-masks.csv");
-        char line[256], kernel[64], fs[16], class[32];
-        unsigned int mask, n = 0;
+        char line[256], kernel[64], fs[16], class[32], mask[24];
+        unsigned int n = 0;
         Error err = {0};
 
         (void)state;
         while (fgets(line, sizeof(line), file)) {
                 if (line[0] == '#' ||
-                    sscanf(line, "%63[^,],%15[^,],%31[^,],%x", kernel, fs, class, &mask) != 4)
+                    sscanf(line, "%63[^,],%15[^,],%31[^,],%23s", kernel, fs, class, mask) != 4)
                         continue;
                 assert_int_equal(
                         fs_host_from_release(&host, kernel, 4096, FS_BYTE_ORDER_LITTLE, &err), 0);
-                n += check_row(kernel, fs, class, mask);
+                n += check_row(kernel, fs, class, strtoull(mask, NULL, 16));
         }
         assert_true(n > 200);
 }

@@ -73,7 +73,7 @@ static void test_blank(void **state) {
                                          64 * MIB,
                                          64 * MIB + 1,
                                          2048 * MIB,
-                                         300 * 1024 * MIB,
+                                         UINT64_C(307200) * MIB,
                                          UINT64_C(70000) * 1024 * MIB};
 
         (void)state;

@@ -34,7 +34,7 @@ static size_t set_hosts(const char *text) {
                 (void)snprintf(release, sizeof(release), "%.*s", (int)length, text);
                 text += length;
                 if (*text == '/') {
-                        page = (unsigned int)atoi(text + 1);
+                        page = (unsigned int)strtoul(text + 1, NULL, 10);
                         text += strcspn(text, ",");
                 }
                 text += *text == ',';

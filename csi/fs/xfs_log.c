@@ -37,7 +37,7 @@ static uint32_t block_cycle(const uint8_t *block) {
 }
 
 static int read_cycle(const XfsLog *log, uint64_t block, uint32_t *cyclep) {
-        uint8_t bytes[8];
+        uint8_t bytes[8] = {0};
         int r = source_read(log->source, log->offset + block * BB, bytes, sizeof(bytes));
 
         if (r == 0)
@@ -51,7 +51,7 @@ static int search_cycle(const XfsLog *log, uint32_t tail, uint64_t *blockp) {
 
         while (high - low > 1) {
                 uint64_t middle = low + (high - low) / 2;
-                uint32_t cycle;
+                uint32_t cycle = 0;
                 int r = read_cycle(log, middle, &cycle);
 
                 if (r < 0)
@@ -67,7 +67,7 @@ static int search_cycle(const XfsLog *log, uint32_t tail, uint64_t *blockp) {
 
 /* Where the next record would go. @emptyp: the log was never written to. */
 static int find_head(const XfsLog *log, uint64_t *headp, bool *emptyp) {
-        uint32_t first, last;
+        uint32_t first = 0, last = 0;
         int r = read_cycle(log, 0, &first);
 
         if (r == 0)
@@ -131,7 +131,7 @@ static int judge(const XfsLog *log, uint64_t head, FsVolume *volume) {
         /* A clean log ends in a record of a few blocks, so look at those first. */
         for (;; n_tail = n) {
                 free(blocks);
-                blocks = malloc(n_tail * BB);
+                blocks = calloc(n_tail, BB);
                 if (!blocks)
                         return -ENOMEM;
                 r = read_before(log, head, blocks, n_tail);

@@ -45,7 +45,6 @@ void oracle_save(const OracleSet *set) {
 
 void oracle_load(OracleSet *set) {
         char path[384];
-        int read_only, twin, geometry;
         FILE *file;
 
         (void)snprintf(path, sizeof(path), "%s/cases", set->directory);
@@ -54,12 +53,15 @@ void oracle_load(OracleSet *set) {
         while (set->n_cases < ORACLE_CASES_MAX) {
                 OracleCase *one = &set->cases[set->n_cases];
 
-                if (fscanf(file, "%63s %u %d %d %d\n", one->name, &one->sector_bytes, &read_only,
-                           &twin, &geometry) != 5)
+                char flags[4][16];
+
+                if (fscanf(file, "%63s %15s %15s %15s %15s\n", one->name, flags[0], flags[1],
+                           flags[2], flags[3]) != 5)
                         break;
-                one->read_only = read_only;
-                one->twin = twin;
-                one->geometry = geometry;
+                one->sector_bytes = (uint32_t)strtoul(flags[0], NULL, 10);
+                one->read_only = flags[1][0] == '1';
+                one->twin = flags[2][0] == '1';
+                one->geometry = flags[3][0] == '1';
                 set->n_cases++;
         }
         assert(fclose(file) == 0);

@@ -130,8 +130,8 @@ static void make_features(OracleSet *set, const Base *base) {
                 if (f->kind != base->kind || !f->mkfs_on)
                         continue;
                 (void)snprintf(name, sizeof(name), "%s-made-%.24s", base->name, f->name);
-                for (char *p = name; *p; p++)
-                        *p = *p == ' ' || *p == '(' || *p == ')' ? '_' : *p;
+                for (char *p = name; (p = strpbrk(p, " ()")); p++)
+                        *p = '_';
                 (void)snprintf(words, sizeof(words), "%s %s%s", base->words, f->mkfs_on,
                                companion(f->name));
                 if (f->tool_since > tools[packages[base->kind]] ||
