@@ -14,7 +14,7 @@ uses='common/nft:common/netlink'
 
 while IFS=: read -r file line text; do
     case $file in
-        tests/* | */test-*.c | */fuzz-*.c) continue ;;
+        tests/* | */test-*.[ch] | */fuzz-*.c) continue ;;
     esac
     header=$(sed -E 's/^ *# *include *["<]([^">]+)[">].*/\1/' <<<"$text")
     room=${file%%/*}
