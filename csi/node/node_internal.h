@@ -118,7 +118,7 @@ enum {
  *
  * What is stacked there is unmounted one by one. A dead filesystem is detached lazily, so that
  * nobody waits for it; a busy one is ERROR_UNAVAILABLE. A target is removed only if it is an empty
- * directory or an empty file.
+ * directory or an empty file; a marker of an interrupted mkfs goes in any case.
  */
 int node_unmount(NodePath *path, unsigned int how, Error *err);
 

@@ -5,7 +5,6 @@
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/block/block_sysfs.h"
-#include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 
 #include <fcntl.h>
@@ -86,11 +85,6 @@ static int unmount_and_release(Job *job, unsigned int how, Error *err) {
                 return r;
         devno = job->target_facts.is_dead ? 0 : job->target_facts.mounted_on;
         r = node_unmount(&job->target, how, err);
-        if (r == 0 && !(how & NODE_UNMOUNT_REMOVE_TARGET)) {
-                r = marker_remove(&job->target);
-                if (r < 0)
-                        return error_set_errno(err, r, "clean %s", job->target.text);
-        }
         return r < 0 ? r : release(job->node, job->call, job->volume.volume_id, devno, err);
 }
 
@@ -113,17 +107,7 @@ int node_unstage(Node *node, const Call *call, const NodeUnstageRequest *request
 
 static int unpublish(Job *job, Error *err) {
         const Provider *provider = job->node->config.provider;
-        int r;
 
-        /* A mkfs that was interrupted at a target that is not mounted. */
-        r = target_facts_read(&job->target_facts, &job->target, NULL, err);
-        if (r == 0 && !job->target_facts.is_mounted)
-                r = marker_remove(&job->target);
-        if (r < 0)
-                return error_is_set(err) ? r
-                                         : error_set_errno(err, r, "clean %s", job->target.text);
-        target_facts_deinit(&job->target_facts);
-        job->target_facts = (TargetFacts){0};
         if (provider->flags & PROVIDER_STAGES)
                 return node_unmount(&job->target, NODE_UNMOUNT_REMOVE_TARGET, err);
         return unmount_and_release(job, NODE_UNMOUNT_REMOVE_TARGET, err);

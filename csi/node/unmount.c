@@ -4,6 +4,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
+#include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 
 #include <fcntl.h>
@@ -100,7 +101,12 @@ int node_unmount(NodePath *path, unsigned int how, Error *err) {
 
         for (int i = 0; i < UNMOUNTS_MAX && r == 0; i++)
                 r = unmount_one(path, err);
-        if (r < 0 || !(how & NODE_UNMOUNT_REMOVE_TARGET) || path->fd < 0)
-                return r < 0 ? r : 0;
+        if (r < 0)
+                return r;
+        r = marker_remove(path);
+        if (r < 0)
+                return error_set_errno(err, r, "clean %s", path->text);
+        if (!(how & NODE_UNMOUNT_REMOVE_TARGET) || path->fd < 0)
+                return 0;
         return S_ISDIR(path->type) ? remove_directory(path, err) : remove_file(path, err);
 }

@@ -1,0 +1,481 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node service over its socket: what kubelet does in its order, restarts, crashes, a crowd of volumes."""
+
+import concurrent.futures
+import os
+import pathlib
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+
+from csi import (SINGLE_NODE_MULTI_WRITER, SINGLE_NODE_SINGLE_WRITER, Client, Daemon, Failure, block_capability,
+                 mount_capability)
+
+MIB = 1 << 20
+# Of the daemon's own threads: what makes, mounts, binds, unmounts and removes. No tool that it runs uses these.
+STEPS = ('fsopen', 'fsconfig', 'fsmount', 'move_mount', 'open_tree', 'mount_setattr', 'mkdirat', 'unlinkat',
+         'renameat', 'umount2')
+POD_INFO = {'csi.storage.k8s.io/pod.name': 'p', 'csi.storage.k8s.io/pod.namespace': 'default',
+            'csi.storage.k8s.io/pod.uid': 'u', 'csi.storage.k8s.io/serviceAccount.name': ''}
+
+
+class Kubelet:
+    """What kubelet makes and removes around the driver's calls, with os.rmdir as kubelet does."""
+
+    def __init__(self, daemon, client):
+        self.root = daemon.kubelet_root
+        self.client = client
+
+    def staging(self, volume_id):
+        path = self.root / 'plugins/kubernetes.io/csi/local.csi.berth.dev' / volume_id / 'globalmount'
+        path.mkdir(parents=True, exist_ok=True, mode=0o750)
+        return path
+
+    def target(self, pod, volume_id):
+        path = self.root / 'pods' / pod / 'volumes/kubernetes.io~csi' / volume_id / 'mount'
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        return path
+
+    def device(self, pod, volume_id):
+        path = self.root / 'plugins/kubernetes.io/csi/volumeDevices/publish' / volume_id / pod
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        return path
+
+    def stage(self, volume_id, capability, **more):
+        self.client.NodeGetCapabilities()
+        self.client.NodeStageVolume(volume_id=volume_id, staging_target_path=str(self.staging(volume_id)),
+                                    volume_capability=capability, **more)
+
+    def publish(self, pod, volume_id, capability, **more):
+        path = self.device(pod, volume_id) if 'block' in capability else self.target(pod, volume_id)
+        self.client.NodePublishVolume(volume_id=volume_id, staging_target_path=str(self.staging(volume_id)),
+                                      target_path=str(path), volume_capability=capability, volume_context=POD_INFO,
+                                      **more)
+        return path
+
+    def unpublish(self, volume_id, path):
+        self.client.NodeUnpublishVolume(volume_id=volume_id, target_path=str(path))
+        assert not path.exists()
+        # kubelet: os.Remove, never RemoveAll.
+        path.parent.rmdir()
+
+    def unstage(self, volume_id):
+        path = self.staging(volume_id)
+        self.client.NodeUnstageVolume(volume_id=volume_id, staging_target_path=str(path))
+        path.rmdir()
+        path.parent.rmdir()
+
+
+def create(client, name, size=64 * MIB, capability=None):
+    reply = client.CreateVolume(name=name, capacity_range={'required_bytes': size},
+                                volume_capabilities=[capability or mount_capability('ext4')])
+    return reply.volume.volume_id
+
+
+def mounts():
+    with open('/proc/self/mountinfo', encoding='utf-8') as file:
+        return [line.split()[4] for line in file]
+
+
+def mounted(path):
+    return mounts().count(str(path))
+
+
+@pytest.fixture(name='daemon')
+def daemon_fixture(sandbox, build):
+    daemon = Daemon(build, sandbox.path)
+    yield daemon
+    if daemon.process and daemon.process.poll() is None:
+        daemon.stop()
+    print(daemon.log()[-6000:])
+
+
+@pytest.mark.parametrize('fs_type, size', [('ext4', 64 * MIB), ('xfs', 512 * MIB), ('btrfs', 256 * MIB)])
+def test_one_pod(daemon, fs_type, size):
+    """The recorded order of calls for a pod with a claim."""
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        capability = mount_capability(fs_type, SINGLE_NODE_MULTI_WRITER)
+        volume = create(client, 'pvc-1', size, capability)
+        kubelet.stage(volume, capability)
+        target = kubelet.publish('pod-1', volume, capability)
+        (target / 'file').write_text('kept')
+        reply = client.NodeGetVolumeStats(volume_id=volume, volume_path=str(target))
+        assert {usage.unit for usage in reply.usage} >= {1}
+        assert reply.usage[0].total > size // 2
+        assert not reply.volume_condition.abnormal
+        kubelet.unpublish(volume, target)
+        kubelet.unstage(volume)
+        kubelet.stage(volume, capability)
+        target = kubelet.publish('pod-2', volume, capability)
+        assert (target / 'file').read_text() == 'kept'
+        kubelet.unpublish(volume, target)
+        kubelet.unstage(volume)
+        client.DeleteVolume(volume_id=volume)
+
+
+def test_inline_volume(daemon):
+    """Never staged; published, republished, unpublished, and gone with its data."""
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        volume = 'csi-be1419c8c2a28985eeb014710d6c98ce6851ad12c14b72beab2e0142fb635b1d'
+        target = kubelet.target('pod-1', 'v')
+        fields = {'volume_id': volume, 'target_path': str(target), 'volume_capability': mount_capability(),
+                  'volume_context': {**POD_INFO, 'csi.storage.k8s.io/ephemeral': 'true', 'size': '32Mi'}}
+        client.NodePublishVolume(**fields)
+        (target / 'file').write_text('x')
+        client.NodePublishVolume(**fields)
+        assert mounted(target) == 1
+        assert any(daemon.pool.glob('volumes/*.img'))
+        kubelet.unpublish(volume, target)
+        assert not any(daemon.pool.glob('volumes/*.img'))
+        client.NodeUnpublishVolume(volume_id=volume, target_path=str(target))
+
+
+def test_raw_block(daemon):
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        capability = block_capability(SINGLE_NODE_MULTI_WRITER)
+        volume = create(client, 'pvc-b', 16 * MIB, capability)
+        kubelet.stage(volume, capability)
+        device = kubelet.publish('pod-1', volume, capability)
+        device.write_bytes(b'data')
+        client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': 32 * MIB})
+        reply = client.NodeExpandVolume(volume_id=volume, volume_path=str(device),
+                                        capacity_range={'required_bytes': 32 * MIB})
+        assert reply.capacity_bytes == 32 * MIB
+        kubelet.unpublish(volume, device)
+        kubelet.unstage(volume)
+        # What is on it is nobody's filesystem: it is refused, and not touched.
+        with pytest.raises(Failure):
+            kubelet.stage(volume, mount_capability('ext4'))
+
+
+def test_expand(daemon):
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        capability = mount_capability('xfs', SINGLE_NODE_MULTI_WRITER)
+        volume = create(client, 'pvc-e', 512 * MIB, capability)
+        kubelet.stage(volume, capability)
+        target = kubelet.publish('pod-1', volume, capability)
+        before = os.statvfs(target).f_blocks
+        client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': 1024 * MIB})
+        client.NodeExpandVolume(volume_id=volume, volume_path=str(target),
+                                staging_target_path=str(kubelet.staging(volume)),
+                                capacity_range={'required_bytes': 1024 * MIB}, volume_capability=capability)
+        assert os.statvfs(target).f_blocks > before * 3 // 2
+        kubelet.unpublish(volume, target)
+        kubelet.unstage(volume)
+
+
+def test_two_targets(daemon):
+    """A second pod of the node gets the volume, unless the mode is for one pod alone."""
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        for mode, second in ((SINGLE_NODE_MULTI_WRITER, True), (SINGLE_NODE_SINGLE_WRITER, False)):
+            capability = mount_capability('ext4', mode)
+            volume = create(client, f'pvc-{mode}', capability=capability)
+            kubelet.stage(volume, capability)
+            targets = [kubelet.publish('pod-1', volume, capability)]
+            if second:
+                targets.append(kubelet.publish('pod-2', volume, capability, readonly=True))
+            else:
+                client.fails('FAILED_PRECONDITION', 'NodePublishVolume', volume_id=volume, volume_capability=capability,
+                             target_path=str(kubelet.target('pod-2', volume)),
+                             staging_target_path=str(kubelet.staging(volume)))
+            for target in targets:
+                kubelet.unpublish(volume, target)
+            kubelet.unstage(volume)
+
+
+def test_restart_with_live_mounts(daemon):
+    """Neither a restart of kubelet nor one of the driver is seen by a running pod."""
+    capability = mount_capability('ext4', SINGLE_NODE_MULTI_WRITER)
+    client = daemon.start()
+    kubelet = Kubelet(daemon, client)
+    volume = create(client, 'pvc-r')
+    kubelet.stage(volume, capability)
+    target = kubelet.publish('pod-1', volume, capability)
+    before = mounts()
+    with open(target / 'file', 'w', encoding='utf-8') as file:
+        for kill in (False, True):
+            client.close()
+            if kill:
+                daemon.kill()
+            else:
+                assert daemon.stop() == 0
+            client = kubelet.client = daemon.start()
+            kubelet.stage(volume, capability)
+            kubelet.publish('pod-1', volume, capability)
+            assert mounts() == before
+        file.write('still open')
+    kubelet.unpublish(volume, target)
+    kubelet.unstage(volume)
+    client.close()
+
+
+def test_upstream_driver(daemon):
+    """A volume that another driver staged and published goes on, with its options, unchecked and not formatted."""
+    capability = mount_capability('ext4', SINGLE_NODE_MULTI_WRITER)
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        volume = create(client, 'pvc-u')
+        kubelet.stage(volume, capability)
+        staging = kubelet.staging(volume)
+        source = subprocess.run(['findmnt', '-no', 'SOURCE', staging], capture_output=True, text=True,
+                                check=True).stdout.strip()
+        subprocess.run(['umount', staging], check=True)
+        subprocess.run(['mount', '-o', 'errors=continue', source, staging], check=True)
+        target = kubelet.target('pod-1', volume)
+        target.mkdir()
+        subprocess.run(['mount', '--bind', staging, target], check=True)
+        before = mounts()
+        kubelet.stage(volume, capability)
+        kubelet.publish('pod-1', volume, capability)
+        assert mounts() == before
+        assert '"check' not in daemon.log()
+        kubelet.unpublish(volume, target)
+        kubelet.unstage(volume)
+
+
+# --- crashes ---
+
+class Crasher:
+    """Kills the daemon at its n-th step of a call, with strace, and starts it again."""
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+        self.strace = None
+
+    def arm(self, name, n):
+        """At the n-th call of that name in one thread."""
+        self.strace = subprocess.Popen(
+            ['strace', '-f', '-qq', '-o', '/dev/null', '-e', f'trace={name}', '-e',
+             f'inject={name}:signal=KILL:when={n}', '-p', str(self.daemon.process.pid)])
+        # It has attached when the kernel says who traces.
+        end = time.monotonic() + 60
+        while b'TracerPid:\t0\n' in pathlib.Path(f'/proc/{self.daemon.process.pid}/status').read_bytes():
+            assert time.monotonic() < end and self.strace.poll() is None, 'strace does not attach'
+            time.sleep(0.005)
+
+    def disarm(self):
+        """Whether the daemon was killed."""
+        try:
+            # A kill that was not answered yet is seen by strace, which ends with who it traced.
+            self.daemon.process.wait(10 if self.strace.poll() is not None else 0.1)
+        except subprocess.TimeoutExpired:
+            self.strace.terminate()
+            self.strace.wait()
+            return False
+        self.strace.wait()
+        return True
+
+
+def crash_every_step(daemon, volume_calls, undo):
+    """volume_calls(kubelet): the call that is killed. undo(kubelet): brings everything back to before it."""
+    client = daemon.start()
+    killed = []
+    steps = [(name, n) for name in STEPS for n in range(1, 20)]
+    while steps:
+        name, n = steps.pop(0)
+        crasher = Crasher(daemon)
+        crasher.arm(name, n)
+        try:
+            volume_calls(Kubelet(daemon, client))
+        except Failure as failure:
+            assert failure.code in ('UNAVAILABLE', 'CANCELLED'), failure
+        if crasher.disarm():
+            killed.append(f'{name} {n}')
+            client.close()
+            client = daemon.start()
+            # The same call again, and then the way back.
+            volume_calls(Kubelet(daemon, client))
+        else:
+            steps = [step for step in steps if step[0] != name]
+        undo(Kubelet(daemon, client))
+    client.close()
+    print(f'killed at: {", ".join(killed)}')
+    assert len(killed) >= 2, killed
+
+
+@pytest.fixture(name='strace')
+def strace_fixture():
+    if not shutil.which('strace'):
+        pytest.skip('no strace')
+
+
+@pytest.mark.deadline(900)
+@pytest.mark.usefixtures('strace')
+@pytest.mark.parametrize('fs_type', ['ext4', 'xfs'])
+def test_crash_in_stage(daemon, fs_type):
+    capability = mount_capability(fs_type, SINGLE_NODE_MULTI_WRITER)
+    with daemon.start() as client:
+        volume = create(client, 'pvc-c', 512 * MIB, capability)
+    daemon.stop()
+
+    def call(kubelet):
+        kubelet.stage(volume, capability)
+        assert mounted(kubelet.staging(volume)) == 1
+
+    def undo(kubelet):
+        kubelet.unstage(volume)
+        assert not [line for line in mounts() if str(daemon.kubelet_root) in line]
+
+    crash_every_step(daemon, call, undo)
+
+
+@pytest.mark.deadline(900)
+@pytest.mark.usefixtures('strace')
+def test_crash_in_first_stage(daemon):
+    """A new volume each time: also killed round its mkfs."""
+    capability = mount_capability('ext4', SINGLE_NODE_MULTI_WRITER)
+    with daemon.start() as client:
+        volumes = [create(client, 'pvc-0')]
+    daemon.stop()
+
+    def call(kubelet):
+        kubelet.stage(volumes[-1], capability)
+        assert mounted(kubelet.staging(volumes[-1])) == 1
+
+    def undo(kubelet):
+        kubelet.unstage(volumes[-1])
+        kubelet.client.DeleteVolume(volume_id=volumes[-1])
+        volumes.append(create(kubelet.client, f'pvc-{len(volumes)}'))
+
+    crash_every_step(daemon, call, undo)
+    assert len(volumes) > 6
+
+
+@pytest.mark.deadline(900)
+@pytest.mark.usefixtures('strace')
+@pytest.mark.parametrize('kind', ['mount', 'block'])
+def test_crash_in_publish(daemon, kind):
+    capability = (mount_capability('ext4', SINGLE_NODE_MULTI_WRITER) if kind == 'mount'
+                  else block_capability(SINGLE_NODE_MULTI_WRITER))
+    with daemon.start() as client:
+        volume = create(client, 'pvc-c', 64 * MIB, capability)
+        Kubelet(daemon, client).stage(volume, capability)
+    daemon.stop()
+
+    def call(kubelet):
+        path = kubelet.publish('pod-1', volume, capability)
+        assert mounted(path) == 1
+
+    def undo(kubelet):
+        path = kubelet.device('pod-1', volume) if kind == 'block' else kubelet.target('pod-1', volume)
+        kubelet.unpublish(volume, path)
+
+    crash_every_step(daemon, call, undo)
+
+
+@pytest.mark.deadline(900)
+@pytest.mark.usefixtures('strace')
+def test_crash_in_undo(daemon):
+    """Unpublish and unstage, killed at each step."""
+    capability = mount_capability('ext4', SINGLE_NODE_MULTI_WRITER)
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        volume = create(client, 'pvc-c')
+        kubelet.stage(volume, capability)
+        target = kubelet.publish('pod-1', volume, capability)
+    daemon.stop()
+
+    def call(kubelet):
+        kubelet.client.NodeUnpublishVolume(volume_id=volume, target_path=str(target))
+        kubelet.client.NodeUnstageVolume(volume_id=volume, staging_target_path=str(kubelet.staging(volume)))
+        assert not target.exists() and mounted(kubelet.staging(volume)) == 0
+
+    def undo(kubelet):
+        kubelet.stage(volume, capability)
+        kubelet.publish('pod-1', volume, capability)
+
+    crash_every_step(daemon, call, undo)
+
+
+@pytest.mark.deadline(900)
+@pytest.mark.usefixtures('strace')
+def test_crash_in_inline(daemon):
+    volume = 'csi-' + '0' * 64
+
+    def call(kubelet):
+        kubelet.client.NodePublishVolume(
+            volume_id=volume, target_path=str(kubelet.target('pod-1', 'v')), volume_capability=mount_capability(),
+            volume_context={**POD_INFO, 'csi.storage.k8s.io/ephemeral': 'true', 'size': '32Mi'})
+
+    def undo(kubelet):
+        kubelet.unpublish(volume, kubelet.target('pod-1', 'v'))
+        assert not any(daemon.pool.glob('volumes/*.img'))
+
+    crash_every_step(daemon, call, undo)
+
+
+# --- a crowd ---
+
+@pytest.mark.deadline(900)
+def test_hundred_at_once(daemon):
+    """A hundred volumes to be formatted at once: each call for its own, cheap calls answered meanwhile."""
+    capability = mount_capability('ext4', SINGLE_NODE_MULTI_WRITER)
+    client = daemon.start()
+    kubelet = Kubelet(daemon, client)
+    volumes = [create(client, f'pvc-{i}', 16 * MIB) for i in range(100)]
+    done = threading.Event()
+    slowest = [0.0]
+
+    def ask():
+        with Client(daemon.socket_path) as other:
+            while not done.is_set():
+                start = time.monotonic()
+                other.NodeGetCapabilities()
+                slowest[0] = max(slowest[0], time.monotonic() - start)
+                time.sleep(0.005)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        list(pool.map(lambda volume: kubelet.stage(volume, capability), volumes))
+        done.set()
+        asker.join()
+        assert slowest[0] < 2, f'a cheap call took {slowest[0]:.3f} s'
+        targets = list(pool.map(lambda volume: kubelet.publish('pod-1', volume, capability), volumes))
+        assert len([line for line in mounts() if str(daemon.kubelet_root) in line]) == 200
+        list(pool.map(kubelet.unpublish, volumes, targets))
+        list(pool.map(kubelet.unstage, volumes))
+    client.close()
+    print(f'slowest NodeGetCapabilities: {slowest[0] * 1000:.1f} ms')
+
+
+def test_pending(daemon):
+    """A second call for a volume whose mkfs runs is ABORTED, at once; the first ends well."""
+    capability = mount_capability('ext4', SINGLE_NODE_MULTI_WRITER)
+    slow = daemon.directory / 'slow'
+    slow.mkdir()
+    (slow / 'mke2fs').write_text('#!/bin/sh\ncase "$*" in *-V*) ;; *) sleep 1;; esac\nexec /sbin/mke2fs "$@"\n')
+    (slow / 'mke2fs').chmod(0o755)
+    daemon.environment['PATH'] = f'{slow}:{daemon.environment["PATH"]}'
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        volume = create(client, 'pvc-p')
+        first = client.start('NodeStageVolume', volume_id=volume, volume_capability=capability,
+                             staging_target_path=str(kubelet.staging(volume)))
+        time.sleep(0.4)
+        start = time.monotonic()
+        client.fails('ABORTED', 'NodeStageVolume', volume_id=volume, volume_capability=capability,
+                     staging_target_path=str(kubelet.staging(volume)))
+        assert time.monotonic() - start < 0.5
+        first.result()
+        # A caller that gives up at its deadline finds it done the next time: mkfs was not killed for it.
+        other = create(client, 'pvc-q')
+        with pytest.raises(Failure) as failed:
+            client.NodeStageVolume(timeout=0.5, volume_id=other, volume_capability=capability,
+                                   staging_target_path=str(kubelet.staging(other)))
+        assert failed.value.code == 'DEADLINE_EXCEEDED'
+        end = time.monotonic() + 10
+        while mounted(kubelet.staging(other)) == 0:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        kubelet.stage(other, capability)
+        for one in (volume, other):
+            kubelet.unstage(one)
