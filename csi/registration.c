@@ -112,8 +112,7 @@ void registration_methods(Registration *registration, RpcMethod methods[REGISTRA
 static void tell(Registration *registration, LogLevel level, const char *what, const Error *err) {
         if (str_equal(registration->last_reason, err->message))
                 return;
-        (void)snprintf(registration->last_reason, sizeof(registration->last_reason), "%s",
-                       err->message);
+        memcpy(registration->last_reason, err->message, sizeof(registration->last_reason));
         log_fields(level, (LogField[]){{"op", "register"}}, 1, "%s: %s", what, err->message);
 }
 

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <time.h>
 
 /* Deep enough for the decoders (frames are limited to 16 KiB each) and for what libc and libblkid
@@ -85,6 +86,10 @@ static void *worker_main(void *userdata) {
         bool has_previous;
         Work *work;
 
+        /* On Linux this is the thread's own. Not worth failing for. */
+        if (workers->config.nice != 0)
+                (void)setpriority(PRIO_PROCESS, (id_t)gettid(),
+                                  getpriority(PRIO_PROCESS, 0) + workers->config.nice);
         (void)pthread_mutex_lock(&workers->lock);
         for (;;) {
                 work = take(workers);

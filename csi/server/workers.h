@@ -25,6 +25,8 @@ typedef struct WorkersConfig {
         unsigned int max_queued;         /* waiting, without those that run */
         size_t max_queued_bytes;         /* sum of weight_bytes of what waits */
         unsigned int idle_timeout_msecs; /* a thread without work ends after this */
+        int nice; /* added to the priority of its threads, and so of the processes that they spawn
+                   */
 } WorkersConfig;
 
 /* Return: 0; -ENOMEM. */
