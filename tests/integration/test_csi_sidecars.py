@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What replaces the sidecars: kubelet's registration, livenessprobe's health check, metrics."""
 
+import contextlib
 import datetime
 import os
 import re
@@ -36,6 +37,35 @@ def test_healthz_is_livenessprobes(build, tmp_path):
         assert get('/healthz', method='HEAD') == (200, '')
         assert get('/healthz', method='POST')[0] == 405
         assert get('/nothing')[0] == 404
+
+
+def test_http_survives_its_clients(build, tmp_path):
+    with serving(build, tmp_path) as (server, _):
+        def send(data):
+            peer = socket.create_connection(('127.0.0.1', PORT), timeout=5)
+            peer.sendall(data)
+            return peer
+
+        def answer(peer):
+            text = b''
+            with contextlib.suppress(ConnectionResetError):
+                while more := peer.recv(65536):
+                    text += more
+            peer.close()
+            return text
+        # More silent peers than there is room for: the oldest go, a prober is not kept out.
+        silent = [send(b'GET /hea') for _ in range(200)]
+        assert get('/healthz') == (200, 'ok')
+        assert answer(silent[0]) == b''
+        silent[-1].sendall(b'lthz HTTP/1.1\r\n\r\n')
+        assert answer(silent[-1]).endswith(b'\r\nConnection: close\r\n\r\nok')
+        for data in (os.urandom(3000) + b'\n\n', b'GET\n\n', b'x' * 5000, b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'):
+            assert answer(send(data)).startswith((b'HTTP/1.1 400 Bad Request\r\n', b'HTTP/1.1 405', b''))
+        reply = answer(send(b'POST /healthz HTTP/1.1\r\nContent-Length: 2\r\n\r\nab'))
+        assert reply.startswith(b'HTTP/1.1 405 Method Not Allowed\r\n') and b'\r\nAllow: GET, HEAD\r\n' in reply
+        for peer in silent[1:-1]:
+            peer.close()
+        assert get('/healthz') == (200, 'ok')
 
 
 @pytest.mark.parametrize('ready', [UNAVAILABLE, PRECONDITION])

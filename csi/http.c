@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The half that talks: one thread, one poll over all connections. A connection reads its request,
+ * writes its answer, and is closed. */
+
+#include "csi/http.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define CONNECTIONS_MAX    64
+#define CONNECTION_MSECS   10000
+#define BACKLOG            64
+#define THREAD_STACK_BYTES (256U * 1024U)
+
+typedef struct Connection {
+        int fd; /* owned; -1: free */
+        uint64_t until_msecs;
+        size_t n_read;
+        char *out; /* owned; NULL while the request is read */
+        size_t n_out, n_written;
+        char in[HTTP_REQUEST_MAX];
+} Connection;
+
+struct HttpServer {
+        int listener, stop; /* owned; stop is an eventfd */
+        void (*handle)(void *userdata, const HttpRequest *request, HttpAnswer *answer);
+        void *userdata;
+        pthread_t thread;
+        Connection *connections[CONNECTIONS_MAX]; /* owned; NULL: never used */
+};
+
+static uint64_t now_msecs(void) {
+        struct timespec now;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void connection_close(Connection *connection) {
+        if (connection->fd >= 0)
+                (void)close(connection->fd);
+        connection->fd = -1;
+        free(connection->out);
+        connection->out = NULL;
+}
+
+/* Memory for a connection is made when it is first needed: mostly there is one. When all are taken,
+ * the oldest has had its time: who opens connections and says nothing shall not keep a prober out.
+ */
+static Connection *connection_get(HttpServer *server) {
+        Connection *oldest = NULL;
+
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+                Connection *connection = server->connections[i];
+
+                if (!connection) {
+                        connection = server->connections[i] = calloc(1, sizeof(*connection));
+                        if (connection)
+                                connection->fd = -1;
+                        return connection;
+                }
+                if (connection->fd < 0)
+                        return connection;
+                if (!oldest || connection->until_msecs < oldest->until_msecs)
+                        oldest = connection;
+        }
+        connection_close(oldest);
+        return oldest;
+}
+
+static void accept_one(HttpServer *server) {
+        int fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        Connection *connection = fd >= 0 ? connection_get(server) : NULL;
+
+        if (connection) {
+                connection->fd = fd;
+                connection->until_msecs = now_msecs() + CONNECTION_MSECS;
+                connection->n_read = connection->n_out = connection->n_written = 0;
+        } else if (fd >= 0) {
+                (void)close(fd);
+        }
+}
+
+static const char *reason(unsigned int status) {
+        switch (status) {
+        case 200:
+                return "OK";
+        case 400:
+                return "Bad Request";
+        case 404:
+                return "Not Found";
+        case 405:
+                return "Method Not Allowed";
+        default:
+                return "Internal Server Error";
+        }
+}
+
+static void answer(HttpServer *server, Connection *connection, int parsed,
+                   const HttpRequest *request) {
+        HttpAnswer reply = {.status = parsed == HTTP_E_NOT_ALLOWED ? 405 : 400,
+                            .type = "text/plain; charset=utf-8"};
+        StrBuf text = {0};
+
+        if (parsed == 0)
+                server->handle(server->userdata, request, &reply);
+        strbuf_printf(&text,
+                      "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
+                      "Connection: close\r\n\r\n",
+                      reply.status, reason(reply.status), reply.type,
+                      reply.text ? strlen(reply.text) : 0,
+                      reply.status == 405 ? "Allow: GET, HEAD\r\n" : "");
+        if (reply.text && !(parsed == 0 && request->is_head))
+                strbuf_append(&text, reply.text);
+        free(reply.text);
+        connection->n_out = text.n;
+        connection->out = strbuf_steal(&text);
+        if (!connection->out)
+                connection_close(connection);
+}
+
+static void on_readable(HttpServer *server, Connection *connection) {
+        HttpRequest request;
+        ssize_t n;
+        int r;
+
+        n = read(connection->fd, connection->in + connection->n_read,
+                 sizeof(connection->in) - connection->n_read);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n <= 0) {
+                connection_close(connection);
+                return;
+        }
+        connection->n_read += (size_t)n;
+        r = http_parse_request(connection->in, connection->n_read, &request);
+        if (r != HTTP_E_MORE)
+                answer(server, connection, r, &request);
+}
+
+static void on_writable(Connection *connection) {
+        ssize_t n = send(connection->fd, connection->out + connection->n_written,
+                         connection->n_out - connection->n_written, MSG_NOSIGNAL);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n >= 0)
+                connection->n_written += (size_t)n;
+        if (n < 0 || connection->n_written == connection->n_out)
+                connection_close(connection);
+}
+
+static void serve_connection(HttpServer *server, Connection *connection, short events) {
+        if (now_msecs() >= connection->until_msecs)
+                connection_close(connection);
+        else if (events && connection->out)
+                on_writable(connection);
+        else if (events)
+                on_readable(server, connection);
+}
+
+/* Fills @waits; the connections' places are in the same order as @which. Return: how many. */
+static nfds_t prepare_waits(HttpServer *server, struct pollfd *waits, Connection **which) {
+        nfds_t n = 2;
+
+        waits[0] = (struct pollfd){.fd = server->stop, .events = POLLIN};
+        waits[1] = (struct pollfd){.fd = server->listener, .events = POLLIN};
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+                Connection *connection = server->connections[i];
+
+                if (!connection || connection->fd < 0)
+                        continue;
+                which[n] = connection;
+                waits[n++] = (struct pollfd){
+                        .fd = connection->fd,
+                        .events = connection->out ? POLLOUT : POLLIN,
+                };
+        }
+        return n;
+}
+
+static void *http_main(void *userdata) {
+        HttpServer *server = userdata;
+
+        for (;;) {
+                struct pollfd waits[2 + CONNECTIONS_MAX];
+                Connection *which[2 + CONNECTIONS_MAX];
+                nfds_t n = prepare_waits(server, waits, which);
+
+                /* Once a second for the time-outs, if there is anything to time out. */
+                if (poll(waits, n, n > 2 ? 1000 : -1) < 0 && errno != EINTR)
+                        return NULL;
+                if (waits[0].revents)
+                        return NULL;
+                for (nfds_t i = 2; i < n; i++)
+                        serve_connection(server, which[i], waits[i].revents);
+                if (waits[1].revents)
+                        accept_one(server);
+        }
+}
+
+static int listen_on(const struct sockaddr *address, socklen_t n, bool is_dual) {
+        cleanup(closep) int fd = -1;
+        int on = 1, only_v6 = is_dual ? 0 : 1;
+
+        fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        /* A port in TIME_WAIT is ours again. */
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        if (address->sa_family == AF_INET6 &&
+            setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, sizeof(only_v6)) < 0)
+                return -errno;
+        if (bind(fd, address, n) < 0 || listen(fd, BACKLOG) < 0)
+                return -errno;
+        return fd_steal(&fd);
+}
+
+/* Return: a descriptor; -errno; -EINVAL for what is no address. */
+static int open_listener(const char *address, uint16_t port) {
+        struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+        struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+        bool any = str_is_empty(address);
+        int r = -EINVAL;
+
+        if (any || inet_pton(AF_INET6, address, &v6.sin6_addr) == 1)
+                r = listen_on((const struct sockaddr *)&v6, sizeof(v6), any);
+        /* All addresses, on a host without IPv6. */
+        if ((any && (r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL)) ||
+            (!any && inet_pton(AF_INET, address, &v4.sin_addr) == 1))
+                r = listen_on((const struct sockaddr *)&v4, sizeof(v4), false);
+        return r;
+}
+
+static int start_thread(HttpServer *server) {
+        pthread_attr_t attr;
+        int r = pthread_attr_init(&attr);
+
+        if (r != 0)
+                return -r;
+        (void)pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
+        r = pthread_create(&server->thread, &attr, http_main, server);
+        (void)pthread_attr_destroy(&attr);
+        return -r;
+}
+
+int http_start(HttpServer **serverp, const char *address, uint16_t port,
+               void (*handle)(void *userdata, const HttpRequest *request, HttpAnswer *answer),
+               void *userdata, Error *err) {
+        cleanup(freep) HttpServer *server = calloc(1, sizeof(*server));
+        cleanup(closep) int listener = -1;
+        cleanup(closep) int stop = -1;
+        int r;
+
+        if (!server)
+                return error_set_errno(err, ENOMEM, "HTTP server");
+        listener = open_listener(address, port);
+        if (listener < 0)
+                return error_set_errno(err, listener, "listen on %s port %u",
+                                       str_is_empty(address) ? "all addresses" : address, port);
+        stop = eventfd(0, EFD_CLOEXEC);
+        if (stop < 0)
+                return error_set_errno(err, errno, "HTTP server");
+        *server = (HttpServer){
+                .listener = listener, .stop = stop, .handle = handle, .userdata = userdata};
+        r = start_thread(server);
+        if (r < 0)
+                return error_set_errno(err, r, "start the HTTP thread");
+        (void)fd_steal(&listener);
+        (void)fd_steal(&stop);
+        *serverp = ptr_steal(&server);
+        return 0;
+}
+
+void http_stop(HttpServer *server) {
+        const uint64_t one = 1;
+
+        if (!server)
+                return;
+        if (write(server->stop, &one, sizeof(one)) != sizeof(one))
+                abort(); /* an eventfd of ours takes a one */
+        (void)pthread_join(server->thread, NULL);
+        for (size_t i = 0; i < CONNECTIONS_MAX && server->connections[i]; i++) {
+                connection_close(server->connections[i]);
+                free(server->connections[i]);
+        }
+        (void)close(server->listener);
+        (void)close(server->stop);
+        free(server);
+}
