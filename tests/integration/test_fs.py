@@ -163,7 +163,8 @@ def test_what_else_is_there(build, tmp_path):
     key.write_text('key')
     made = {'swap': ['mkswap']}
     if shutil.which('cryptsetup'):
-        made['crypto_LUKS'] = ['cryptsetup', 'luksFormat', '-q', '--pbkdf', 'pbkdf2', '--pbkdf-force-iterations', '1000',
+        made['crypto_LUKS'] = ['cryptsetup', 'luksFormat', '-q', '--pbkdf', 'pbkdf2', '--pbkdf-force-iterations',
+                               '1000',
                                '--key-file', key]
     if shutil.which('sfdisk'):
         made['gpt'] = ['sfdisk', '-q', '--label', 'gpt']

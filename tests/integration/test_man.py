@@ -13,7 +13,8 @@ MAN = pathlib.Path(__file__).resolve().parents[2] / 'man'
 HELP = [
     ('csi/berth-csi', ['serve', '--help'], 'berth-csi.8'),
     ('csi/berth-csi', ['host', '--help'], 'berth-csi.8'),
-    ('csi/berth-csi', ['fs', '--help'], 'berth-csi.8'),
+    ('csi/berth-csi', ['fs', 'check', '--help'], 'berth-csi.8'),
+    ('csi/berth-csi', ['fs', 'plan', '--help'], 'berth-csi.8'),
     ('csi/berth-csi', ['--help'], 'berth-csi.8'),
     ('cni/berth-cni', ['--help'], 'berth-cni.8'),
     ('cni/berth-cni', ['install', '--help'], 'berth-cni.8'),
