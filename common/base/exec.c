@@ -101,6 +101,17 @@ static int spawn_child(const ExecRequest *request, int input, int output, int er
         return r;
 }
 
+/* Raising one's own score is always allowed; a child that ended already has none. */
+static void make_expendable(pid_t pid) {
+        cleanup(closep) int fd = -1;
+        char path[40];
+
+        (void)snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd >= 0 && write(fd, "1000", 4) < 0)
+                return;
+}
+
 static int child_start(const ExecRequest *request, Child *child) {
         cleanup(closep) int input = -1, output = -1, errors = -1;
         int pair[2], r;
@@ -129,6 +140,8 @@ static int child_start(const ExecRequest *request, Child *child) {
         if (r < 0)
                 return r;
         child->pid_fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+        if (request->is_expendable)
+                make_expendable(child->pid);
         return 0;
 }
 

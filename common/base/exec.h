@@ -21,6 +21,8 @@ typedef struct ExecRequest {
         bool (*cancelled)(
                 void *userdata); /* polled every 50 ms; NULL: never. True kills the group */
         void *userdata;
+        bool is_expendable; /* when memory runs out, it and its children are killed before anybody
+                               else of the container */
 } ExecRequest;
 
 /* Starts as (ExecResult){0}; exec_result_deinit() frees. */

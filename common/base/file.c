@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -53,14 +54,26 @@ int file_read_at(int dir_fd, const char *path, size_t limit, char **textp, size_
         return file_read_fd(fd, limit, textp, np);
 }
 
+/* Each race is lost to somebody else's rename or mount; a node that does nothing else is not one.
+ */
+#define RACES_MAX 10000
+
 static int openat2_call(int dir_fd, const char *path, int flags, mode_t mode, uint64_t resolve) {
         struct open_how how = {
                 .flags = (uint64_t)(unsigned int)(flags | O_CLOEXEC),
                 .mode = flags & (O_CREAT | __O_TMPFILE) ? mode : 0,
                 .resolve = resolve,
         };
-        int fd = (int)syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
+        int fd = -1;
 
+        /* A rename or a mount anywhere on the machine while ".." is walked: openat2(2) says to try
+         * again. */
+        for (int i = 0; i < RACES_MAX; i++) {
+                fd = (int)syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
+                if (fd >= 0 || errno != EAGAIN)
+                        break;
+                (void)sched_yield();
+        }
         return fd < 0 ? -errno : fd;
 }
 

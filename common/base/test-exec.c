@@ -97,6 +97,16 @@ static void test_no_descriptor_leaks_into_the_child(void **state) {
         assert_string_equal(result.output, "4\n");
 }
 
+static void test_expendable(void **state) {
+        cleanup(exec_result_deinit) ExecResult result = {0};
+        /* Read a little later: it is set right after the start. */
+        const char *const argv[] = {"sh", "-c", "sleep 0.2; cat /proc/self/oom_score_adj", NULL};
+        const ExecRequest request = {.argv = argv, .is_expendable = true};
+
+        assert_int_equal(exec_run(&request, &result), 0);
+        assert_string_equal(result.output, "1000\n");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_output_errors_status),
@@ -107,6 +117,7 @@ int main(void) {
                 cmocka_unit_test(test_cancel),
                 cmocka_unit_test(test_missing_program),
                 cmocka_unit_test(test_no_descriptor_leaks_into_the_child),
+                cmocka_unit_test(test_expendable),
         };
 
         (void)signal(SIGPIPE, SIG_IGN);

@@ -6,8 +6,11 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -111,11 +114,48 @@ static void test_make_directories(void **state) {
         assert_int_equal(file_make_directories("", 0755), -ENOENT);
 }
 
+/* Renames make openat2(2) give up a walk over "..", with EAGAIN. */
+typedef struct Renamer {
+        int fd;
+        atomic_bool stop;
+} Renamer;
+
+static void *rename_often(void *userdata) {
+        Renamer *renamer = userdata;
+
+        while (!atomic_load(&renamer->stop)) {
+                (void)renameat(renamer->fd, "from", renamer->fd, "to");
+                (void)renameat(renamer->fd, "to", renamer->fd, "from");
+        }
+        return NULL;
+}
+
+static void test_in_root_beside_renames(void **state) {
+        Fixture *f = *state;
+        Renamer renamer = {.fd = f->fd};
+        pthread_t thread;
+
+        assert_int_equal(mkdirat(f->fd, "from", 0755), 0);
+        assert_int_equal(mkdirat(f->fd, "a", 0755), 0);
+        assert_int_equal(mkdirat(f->fd, "a/b", 0755), 0);
+        assert_int_equal(mkdirat(f->fd, "c", 0755), 0);
+        assert_int_equal(symlinkat("../../c", f->fd, "a/b/link"), 0);
+        assert_int_equal(pthread_create(&thread, NULL, rename_often, &renamer), 0);
+        for (int i = 0; i < 20000; i++) {
+                cleanup(closep) int fd = file_open_in_root(f->fd, "a/b/link", O_PATH);
+
+                assert_true(fd >= 0);
+        }
+        atomic_store(&renamer.stop, true);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_write_atomic_replaces, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_read_limit, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_in_root_does_not_escape, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_in_root_beside_renames, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_beneath_follows_nothing, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_make_directories, setup, teardown),
         };

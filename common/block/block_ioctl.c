@@ -8,14 +8,10 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #ifndef BLKGETDISKSEQ
 #define BLKGETDISKSEQ _IOR(0x12, 128, uint64_t)
 #endif
-
-#define OPEN_TRIES_MAX  50
-#define OPEN_WAIT_MSECS 10
 
 int block_get_size(int fd, uint64_t *bytesp) {
         return ioctl(fd, BLKGETSIZE64, bytesp) < 0 ? -errno : 0;
@@ -49,25 +45,13 @@ int block_flush(int fd) {
         return ioctl(fd, BLKFLSBUF, 0) < 0 ? -errno : 0;
 }
 
-/* EAGAIN comes, rarely, while another process configures or detaches a loop device of that name. */
-static int open_patiently(const char *path, int flags) {
-        const struct timespec moment = {.tv_nsec = OPEN_WAIT_MSECS * 1000000L};
-        int fd = open(path, flags);
-
-        for (int i = 0; i < OPEN_TRIES_MAX && fd < 0 && errno == EAGAIN; i++) {
-                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
-                fd = open(path, flags);
-        }
-        return fd < 0 ? -errno : fd;
-}
-
 int block_open(const char *path, int flags, uint64_t devno) {
         cleanup(closep) int fd = -1;
         struct stat status;
 
-        fd = open_patiently(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0)
-                return fd;
+                return -errno;
         if (fstat(fd, &status) < 0)
                 return -errno;
         if (!S_ISBLK(status.st_mode))

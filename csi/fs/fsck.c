@@ -195,6 +195,7 @@ int fsck_run(const FsckPlan *plan, bool (*cancelled)(void *userdata), void *user
                 .timeout_msecs = plan->timeout_msecs,
                 .cancelled = cancelled,
                 .userdata = userdata,
+                .is_expendable = true,
         };
         ExecResult result = {0};
         int r;

@@ -56,6 +56,7 @@ static int run_tool(const FsMakePlan *plan, const FsMakeRun *run, Error *err) {
                 .timeout_msecs = run->timeout_msecs,
                 .cancelled = run->cancelled,
                 .userdata = run->userdata,
+                .is_expendable = true,
         };
         ExecResult result = {0};
         const char *line = "";

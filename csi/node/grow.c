@@ -35,6 +35,7 @@ static int run(const Call *call, const char *const *argv, int worst_status, Erro
                 .timeout_msecs = GROW_TIMEOUT_MSECS,
                 .cancelled = call_is_aborted,
                 .userdata = (void *)(uintptr_t)call,
+                .is_expendable = true,
         };
         cleanup(exec_result_deinit) ExecResult result = {0};
         char line[256];

@@ -205,12 +205,36 @@ static int choose_host(Job *job, MountInput *input, Error *err) {
         int r;
 
         input->n_hosts = 1;
-        r = node_get_host(job->node, makes, &input->hosts, err);
+        r = node_get_host(job->node, makes ? NODE_HOST_TOOLS : NODE_HOST_QUICK, &input->hosts, err);
         if (r < 0 || !makes)
                 return r;
         r = choose_words(job, input, err);
         input->words = &job->words;
         return r < 0 ? r : choose_cluster(job, input, err);
+}
+
+/* Whether it was refused by the table of kernels alone: distributions' kernels have more of XFS
+ * than their number says, and the kernel can be asked. It complains in its log when it is, so only
+ * now. */
+static bool is_probe_worth(const Job *job, const MountInput *input) {
+        return job->plan.is_judged && job->plan.volume.kind == FS_KIND_XFS &&
+               job->plan.verdict.answer != FS_ANSWER_RW && input->n_hosts == 1;
+}
+
+static int plan(Job *job, MountInput *input, Error *err) {
+        Error error = {0}, probed = {0};
+        int r;
+
+        r = mount_plan(input, &job->device, &job->target_facts, &job->plan, &error);
+        if (r < 0 && is_probe_worth(job, input) &&
+            node_get_host(job->node, NODE_HOST_PROBED, &input->hosts, &probed) == 0) {
+                error = (Error){0};
+                memset(&job->plan, 0, sizeof(job->plan));
+                r = mount_plan(input, &job->device, &job->target_facts, &job->plan, &error);
+        }
+        if (r < 0 && err)
+                *err = error;
+        return r;
 }
 
 int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
@@ -234,7 +258,7 @@ int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
                 r = choose_host(job, &input, err);
         if (r < 0)
                 return r;
-        r = mount_plan(&input, &job->device, &job->target_facts, &job->plan, err);
+        r = plan(job, &input, err);
         if (r < 0) {
                 count_refusal(job);
                 return r;

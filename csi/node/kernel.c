@@ -273,8 +273,8 @@ static int mount_volume(Work *work, Error *err) {
         MountContext context = {0};
         int r;
 
-        /* From here on there is data of a user on the disk. A marker that came through a crash would
-         * lie below the mount, and be believed by a later stage. */
+        /* From here on there is data of a user on the disk. A marker that came through a crash
+         * would lie below the mount, and be believed by a later stage. */
         r = marker_remove(work->target);
         if (r < 0)
                 return error_set_errno(err, r, "clean %s", work->target->text);

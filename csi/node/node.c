@@ -95,8 +95,8 @@ void node_free(Node *node) {
                 return;
         lock_table_free(node->locks);
         queue_free(node->queue);
-        free(node->host);
-        free(node->host_with_tools);
+        for (size_t i = 0; i < _NODE_HOST_N; i++)
+                free(node->hosts[i]);
         (void)pthread_mutex_destroy(&node->host_mutex);
         free(node);
 }
@@ -106,16 +106,17 @@ void node_count(const Node *node, const char *metric, const char *label, double 
                 node->config.count(node->config.count_userdata, metric, label, value);
 }
 
-int node_get_host(Node *node, bool tools, const FsHost **hostp, Error *err) {
-        const FsHostRead how = {.root_fd = -1, .tools = tools};
-        FsHost **wherep = tools ? &node->host_with_tools : &node->host;
+int node_get_host(Node *node, NodeHost how, const FsHost **hostp, Error *err) {
+        const FsHostRead read = {
+                .root_fd = -1, .tools = how == NODE_HOST_TOOLS, .probe = how == NODE_HOST_PROBED};
+        FsHost **wherep = &node->hosts[how];
         cleanup(freep) FsHost *host = NULL;
         int r = 0;
 
         pthread_mutex_lock(&node->host_mutex);
         if (!*wherep) {
                 host = calloc(1, sizeof(*host));
-                r = host ? fs_host_read(host, &how, err) : error_set_errno(err, ENOMEM, "host");
+                r = host ? fs_host_read(host, &read, err) : error_set_errno(err, ENOMEM, "host");
                 if (r == 0)
                         *wherep = ptr_steal(&host);
         }

@@ -11,6 +11,14 @@
 
 #include <pthread.h>
 
+/* How much is asked of this host; what costs more is asked when it matters. */
+typedef enum NodeHost {
+        NODE_HOST_QUICK = 0, /* files of /proc and /sys */
+        NODE_HOST_TOOLS,     /* also which mkfs and fsck there are: some execs */
+        NODE_HOST_PROBED,    /* also what the kernel itself says of XFS' features */
+        _NODE_HOST_N,
+} NodeHost;
+
 struct Node {
         NodeConfig config;
         NodeKernel kernel;
@@ -19,8 +27,7 @@ struct Node {
         bool has_selinux;
         bool can_grow_mounted_ext;
         pthread_mutex_t host_mutex;
-        FsHost *host;            /* owned; read when it is first needed */
-        FsHost *host_with_tools; /* owned; likewise, with the versions of mkfs and fsck */
+        FsHost *hosts[_NODE_HOST_N]; /* owned; each read when it is first needed */
 };
 
 /* As node_new(), with another kernel; NULL: the real one. */
@@ -31,8 +38,8 @@ int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKerne
 int kernel_run(void *node, StepKind kind, Work *work, Error *err);
 int kernel_undo(void *node, StepKind kind, Work *work, Error *err);
 
-/* This node; @tools: also which mkfs and fsck there are. Borrowed from the node. */
-int node_get_host(Node *node, bool tools, const FsHost **hostp, Error *err);
+/* This node. Borrowed from @node. */
+int node_get_host(Node *node, NodeHost how, const FsHost **hostp, Error *err);
 
 void node_count(const Node *node, const char *metric, const char *label, double value);
 
