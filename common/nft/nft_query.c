@@ -318,7 +318,7 @@ static int reply_name(const Dump *dump, const struct nlmsghdr *message) {
         r = nl_attributes(message, HEADER_SIZE, table, NFTA_SET_MAX + 1);
         if (r < 0)
                 return r;
-        memcpy(&header, NLMSG_DATA(message), sizeof(header));
+        memcpy(&header, (const uint8_t *)message + NLMSG_HDRLEN, sizeof(header));
         nl_get_text(table[dump->name_type], name, sizeof(name));
         return dump->name(header.nfgen_family, name, dump->userdata);
 }
