@@ -145,7 +145,7 @@ static int add_map(Target *target, const PortMapping *port, Error *err) {
         return 0;
 }
 
-/* One port at several host addresses needs one way back. */
+/* Several host ports may lead to one port of the pod, which has one way back. */
 static void drop_if_known(RuleList *list) {
         const Rule *last = &list->rules[list->n_rules - 1];
 
@@ -165,7 +165,7 @@ static int add_snat(Target *target, const PortMapping *port, Error *err) {
         if (!rule)
                 return error_set_errno(err, ENOMEM, "portMappings");
         key_address(rule, &target->pod->address);
-        key_port(rule, port->protocol, port->host_port);
+        key_port(rule, port->protocol, port->pod_port);
         drop_if_known(target->list);
         if (!host || target->conf->masq_all)
                 return 0;
@@ -174,7 +174,7 @@ static int add_snat(Target *target, const PortMapping *port, Error *err) {
                 return error_set_errno(err, ENOMEM, "portMappings");
         key_address(rule, &target->pod->address);
         key_address(rule, &target->pod->address);
-        key_port(rule, port->protocol, port->host_port);
+        key_port(rule, port->protocol, port->pod_port);
         drop_if_known(target->list);
         return 0;
 }
@@ -186,7 +186,6 @@ static int add_pod(Target *target, uint32_t n_elements, Error *err) {
         if (!rule)
                 return error_set_errno(err, ENOMEM, "portMappings");
         key_address(rule, &target->pod->address);
-        n_elements = htonl(n_elements); /* as nft(8) shows it */
         rule_data(rule, &n_elements, sizeof(n_elements));
         snprintf(rule->label, sizeof(rule->label), "pod with host ports");
         return 0;

@@ -79,9 +79,9 @@ typedef enum RuleSet {
         RULE_SET_PORTS_AT,    /* PORTS: host address . protocol . host port -> likewise */
         RULE_SET_PORT_PODS,   /* PORTS: pod address -> how many elements its ports have
                                */
-        RULE_SET_SNAT,        /* SNAT: pod address . protocol . host port */
+        RULE_SET_SNAT,        /* SNAT: pod address . protocol . port */
         RULE_SET_HAIRPIN,     /* SNAT without a subnet: pod address . itself . protocol . port */
-        RULE_SET_SNAT_ALL,    /* SNAT_ALL: pod address . protocol . host port */
+        RULE_SET_SNAT_ALL,    /* SNAT_ALL: pod address . protocol . port */
         RULE_SET_SPOOF_LINKS, /* SPOOF: host link that is looked at */
         RULE_SET_SPOOF_MACS,  /* SPOOF: host link . MAC address that it may send from */
         RULE_SET_ISOLATED,    /* ISOLATION: bridge */

@@ -30,7 +30,7 @@
 #define PRIORITY_SNAT   100
 #define PRIORITY_EARLY  (-300) /* bridge: before its own destination NAT */
 
-#define CHAIN_MASQ       "masquerade"
+#define CHAIN_MASQ       "masq-out" /* "masquerade" is a word of nft(8) */
 #define CHAIN_PORTS_IN   "ports-in"
 #define CHAIN_PORTS_OUT  "ports-out"
 #define CHAIN_PORTS_SNAT "ports-snat"
@@ -118,6 +118,7 @@ static void make_set(const Maker *maker, RuleSet set, uint32_t key_type, uint32_
                                             .name = rule_set_name(maker->group, set, name),
                                             .key_type = key_type,
                                             .n_key = n_key,
+                                            .key_host_order = key_type == NFT_TYPE_IFNAME,
                                             .exclusive = exclusive});
 }
 
@@ -248,19 +249,35 @@ static void make_ports(const Maker *maker) {
                                             .key_type = maker->address_type,
                                             .n_key = maker->n_address,
                                             .data_type = NFT_TYPE_MARK,
-                                            .n_data = sizeof(uint32_t)});
+                                            .n_data = sizeof(uint32_t),
+                                            .data_host_order = true});
         make_port_map(maker, chain, RULE_SET_PORTS_AT);
         make_port_map(maker, chain, RULE_SET_PORTS);
         make_entry(maker, CHAIN_PORTS_IN, NF_INET_PRE_ROUTING, chain);
         make_entry(maker, CHAIN_PORTS_OUT, NF_INET_LOCAL_OUT, chain);
 }
 
-/* Key of the way back: pod address . protocol . host port, which only conntrack knows by then. */
+/* Key of the way back: pod address . protocol . pod port. */
 static void load_back_key(const Maker *maker, uint32_t word) {
         load_address(maker, maker->destination, word);
         word += maker->n_address / 4;
         nft_expr_meta(maker->batch, NFT_META_L4PROTO, word);
-        nft_expr_ct_original(maker->batch, NFT_CT_PROTO_DST, word + 1);
+        nft_expr_payload(maker->batch, NFT_BASE_TRANSPORT, 2, 2, word + 1);
+}
+
+/*
+ * Only what was sent to another address at first. Which one it was does not matter: an answer that
+ * does not come back by this host would be from the wrong address in any case. (The host port that
+ * was asked for, ct original proto-dst, is nothing that nft(8) could load again in a
+ * concatenation.)
+ */
+static void masquerade_if_redirected(const Maker *maker) {
+        uint32_t redirected = IPS_DST_NAT, zero = 0;
+
+        nft_expr_ct(maker->batch, NFT_CT_STATUS, 0);
+        nft_expr_mask(maker->batch, 0, &redirected, sizeof(redirected));
+        nft_expr_cmp(maker->batch, 0, &zero, sizeof(zero), true);
+        nft_expr_masquerade(maker->batch);
 }
 
 static void make_back_rule(const Maker *maker, const IpPrefix *source, RuleSet set) {
@@ -269,7 +286,7 @@ static void make_back_rule(const Maker *maker, const IpPrefix *source, RuleSet s
                 match_prefix(maker, maker->source, source, false);
         load_back_key(maker, 0);
         lookup(maker, set, 0, false);
-        nft_expr_masquerade(maker->batch);
+        masquerade_if_redirected(maker);
         nft_rule_end(maker->batch);
 }
 
@@ -299,7 +316,7 @@ static void make_snat(const Maker *maker) {
         load_address(maker, maker->source, 0);
         load_back_key(maker, n / 4);
         lookup(maker, RULE_SET_HAIRPIN, 0, false);
-        nft_expr_masquerade(maker->batch);
+        masquerade_if_redirected(maker);
         nft_rule_end(maker->batch);
 }
 

@@ -24,6 +24,10 @@
 
 /* Type, length, value, in user data; type 0 is the comment for rules and for elements. */
 #define USERDATA_COMMENT 0
+/* Of sets: the byte order of keys and of data, a number in host order. */
+#define USERDATA_KEY_ORDER  0
+#define USERDATA_DATA_ORDER 1
+#define ORDER_HOST          1U
 
 static void broken(NftBatch *batch, int r) {
         if (r < 0 && batch->broken == 0)
@@ -260,6 +264,23 @@ void nft_chain_delete(NftBatch *batch, uint8_t family, const char *table, const 
         nft_message_end(batch);
 }
 
+static void put_orders(NftBatch *batch, const NftSet *set) {
+        uint8_t data[2 * (2 + sizeof(uint32_t))];
+        uint32_t order = ORDER_HOST;
+        size_t n = 0;
+
+        for (uint8_t type = USERDATA_KEY_ORDER; type <= USERDATA_DATA_ORDER; type++) {
+                if (!(type == USERDATA_KEY_ORDER ? set->key_host_order : set->data_host_order))
+                        continue;
+                data[n++] = type;
+                data[n++] = sizeof(order);
+                memcpy(data + n, &order, sizeof(order));
+                n += sizeof(order);
+        }
+        if (n > 0 && batch->broken == 0)
+                put(batch, nla_put(batch->message, NFTA_SET_USERDATA, (int)n, data));
+}
+
 void nft_set_add(NftBatch *batch, const NftSet *set) {
         uint16_t flags = NLM_F_CREATE | (set->exclusive ? NLM_F_EXCL : 0);
 
@@ -275,6 +296,7 @@ void nft_set_add(NftBatch *batch, const NftSet *set) {
                 nft_put_u32(batch, NFTA_SET_DATA_LEN, set->n_data);
         }
         nft_put_u32(batch, NFTA_SET_ID, ++batch->n_sets);
+        put_orders(batch, set);
         nft_message_end(batch);
 }
 

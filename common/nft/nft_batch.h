@@ -99,7 +99,9 @@ typedef struct NftSet {
         uint32_t key_type;
         uint32_t n_key; /* bytes; each part of a concatenation is padded to 4 */
         uint32_t data_type;
-        uint32_t n_data; /* 0: a set, else a map */
+        uint32_t n_data;     /* 0: a set, else a map */
+        bool key_host_order; /* text or a number of this machine: so that nft(8) prints it right */
+        bool data_host_order;
         bool exclusive;
 } NftSet;
 

@@ -7,7 +7,6 @@
 #include <errno.h>
 
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nf_tables_compat.h>
 
@@ -69,16 +68,6 @@ void nft_expr_ct(NftBatch *batch, uint32_t key, uint32_t word) {
         begin(batch, "ct");
         nft_put_u32(batch, NFTA_CT_KEY, key);
         nft_put_u32(batch, NFTA_CT_DREG, register_of(word));
-        end(batch);
-}
-
-void nft_expr_ct_original(NftBatch *batch, uint32_t key, uint32_t word) {
-        begin(batch, "ct");
-        nft_put_u32(batch, NFTA_CT_KEY, key);
-        nft_put_u32(batch, NFTA_CT_DREG, register_of(word));
-        if (batch->broken == 0 &&
-            nla_put_u8(batch->message, NFTA_CT_DIRECTION, IP_CT_DIR_ORIGINAL) < 0)
-                batch->broken = -EMSGSIZE;
         end(batch);
 }
 

@@ -34,10 +34,8 @@ void nft_expr_payload(NftBatch *batch, NftBase base, uint32_t offset, uint32_t n
 /* @key: NFT_META_IIFNAME (16 bytes), NFT_META_L4PROTO (1), NFT_META_NFPROTO (1), ... */
 void nft_expr_meta(NftBatch *batch, uint32_t key, uint32_t word);
 
-/* @key: NFT_CT_STATE, NFT_CT_STATUS (4 bytes, host order), NFT_CT_PROTO_DST of the original
- * direction (2). */
+/* @key: NFT_CT_STATE, NFT_CT_STATUS: 4 bytes, host order. */
 void nft_expr_ct(NftBatch *batch, uint32_t key, uint32_t word);
-void nft_expr_ct_original(NftBatch *batch, uint32_t key, uint32_t word);
 
 /* fib daddr type into @word: RTN_LOCAL, ... in host order. Linux 4.10. */
 void nft_expr_fib_daddr_type(NftBatch *batch, uint32_t word);

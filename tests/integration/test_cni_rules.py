@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Masquerade, host ports, MAC check, ingress policy: one exec, real traffic, nothing left behind."""
 
+import concurrent.futures
+
 import pytest
 
 import node as lib
@@ -259,6 +261,71 @@ def test_keys_as_containerd_sends_them(node):
     pod = node.add(conf, 'a')
     node.serve(pod.netns, 'tcp', 80, 'a')
     assert node.ask(node.outside, 'tcp', NODE, 8080) == f'a {OUTSIDE}'
+
+
+# --- many at once, and a ruleset that was saved ---
+
+def at_once(node, confs):
+    """ADDs started together: Done of each."""
+    pods = [node.sandbox.netns(f'p{i}') for i in range(len(confs))]
+    with concurrent.futures.ThreadPoolExecutor(len(confs)) as pool:
+        return list(pool.map(lambda i: node.plugin.add(confs[i], pods[i], lib.container(f'p{i}')), range(len(confs))))
+
+
+def test_many_at_once_on_a_fresh_node(node):
+    """Tables, chains and sets are made by whoever comes first, once; nobody fails."""
+    done = at_once(node, [node.conf(ipMasq=True, runtimeConfig=ports((8000 + i, 80))) for i in range(40)])
+    results = [one.ok() for one in done]
+    assert len({one['ips'][0]['address'] for one in results}) == 40
+    text = lib.ruleset_text()
+    assert text.count('fib daddr type local jump ports\n') == 4  # two hooks, two families
+    assert text.count('@masq-10.1.0.0-16 ip daddr') == 1
+    for i, result in enumerate(results):
+        node.plugin.check(node.conf(ipMasq=True, runtimeConfig=ports((8000 + i, 80))), f'/run/netns/p{i}',
+                          lib.container(f'p{i}'), result=result).ok()
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        list(pool.map(lambda i: node.plugin.delete(
+            node.conf(ipMasq=True, runtimeConfig=ports((8000 + i, 80))), f'/run/netns/p{i}', lib.container(f'p{i}'),
+            result=results[i]).ok(), range(40)))
+    assert lib.elements() == []
+
+
+def test_one_port_for_many_at_once(node):
+    conf = node.conf(runtimeConfig=ports((8080, 80)))
+    done = at_once(node, [conf] * 12)
+    assert len([one for one in done if one.code == 0]) == 1
+    for one in done:
+        assert one.code == 0 or 'hostPort 8080/tcp is taken by container' in str(one.failed())
+    assert len(lib.elements('ports', 'ip')) == 1
+
+
+def test_ruleset_that_was_saved(node):
+    """What nft prints it also loads; then the pods are still whose they were."""
+    conf = node.conf(ipMasq=True, macspoofchk=True, ingressPolicy='same-bridge', masqAll=False,
+                     conditionsV4=['!', '-s', '198.51.100.0/24', '-i', 'upl+'],
+                     runtimeConfig=ports((8080, 80), (8053, 53, 'udp'), (8081, 80, 'tcp', NODE)))
+    pod = node.add(conf, 'a')
+    text = lib.ruleset_text()
+    saved = node.sandbox.path / 'ruleset'
+    saved.write_text('flush ruleset\n' + text)
+    lib.sh('nft', '-f', saved)
+    assert lib.ruleset_text() == text
+    node.check(pod).ok()
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'a {OUTSIDE}'
+    node.delete(pod)
+    assert [one for one in lib.elements() if one[1] not in ('isolated', 'same-bridge')] == []
+
+
+def test_ruleset_that_was_flushed(node):
+    """CHECK tells, the next ADD makes what is missing, and DEL does not mind."""
+    pod = node.add(node.conf(ipMasq=True, runtimeConfig=ports((8080, 80))), 'a')
+    lib.sh('nft', 'flush', 'ruleset')
+    assert 'is missing' in str(node.check(pod).failed())
+    other = node.add(node.conf(ipMasq=True, runtimeConfig=ports((8080, 80))), 'b')
+    node.check(other).ok()
+    node.delete(pod)
+    node.check(other).ok()
 
 
 # --- DEL, GC ---
