@@ -71,7 +71,9 @@ static void append_change(Run *run, const PlanStep *step) {
 
         change.index = run->kernel->indices[step->link];
         if (change.set & LINK_SET_MAC)
-                change.mac = step->link == LINK_POD ? run->plan->pod_mac : run->plan->bridge_mac;
+                change.mac = step->link == LINK_POD        ? run->plan->pod_mac
+                             : run->kernel->has_bridge_mac ? run->kernel->bridge_mac
+                                                           : run->plan->bridge_mac;
         link_set(&run->batch, &change);
 }
 
@@ -204,6 +206,8 @@ static int create_bridge(Run *run, const PlanStep *step) {
                 return error_set(run->err, ERROR_CONFLICT,
                                  "\"%s\" already exists but is not a bridge", plan->bridge);
         run->kernel->indices[LINK_BRIDGE] = link.index;
+        run->kernel->has_bridge_mac = true;
+        memcpy(run->kernel->bridge_mac, link.mac, sizeof(run->kernel->bridge_mac));
         return 0;
 }
 

@@ -15,6 +15,8 @@ typedef struct LinkKernel {
         int netns_fd;     /* borrowed */
         int own_netns_fd; /* borrowed */
         unsigned int indices[_STEP_LINK_N];
+        bool has_bridge_mac; /* the bridge was to be made: this is what it has, whoever made it */
+        uint8_t bridge_mac[6];
         bool known; /* the host knows another holder of the address, or cannot tell */
 } LinkKernel;
 

@@ -110,7 +110,10 @@ static int describe_interfaces(LinkAdd *add, Error *err) {
         int r = 0, pod;
 
         if (plan->has_master)
-                r = add_interface(&add->result, plan->bridge, plan->bridge_mac, NULL);
+                r = add_interface(&add->result, plan->bridge,
+                                  add->kernel.has_bridge_mac ? add->kernel.bridge_mac
+                                                             : plan->bridge_mac,
+                                  NULL);
         r = r < 0 ? r : add_interface(&add->result, plan->host, plan->host_mac, NULL);
         pod = r < 0 ? r
                     : add_interface(&add->result, plan->pod, plan->pod_mac,
