@@ -55,13 +55,11 @@ static const Family families[] = {
 
 /* --- looking ------------------------------------------------------------------------------ */
 
-static bool has_table(const Family *family, const char *table) {
-        cleanup(freep) char *text = NULL;
+/* Is @table a line of @names? */
+static bool has_table(const char *names, const char *table) {
         size_t n = strlen(table);
 
-        if (file_read_at(AT_FDCWD, family->names, 4096, &text, NULL) < 0)
-                return false;
-        for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
+        for (const char *line = names; *line; line += strcspn(line, "\n"), line += *line == '\n')
                 if (strncmp(line, table, n) == 0 && line[n] == '\n')
                         return true;
         return false;
@@ -206,7 +204,7 @@ static int del_chains(const Family *family, unsigned int plugins, const Attachme
         cleanup(freep) uint8_t *bytes = NULL;
         size_t n = 0;
 
-        if (!has_table(family, "nat") || read_table(family, "nat", &bytes, &n) < 0)
+        if (read_table(family, "nat", &bytes, &n) < 0)
                 return 0;
         for (size_t i = 0; i < N_ELEMENTS(kinds); i++) {
                 char chain[LEGACY_CHAIN_SIZE];
@@ -234,8 +232,7 @@ static int del_forward(const Family *family, const Attachment *at, Error *err) {
         Removal removal = {.family = family, .table = "filter"};
         size_t n = 0;
 
-        if (at->n_ips == 0 || !has_table(family, "filter") ||
-            read_table(family, "filter", &bytes, &n) < 0 ||
+        if (at->n_ips == 0 || read_table(family, "filter", &bytes, &n) < 0 ||
             !holds(bytes, n, FORWARD_CHAIN, sizeof(FORWARD_CHAIN)))
                 return 0;
         for (size_t i = 0; i < at->n_ips && removal.n_words < N_ELEMENTS(removal.words); i++) {
@@ -251,23 +248,30 @@ static int del_forward(const Family *family, const Attachment *at, Error *err) {
         return removal.n_words > 0 ? remove_rules(&removal, err) : 0;
 }
 
-int legacy_xtables_del(unsigned int plugins, const Attachment *at, Error *err) {
-        Error local = {0}, all = {0};
-        int r = 0;
+static void del_family(const Family *family, unsigned int plugins, const Attachment *at,
+                       Error *all) {
+        cleanup(freep) char *names = NULL;
+        Error err = {0};
 
-        for (size_t i = 0; i < N_ELEMENTS(families); i++) {
-                local = (Error){0};
-                if (del_chains(&families[i], plugins, at, &local) < 0) {
-                        error_join(&all, &local);
-                        r = -EIO;
-                }
-                local = (Error){0};
-                if (plugins & LEGACY_FIREWALL && del_forward(&families[i], at, &local) < 0) {
-                        error_join(&all, &local);
-                        r = -EIO;
-                }
-        }
-        if (r < 0 && err)
+        /* Without the module there is no file; with it, and without a table, it is empty. */
+        if (file_read_at(AT_FDCWD, family->names, 4096, &names, NULL) < 0)
+                return;
+        if (has_table(names, "nat") && del_chains(family, plugins, at, &err) < 0)
+                error_join(all, &err);
+        err = (Error){0};
+        if (plugins & LEGACY_FIREWALL && has_table(names, "filter") &&
+            del_forward(family, at, &err) < 0)
+                error_join(all, &err);
+}
+
+int legacy_xtables_del(unsigned int plugins, const Attachment *at, Error *err) {
+        Error all = {0};
+
+        for (size_t i = 0; i < N_ELEMENTS(families); i++)
+                del_family(&families[i], plugins, at, &all);
+        if (!error_is_set(&all))
+                return 0;
+        if (err)
                 *err = all;
-        return r;
+        return -EIO;
 }
