@@ -391,18 +391,10 @@ static void add_options(Making *m) {
 }
 
 static int build_argv(Making *m, Error *err) {
-        static const char *const programs[_FS_KIND_N] = {
-                [FS_KIND_EXT] = "mke2fs",
-                [FS_KIND_XFS] = "mkfs.xfs",
-                [FS_KIND_BTRFS] = "mkfs.btrfs",
-                [FS_KIND_F2FS] = "mkfs.f2fs",
-        };
-
-        const char *program = programs[m->plan->kind];
-
-        if (!program)
-                return error_set(err, ERROR_UNSUPPORTED, "no mkfs for %s", m->plan->fs_type);
-        add_word(m, "%s", program);
+        if (m->plan->kind == FS_KIND_EXT)
+                add_word(m, "mke2fs");
+        else
+                add_word(m, "mkfs.%s", fs_kind_name(m->plan->kind));
         /* Old mke2fs asks about a device that is not a partition. The others get no force: they
          * look for signatures once more. */
         if (m->plan->kind == FS_KIND_EXT)

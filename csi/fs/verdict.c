@@ -469,7 +469,7 @@ static void judge_format(const Case *c) {
         const FsVolume *v = c->volume;
 
         if (v->kind == FS_KIND_EROFS || v->kind == FS_KIND_SQUASHFS)
-                add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, EACCES);
+                add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, 0);
         if (v->state & FS_STATE_FORCED_RO)
                 add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, 0);
         if (v->state & FS_STATE_ERRORS ||

@@ -173,3 +173,98 @@ def test_what_else_is_there(build, tmp_path):
         subprocess.run([*argv, path], input=',\n', text=True, check=True, capture_output=True)
         done = json.loads(fs(build, 'check', path, '--json', code=2).stdout)
         assert done['find'] == 'other' and name in done['why'], done
+
+
+# --- the tables against the tools and the kernel ---
+
+class Table:
+    """Rows of the feature tables; a name is written with _ or -."""
+
+    def __init__(self, build):
+        text = subprocess.run([program(build), 'table'], check=True, capture_output=True, text=True).stdout
+        self.rows = [dict(zip(('kind', 'class', 'bit', 'name', 'kernel', 'tool', 'default', 'switch'),
+                              line.split('\t'))) for line in text.splitlines()]
+
+    def find(self, kind, name):
+        name = {'extref': 'extended_iref', 'mixed-bg': 'mixed_groups', 'bgt': 'block_group_tree',
+                'squota': 'simple_quota'}.get(name, name).replace('-', '_')
+        return next((row for row in self.rows if row['kind'] == kind and row['name'].replace('-', '_') == name), None)
+
+
+@pytest.fixture(name='table')
+def table_fixture(build):
+    return Table(build)
+
+
+def test_table_knows_what_e2fsprogs_knows(table):
+    """Every name that the installed e2fsprogs supports is in the table, and the other way round."""
+    text = subprocess.run(['debugfs', '-R', 'supported_features'], check=True, capture_output=True, text=True).stdout
+    filesystem, journal = text.split('Supported features:')[1].strip().splitlines()
+    for name in filesystem.split():
+        assert table.find('ext', name), name
+    journal_names = {'journal_incompat_revoke': 'revoke', 'journal_64bit': 'journal 64bit',
+                     'journal_async_commit': 'async_commit', 'journal_checksum_v2': 'csum_v2',
+                     'journal_checksum_v3': 'csum_v3', 'FEATURE_I5': 'journal fast_commit'}
+    for name in journal.split():
+        assert table.find('ext', journal_names.get(name, name)), name
+    done = subprocess.run(['mke2fs', '-V'], check=True, capture_output=True, text=True)
+    version = tuple(map(int, re.search(r'mke2fs (\d+)\.(\d+)', done.stderr).groups()))
+    for row in table.rows:
+        if row['kind'] != 'ext' or not row['switch'] or row['name'] in filesystem.split():
+            continue
+        assert row['tool'] != 'any' and tuple(map(int, row['tool'].split('.')[:2])) > version, row
+
+
+def test_table_knows_what_xfsprogs_knows(table):
+    text = subprocess.run(['mkfs.xfs'], capture_output=True, text=True, check=False).stderr
+    not_features = {'projid32bit', 'lazy-count', 'attr', 'version', 'autofsck', 'concurrency', 'start', 'reserved',
+                    'zonesize', 'zonecapacity'}
+    names = set(re.findall(r'([a-z0-9-]+)=0\|1', text)) - not_features
+    assert 'reflink' in names
+    for name in names:
+        assert name == 'crc' or table.find('xfs', name), name
+
+
+def test_table_knows_what_btrfs_progs_knows(table):
+    """mkfs.btrfs prints the kernel and the release of each feature: they are ours."""
+    done = subprocess.run(['mkfs.btrfs', '-O', 'list-all'], capture_output=True, text=True, check=False)
+    lines = re.findall(r'^([a-z0-9-]+) +- .*\((.*)\)$', done.stdout + done.stderr, re.MULTILINE)
+    assert len(lines) > 4
+    for name, numbers in lines:
+        row = table.find('btrfs', name)
+        if name in ('quota', 'list-all'):
+            continue
+        assert row, name
+        numbers = dict(part.split('=') for part in numbers.split(', ') if '=' in part)
+        if row['kernel'] not in ('any', 'never'):
+            assert numbers['compat'] == row['kernel'], name
+        if 'default' in numbers and row['default'] != 'any':
+            assert numbers['default'] == row['default'], name
+
+
+# Files of /sys/fs/*/features that are abilities of the driver and no bits on a disk.
+NOT_ON_DISK = {
+    'ext4': {'lazy_itable_init', 'batched_discard', 'meta_bg_resize', 'encryption', 'test_dummy_encryption_v2',
+             'encrypted_casefold', 'blocksize_gt_pagesize'},
+    'btrfs': {'acl', 'rmdir_subvol', 'send_stream_version', 'supported_checksums', 'supported_rescue_options',
+              'supported_sectorsizes', 'temp_fsid'},
+    'f2fs': {'encryption', 'block_zoned', 'test_dummy_encryption_v2', 'encrypted_casefold', 'pin_file',
+             'linear_lookup'},
+    'erofs': {'compr_cfgs', 'compr_head2', 'sb_chksum', 'dedupe'},
+}
+
+
+def test_table_knows_what_the_kernel_shows(table):
+    kernel = tuple(map(int, re.match(r'(\d+)\.(\d+)', os.uname().release).groups()))
+    seen = 0
+    for fs_type, ignored in NOT_ON_DISK.items():
+        directory = f'/sys/fs/{fs_type}/features'
+        if not os.path.isdir(directory):
+            continue
+        for name in set(os.listdir(directory)) - ignored:
+            row = table.find('ext' if fs_type == 'ext4' else fs_type, name)
+            assert row, f'{directory}/{name}'
+            assert row['kernel'] == 'any' or tuple(map(int, row['kernel'].split('.')[:2])) <= kernel, row
+            seen += 1
+    if not seen:
+        pytest.skip('this kernel shows no features')

@@ -158,6 +158,34 @@ static bool is_right(const OracleCase *how, const Result *result) {
                (result->predicted_errno == 0 || result->predicted_errno == result->observed_errno);
 }
 
+/* Which rows of the tables no image has: they are judged by their numbers alone. */
+static void print_coverage(const OracleSet *set) {
+        static uint64_t words[_FS_KIND_N][_FS_CLASS_N];
+        size_t covered = 0;
+
+        for (size_t i = 0; i < set->n_cases; i++) {
+                FsVolume volume;
+                char image[384];
+
+                (void)snprintf(image, sizeof(image), "%s/%s.img", set->directory,
+                               set->cases[i].name);
+                if (!read_image(image, &volume))
+                        continue;
+                for (FsClass class = 0; class < _FS_CLASS_N; class ++)
+                        words[volume.kind][class] |= volume.words[class];
+        }
+        for (size_t i = 0; i < fs_n_features; i++) {
+                const FsFeature *f = &fs_features[i];
+
+                if (words[f->kind][f->class] & f->bit)
+                        covered++;
+                else
+                        printf("no image has: %s %s %s\n", fs_kind_name(f->kind),
+                               fs_class_name(f->kind, f->class), f->name);
+        }
+        printf("%zu of %zu rows of the tables are in an image\n", covered, fs_n_features);
+}
+
 size_t oracle_run(const OracleSet *set) {
         FsHostRead here = {.root_fd = -1};
         size_t matrix[4][4] = {{0}}, wrong = 0;
@@ -166,6 +194,7 @@ size_t oracle_run(const OracleSet *set) {
 
         assert(fs_host_read(&host, &here, &err) == 0);
         printf("kernel %s, %u cases\n", host.release, (unsigned int)set->n_cases);
+        print_coverage(set);
         for (size_t i = 0; i < set->n_cases; i++) {
                 const OracleCase *how = &set->cases[i];
                 Result result;
