@@ -409,7 +409,8 @@ def peer_programs(directory):
         run = subprocess.run([go, 'install', program], capture_output=True, text=True, cwd='/',
                              env={**os.environ, 'GOBIN': str(directory), 'CGO_ENABLED': '0', 'GOFLAGS': ''})
         if run.returncode:
-            print(f'The peer is left out: {program} cannot be installed: {run.stderr.strip()[:300]}')
+            print(f'The peer is left out: {program} cannot be installed: '
+                  f'{run.stderr.strip().splitlines()[-1].strip()}')
             shutil.rmtree(directory)
             return None
     return directory
