@@ -16,8 +16,6 @@
 /* What every terminal has; longer lines are hard to read. */
 #define COLUMNS 80
 
-#define RUNTIME_CACHE "/run/berth"
-
 static const char help_text[] =
         "Usage: berth-csi fs check DEVICE-or-IMAGE [options]\n"
         "       berth-csi fs plan --type TYPE [options]\n"
@@ -110,7 +108,7 @@ static int host_here(const FsHostOptions *options, FsHost **hostsp, size_t *np, 
                 .root_fd = -1,
                 .probe = options->probe,
                 .tools = options->tools,
-                .cache_dir = RUNTIME_CACHE,
+                .cache_dir = FS_HOST_CACHE_DIRECTORY,
         };
         cleanup(freep) FsHost *host = calloc(1, sizeof(*host));
         int r;

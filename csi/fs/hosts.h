@@ -80,6 +80,8 @@ typedef struct FsHostRead {
         const char *cache_dir; /* where the probe's answer is kept for this boot; NULL: not kept */
 } FsHostRead;
 
+#define FS_HOST_CACHE_DIRECTORY "/run/berth"
+
 /* This node. Return: 0; negative with @err. What cannot be read is left unknown and is no error. */
 int fs_host_read(FsHost *host, const FsHostRead *how, Error *err);
 

@@ -107,8 +107,10 @@ void node_count(const Node *node, const char *metric, const char *label, double 
 }
 
 int node_get_host(Node *node, NodeHost how, const FsHost **hostp, Error *err) {
-        const FsHostRead read = {
-                .root_fd = -1, .tools = how == NODE_HOST_TOOLS, .probe = how == NODE_HOST_PROBED};
+        const FsHostRead read = {.root_fd = -1,
+                                 .tools = how == NODE_HOST_TOOLS,
+                                 .probe = how == NODE_HOST_PROBED,
+                                 .cache_dir = FS_HOST_CACHE_DIRECTORY};
         FsHost **wherep = &node->hosts[how];
         cleanup(freep) FsHost *host = NULL;
         int r = 0;
