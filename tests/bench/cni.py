@@ -337,7 +337,7 @@ def growth(berth, floor, n_pods=1000, n_looked=50):
     return rows
 
 
-def flow(variants, build, rounds=3):
+def flow(variants, build, rounds=8):
     hosts = [Remote(one, 'single', 2) for one in variants]
     found = {one.name: [] for one in variants}
     try:
