@@ -2,6 +2,7 @@
 """Masquerade, host ports, MAC check, ingress policy: one exec, real traffic, nothing left behind."""
 
 import concurrent.futures
+import shutil
 
 import pytest
 
@@ -326,6 +327,30 @@ def test_ruleset_that_was_flushed(node):
     node.check(other).ok()
     node.delete(pod)
     node.check(other).ok()
+
+
+# --- a kernel without nftables ---
+
+def without_nftables(n):
+    """The n-th socket of the plugin is the one for netfilter: the kernel says that it has no such protocol."""
+    if not shutil.which('strace'):
+        pytest.skip('needs strace')
+    return ['strace', '-qq', '-o', '/dev/null', '-e', f'inject=socket:error=EPROTONOSUPPORT:when={n}+']
+
+
+def test_without_nftables(node):
+    conf = node.conf(ipMasq=True)
+    pod = node.add(conf, 'a')
+    error = node.plugin.status(conf, wrapper=without_nftables(2)).failed(50)
+    assert 'nftables is missing' in str(error)
+    node.plugin.status(node.conf(), wrapper=without_nftables(2)).ok()
+    other = node.sandbox.netns('b')
+    error = node.plugin.add(conf, other, 'b', wrapper=without_nftables(3)).failed()
+    assert 'this kernel has no nftables' in str(error)
+    assert [link['ifname'] for link in other.ip('link')] == ['lo']
+    node.plugin.add(node.conf(), other, 'b', wrapper=without_nftables(3)).ok()
+    # There can be no rules either, so DEL is done.
+    node.delete(pod, wrapper=without_nftables(2))
 
 
 # --- DEL, GC ---
