@@ -255,23 +255,30 @@ class Crasher:
         self.strace = subprocess.Popen(
             ['strace', '-f', '-qq', '-o', '/dev/null', '-e', f'trace={name}', '-e',
              f'inject={name}:signal=KILL:when={n}', '-p', str(self.daemon.process.pid)])
-        # It has attached when the kernel says who traces.
+        # It has attached when the kernel says of every thread who traces it.
         end = time.monotonic() + 60
-        while b'TracerPid:\t0\n' in pathlib.Path(f'/proc/{self.daemon.process.pid}/status').read_bytes():
+        tasks = pathlib.Path(f'/proc/{self.daemon.process.pid}/task')
+        while any(b'TracerPid:\t0\n' in (task / 'status').read_bytes() for task in tasks.iterdir()):
             assert time.monotonic() < end and self.strace.poll() is None, 'strace does not attach'
             time.sleep(0.005)
 
+    def _is_dead(self):
+        # strace has been seen to sleep on with a tracee that is dead: nobody can reap that one before strace ends.
+        status = pathlib.Path(f'/proc/{self.daemon.process.pid}/status').read_text(encoding='ascii')
+        return 'State:\tZ' in status
+
     def disarm(self):
         """Whether the daemon was killed."""
-        try:
-            # A kill that was not answered yet is seen by strace, which ends with who it traced.
-            self.daemon.process.wait(10 if self.strace.poll() is not None else 0.1)
-        except subprocess.TimeoutExpired:
-            self.strace.terminate()
-            self.strace.wait()
-            return False
-        self.strace.wait()
-        return True
+        end = time.monotonic() + 0.1
+        while not self._is_dead() and time.monotonic() < end:
+            time.sleep(0.005)
+        died = self._is_dead()
+        # Nor does it always end when it is asked to; killed, it leaves the daemon running.
+        self.strace.kill()
+        self.strace.wait(60)
+        if died:
+            self.daemon.process.wait(60)
+        return died
 
 
 def crash_every_step(daemon, volume_calls, undo):
