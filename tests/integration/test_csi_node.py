@@ -281,24 +281,30 @@ class Crasher:
         return died
 
 
-def crash_every_step(daemon, volume_calls, undo):
+def crash_every_step(daemon, volume_calls, undo, names=STEPS, codes=('UNAVAILABLE', 'CANCELLED')):
     """volume_calls(kubelet): the call that is killed. undo(kubelet): brings everything back to before it."""
     client = daemon.start()
     killed = []
-    steps = [(name, n) for name in STEPS for n in range(1, 20)]
+    steps = [(name, n) for name in names for n in range(1, 20)]
     while steps:
         name, n = steps.pop(0)
         crasher = Crasher(daemon)
         crasher.arm(name, n)
+        failed = False
         try:
             volume_calls(Kubelet(daemon, client))
         except Failure as failure:
-            assert failure.code in ('UNAVAILABLE', 'CANCELLED'), failure
+            assert failure.code in codes, failure
+            failed = True
         if crasher.disarm():
             killed.append(f'{name} {n}')
             client.close()
             client = daemon.start()
             # The same call again, and then the way back.
+            volume_calls(Kubelet(daemon, client))
+        elif failed:
+            # A tool was killed, not the daemon.
+            killed.append(f'{name} {n} of a tool')
             volume_calls(Kubelet(daemon, client))
         else:
             steps = [step for step in steps if step[0] != name]
@@ -417,6 +423,36 @@ def test_crash_in_inline(daemon):
         assert not any(daemon.pool.glob('volumes/*.img'))
 
     crash_every_step(daemon, call, undo)
+
+
+@pytest.mark.deadline(900)
+@pytest.mark.usefixtures('strace')
+def test_crash_in_expand(daemon):
+    """Killed round the new size of the device and the tool that grows the filesystem, which may be what is killed."""
+    capability = mount_capability('xfs', SINGLE_NODE_MULTI_WRITER)
+    client = daemon.start()
+    kubelet = Kubelet(daemon, client)
+    size = 512 * MIB
+    volume = create(client, 'pvc-c', size, capability)
+    kubelet.stage(volume, capability)
+    target = kubelet.publish('pod-1', volume, capability)
+    sizes = [size]
+
+    def grow_backing(kubelet):
+        sizes.append(sizes[-1] + 64 * MIB)
+        kubelet.client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': sizes[-1]})
+
+    def call(kubelet):
+        reply = kubelet.client.NodeExpandVolume(volume_id=volume, volume_path=str(target),
+                                                capacity_range={'required_bytes': sizes[-1]})
+        assert reply.capacity_bytes == sizes[-1]
+        usage = os.statvfs(target)
+        assert usage.f_blocks * usage.f_frsize > sizes[-1] - 128 * MIB
+
+    grow_backing(kubelet)
+    client.close()
+    daemon.stop()
+    crash_every_step(daemon, call, grow_backing, names=('ioctl',), codes=('UNAVAILABLE', 'CANCELLED', 'INTERNAL'))
 
 
 # --- a crowd ---
