@@ -122,6 +122,23 @@ int block_sysfs_info(int root_fd, uint64_t devno, BlockInfo *info) {
         return r;
 }
 
+int block_sysfs_name(int root_fd, uint64_t devno, char name[BLOCK_NAME_MAX]) {
+        char path[64], target[512];
+        const char *last;
+        ssize_t n;
+
+        (void)snprintf(path, sizeof(path), "sys/dev/block/%u:%u", major(devno), minor(devno));
+        n = readlinkat(root_fd, path, target, sizeof(target) - 1);
+        if (n < 0)
+                return errno == ENOENT ? -ENODEV : -errno;
+        target[n] = '\0';
+        last = strrchr(target, '/');
+        if (!last || strlen(last + 1) >= BLOCK_NAME_MAX)
+                return -EIO;
+        (void)snprintf(name, BLOCK_NAME_MAX, "%s", last + 1);
+        return 0;
+}
+
 int block_sysfs_info_by_name(int root_fd, const char *name, BlockInfo *info) {
         cleanup(closep) int dir_fd = -1;
         char path[64 + BLOCK_NAME_MAX];

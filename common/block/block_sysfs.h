@@ -27,6 +27,9 @@ typedef struct BlockInfo {
 /* By device number. Return: 0; -ENODEV if there is no such device; another -errno. */
 int block_sysfs_info(int root_fd, uint64_t devno, BlockInfo *info);
 
+/* Only the kernel's name of a device, at the cost of one call. Return: as block_sysfs_info(). */
+int block_sysfs_name(int root_fd, uint64_t devno, char name[BLOCK_NAME_MAX]);
+
 /* By kernel name, "sdb". */
 int block_sysfs_info_by_name(int root_fd, const char *name, BlockInfo *info);
 

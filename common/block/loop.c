@@ -7,7 +7,9 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/loop.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -192,6 +194,15 @@ int loop_find(uint64_t backing_dev, uint64_t backing_inode, unsigned int hint,
         return 0;
 }
 
+bool loop_is_possible(int fd) {
+        /* Who opens the file in between makes the kernel send a signal, by default SIGIO, which
+         * would end us; SIGURG is ignored by default. */
+        if (fcntl(fd, F_SETSIG, SIGURG) < 0 || fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+                return true;
+        (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+        return false;
+}
+
 int loop_set_capacity(int fd) {
         return ioctl(fd, LOOP_SET_CAPACITY, 0) < 0 ? -errno : 0;
 }
@@ -202,9 +213,10 @@ int loop_set_direct_io(int fd, bool on) {
 
 int loop_detach(int fd) {
         /* What was written through the page cache of the device is only on its way to the file, and
-         * the kernel drops it when the only user left is the one that detaches (seen on 6.18). What
-         * cannot be written now cannot be written later either. */
-        (void)fsync(fd);
+         * the kernel drops it when the only user left is the one that detaches (seen on 6.18). It
+         * need not be on the disk: the file's own page cache stays. What cannot be written now
+         * cannot be written later either. */
+        (void)ioctl(fd, BLKFLSBUF, 0);
         if (ioctl(fd, LOOP_CLR_FD, 0) < 0 && errno != ENXIO)
                 return -errno;
         return 0;

@@ -65,6 +65,16 @@ int loop_get_status(int fd, LoopStatus *status);
 int loop_find(uint64_t backing_dev, uint64_t backing_inode, unsigned int hint,
               unsigned int *numberp);
 
+/**
+ * loop_is_possible() - whether a loop device may be behind a file, at a cost that does not grow
+ * @fd: of the file
+ *
+ * A loop device holds its file open. The kernel grants a write lease only where nobody but @fd does
+ * (fcntl(2), F_SETLEASE), so that a granted one, given back at once, is the proof that there is
+ * none. Anybody else who has the file open, and a filesystem without leases, make it possible.
+ */
+bool loop_is_possible(int fd);
+
 /* Takes over a new size of the file, which must be changed before. Return: 0; -errno. */
 int loop_set_capacity(int fd);
 

@@ -34,6 +34,7 @@ static void test_attach_find_grow_detach(void) {
         uint64_t size;
 
         assert(loop_find(status.st_dev, status.st_ino, UINT_MAX, &found) == LOOP_E_NONE);
+        assert(!loop_is_possible(backing));
         assert(loop_attach(&config, &number, &fd) == 0);
         assert(loop_get_status(fd, &loop) == 0);
         assert(loop.backing_dev == status.st_dev && loop.backing_inode == status.st_ino);
@@ -53,6 +54,32 @@ static void test_attach_find_grow_detach(void) {
         assert(loop_detach(fd) == 0);
         closep(&fd);
         assert(loop_find(status.st_dev, status.st_ino, number, &found) == LOOP_E_NONE);
+}
+
+/* A file of which one descriptor is open proves by a lease that no loop device is behind it. */
+static void test_possible(void) {
+        char path[] = "/var/tmp/berth-loop-XXXXXX";
+        cleanup(closep) int backing = mkostemp(path, O_CLOEXEC), fd = -1, other = -1;
+        LoopConfig config = {.backing_fd = backing, .is_autoclear = true};
+        unsigned int number;
+
+        assert(backing >= 0 && ftruncate(backing, 1L << 20) == 0);
+        other = open(path, O_RDONLY | O_CLOEXEC);
+        assert(loop_is_possible(backing));
+        closep(&other);
+        assert(!loop_is_possible(backing));
+        assert(loop_attach(&config, &number, &fd) == 0);
+        closep(&backing);
+        /* Only the loop device is left, and whoever looks. */
+        other = open(path, O_RDONLY | O_CLOEXEC);
+        assert(loop_is_possible(other));
+        closep(&other);
+        other = open(path, O_RDWR | O_CLOEXEC);
+        assert(loop_is_possible(other));
+        assert(loop_detach(fd) == 0);
+        closep(&fd);
+        assert(!loop_is_possible(other));
+        unlink(path);
 }
 
 /* Written to the device, detached by the one user that is left: it must be in the file. */
@@ -171,6 +198,7 @@ static void test_attach_race(void) {
 int main(void) {
         test_require_root();
         test_attach_find_grow_detach();
+        test_possible();
         test_detach_keeps_data();
         test_read_only();
         test_open_and_sysfs();

@@ -54,6 +54,8 @@ static int prove(unsigned int number, const struct stat *st, Attachment *attachm
         return 0;
 }
 
+/* Where it was the last time, else proven to be nowhere, else looked for: only that takes longer
+ * the more loop devices the node has. */
 static int find_by_file(Entry *entry, int data_fd, Attachment *attachment, Error *err) {
         unsigned int number;
         struct stat st;
@@ -61,6 +63,8 @@ static int find_by_file(Entry *entry, int data_fd, Attachment *attachment, Error
 
         if (fstat(data_fd, &st) < 0)
                 return error_set_errno(err, errno, "stat the data of %s", entry->meta.id);
+        if (!loop_is_possible(data_fd))
+                return ATTACH_E_NONE;
         r = loop_find((uint64_t)st.st_dev, (uint64_t)st.st_ino, entry->loop_hint - 1, &number);
         if (r == LOOP_E_NONE)
                 return ATTACH_E_NONE;

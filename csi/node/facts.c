@@ -59,7 +59,6 @@ static int read_numbers(DeviceFacts *facts, int fd, Error *err) {
 
 int device_facts_read(DeviceFacts *facts, int *fdp, Error *err) {
         cleanup(closep) int fd = -1, root_fd = -1;
-        BlockInfo info;
         int r;
 
         fd = block_open(facts->device.path, O_RDONLY, facts->device.devno);
@@ -69,10 +68,9 @@ int device_facts_read(DeviceFacts *facts, int *fdp, Error *err) {
         if (r < 0)
                 return r;
         root_fd = open_sysfs_root();
-        r = block_sysfs_info(root_fd, facts->device.devno, &info);
+        r = block_sysfs_name(root_fd, facts->device.devno, facts->name);
         if (r < 0)
                 return not_there(facts, r, err);
-        (void)snprintf(facts->name, sizeof(facts->name), "%s", info.name);
         r = device_is_busy(facts->device.path, facts->device.devno);
         if (r < 0)
                 return not_there(facts, r, err);
@@ -97,10 +95,13 @@ int device_facts_inspect(DeviceFacts *facts, int fd, Error *err) {
         const FsExpect expect = {facts->device.size_bytes, facts->device.devno};
         int r;
 
-        /* What is cached of the device may be of another life of it. In use it is the live one. */
-        if (facts->is_free)
-                (void)block_flush(fd);
         r = fs_inspect(fd, &expect, &facts->inspection, err);
+        /* What is cached of the device may be of another life of it, while somebody has it open. A
+         * filesystem is mounted through the same cache; "blank" must be what is on the disk. */
+        if (r == 0 && facts->inspection.find == FS_FIND_BLANK && facts->is_free) {
+                (void)block_flush(fd);
+                r = fs_inspect(fd, &expect, &facts->inspection, err);
+        }
         if (r < 0)
                 return r;
         facts->is_inspected = true;
