@@ -4,6 +4,7 @@
  * then what the kernel answered when it was asked. What cannot be read stays as the table has it.
  */
 
+#include "csi/fs/bytes.h"
 #include "csi/fs/hosts_internal.h"
 
 #include "common/base/cleanup.h"
@@ -30,9 +31,17 @@ static const char *const driver_options[_FS_KIND_N] = {
 
 static int gunzip(const char *data, size_t n, char **textp) {
         z_stream stream = {0};
-        cleanup(freep) char *text = malloc(CONFIG_MAX_BYTES + 1);
+        cleanup(freep) char *text = NULL;
+        size_t n_text;
         int r;
 
+        /* RFC 1952: the last four bytes are the length, which is not trusted but as a limit. */
+        if (n < 18)
+                return -EBADMSG;
+        n_text = le32((const uint8_t *)data + n - 4);
+        if (n_text > CONFIG_MAX_BYTES)
+                return -EFBIG;
+        text = malloc(n_text + 1);
         if (!text)
                 return -ENOMEM;
         if (inflateInit2(&stream, 16 + MAX_WBITS) != Z_OK)
@@ -41,7 +50,7 @@ static int gunzip(const char *data, size_t n, char **textp) {
         stream.next_in = (Bytef *)(uintptr_t)data;
         stream.avail_in = (uInt)n;
         stream.next_out = (Bytef *)text;
-        stream.avail_out = (uInt)CONFIG_MAX_BYTES;
+        stream.avail_out = (uInt)n_text;
         r = inflate(&stream, Z_FINISH);
         text[stream.total_out] = '\0';
         inflateEnd(&stream);
