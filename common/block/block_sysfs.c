@@ -139,6 +139,20 @@ int block_sysfs_name(int root_fd, uint64_t devno, char name[BLOCK_NAME_MAX]) {
         return 0;
 }
 
+int block_sysfs_size(int root_fd, uint64_t devno, uint64_t *bytesp) {
+        cleanup(closep) int dir_fd = -1;
+        uint64_t sectors;
+        int r;
+
+        dir_fd = open_device(root_fd, devno);
+        if (dir_fd < 0)
+                return dir_fd;
+        r = read_number(dir_fd, "size", &sectors);
+        if (r < 0)
+                return r == -ENOENT ? -ENODEV : r;
+        return __builtin_mul_overflow(sectors, 512U, bytesp) ? -EIO : 0;
+}
+
 int block_sysfs_info_by_name(int root_fd, const char *name, BlockInfo *info) {
         cleanup(closep) int dir_fd = -1;
         char path[64 + BLOCK_NAME_MAX];

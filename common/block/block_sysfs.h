@@ -30,6 +30,9 @@ int block_sysfs_info(int root_fd, uint64_t devno, BlockInfo *info);
 /* Only the kernel's name of a device, at the cost of one call. Return: as block_sysfs_info(). */
 int block_sysfs_name(int root_fd, uint64_t devno, char name[BLOCK_NAME_MAX]);
 
+/* Only its size; 0 is a device that is gone and still has users. Return: as block_sysfs_info(). */
+int block_sysfs_size(int root_fd, uint64_t devno, uint64_t *bytesp);
+
 /* By kernel name, "sdb". */
 int block_sysfs_info_by_name(int root_fd, const char *name, BlockInfo *info);
 

@@ -118,6 +118,9 @@ static void test_info(void **state) {
         assert_int_equal(block_sysfs_name(root_fd, makedev(259, 1), info.name), 0);
         assert_string_equal(info.name, "nvme0n1p1");
         assert_int_equal(block_sysfs_name(root_fd, makedev(1, 1), info.name), -ENODEV);
+        assert_int_equal(block_sysfs_size(root_fd, makedev(259, 0), &info.size_bytes), 0);
+        assert_int_equal(info.size_bytes, 1UL << 30);
+        assert_int_equal(block_sysfs_size(root_fd, makedev(1, 1), &info.size_bytes), -ENODEV);
         assert_int_equal(block_sysfs_info_by_name(root_fd, "vda", &info), 0);
         assert_int_equal(info.devno, makedev(254, 0));
         assert_int_equal(block_sysfs_info_by_name(root_fd, "vdb", &info), -ENODEV);

@@ -160,11 +160,11 @@ static bool is_dead(int r) {
 /* A filesystem on a disk that the kernel does not have any more. */
 static bool is_device_gone(uint64_t devno) {
         cleanup(closep) int root_fd = open_sysfs_root();
-        BlockInfo info;
+        uint64_t size_bytes;
         int r;
 
-        r = block_sysfs_info(root_fd, devno, &info);
-        return r == -ENODEV || (r == 0 && info.size_bytes == 0);
+        r = block_sysfs_size(root_fd, devno, &size_bytes);
+        return r == -ENODEV || (r == 0 && size_bytes == 0);
 }
 
 static int read_mount(TargetFacts *facts, int fd, Error *err) {

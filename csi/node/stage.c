@@ -50,12 +50,11 @@ int node_stage(Node *node, const Call *call, const NodeStageRequest *request, Er
  * namespace that kept the mount. */
 static bool is_still_used(uint64_t devno) {
         cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        char path[BLOCK_NAME_MAX + 8];
-        BlockInfo info;
+        char name[BLOCK_NAME_MAX], path[BLOCK_NAME_MAX + 8];
 
-        if (devno == 0 || block_sysfs_info(root_fd, devno, &info) < 0)
+        if (devno == 0 || block_sysfs_name(root_fd, devno, name) < 0)
                 return false;
-        (void)snprintf(path, sizeof(path), "/dev/%s", info.name);
+        (void)snprintf(path, sizeof(path), "/dev/%s", name);
         return device_is_busy(path, devno) > 0;
 }
 
