@@ -79,7 +79,7 @@ def main():
             if state == 'failed':
                 text = '' if told else log
                 told = True
-            print(f'{state}\t{build}: {part}\t{" ".join(text.split())}')
+            print(f'{state}\t{build}: {" ".join(part.split())}\t{" ".join(text.split())}')
         if told:
             with open(log, 'w', encoding='utf-8') as file:
                 file.write(test['stdout'] + '\n' + test.get('stderr', ''))
