@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define cleanup(func) __attribute__((__cleanup__(func)))
@@ -40,8 +41,12 @@
 
 #define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
+/* memcpy(), because the pointer there is of any type and may not be read as a void *. */
 static inline void freep(void *ptrp) {
-        free(*(void **)ptrp);
+        void *ptr;
+
+        memcpy(&ptr, ptrp, sizeof(ptr));
+        free(ptr);
 }
 
 /* Closes without touching errno, so that it can run on the way out of a failure. */

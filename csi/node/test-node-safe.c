@@ -205,8 +205,10 @@ static void test_crash_publish(void) {
 
 static void test_crash_block(void) {
         Node *plain = node_open(NULL);
+        Disk *disk = disk_new("crash-b", 16 * MIB);
+        int r = disk_attach(disk);
 
-        assert(disk_attach(disk_new("crash-b", 16 * MIB)) == 0);
+        assert(r == 0);
         for (size_t i = 0; i < 4; i++) {
                 Node *node = node_failing(i / 2, i % 2, true);
 
@@ -339,7 +341,6 @@ static void test_other_type(void) {
 
 /* e2fsck -p corrects what the filesystem recorded, before it is mounted. */
 static void test_check(void) {
-        cleanup(closep) int fd = -1;
         Node *node = node_open(NULL);
         Disk *disk = disk_new("check-1", 64 * MIB);
         uint16_t state;

@@ -245,7 +245,8 @@ static unsigned int find_disks(const char *size) {
         for (size_t i = 0; i < N_ELEMENTS(exceptions); i++)
                 if (str_equal(name, exceptions[i].name))
                         return exceptions[i].disks;
-        if (!take_series(name, series, &number) || strchr(series + 1, ' ')[1] != '\0')
+        /* " series ": a second word in it is a size that no rule knows. */
+        if (!take_series(name, series, &number) || strcspn(series + 1, " ") + 2 != strlen(series))
                 return 0;
         for (size_t i = 0; i < N_ELEMENTS(rules); i++)
                 if (strstr(rules[i].series, series))

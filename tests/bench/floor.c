@@ -96,15 +96,20 @@ static void talk(int fd, Buffer *buffer, uint8_t answer[8192]) {
         buffer->n = 0;
 }
 
-static const struct rtattr *find(const uint8_t *answer, uint16_t type) {
+/* The number in one attribute. */
+static int find(const uint8_t *answer, uint16_t type) {
         const struct nlmsghdr *message = (const struct nlmsghdr *)(const void *)answer;
         const uint8_t *at = answer + NLMSG_SPACE(sizeof(struct ifinfomsg));
 
         while (at + sizeof(struct rtattr) <= answer + message->nlmsg_len) {
                 const struct rtattr *attr = (const struct rtattr *)(const void *)at;
 
-                if (attr->rta_type == type)
-                        return attr;
+                if (attr->rta_type == type && attr->rta_len >= RTA_LENGTH(sizeof(int))) {
+                        int value;
+
+                        memcpy(&value, at + RTA_LENGTH(0), sizeof(value));
+                        return value;
+                }
                 at += RTA_ALIGN(attr->rta_len);
         }
         errx(1, "no attribute %u", type);
@@ -228,15 +233,14 @@ static void configure(int netns, int index, const char *address) {
 }
 
 static void add(int fd, int netns, char **argv) {
-        uint8_t answer[8192];
+        static uint8_t answer[8192];
         char address[32], name[IFNAMSIZ];
-        int bridge = get_link(fd, argv[5], answer), peer;
+        int bridge = get_link(fd, argv[5], answer);
 
         lease(argv[4], argv[3], address);
         snprintf(name, sizeof(name), "veth%.11s", argv[3]);
         create(fd, netns, name, bridge, answer);
-        memcpy(&peer, RTA_DATA(find(answer, IFLA_LINK)), sizeof(peer));
-        configure(netns, peer, address);
+        configure(netns, find(answer, IFLA_LINK), address);
         (void)get_link(fd, name, answer);
         printf("{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"%s/16\"}]}\n", address);
 }

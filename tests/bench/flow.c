@@ -45,9 +45,18 @@ static void *serve_one(void *userdata) {
         return NULL;
 }
 
+static double number(const char *text) {
+        char *end;
+        double value = strtod(text, &end);
+
+        if (end == text || *end != '\0' || value < 0 || value > 65535)
+                errx(1, "%s: not a number from 0 to 65535", text);
+        return value;
+}
+
 static void serve(const char *port) {
         struct sockaddr_in address = {.sin_family = AF_INET,
-                                      .sin_port = htons((uint16_t)atoi(port))};
+                                      .sin_port = htons((uint16_t)number(port))};
         int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
 
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
@@ -69,7 +78,7 @@ static void serve(const char *port) {
 
 static int reach(char **argv) {
         struct sockaddr_in address = {.sin_family = AF_INET,
-                                      .sin_port = htons((uint16_t)atoi(argv[3]))};
+                                      .sin_port = htons((uint16_t)number(argv[3]))};
         int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
 
         inet_pton(AF_INET, argv[2], &address.sin_addr);
@@ -102,8 +111,8 @@ static void *fill(void *userdata) {
 }
 
 static void stream(char **argv) {
-        double seconds = atof(argv[4]), start = now();
-        int n = atoi(argv[5]);
+        double seconds = number(argv[4]), start = now();
+        int n = (int)number(argv[5]);
         Stream *streams = calloc((size_t)n, sizeof(*streams));
         uint64_t total = 0;
 
@@ -126,7 +135,7 @@ static int compare(const void *a, const void *b) {
 }
 
 static void turn(char **argv) {
-        double until = now() + atof(argv[4]), *took = malloc(TURNS_MAX * sizeof(*took));
+        double until = now() + number(argv[4]), *took = malloc(TURNS_MAX * sizeof(*took));
         int fd = reach(argv);
         size_t n = 0;
 

@@ -243,7 +243,7 @@ def test_upstream_driver(daemon):
 
 # --- crashes ---
 
-class Crasher:
+class Killer:
     """Kills the daemon at its n-th step of a call, with strace, and starts it again."""
 
     def __init__(self, daemon):
@@ -288,15 +288,15 @@ def crash_every_step(daemon, volume_calls, undo, names=STEPS, codes=('UNAVAILABL
     steps = [(name, n) for name in names for n in range(1, 20)]
     while steps:
         name, n = steps.pop(0)
-        crasher = Crasher(daemon)
-        crasher.arm(name, n)
+        killer = Killer(daemon)
+        killer.arm(name, n)
         failed = False
         try:
             volume_calls(Kubelet(daemon, client))
         except Failure as failure:
             assert failure.code in codes, failure
             failed = True
-        if crasher.disarm():
+        if killer.disarm():
             killed.append(f'{name} {n}')
             client.close()
             client = daemon.start()

@@ -54,6 +54,9 @@ class Plugin:
     def exec(self, command, conf, timeout=60, wrapper=(), **env):
         """conf: an object, or bytes to be sent as they are. env: as environment() takes it."""
         data = conf if isinstance(conf, bytes) else json.dumps(conf).encode()
+        if 'strace' in wrapper:
+            # Leaks cannot be looked for under ptrace.
+            env['extra'] = {'ASAN_OPTIONS': 'detect_leaks=0', **(env.get('extra') or {})}
         argv = [self.name if not wrapper else str(self.program)]
         process = subprocess.run([*wrapper, *argv], executable=None if wrapper else str(self.program), input=data,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout,

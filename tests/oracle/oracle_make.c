@@ -184,24 +184,26 @@ static const struct {
         {"btrfs-v1-cache", "mkfs.btrfs -q -f -s 4096 -R ^free-space-tree", 128, 0},
 };
 
-/* Formats that are made of a directory, and read-only: mkfs takes the image, then the tree. */
+/* Formats that are made of a directory, and read-only. One tool takes the tree first, the other the
+ * image. */
 static void make_read_only(OracleSet *set) {
         static const struct {
-                const char *name, *words;
+                const char *name, *words,
+                        *options; /* options: behind the tree and the image; NULL: before */
         } rows[] = {
-                {"squashfs-gzip", "mksquashfs %1$s %2$s -quiet -noappend -comp gzip"},
-                {"squashfs-lzo", "mksquashfs %1$s %2$s -quiet -noappend -comp lzo"},
-                {"squashfs-xz", "mksquashfs %1$s %2$s -quiet -noappend -comp xz"},
-                {"squashfs-lz4", "mksquashfs %1$s %2$s -quiet -noappend -comp lz4"},
-                {"squashfs-zstd", "mksquashfs %1$s %2$s -quiet -noappend -comp zstd"},
-                {"squashfs-lzma", "mksquashfs %1$s %2$s -quiet -noappend -comp lzma"},
-                {"squashfs-4k", "mksquashfs %1$s %2$s -quiet -noappend -b 4096"},
-                {"erofs", "mkfs.erofs --quiet %2$s %1$s"},
-                {"erofs-lz4", "mkfs.erofs --quiet -zlz4 %2$s %1$s"},
-                {"erofs-big", "mkfs.erofs --quiet -zlz4hc -C65536 %2$s %1$s"},
-                {"erofs-chunks", "mkfs.erofs --quiet --chunksize=4096 %2$s %1$s"},
-                {"erofs-ztail", "mkfs.erofs --quiet -zlz4hc -Eztailpacking %2$s %1$s"},
-                {"erofs-fragments", "mkfs.erofs --quiet -zlz4hc -Efragments %2$s %1$s"},
+                {"squashfs-gzip", "mksquashfs", "-quiet -noappend -comp gzip"},
+                {"squashfs-lzo", "mksquashfs", "-quiet -noappend -comp lzo"},
+                {"squashfs-xz", "mksquashfs", "-quiet -noappend -comp xz"},
+                {"squashfs-lz4", "mksquashfs", "-quiet -noappend -comp lz4"},
+                {"squashfs-zstd", "mksquashfs", "-quiet -noappend -comp zstd"},
+                {"squashfs-lzma", "mksquashfs", "-quiet -noappend -comp lzma"},
+                {"squashfs-4k", "mksquashfs", "-quiet -noappend -b 4096"},
+                {"erofs", "mkfs.erofs --quiet", NULL},
+                {"erofs-lz4", "mkfs.erofs --quiet -zlz4", NULL},
+                {"erofs-big", "mkfs.erofs --quiet -zlz4hc -C65536", NULL},
+                {"erofs-chunks", "mkfs.erofs --quiet --chunksize=4096", NULL},
+                {"erofs-ztail", "mkfs.erofs --quiet -zlz4hc -Eztailpacking", NULL},
+                {"erofs-fragments", "mkfs.erofs --quiet -zlz4hc -Efragments", NULL},
         };
         static char data[65536];
         char tree[300], file[320];
@@ -219,7 +221,12 @@ static void make_read_only(OracleSet *set) {
                 char path[384], command[1024];
 
                 image_path(set, rows[i].name, path);
-                (void)snprintf(command, sizeof(command), rows[i].words, tree, path);
+                if (rows[i].options)
+                        (void)snprintf(command, sizeof(command), "%s %s %s %s", rows[i].words, tree,
+                                       path, rows[i].options);
+                else
+                        (void)snprintf(command, sizeof(command), "%s %s %s", rows[i].words, path,
+                                       tree);
                 if (run_words(command))
                         add_case(set, "%s", rows[i].name);
                 else
