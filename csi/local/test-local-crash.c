@@ -459,6 +459,7 @@ int main(int argc, char **argv) {
         for (size_t i = 0; i < N_ELEMENTS(operations); i++)
                 if (strcmp(operations[i].name, argv[2]) == 0) {
                         run_all(&bed, &operations[i]);
+                        arena_free(bed.arena);
                         return 0;
                 }
         return 64;
