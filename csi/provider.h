@@ -33,6 +33,7 @@ typedef struct ProviderConfig {
                                              that volumes never get; NULL: default */
         uint64_t pool_overcommit_percent; /* --pool-overcommit: most that thin volumes may promise,
                                              in percent of what the pool can hold; 0: 100 */
+        const char *workload_api_dir;     /* --workload-api-socket-dir, provider spiffe; NULL */
 } ProviderConfig;
 
 /* Which volume is meant, from any node request. */
@@ -51,6 +52,34 @@ typedef struct Device {
                                 against it */
         uint64_t size_bytes; /* 0 = the provider does not know what to expect */
 } Device;
+
+/* What a volume is that is no disk: a directory of this node, or a filesystem that a server has.
+ * Strings are borrowed from the request, or lie in the call's arena or the provider. */
+typedef struct Share {
+        const char *directory; /* shown at the target; NULL: @source is mounted there */
+        const char *fs_type;   /* of @source: "nfs" */
+        const char *source;    /* "server:/export" */
+        const char *server;    /* of @source, for messages */
+        const char *options;   /* mount options beside those of the capability: "a,b=c"; NULL */
+        const char *helper;    /* program that mounts it, as mount(8) would run it: "mount.nfs".
+                                  NULL: the kernel does it alone */
+        bool is_read_only;     /* whatever is asked for */
+        unsigned int mode;     /* permission bits of the root once it is mounted; 0: as it is */
+} Share;
+
+#define PROVIDER_E_NO_SHARE 1 /* of find_share(): this volume is a disk */
+#define PROVIDER_E_PLAIN    1 /* of encryption(): this volume is not encrypted */
+
+/* How an encrypted volume is laid out: LUKS on its disk, and what everybody sees is the mapper. */
+typedef struct Encryption {
+        char name[128];         /* below /dev/mapper: the same as upstream's driver gives it */
+        const char *passphrase; /* from the secrets; borrowed. NULL: there is none in the request */
+        const char *secret_key; /* where it is looked for, for messages: "luksKey" */
+        unsigned int version;   /* LUKS 1 or 2, of a new volume */
+        const char *cipher;     /* of a new volume: "aes-xts-plain64" */
+        unsigned int key_bits;
+        bool allows_discards;
+} Encryption;
 
 /* mkfs words that the provider's volumes of one type always get, before the user's. */
 typedef struct FormatDefault {
@@ -88,6 +117,9 @@ enum {
         PROVIDER_EXPANDS_ONLINE = 1U << 4,
         PROVIDER_BLOCK_MULTI_WRITER = 1U
                                       << 5, /* raw block volumes may be MULTI_NODE_MULTI_WRITER */
+        PROVIDER_SHARED = 1U << 6,          /* filesystems that several nodes may write */
+        PROVIDER_NO_EXPAND = 1U << 7,       /* leaves EXPAND_VOLUME out */
+        PROVIDER_NO_CONTROLLER = 1U << 8,   /* nowhere: the plugin is all node */
 };
 
 /* The controller half. @self is the provider's own. Each fills its result only on success. NULL:
@@ -172,6 +204,23 @@ typedef struct Provider {
         int (*has_volume)(void *self, const Call *call, const char *volume_id, Error *err);
 
         const ControllerOps *controller; /* NULL: node only */
+
+        /*
+         * Volumes that are no disks, asked before find_device(); never staged. What the request
+         * must not ask for is refused here. NULL: all volumes are disks.
+         *
+         * Return: 0; PROVIDER_E_NO_SHARE; ERROR_INVALID; ERROR_UNAVAILABLE.
+         */
+        int (*find_share)(void *self, const Call *call, const NodePublishRequest *request,
+                          Share *share, Error *err);
+
+        /*
+         * Whether the disk of a volume is encrypted, and how. Without contexts, as for an unstage,
+         * only the name is filled, or "" where the volume's id does not tell it. NULL: never.
+         *
+         * Return: 0; PROVIDER_E_PLAIN; ERROR_INVALID.
+         */
+        int (*encryption)(void *self, const VolumeRef *volume, Encryption *encryption, Error *err);
 } Provider;
 
 /* NULL-terminated, order = priority of match(). csi/providers/providers.c */
