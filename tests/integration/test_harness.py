@@ -101,9 +101,8 @@ def test_nothing_left_after_sigkill(sandbox):
     assert os.path.isdir(path)
     subprocess.run([sys.executable, '-c', SWEEP, str(LIB)], check=True, env=environment)
     assert not os.path.exists(path)
-    assert not set(loops) & set(sandbox_module.loops_below(sandbox.path))
-    for name in loops:
-        assert not os.path.exists(f'/sys/block/{name}/loop/backing_file')
+    # By their files: somebody else may have been given a device of that name since.
+    assert not sandbox_module.loops_below(sandbox.path)
 
 
 def test_sweep_spares_the_living(sandbox):

@@ -19,8 +19,8 @@ import sys
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 900
 
-# gcc 12's analyzer loses memory that is linked into a list or handed out; LeakSanitizer watches leaks in ./check. And it
-# takes variables that are set where they are declared for unset ones once functions are inlined; clang-tidy does not.
+# gcc 12's analyzer loses memory that is linked into a list or handed out; LeakSanitizer watches leaks in ./check.
+# And it takes variables that are set where they are declared for unset once functions are inlined; clang-tidy does not.
 GCC_OFF = ['-Wno-analyzer-malloc-leak', '-Wno-analyzer-use-of-uninitialized-value']
 
 
