@@ -46,6 +46,8 @@ static const Flag flags[] = {
          "provider local: size or percentage of the pool's filesystem that volumes never get"},
         {"pool-overcommit", KIND_NUMBER, AT(pool_overcommit_percent), 100000,
          "provider local: percent of the pool that thin volumes may promise (default 100)"},
+        {"workload-api-socket-dir", KIND_STRING, AT(workload_api_dir), 0,
+         "provider spiffe: directory of the Workload API's socket (default /run/spire/agent-sockets)"},
         {"volume-limit", KIND_NUMBER, AT(volume_limit), INT64_MAX,
          "most volumes on this node (default: what the machine can attach)"},
         {"reserved-volumes", KIND_NUMBER, AT(reserved_volumes), INT64_MAX,

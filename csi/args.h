@@ -19,6 +19,7 @@ typedef struct ServeArgs {
         const char *driver_name;
         const char *node_name;
         const char *kubelet_root;
+        const char *workload_api_dir;
         const char *pool;
         const char *pool_reserve;
         const char *metadata_url;

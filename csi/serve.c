@@ -215,6 +215,7 @@ static int open_provider(Serve *serve, Error *err) {
                 .platform = serve->platform,
                 .pool_reserve = args->pool_reserve,
                 .pool_overcommit_percent = args->pool_overcommit_percent,
+                .workload_api_dir = args->workload_api_dir,
         };
         int r = serve->provider->open ? serve->provider->open(&config, &serve->provider_self, err)
                                       : 0;

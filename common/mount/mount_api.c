@@ -218,7 +218,8 @@ int mount_detach(int parent_fd, const char *name, unsigned int how) {
         r = mount_child_path(parent_fd, name, path);
         if (r < 0)
                 return r;
-        if (umount2(path, UMOUNT_NOFOLLOW | (how & MOUNT_DETACH_LAZY ? MNT_DETACH : 0)) < 0)
+        if (umount2(path, UMOUNT_NOFOLLOW | (how & MOUNT_DETACH_LAZY ? MNT_DETACH : 0) |
+                                  (how & MOUNT_DETACH_FORCE ? MNT_FORCE : 0)) < 0)
                 return -errno;
         return 0;
 }

@@ -105,6 +105,8 @@ int mount_change_super(int fd, bool read_only, MountContext *context);
 enum {
         MOUNT_DETACH_LAZY = 1U << 0, /* vanish now, end when the last user has gone: never waits for
                                         a dead device or server */
+        MOUNT_DETACH_FORCE = 1U << 1, /* end requests to a server that does not answer with EIO;
+                                         those of every mount of that filesystem */
 };
 
 /**

@@ -9,6 +9,7 @@
 #include "csi/fs/explain.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
+#include "csi/node/share.h"
 #include "csi/service/metrics.h"
 
 #include <fcntl.h>
@@ -330,6 +331,8 @@ int kernel_run(void *userdata, StepKind kind, Work *work, Error *err) {
                                     work->target->text, err);
         case STEP_BIND:
                 return bind_volume(work, err);
+        case STEP_MOUNT_SHARE:
+                return share_mount(node, work, err);
         case _STEP_N:
                 break;
         }
@@ -346,6 +349,8 @@ int kernel_undo(void *userdata, StepKind kind, Work *work, Error *err) {
         case STEP_BIND:
                 r = unmount_again(work, err);
                 return r < 0 ? r : node_path_reopen(work->target, err);
+        case STEP_MOUNT_SHARE:
+                return share_unmount(userdata, work, err);
         case STEP_DETACH_DEAD:
         case STEP_WIPE:
         case STEP_FORMAT:

@@ -78,6 +78,8 @@ int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKerne
         r = lock_table_new(&node->locks);
         if (r == 0)
                 r = queue_new(&node->queue, &limits);
+        if (r == 0)
+                r = patience_new(&node->patience);
         if (r < 0) {
                 node_free(node);
                 return error_set_errno(err, r, "node");
@@ -95,6 +97,7 @@ void node_free(Node *node) {
                 return;
         lock_table_free(node->locks);
         queue_free(node->queue);
+        patience_free(node->patience);
         for (size_t i = 0; i < _NODE_HOST_N; i++)
                 free(node->hosts[i]);
         (void)pthread_mutex_destroy(&node->host_mutex);
@@ -151,7 +154,8 @@ int node_check_mode(const Node *node, const VolumeCapability *capability, Error 
                                  "(fsGroup), this driver has no VOLUME_MOUNT_GROUP");
         if (!access_mode_is_multi_node_writer(capability->access_mode))
                 return 0;
-        if (capability->is_block && (provider->flags & PROVIDER_BLOCK_MULTI_WRITER))
+        if (capability->is_block ? provider->flags & PROVIDER_BLOCK_MULTI_WRITER
+                                 : provider->flags & PROVIDER_SHARED)
                 return 0;
         return error_set(err, ERROR_PRECONDITION,
                          "access mode %d: writing from several nodes needs %s",

@@ -7,6 +7,7 @@
 #include "csi/node/apply.h"
 #include "csi/node/lock.h"
 #include "csi/node/node.h"
+#include "csi/node/patience.h"
 #include "csi/node/queue.h"
 
 #include <pthread.h>
@@ -22,8 +23,9 @@ typedef enum NodeHost {
 struct Node {
         NodeConfig config;
         NodeKernel kernel;
-        LockTable *locks; /* owned */
-        Queue *queue;     /* owned */
+        LockTable *locks;   /* owned */
+        Queue *queue;       /* owned */
+        Patience *patience; /* owned */
         bool has_selinux;
         bool can_grow_mounted_ext;
         pthread_mutex_t host_mutex;
@@ -73,6 +75,7 @@ typedef struct Job {
         FsHost *hosts; /* owned; that a new filesystem must suit, this node first */
         Plan plan;
         Work work;
+        Share share;        /* of a volume that is no disk */
         bool has_device;    /* the provider attached it, or found it attached */
         bool has_ephemeral; /* create_ephemeral() was done */
 } Job;

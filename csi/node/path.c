@@ -120,8 +120,8 @@ static int open_parent(int root_fd, const char *parent) {
         return file_open_beneath(root_fd, parent, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
 }
 
-int node_path_open(NodePath *path, const char *root, const char *field, const char *text,
-                   Error *err) {
+int node_path_open_parent(NodePath *path, const char *root, const char *field, const char *text,
+                          Error *err) {
         cleanup(closep) int root_fd = -1;
         char parent[PATH_MAX];
         const char *below;
@@ -129,6 +129,8 @@ int node_path_open(NodePath *path, const char *root, const char *field, const ch
 
         node_path_close(path);
         path->text = text;
+        path->type = 0;
+        path->is_dead = false;
         r = node_path_check(root, field, text, &below, err);
         if (r < 0)
                 return r;
@@ -151,5 +153,12 @@ int node_path_open(NodePath *path, const char *root, const char *field, const ch
         }
         if (path->parent_fd < 0)
                 return error_set_errno(err, path->parent_fd, "open the directory of %s", text);
-        return node_path_reopen(path, err);
+        return 0;
+}
+
+int node_path_open(NodePath *path, const char *root, const char *field, const char *text,
+                   Error *err) {
+        int r = node_path_open_parent(path, root, field, text, err);
+
+        return r != 0 ? r : node_path_reopen(path, err);
 }

@@ -45,6 +45,15 @@ typedef struct NodePath {
 int node_path_open(NodePath *path, const char *root, const char *field, const char *text,
                    Error *err);
 
+/**
+ * node_path_open_parent() - the same without the last component, which may be on a server that does
+ * not answer
+ *
+ * @path->fd stays -1 and type 0; node_path_reopen() does the rest. Return: as node_path_open().
+ */
+int node_path_open_parent(NodePath *path, const char *root, const char *field, const char *text,
+                          Error *err);
+
 /* Opens it again, after something was mounted on it or made there. As node_path_open(). */
 int node_path_reopen(NodePath *path, Error *err);
 

@@ -324,3 +324,37 @@ int block_plan(const BindInput *input, const DeviceFacts *device, const TargetFa
         add_step(plan, STEP_BIND);
         return 0;
 }
+
+/* --- what is no disk --- */
+
+int directory_plan(const BindInput *input, const char *directory, const TargetFacts *target,
+                   Plan *plan, Error *err) {
+        int r;
+
+        plan->source = directory;
+        if (target->is_mounted && !target->is_dead)
+                return conflict_mounted(target, directory, err);
+        r = prepare_target(target, false, plan, err);
+        if (r < 0)
+                return r;
+        plan->options.set = input->options->set | (input->read_only ? MOUNT_FLAG_READ_ONLY : 0U);
+        plan->options.clear = input->options->clear & ~(unsigned int)MOUNT_FLAG_READ_ONLY;
+        add_step(plan, STEP_BIND);
+        return 0;
+}
+
+int share_plan(const Share *share, const MountOptions *options, const TargetFacts *target,
+               Plan *plan, Error *err) {
+        int r;
+
+        if (target->is_mounted && !target->is_dead)
+                return conflict_mounted(target, share->source, err);
+        r = prepare_target(target, false, plan, err);
+        if (r < 0)
+                return r;
+        plan->share = share;
+        plan->fs_type = share->fs_type;
+        mount_options_copy(&plan->options, options);
+        add_step(plan, STEP_MOUNT_SHARE);
+        return 0;
+}

@@ -23,6 +23,7 @@ typedef enum StepKind {
         STEP_MOUNT,
         STEP_GROW, /* mounted */
         STEP_BIND,
+        STEP_MOUNT_SHARE, /* by the helper of its filesystem */
         _STEP_N,
 } StepKind;
 
@@ -51,6 +52,7 @@ typedef struct Plan {
         FsMakePlan make;
         FsExpect expect;
         const FsHost *host;
+        const Share *share; /* of STEP_MOUNT_SHARE */
 } Plan;
 
 /* One line per step: "mount device=/dev/sdb target=/t type=ext4 options=nosuid,nodev". Caller
@@ -98,6 +100,14 @@ typedef struct BindInput {
  */
 int bind_plan(const BindInput *input, const TargetFacts *staged, const TargetFacts *target,
               Plan *plan, Error *err);
+
+/* directory_plan() - show a directory of this node. Return: 0; ERROR_CONFLICT. */
+int directory_plan(const BindInput *input, const char *directory, const TargetFacts *target,
+                   Plan *plan, Error *err);
+
+/* share_plan() - mount what a server has, where nothing is mounted. Return: 0; ERROR_CONFLICT. */
+int share_plan(const Share *share, const MountOptions *options, const TargetFacts *target,
+               Plan *plan, Error *err);
 
 /* block_plan() - show a device node at a path. Return: 0; ERROR_CONFLICT. */
 int block_plan(const BindInput *input, const DeviceFacts *device, const TargetFacts *target,

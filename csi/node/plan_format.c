@@ -18,6 +18,7 @@ const char *step_name(StepKind kind) {
                 [STEP_MOUNT] = "mount",
                 [STEP_GROW] = "grow",
                 [STEP_BIND] = "bind",
+                [STEP_MOUNT_SHARE] = "mount-share",
         };
 
         return (unsigned int)kind < _STEP_N ? names[kind] : "unknown";
@@ -78,6 +79,11 @@ static void put_step(StrBuf *text, const Plan *plan, StepKind kind) {
                 (void)mount_flags_format(plan->options.set, flags, sizeof(flags));
                 strbuf_printf(text, " source=%s target=%s options=%s", plan->source, plan->target,
                               flags);
+                break;
+        case STEP_MOUNT_SHARE:
+                strbuf_printf(text, " source=%s target=%s type=%s", plan->share->source,
+                              plan->target, plan->fs_type);
+                put_options(text, &plan->options);
                 break;
         case _STEP_N:
                 break;

@@ -6,6 +6,7 @@
 #include "common/base/str.h"
 #include "common/mount/mountinfo.h"
 #include "csi/node/node_internal.h"
+#include "csi/node/share.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -136,6 +137,15 @@ static int publish_ephemeral(Job *job, const NodePublishRequest *request, Error 
         return publish_unstaged(job, request, err);
 }
 
+static int publish_share(Job *job, const NodePublishRequest *request, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        int r;
+
+        r = provider->find_share(job->node->config.provider_self, job->call, request, &job->share,
+                                 err);
+        return r != 0 ? r : share_publish(job, request, &job->share, err);
+}
+
 static int publish(Job *job, const NodePublishRequest *request, Error *err) {
         int r;
 
@@ -147,6 +157,12 @@ static int publish(Job *job, const NodePublishRequest *request, Error *err) {
         if (r == 0)
                 r = node_locks_acquire(job->node, request->volume_id, request->target_path,
                                        &job->locks, err);
+        if (r == 0 && job->node->config.provider->find_share) {
+                r = publish_share(job, request, err);
+                if (r != PROVIDER_E_NO_SHARE)
+                        return r;
+                r = 0;
+        }
         if (r == 0)
                 r = job_open_target(job, "target_path", request->target_path, err);
         if (r < 0)

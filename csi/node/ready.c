@@ -52,7 +52,7 @@ static int check_tools(const Node *node, Error *err) {
         char program[64];
 
         (void)snprintf(program, sizeof(program), "mkfs.%s", str_is_empty(type) ? "ext4" : type);
-        if (is_in_path(program))
+        if (!node->config.provider->find_device || is_in_path(program))
                 return 0;
         return error_set(err, ERROR_PRECONDITION,
                          "%s is not installed, and volumes are formatted with it by default",

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/block/block_sysfs.h"
 #include "csi/node/node_internal.h"
+#include "csi/node/share.h"
 
 #include <fcntl.h>
 
@@ -121,8 +122,13 @@ int node_unpublish(Node *node, const Call *call, const NodeUnpublishRequest *req
                 return error_set_errno(err, ENOMEM, "unpublish");
         r = node_locks_acquire(node, request->volume_id, request->target_path, &job->locks, err);
         if (r == 0)
-                r = node_path_open(&job->target, node->config.kubelet_root, "target_path",
-                                   request->target_path, err);
+                r = node_path_open_parent(&job->target, node->config.kubelet_root, "target_path",
+                                          request->target_path, err);
+        /* What a server has is taken away before anybody opens the path. */
+        if (r == 0 && provider->find_share)
+                r = share_detach(node, &job->target, err);
+        if (r == 0)
+                r = node_path_reopen(&job->target, err);
         if (r == 0)
                 r = unpublish(job, err);
         if (r < 0)

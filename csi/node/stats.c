@@ -7,6 +7,7 @@
 #include "common/block/block_sysfs.h"
 #include "csi/node/condition.h"
 #include "csi/node/node_internal.h"
+#include "csi/node/share.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -92,6 +93,11 @@ int node_stats(Node *node, const Call *call, const NodeStatsRequest *request,
 
         if (!job)
                 return error_set_errno(err, ENOMEM, "stats");
+        if (node->config.provider->find_share) {
+                r = share_stats(node, call, request, result, err);
+                if (r != SHARE_E_LOCAL)
+                        return r;
+        }
         r = job_open_volume(job, request->volume_path, err);
         if (r < 0)
                 return r;

@@ -64,7 +64,9 @@ static int get_plugin_capabilities(void *userdata, const Call *call,
 
         if (!out || !list)
                 return encode_failed(err);
-        list[n++] = plugin_service(call, CSI__PLUGIN_CAPABILITY__SERVICE__TYPE__CONTROLLER_SERVICE);
+        if (!(flags & PROVIDER_NO_CONTROLLER))
+                list[n++] = plugin_service(
+                        call, CSI__PLUGIN_CAPABILITY__SERVICE__TYPE__CONTROLLER_SERVICE);
         if (flags & PROVIDER_TOPOLOGY)
                 list[n++] = plugin_service(
                         call,

@@ -275,7 +275,8 @@ static int get_capabilities(void *userdata, const Call *call, const ProtobufCMes
                 {flags & PROVIDER_STAGES,
                  CSI__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME},
                 {true, CSI__NODE_SERVICE_CAPABILITY__RPC__TYPE__GET_VOLUME_STATS},
-                {true, CSI__NODE_SERVICE_CAPABILITY__RPC__TYPE__EXPAND_VOLUME},
+                {!(flags & PROVIDER_NO_EXPAND),
+                 CSI__NODE_SERVICE_CAPABILITY__RPC__TYPE__EXPAND_VOLUME},
                 {true, CSI__NODE_SERVICE_CAPABILITY__RPC__TYPE__VOLUME_CONDITION},
                 {flags & PROVIDER_SINGLE_NODE_MULTI_WRITER,
                  CSI__NODE_SERVICE_CAPABILITY__RPC__TYPE__SINGLE_NODE_MULTI_WRITER},
@@ -315,8 +316,9 @@ void node_methods(MethodTable *table) {
                    &csi__node_publish_volume_request__descriptor, publish, RPC_SLOW);
         method_add(table, "/csi.v1.Node/NodeUnpublishVolume",
                    &csi__node_unpublish_volume_request__descriptor, unpublish, RPC_SLOW);
-        method_add(table, "/csi.v1.Node/NodeExpandVolume",
-                   &csi__node_expand_volume_request__descriptor, expand, RPC_SLOW);
+        if (!(table->service->provider->flags & PROVIDER_NO_EXPAND))
+                method_add(table, "/csi.v1.Node/NodeExpandVolume",
+                           &csi__node_expand_volume_request__descriptor, expand, RPC_SLOW);
         method_add(table, "/csi.v1.Node/NodeGetVolumeStats",
                    &csi__node_get_volume_stats_request__descriptor, stats, RPC_SLOW);
         method_add(table, "/csi.v1.Node/NodeGetInfo", &csi__node_get_info_request__descriptor, info,

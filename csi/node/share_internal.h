@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_NODE_SHARE_INTERNAL_H
+#define BERTH_CSI_NODE_SHARE_INTERNAL_H
+
+/* What the files about shares have in common. */
+
+#include "common/mount/mountinfo.h"
+#include "csi/node/share.h"
+
+#include <limits.h>
+#include <sys/statvfs.h>
+
+/* As mountinfo has it: the way there may have links, which kubelet's root may be one of. */
+int share_real_path(const NodePath *path, char text[PATH_MAX], Error *err);
+
+/* The topmost mount at @path; NULL: none. @tablep: owns it. */
+int share_find_mount(const NodePath *path, MountTable **tablep, const Mount **mountp, Error *err);
+
+typedef struct ShareUsage {
+        struct statvfs usage;
+} ShareUsage;
+
+/* Asks the server, and waits a few seconds. Return: 0; -ETIMEDOUT it does not answer; -ESTALE;
+ * another -errno of it. */
+int share_look(Node *node, const NodePath *path, ShareUsage *usage);
+
+/* Sets permission bits of the root. Return: as share_look(). */
+int share_set_mode(Node *node, const NodePath *path, unsigned int mode);
+
+#endif

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What is asked of a server, or of the kernel about one: all of it may hang, none of it waits for
+ * ever. */
+
+#include "common/base/cleanup.h"
+#include "common/base/exec.h"
+#include "common/base/log.h"
+#include "common/base/str.h"
+#include "csi/node/condition.h"
+#include "csi/node/patience.h"
+#include "csi/node/share_internal.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+/* A server that is there answers in milliseconds; a busy one may lose a packet or two. */
+#define LOOK_MSECS UINT64_C(5000)
+
+/* kubelet gives up after two minutes, and calls again. */
+#define MOUNT_MSECS      UINT64_C(60000)
+#define MOUNT_LEFT_MSECS UINT64_C(5000) /* before the caller's deadline, for the answer */
+
+/* What is written and not yet with the server goes there at the last unmount. */
+#define UNMOUNT_MSECS UINT64_C(90000)
+
+/* Of a mount whose server does not answer: nothing is waited for but the kernel's own work. */
+#define FORCE_MSECS UINT64_C(5000)
+
+/* kubelet's restarts stacked thousands with drivers that did not look. */
+#define DETACH_MAX 100000
+
+/* --- looking --- */
+
+typedef struct Look {
+        int parent_fd;
+        char name[NAME_MAX + 1];
+        bool sets_mode;
+        unsigned int mode;
+        int r;
+        struct statvfs usage;
+} Look;
+
+static int look_now(Look *look, int fd) {
+        struct stat status;
+
+        if (!look->sets_mode)
+                return fstatvfs(fd, &look->usage) < 0 ? -errno : 0;
+        if (fstat(fd, &status) < 0)
+                return -errno;
+        if ((status.st_mode & 07777U) == look->mode)
+                return 0;
+        return fchmod(fd, look->mode) < 0 ? -errno : 0;
+}
+
+static void do_look(void *data) {
+        Look *look = data;
+        int fd = openat(look->parent_fd, look->name,
+                        O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+        look->r = fd < 0 ? -errno : look_now(look, fd);
+        closep(&fd);
+        closep(&look->parent_fd);
+}
+
+/* Fills what a thread needs of @path, with a descriptor of its own. */
+static int take_place(const NodePath *path, int *fdp, char name[NAME_MAX + 1]) {
+        *fdp = fcntl(path->parent_fd, F_DUPFD_CLOEXEC, 0);
+        if (*fdp < 0)
+                return -errno;
+        (void)snprintf(name, NAME_MAX + 1, "%s", path->name);
+        return 0;
+}
+
+static int run_look(Node *node, const NodePath *path, Look *look) {
+        char key[PATH_MAX + 8];
+        int r;
+
+        r = take_place(path, &look->parent_fd, look->name);
+        if (r < 0)
+                return r;
+        (void)snprintf(key, sizeof(key), "look %s", path->text);
+        r = patience_run(node->patience, key, do_look, look, sizeof(*look), LOOK_MSECS);
+        if (r == PATIENCE_E_LATE)
+                return -ETIMEDOUT;
+        if (r != 0) {
+                closep(&look->parent_fd);
+                return r == PATIENCE_E_HANGING ? -ETIMEDOUT : r;
+        }
+        return look->r;
+}
+
+int share_look(Node *node, const NodePath *path, ShareUsage *usage) {
+        Look look = {.parent_fd = -1};
+        int r = run_look(node, path, &look);
+
+        usage->usage = look.usage;
+        return r;
+}
+
+int share_set_mode(Node *node, const NodePath *path, unsigned int mode) {
+        Look look = {.parent_fd = -1, .sets_mode = true, .mode = mode};
+
+        return run_look(node, path, &look);
+}
+
+/* --- detaching --- */
+
+typedef struct Detach {
+        int parent_fd;
+        char name[NAME_MAX + 1];
+        unsigned int how;
+        int r;
+} Detach;
+
+static void do_detach(void *data) {
+        Detach *detach = data;
+
+        detach->r = mount_detach(detach->parent_fd, detach->name, detach->how);
+        closep(&detach->parent_fd);
+}
+
+static int run_detach(Node *node, const NodePath *path, unsigned int how, uint64_t timeout_msecs) {
+        Detach detach = {.parent_fd = -1, .how = how};
+        char key[PATH_MAX + 16];
+        int r;
+
+        r = take_place(path, &detach.parent_fd, detach.name);
+        if (r < 0)
+                return r;
+        (void)snprintf(key, sizeof(key), "unmount-%u %s", how, path->text);
+        r = patience_run(node->patience, key, do_detach, &detach, sizeof(detach), timeout_msecs);
+        if (r == PATIENCE_E_LATE)
+                return -ETIMEDOUT;
+        if (r != 0) {
+                closep(&detach.parent_fd);
+                return r == PATIENCE_E_HANGING ? -ETIMEDOUT : r;
+        }
+        return detach.r;
+}
+
+static int detach_dead(Node *node, const NodePath *path) {
+        return run_detach(node, path, MOUNT_DETACH_FORCE | MOUNT_DETACH_LAZY, FORCE_MSECS);
+}
+
+static int detach_one(Node *node, const NodePath *path, const Mount *mount, Error *err) {
+        ShareUsage usage;
+        int r;
+
+        r = share_look(node, path, &usage);
+        if (r == 0 || r == -EACCES || r == -EPERM) {
+                r = run_detach(node, path, 0, UNMOUNT_MSECS);
+                if (r == -EBUSY)
+                        return error_set(err, ERROR_UNAVAILABLE,
+                                         "%s is in use: a process still has files open there",
+                                         path->text);
+        } else {
+                log_warning("%.200s at %s does not answer: detached by force", mount->source,
+                            path->text);
+                r = detach_dead(node, path);
+        }
+        /* The kernel may still be busy with what is gone for everybody else. */
+        return r == -EINVAL || r == -ENOENT || r == -ETIMEDOUT ? 0 : r;
+}
+
+int share_detach(Node *node, const NodePath *path, Error *err) {
+        uint64_t last_id = 0;
+
+        for (int i = 0; i < DETACH_MAX; i++) {
+                cleanup(mount_table_freep) MountTable *table = NULL;
+                const Mount *mount;
+                int r;
+
+                r = share_find_mount(path, &table, &mount, err);
+                if (r < 0)
+                        return r;
+                if (!mount || !share_is_remote(mount->fs_type))
+                        return 0;
+                if (mount->id == last_id)
+                        return error_set(err, ERROR_UNAVAILABLE,
+                                         "%.200s could not be unmounted from %s in time",
+                                         mount->source, path->text);
+                last_id = mount->id;
+                r = detach_one(node, path, mount, err);
+                if (r < 0 && !error_is_set(err))
+                        return error_set_errno(err, r, "unmount %s", path->text);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* --- mounting --- */
+
+ErrorCode share_helper_code(const char *words) {
+        static const struct {
+                const char *words;
+                ErrorCode code;
+        } table[] = {
+                {"access denied", ERROR_DENIED},
+                {"Permission denied", ERROR_DENIED},
+                {"Operation not permitted", ERROR_DENIED},
+                {"No such file or directory", ERROR_NOT_FOUND},
+                {"Connection refused", ERROR_UNAVAILABLE},
+                {"timed out", ERROR_UNAVAILABLE},
+                {"No route to host", ERROR_UNAVAILABLE},
+                {"Network is unreachable", ERROR_UNAVAILABLE},
+                {"Host is down", ERROR_UNAVAILABLE},
+                {"Failed to resolve", ERROR_UNAVAILABLE},
+                {"Connection reset", ERROR_UNAVAILABLE},
+                {"Program not registered", ERROR_UNAVAILABLE},
+                {"not responding", ERROR_UNAVAILABLE},
+                {"requested NFS version", ERROR_PRECONDITION},
+                {"Protocol not supported", ERROR_PRECONDITION},
+                {"No such device", ERROR_PRECONDITION},
+                {"not supported", ERROR_PRECONDITION},
+                {"rpc.statd is not running", ERROR_PRECONDITION},
+                {"incorrect mount option", ERROR_INVALID},
+                {"Invalid argument", ERROR_INVALID},
+                {"option", ERROR_INVALID},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(table); i++)
+                if (strstr(words, table[i].words))
+                        return table[i].code;
+        return ERROR_INTERNAL;
+}
+
+/* Its last line that says something; the ones before are of attempts. */
+static char *last_words(const ExecResult *result) {
+        char *text = result->errors && result->n_errors > 0 ? result->errors : result->output;
+        char *line;
+
+        if (!text)
+                return NULL;
+        str_trim_end(text);
+        line = strrchr(text, '\n');
+        return line ? line + 1 : text;
+}
+
+static int helper_failed(const Work *work, const ExecResult *result, Error *err) {
+        const Share *share = work->plan->share;
+        const char *words = last_words(result);
+
+        return error_set(err, share_helper_code(words ? words : ""),
+                         "mount %.200s at %s: %s ended with %d: %.200s", share->source,
+                         work->target->text, share->helper, result->exit_status,
+                         str_is_empty(words) ? "without a word" : words);
+}
+
+static uint64_t mount_timeout(const Call *call) {
+        uint64_t now = node_now_msecs(), left;
+
+        if (call->deadline_msecs == UINT64_MAX)
+                return MOUNT_MSECS;
+        left = call->deadline_msecs > now ? call->deadline_msecs - now : 0;
+        left = left > MOUNT_LEFT_MSECS ? left - MOUNT_LEFT_MSECS : 1;
+        return left < MOUNT_MSECS ? left : MOUNT_MSECS;
+}
+
+static int run_helper(const Work *work, const char *target, Error *err) {
+        const Share *share = work->plan->share;
+        const MountOptions *options = &work->plan->options;
+        char words[MOUNT_OPTIONS_TEXT_MAX + 256];
+        const char *const argv[] = {share->helper, share->source, target, "-o", words, NULL};
+        ExecResult result = {0};
+        ExecRequest request = {
+                .argv = argv,
+                .timeout_msecs = mount_timeout(work->call),
+                .output_limit_bytes = 4096,
+                .cancelled = work->call->cancelled,
+                .userdata = work->call->userdata,
+        };
+        size_t n;
+        int r;
+
+        n = mount_options_format(options, true, words, sizeof(words) - 16);
+        if (n >= sizeof(words) - 16)
+                return error_set(err, ERROR_INVALID, "mount_flags: too many");
+        /* A helper of NFS tries for two minutes, and longer than we may wait. */
+        if (!mount_options_get(options, "retry"))
+                (void)snprintf(words + n, sizeof(words) - n, "%sretry=0", n > 0 ? "," : "");
+        r = exec_run(&request, &result);
+        if (r == -ENOENT)
+                r = error_set(err, ERROR_PRECONDITION,
+                              "%s is not installed, and %s is mounted by it", share->helper,
+                              share->fs_type);
+        else if (r == -ETIMEDOUT)
+                r = error_set(err, ERROR_UNAVAILABLE,
+                              "the server %s does not answer: %s was ended after %u s",
+                              share->server, share->helper,
+                              (unsigned int)(request.timeout_msecs / 1000));
+        else if (r == -ECANCELED)
+                r = error_set(err, ERROR_TIMEOUT, "cancelled while %s was asked", share->server);
+        else if (r < 0)
+                r = error_set_errno(err, r, "run %s", share->helper);
+        else if (result.exit_status != 0)
+                r = helper_failed(work, &result, err);
+        exec_result_deinit(&result);
+        return r;
+}
+
+/* The helper was given a path; what is there now must be what was asked for. */
+static int verify(const Work *work, Error *err) {
+        cleanup(mount_table_freep) MountTable *table = NULL;
+        const Mount *mount;
+        int r;
+
+        r = share_find_mount(work->target, &table, &mount, err);
+        if (r < 0)
+                return r;
+        if (mount && share_is_remote(mount->fs_type) &&
+            str_equal(mount->source, work->plan->share->source))
+                return 0;
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "%s said that it mounted %.200s at %s, and it is "
+                         "not there",
+                         work->plan->share->helper, work->plan->share->source, work->target->text);
+}
+
+static int set_mode(Node *node, const Work *work, Error *err) {
+        const Share *share = work->plan->share;
+        int r = share->mode != 0 ? share_set_mode(node, work->target, share->mode) : 0;
+
+        if (r == -ETIMEDOUT)
+                return error_set(err, ERROR_UNAVAILABLE, "the server %s stopped answering",
+                                 share->server);
+        return r < 0 ? error_set_errno(err, r, "set the permissions of %.200s to %o", share->source,
+                                       share->mode)
+                     : 0;
+}
+
+int share_mount(Node *node, Work *work, Error *err) {
+        Error error = {0};
+        char real[PATH_MAX];
+        int r;
+
+        r = share_real_path(work->target, real, err);
+        if (r < 0)
+                return r;
+        /* What was opened lies below the mount to come. */
+        closep(&work->target->fd);
+        r = run_helper(work, real, err);
+        if (r == 0)
+                r = verify(work, err);
+        if (r == 0)
+                r = set_mode(node, work, err);
+        /* Also where the helper was ended: the kernel may have been faster. */
+        if (r < 0 && share_unmount(node, work, &error) < 0)
+                error_join(err, &error);
+        return r;
+}
+
+int share_unmount(Node *node, Work *work, Error *err) {
+        int r = share_detach(node, work->target, err);
+
+        return r < 0 ? r : node_path_reopen(work->target, err);
+}
+
+/* --- statistics --- */
+
+static void set_condition(const Call *call, const char *text, NodeStatsResult *result) {
+        result->abnormal = text != NULL;
+        result->condition_message = arena_strdup(call->arena, text ? text : "no error is known");
+        result->has_condition = result->condition_message != NULL;
+}
+
+static void set_usage(const struct statvfs *usage, NodeStatsResult *result) {
+        uint64_t unit = usage->f_frsize;
+
+        result->bytes = (VolumeUsage){
+                .available = (uint64_t)usage->f_bavail * unit,
+                .total = (uint64_t)usage->f_blocks * unit,
+                .used = (uint64_t)(usage->f_blocks - usage->f_bfree) * unit,
+        };
+        result->has_inodes = usage->f_files > 0;
+        result->inodes = (VolumeUsage){
+                .available = usage->f_favail,
+                .total = usage->f_files,
+                .used = usage->f_files - usage->f_ffree,
+        };
+}
+
+static void fill(const Call *call, int r, const ShareUsage *usage, NodeStatsResult *result) {
+        char text[CONDITION_MAX];
+
+        /* A usage must be there, or kubelet takes the whole answer for an error. */
+        result->has_bytes = true;
+        if (r == 0) {
+                set_usage(&usage->usage, result);
+                set_condition(call, NULL, result);
+        } else if (r == -ETIMEDOUT) {
+                set_condition(call, "the server does not answer", result);
+        } else {
+                errno = -r;
+                (void)snprintf(text, sizeof(text), "the server's filesystem cannot be read: %m");
+                set_condition(call, text, result);
+        }
+}
+
+int share_stats(Node *node, const Call *call, const NodeStatsRequest *request,
+                NodeStatsResult *result, Error *err) {
+        cleanup(mount_table_freep) MountTable *table = NULL;
+        NodePath path = NODE_PATH_INIT;
+        ShareUsage usage = {0};
+        const Mount *mount = NULL;
+        int r;
+
+        r = node_path_open_parent(&path, node->config.kubelet_root, "volume_path",
+                                  request->volume_path, err);
+        if (r == 0)
+                r = share_find_mount(&path, &table, &mount, err);
+        /* What is wrong with the path is said by who opens it. */
+        if (r != 0 || !mount || !share_is_remote(mount->fs_type)) {
+                node_path_close(&path);
+                if (err)
+                        *err = (Error){0};
+                return SHARE_E_LOCAL;
+        }
+        r = share_look(node, &path, &usage);
+        node_path_close(&path);
+        fill(call, r, &usage, result);
+        return 0;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_PROVIDERS_LIST_H
+#define BERTH_CSI_PROVIDERS_LIST_H
+
+/* Each provider's one name that others know. */
+
+#include "csi/provider.h"
+
+extern const Provider provider_nfs;
+extern const Provider provider_spiffe;
+
+#endif
