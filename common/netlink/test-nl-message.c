@@ -108,6 +108,26 @@ static void test_batch_limits(void **state) {
         assert_int_equal(batch.n, NL_BATCH_MAX);
 }
 
+/* Field by field: the bytes between fields are nobody's. */
+static void assert_same_route(const Route *a, const Route *b) {
+        assert_int_equal(a->family, b->family);
+        assert_int_equal(a->prefix, b->prefix);
+        assert_int_equal(a->scope, b->scope);
+        assert_int_equal(a->protocol, b->protocol);
+        assert_int_equal(a->type, b->type);
+        assert_int_equal(a->has_gateway, b->has_gateway);
+        assert_int_equal(a->onlink, b->onlink);
+        assert_memory_equal(a->destination, b->destination, sizeof(a->destination));
+        assert_memory_equal(a->gateway, b->gateway, sizeof(a->gateway));
+        assert_int_equal(a->has_source, b->has_source);
+        assert_memory_equal(a->source, b->source, sizeof(a->source));
+        assert_int_equal(a->index, b->index);
+        assert_int_equal(a->table, b->table);
+        assert_int_equal(a->priority, b->priority);
+        assert_int_equal(a->mtu_bytes, b->mtu_bytes);
+        assert_int_equal(a->advmss, b->advmss);
+}
+
 /* What is built is read back as it was. */
 static void test_route_round_trip(void **state) {
         cleanup(nl_batch_deinit) NlBatch batch = {0};
@@ -132,7 +152,7 @@ static void test_route_round_trip(void **state) {
         route_add(&batch, &route);
         assert_int_equal(batch.broken, 0);
         assert_int_equal(route_parse(nlmsg_hdr(batch.messages[0]), &again), 0);
-        assert_memory_equal(&again, &route, sizeof(route));
+        assert_same_route(&again, &route);
 }
 
 static void test_address_round_trip(void **state) {
@@ -146,7 +166,13 @@ static void test_address_round_trip(void **state) {
 
         addr_add(&batch, &address);
         assert_int_equal(addr_parse(nlmsg_hdr(batch.messages[0]), &again), 0);
-        assert_memory_equal(&again, &address, sizeof(address));
+        assert_int_equal(again.index, address.index);
+        assert_int_equal(again.family, address.family);
+        assert_int_equal(again.prefix, address.prefix);
+        assert_memory_equal(again.bytes, address.bytes, sizeof(address.bytes));
+        assert_memory_equal(again.broadcast, address.broadcast, sizeof(address.broadcast));
+        assert_int_equal(again.scope, address.scope);
+        assert_int_equal(again.flags, address.flags);
 }
 
 int main(void) {
