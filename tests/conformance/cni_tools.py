@@ -8,8 +8,11 @@ before. What is built is kept in .cache/cni-tools of the source tree:
   cnitool            the runtime of containernetworking/cni
   upstream/          the plugins of containernetworking/plugins, of a current release
   source/            their source, with the tests compiled: integration.test, portmap.test, firewall.test
+  flannel, flannel-before
+                     flannel's plugin, and the last one of containernetworking/plugins, before flannel took it over
 
-Without Go or without its modules the tests are skipped, with the reason.
+Without Go or without its modules the tests are skipped, with the reason. flannel's own module is not on every proxy:
+the tests that want it are skipped by name then.
 """
 
 import fcntl
@@ -20,6 +23,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 CNI = 'github.com/containernetworking/cni'
 CNI_VERSION = 'v1.3.0'
@@ -28,6 +32,9 @@ PLUGINS_VERSION = 'v1.9.1'
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get('BERTH_CNI_TOOLS', SOURCE / '.cache' / 'cni-tools'))
+
+FLANNEL = 'github.com/flannel-io/cni-plugin@v1.8.0-flannel1'
+FLANNEL_BEFORE = f'{PLUGINS}/plugins/meta/flannel@v0.9.1'
 
 UPSTREAM = ['main/bridge', 'main/ptp', 'main/loopback', 'ipam/host-local', 'ipam/static', 'meta/portmap',
             'meta/bandwidth', 'meta/firewall', 'meta/tuning']
@@ -49,9 +56,9 @@ def environment():
             'GOBIN': str(CACHE)}
 
 
-def go(*argv, cwd=None):
+def go(*argv, cwd=None, **env):
     try:
-        done = subprocess.run(['go', *argv], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=1200,
+        done = subprocess.run(['go', *argv], cwd=cwd, env={**environment(), **env}, capture_output=True, text=True, timeout=1200,
                               check=False)
     except FileNotFoundError:
         raise Missing('needs Go') from None
@@ -76,8 +83,19 @@ def patch(source):
     path.write_text(text)
 
 
+def make_flannel(package, name):
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+        try:
+            go('install', package, cwd='/', GOBIN=directory)
+        except Missing as reason:
+            print(f'# {name}: {reason}')
+            return
+        for made in pathlib.Path(directory).iterdir():
+            made.rename(CACHE / name)
+
+
 def make():
-    marker = CACHE / f'made-{CNI_VERSION}-{PLUGINS_VERSION}'
+    marker = CACHE / f'made-{CNI_VERSION}-{PLUGINS_VERSION}-flannel'
     if marker.exists():
         return
     source = CACHE / 'source'
@@ -87,6 +105,8 @@ def make():
         path.chmod(0o755 if path.is_dir() else 0o644)
     patch(source)
     go('install', f'{CNI}/cnitool@{CNI_VERSION}', cwd='/')
+    make_flannel(FLANNEL, 'flannel')
+    make_flannel(FLANNEL_BEFORE, 'flannel-before')
     (CACHE / 'upstream').mkdir(exist_ok=True)
     go('build', '-o', str(CACHE / 'upstream') + '/', *[f'./plugins/{one}' for one in UPSTREAM], cwd=source)
     for name, package in TESTS.items():

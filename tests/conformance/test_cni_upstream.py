@@ -199,3 +199,48 @@ def test_upstreams_nftables_backends_are_cleaned(node, plugins):
     cni.chain(ours, 'DEL', conf, result=result, **env).ok()
     text = lib.ruleset_text()
     assert '10.1.0.2' not in text and 'cni-br-iface-' not in text
+
+
+# --- flannel ---
+
+FLANNEL_ENV = """FLANNEL_NETWORK=10.244.0.0/16
+FLANNEL_SUBNET=10.244.1.1/24
+FLANNEL_IPV6_NETWORK=fd00:244::/48
+FLANNEL_IPV6_SUBNET=fd00:244:0:1::1/64
+FLANNEL_MTU=1450
+FLANNEL_IPMASQ=false
+"""
+
+
+@pytest.mark.parametrize('name', ['flannel', 'flannel-before'])
+def test_flannel(node, plugins, name):
+    """flannel's own list: its plugin delegates to our bridge and host-local, portmap comes behind. What it starts is
+    in CNI_PATH under upstream's names."""
+    if not (TOOLS / name).exists():
+        pytest.skip(f'needs the Go module of {name}')
+    os.mkdir('/run/flannel')
+    node.sandbox.private_directory('/var/lib/cni')
+    dual = name == 'flannel'
+    lines = [line for line in FLANNEL_ENV.splitlines() if dual or 'IPV6' not in line]
+    pathlib.Path('/run/flannel/subnet.env').write_text('\n'.join(lines) + '\n')
+    (plugins / 'flannel').symlink_to(TOOLS / name)
+    conflist(node, '0.3.1',
+             {'type': 'flannel', 'delegate': {'hairpinMode': True, 'isDefaultGateway': True}},
+             {'type': 'portmap', 'capabilities': {'portMappings': True}})
+    pod = node.sandbox.netns('pod')
+    args = json.dumps({'portMappings': [{'hostPort': 8080, 'containerPort': 80, 'protocol': 'tcp'}]})
+    result = json.loads(cnitool(node.sandbox, plugins, 'add', 'net', pod.path, CAP_ARGS=args).stdout)
+    addresses = [one['address'] for one in result['ips']]
+    assert addresses == ['10.244.1.2/24'] + (['fd00:244:0:1::2/64'] if dual else [])
+    assert {'dst': '10.244.0.0/16'} in result['routes'] or {'dst': '10.244.0.0/16', 'gw': '10.244.1.1'} \
+        in result['routes']
+    assert pod.ip('link', 'show', 'dev', 'eth0')[0]['mtu'] == 1450
+    node.serve(pod, 'tcp', 80, 'pod')
+    node.serve(node.outside, 'tcp', 80, 'outside')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'pod {OUTSIDE}'
+    assert node.ask(None, 'tcp', '127.0.0.1', 8080) == 'pod 10.244.1.1'
+    assert node.ask(pod, 'tcp', OUTSIDE, 80) == f'outside {NODE}'
+    cnitool(node.sandbox, plugins, 'del', 'net', pod.path, CAP_ARGS=args)
+    assert lib.elements() == [] and '10.244.1.2' not in lib.ruleset_text()
+    assert [one for one in os.listdir('/var/lib/cni/networks/net') if one[0].isdigit() or ':' in one] == []
+    assert [one['ifname'] for one in lib.link_json() if one['ifname'].startswith('veth')] == []

@@ -611,22 +611,6 @@ def test_flannel_delegate(net):
     assert os.listdir('/var/lib/cni/networks/cbr0') and not links('veth')
 
 
-@pytest.mark.skipif(not (UPSTREAM / 'flannel').exists(), reason='needs the flannel plugin')
-def test_flannel(net):
-    net.sandbox.private_directory('/run/flannel')
-    pathlib.Path('/run/flannel/subnet.env').write_text(
-        'FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n')
-    directory = net.sandbox.path / 'bin'
-    directory.mkdir()
-    for name in ('bridge', 'host-local'):
-        os.symlink(net.plugin.program, directory / name)
-    plugin = cni.Plugin(net.plugin.program.parents[1], 'flannel', program=UPSTREAM / 'flannel', path=[directory])
-    conf = {'cniVersion': '0.3.1', 'name': 'cbr0', 'type': 'flannel', 'delegate': {'isDefaultGateway': True}}
-    a = net.sandbox.netns('a')
-    assert plugin.add(conf, a, 'a').ok()['ips'][0]['address'] == '10.244.1.2/24'
-    plugin.delete(conf, a, 'a').ok()
-
-
 # --- what somebody else chains behind us ---
 
 CHAINED = '''#!/bin/sh
