@@ -25,6 +25,9 @@ typedef enum DiskProof {
         DISK_PROOF_LUN,  /* the last number of H:C:T:L */
         DISK_PROOF_NVME_NAME, /* "device_name" of the JSON in the vendor's part of Identify
                                  Namespace */
+        DISK_PROOF_NSID,      /* number of the NVMe namespace, decimal */
+        DISK_PROOF_XEN_NAME,  /* the kernel's own name, "xvdba": Xen's hypervisor attaches a disk
+                                 by it, and the disk itself says nothing. Bus XEN only */
         DISK_PROOF_N_,
 } DiskProof;
 
@@ -33,7 +36,11 @@ typedef enum DiskBus {
         DISK_BUS_NVME,
         DISK_BUS_VIRTIO,
         DISK_BUS_SCSI,
+        DISK_BUS_XEN,
 } DiskBus;
+
+/* Longest wait for a disk: kubelet waits two minutes for its call, and asks again. */
+#define DISK_WAIT_MSECS 100000
 
 /* One way in which the wanted disk may show itself. */
 typedef struct DiskIdentity {
@@ -43,6 +50,8 @@ typedef struct DiskIdentity {
         const char *model;  /* likewise */
         char text[128]; /* compared as a whole and in its case, but for hexadecimal. On virtio only
                            its first 20 bytes are there to compare */
+        const char *parent; /* a directory above it in sysfs that it must have, in any case: the
+                               controller of data disks, "f8b3781b-..."; NULL: any */
 } DiskIdentity;
 
 #define DISK_IDENTITIES_MAX 6
@@ -59,21 +68,24 @@ typedef struct DiskWanted {
         uint64_t size_bytes;    /* to expect; 0: not known */
 } DiskWanted;
 
-/* Adds to @wanted; -E2BIG is a fault of the caller and asserted. printf-like. */
-void disk_want_identity(DiskWanted *wanted, DiskProof proof, DiskBus bus, const char *vendor,
-                        const char *model, const char *text);
+/* Adds to @wanted; more than fit are a fault of the caller and asserted. A @text that is empty or
+ * too long is never found. Returned is what was added. */
+DiskIdentity *disk_want_identity(DiskWanted *wanted, DiskProof proof, DiskBus bus,
+                                 const char *vendor, const char *model, const char *text);
 void disk_want_link(DiskWanted *wanted, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
 
 /**
- * disk_find() - the device of a wanted disk, waiting until call->deadline_msecs for it to arrive
+ * disk_find() - the device of a wanted disk, waiting for it to arrive
  * @config: root_path for sysfs and /dev
  *
- * While it is not there the SCSI hosts are asked to look for new disks. Loop devices, RAM disks and
- * device mapper are no disks of a cloud.
+ * While it is not there the SCSI hosts are asked to look for new disks. That goes on until shortly
+ * before call->deadline_msecs, so that the caller hears why, and for DISK_WAIT_MSECS at most. Loop
+ * devices, RAM disks and device mapper are no disks of a cloud.
  *
  * Return: 0; NOT_FOUND: no disk has this identity, and which link, if any, points to which other
- * disk; PRECONDITION: two disks have it, or the partition is not there; TIMEOUT cancelled.
+ * disk; PRECONDITION: two disks have it, the partition is not there, or the name below /dev is
+ * another device's; UNAVAILABLE: its name below /dev is missing; TIMEOUT cancelled.
  */
 int disk_find(const ProviderConfig *config, const Call *call, const DiskWanted *wanted,
               Device *device, Error *err);
@@ -86,7 +98,7 @@ int disk_find(const ProviderConfig *config, const Call *call, const DiskWanted *
  */
 int disk_rescan(const ProviderConfig *config, const Device *device, Error *err);
 
-/* "vol-1 is /dev/nvme1n1" and why, for `--log-level=debug`: the proof in words. */
+/* "serial number": for messages. */
 const char *disk_proof_to_string(DiskProof proof);
 
 #endif
