@@ -180,10 +180,24 @@ static int keep(Arguments *arguments, const char *id, const char *ifname) {
         return one ? json_array_append_new(arguments->keep, one) : -1;
 }
 
+/* Where the pod is. libcni notes it since 1.2; before that, the result's interfaces tell. */
+static int read_netns(const json_t *note, const char **netnsp, Error *err) {
+        const json_t *result = NULL, *interfaces = NULL;
+        int r;
+
+        r = json_read_text(note, "netns", netnsp, err);
+        r = r < 0 ? r : json_read_object(note, "result", &result, err);
+        r = r < 0 ? r : json_read_array(result, "interfaces", &interfaces, err);
+        for (size_t i = 0; i < json_array_size(interfaces) && r == 0 && str_is_empty(*netnsp); i++)
+                r = json_read_text(json_array_get(interfaces, i), "sandbox", netnsp, err);
+        return r;
+}
+
+/* A pod of which nobody says where it is may well run. */
 static bool namespace_lives(const char *path) {
         cleanup(closep) int fd = -1;
 
-        return !str_is_empty(path) && netns_open(path, &fd) == 0;
+        return str_is_empty(path) || netns_open(path, &fd) == 0;
 }
 
 /* A note of libcni: which pod, which network, which namespace. */
@@ -200,7 +214,7 @@ static int read_note(Arguments *arguments, int dir_fd, const char *name, const c
         r = r < 0 ? r : json_read_text(json, "networkName", &of, &err);
         r = r < 0 ? r : json_read_text(json, "containerId", &id, &err);
         r = r < 0 ? r : json_read_text(json, "ifName", &ifname, &err);
-        r = r < 0 ? r : json_read_text(json, "netns", &netns, &err);
+        r = r < 0 ? r : read_netns(json, &netns, &err);
         if (r < 0)
                 return r;
         if (strcmp(of, network) != 0 || !namespace_lives(netns))

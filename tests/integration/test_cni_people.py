@@ -246,6 +246,24 @@ def test_gc_for_people(berth, node, sandbox):
     assert lib.elements() == []
 
 
+def test_gc_with_notes_of_an_old_runtime(berth, node, sandbox):
+    """libcni before 1.2 (containerd 1.6, podman 4) does not note the namespace; the result in the note tells it."""
+    conf = node.conf(ipMasq=True)
+    pods = [node.add(conf, name) for name in ('lives', 'gone', 'silent')]
+    directory, results = write_list(sandbox, conf), sandbox.path / 'cache' / 'results'
+    results.mkdir(parents=True)
+    for pod in pods:
+        note = {'kind': 'cniCacheV1', 'containerId': lib.container(pod.name), 'ifName': 'eth0', 'networkName': 'net',
+                'result': pod.result}
+        if pod.name == 'silent':
+            del note['result']['interfaces']
+        (results / f'net-{lib.container(pod.name)}-eth0').write_text(json.dumps(note))
+    pods[1].netns.delete()
+    berth('gc', '--conf-dir', directory, '--cache-dir', sandbox.path / 'cache', 'net')
+    left = str(lib.elements('masq-10.1.0.0-16'))
+    assert [pod.address in left for pod in pods] == [True, False, True]
+
+
 def test_status_for_people(berth, node, sandbox):
     conf = node.conf(ipMasq=True)
     directory = write_list(sandbox, conf, {'type': 'portmap'}, {'type': 'something-else'})
