@@ -5,15 +5,14 @@ was all that was done."""
 import json
 import os
 import pathlib
-import shutil
 import subprocess
-import textwrap
 
 import pytest
 
 import cgroups
-import image
+import containerd as containerd_lib
 import node as lib
+from containerd import IMAGE
 from node import NODE, OUTSIDE
 
 try:
@@ -21,59 +20,21 @@ try:
 except ImportError:
     cri = None
 
-BUSYBOX = '/usr/bin/busybox'
-IMAGE = 'test.local/busybox:1'
-
-for tool in ('containerd', 'ctr', 'runc'):
-    if not shutil.which(tool):
-        pytest.skip(f'needs {tool}', allow_module_level=True)
-if not os.path.exists(BUSYBOX) or b'statically' not in subprocess.run(
-        ['file', '-L', BUSYBOX], capture_output=True, check=False).stdout:
-    pytest.skip('needs a static busybox', allow_module_level=True)
+if containerd_lib.missing():
+    pytest.skip(containerd_lib.missing(), allow_module_level=True)
 
 
 @pytest.fixture(name='containerd')
 def containerd_fixture(sandbox, build):
     node = lib.Node(sandbox, build)
-    cgroups.sweep()
-    run = sandbox.path / 'run'
-    run.mkdir()
-    # Debian's containerd is set up for /usr/lib/cni; here it has the directories of other nodes.
-    for path in ('/etc/containerd', '/etc/cni/net.d', '/opt/cni/bin', '/var/lib/cni'):
-        sandbox.private_directory(path)
-    os.mkdir('/run/log')
-    (run / 'config.toml').write_text(textwrap.dedent(f'''
-        version = 2
-        root = "{sandbox.path}/root"
-        state = "{run}/state"
-        [grpc]
-          address = "{run}/c.sock"
-        [ttrpc]
-          address = "{run}/t.sock"
-        [plugins."io.containerd.grpc.v1.cri"]
-          sandbox_image = "{IMAGE}"
-          disable_apparmor = true
-          restrict_oom_score_adj = true
-        [plugins."io.containerd.grpc.v1.cri".cni]
-          bin_dir = "/opt/cni/bin"
-          conf_dir = "/etc/cni/net.d"
-        [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-          runtime_type = "io.containerd.runc.v2"
-        '''))
-    with open(run / 'log', 'wb') as log:
-        process = subprocess.Popen(['containerd', '-c', run / 'config.toml'], stdout=log, stderr=log)
-    node.socket = run / 'c.sock'
+    runtime = containerd_lib.Containerd(sandbox)
+    node.socket = runtime.socket
     try:
-        lib.wait_for(lambda: subprocess.run(['ctr', '-a', node.socket, 'version'], capture_output=True,
-                                            check=False).returncode == 0, 30)
-        archive = image.make(sandbox.path / 'image.tar', IMAGE, BUSYBOX)
-        lib.sh('ctr', '-a', node.socket, '-n', 'k8s.io', 'images', 'import', archive)
+        runtime.start()
+        runtime.load(sandbox.path)
         yield node
     finally:
-        process.terminate()
-        process.wait(30)
-        print((run / 'log').read_text()[-3000:])
-        cgroups.sweep(cgroups.NAME)
+        runtime.close()
 
 
 def install(build, *subnets):

@@ -58,7 +58,8 @@ def decode(data):
 class Cri:
     def __init__(self, socket, cgroup):
         self.cgroup = cgroup
-        self.channel = grpc.insecure_channel(f'unix://{socket}')
+        # Not the connection of another client before a restart, nor how long that one waits.
+        self.channel = grpc.insecure_channel(f'unix://{socket}', options=[('grpc.use_local_subchannel_pool', 1)])
 
     def call(self, method, fields, seconds=60):
         stub = self.channel.unary_unary(f'/runtime.v1.RuntimeService/{method}')
@@ -88,9 +89,14 @@ class Cri:
         network = decode(decode(self.call('PodSandboxStatus', [(1, pod)])[1][0])[5][0])
         return [network[1][0].decode(), *[decode(one)[1][0].decode() for one in network.get(2, [])]]
 
-    def run_container(self, pod, config, image, *argv):
+    def run_container(self, pod, config, image, *argv, mounts=(), devices=()):
+        """mounts: (path in the container, path on the host, 1 for read-only), mount propagation HostToContainer.
+        devices: (path in the container, path on the host)."""
         container = self.call('CreateContainer', [
-            (1, pod), (2, [(1, [(1, argv[0].rsplit('/', 1)[-1]), (2, 0)]), (2, [(1, image)]), (3, tuple(argv))]),
+            (1, pod), (2, [(1, [(1, argv[0].rsplit('/', 1)[-1]), (2, 0)]), (2, [(1, image)]), (3, tuple(argv)),
+                           (7, tuple([(1, inside), (2, str(host)), (3, readonly), (5, 1)]
+                                     for inside, host, readonly in mounts)),
+                           (8, tuple([(1, inside), (2, str(host)), (3, 'rwm')] for inside, host in devices))]),
             (3, config)])[1][0].decode()
         self.call('StartContainer', [(1, container)])
         return container
@@ -100,6 +106,14 @@ class Cri:
         done = self.call('ExecSync', [(1, container), (2, tuple(argv)), (3, 20)])
         return done.get(3, [0])[0], done.get(1, [b''])[0].decode()
 
-    def remove_pod(self, pod):
+    def pods(self):
+        """IDs of the pods that are ready."""
+        items = map(decode, self.call('ListPodSandbox', []).get(1, []))
+        return [one[1][0].decode() for one in items if one.get(3, [0])[0] == 0]
+
+    def stop_pod(self, pod):
         self.call('StopPodSandbox', [(1, pod)])
+
+    def remove_pod(self, pod):
+        self.stop_pod(pod)
         self.call('RemovePodSandbox', [(1, pod)])

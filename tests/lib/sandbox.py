@@ -360,8 +360,12 @@ class Sandbox:
         path = self.path / name
         path.mkdir()
         mount(path, path, None, MS_BIND)
-        mount(None, path, None, 1 << 20)  # MS_SHARED
+        self.share(path)
         return path
+
+    def share(self, path):
+        """Gives a mount point shared propagation."""
+        mount(None, path, None, 1 << 20)  # MS_SHARED
 
     def private_directory(self, path):
         """An empty directory at an absolute path of the system, seen by this test only."""
