@@ -58,8 +58,8 @@ def environment():
 
 def go(*argv, cwd=None, **env):
     try:
-        done = subprocess.run(['go', *argv], cwd=cwd, env={**environment(), **env}, capture_output=True, text=True, timeout=1200,
-                              check=False)
+        done = subprocess.run(['go', *argv], cwd=cwd, env={**environment(), **env}, capture_output=True, text=True,
+                              timeout=1200, check=False)
     except FileNotFoundError:
         raise Missing('needs Go') from None
     except subprocess.TimeoutExpired:
