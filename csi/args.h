@@ -23,16 +23,17 @@ typedef struct ServeArgs {
         const char *pool;
         const char *pool_reserve;
         const char *metadata_url;
+        const char *node_id, *instance_type, *region, *zone;
         const char *root; /* "" or the directory that stands for / */
         const char *registration_dir;
         const char *registration_endpoint;
         const char *health_address;                           /* "" = all */
         const char *fs_min_kernel, *fs_page_sizes, *fs_nodes; /* csi/fs/cluster.h */
         uint64_t pool_overcommit_percent;
-        uint64_t volume_limit; /* UINT64_MAX: not given */
-        uint64_t reserved_volumes;
-        uint64_t health_port; /* 0 = off */
-        uint64_t workers;     /* 0: default */
+        uint64_t volume_limit;     /* UINT64_MAX: not given */
+        uint64_t reserved_volumes; /* UINT64_MAX: not given */
+        uint64_t health_port;      /* 0 = off */
+        uint64_t workers;          /* 0: default */
         uint64_t max_formatters;
         uint64_t fsck_timeout_msecs, mkfs_timeout_msecs; /* 0: default */
         uint64_t drain_timeout_msecs;

@@ -34,6 +34,9 @@ typedef struct ProviderConfig {
         uint64_t pool_overcommit_percent; /* --pool-overcommit: most that thin volumes may promise,
                                              in percent of what the pool can hold; 0: 100 */
         const char *workload_api_dir;     /* --workload-api-socket-dir, provider spiffe; NULL */
+        bool has_reserved_volumes;        /* reserved_volumes was given, be it 0 */
+        /* In place of what the metadata service says of this node; NULL: ask it. */
+        const char *node_id, *instance_type, *region, *zone;
 } ProviderConfig;
 
 /* Which volume is meant, from any node request. */
@@ -80,6 +83,23 @@ typedef struct Encryption {
         unsigned int key_bits;
         bool allows_discards;
 } Encryption;
+
+/* A number that is written to sysfs once a filesystem is mounted. Strings as in Wishes. */
+typedef struct Tuning {
+        const char *attribute; /* of the device, "queue/read_ahead_kb"; with is_btrfs of the
+                                  filesystem, "allocation/data/bg_reclaim_threshold" */
+        const char *value;
+        bool is_btrfs; /* the volume must be btrfs */
+} Tuning;
+
+#define TUNINGS_MAX 8
+
+/* What a volume wants beside its capability. Strings live as long as the call. */
+typedef struct Wishes {
+        bool never_formats; /* a blank disk is an error */
+        Tuning tunings[TUNINGS_MAX];
+        size_t n_tunings;
+} Wishes;
 
 /* mkfs words that the provider's volumes of one type always get, before the user's. */
 typedef struct FormatDefault {
@@ -221,6 +241,16 @@ typedef struct Provider {
          * Return: 0; PROVIDER_E_PLAIN; ERROR_INVALID.
          */
         int (*encryption)(void *self, const VolumeRef *volume, Encryption *encryption, Error *err);
+
+        /*
+         * What is special in the capability of a disk, before staging and publishing: @capability
+         * is the call's own copy, and its type, mode and mount flags (an array in the arena) may be
+         * changed. NULL: nothing.
+         *
+         * Return: 0; ERROR_INVALID.
+         */
+        int (*adapt)(void *self, const Call *call, const VolumeRef *volume,
+                     VolumeCapability *capability, Wishes *wishes, Error *err);
 } Provider;
 
 /* NULL-terminated, order = priority of match(). csi/providers/providers.c */

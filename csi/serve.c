@@ -211,11 +211,17 @@ static int open_provider(Serve *serve, Error *err) {
                 .root_path = args->root,
                 .metadata_url = args->metadata_url,
                 .volume_limit = args->volume_limit == UINT64_MAX ? -1 : (int64_t)args->volume_limit,
-                .reserved_volumes = args->reserved_volumes,
+                .reserved_volumes =
+                        args->reserved_volumes == UINT64_MAX ? 0 : args->reserved_volumes,
+                .has_reserved_volumes = args->reserved_volumes != UINT64_MAX,
                 .platform = serve->platform,
                 .pool_reserve = args->pool_reserve,
                 .pool_overcommit_percent = args->pool_overcommit_percent,
                 .workload_api_dir = args->workload_api_dir,
+                .node_id = args->node_id,
+                .instance_type = args->instance_type,
+                .region = args->region,
+                .zone = args->zone,
         };
         int r = serve->provider->open ? serve->provider->open(&config, &serve->provider_self, err)
                                       : 0;

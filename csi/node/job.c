@@ -73,6 +73,16 @@ int job_open_volume(Job *job, const char *path, Error *err) {
         return r;
 }
 
+int job_adapt(Job *job, const VolumeCapability *capability, Error *err) {
+        const Provider *provider = job->node->config.provider;
+
+        job->capability = *capability;
+        if (!provider->adapt)
+                return 0;
+        return provider->adapt(job->node->config.provider_self, job->call, &job->volume,
+                               &job->capability, &job->wishes, err);
+}
+
 static bool is_short(const Job *job) {
         return job->device.size_bytes > 0 && job->device.size_bytes < job->device.device.size_bytes;
 }
@@ -245,6 +255,7 @@ int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
                 .options = &job->options,
                 .can_grow_mounted_ext = job->node->can_grow_mounted_ext,
                 .has_selinux = job->node->has_selinux,
+                .never_formats = job->wishes.never_formats,
         };
         int r;
 
@@ -263,7 +274,10 @@ int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
                 count_refusal(job);
                 return r;
         }
-        return job_apply(job, err);
+        r = job_apply(job, err);
+        if (r == 0)
+                job_tune(job);
+        return r;
 }
 
 /* --- undo --- */

@@ -75,7 +75,9 @@ typedef struct Job {
         FsHost *hosts; /* owned; that a new filesystem must suit, this node first */
         Plan plan;
         Work work;
-        Share share;        /* of a volume that is no disk */
+        Share share;                 /* of a volume that is no disk */
+        VolumeCapability capability; /* the request's, as the provider adapted it */
+        Wishes wishes;
         bool has_device;    /* the provider attached it, or found it attached */
         bool has_ephemeral; /* create_ephemeral() was done */
 } Job;
@@ -88,6 +90,9 @@ static inline void job_freep(Job **jobp) {
         if (*jobp)
                 job_free(*jobp);
 }
+
+/* Fills job->capability and job->wishes from the request's capability. */
+int job_adapt(Job *job, const VolumeCapability *capability, Error *err);
 
 /* find_device() and device_facts_read(), with a rescan where the size lags behind. */
 int job_find_device(Job *job, Error *err);
@@ -131,6 +136,9 @@ enum {
  * directory or an empty file; a marker of an interrupted mkfs goes in any case.
  */
 int node_unmount(NodePath *path, unsigned int how, Error *err);
+
+/* Writes what the volume wishes of sysfs, once it is mounted; what cannot be written is logged. */
+void job_tune(const Job *job);
 
 /* Runs a tool for growing a filesystem. Return: 0; negative with the tool's last line. */
 int grow_mounted(Node *node, const Call *call, const char *fs_type, const char *device,

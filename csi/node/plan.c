@@ -80,6 +80,11 @@ static int plan_format_new(const MountInput *input, const DeviceFacts *device, P
                            Error *err) {
         const char *path = device->device.path, *type = mount_plan_type(input);
 
+        if (input->never_formats)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s is blank, and the volume says that it is never to be "
+                                 "formatted",
+                                 path);
         if (!plan->wants_write)
                 return error_set(
                         err, ERROR_PRECONDITION,

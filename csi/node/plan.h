@@ -70,6 +70,7 @@ typedef struct MountInput {
         size_t n_hosts;
         bool can_grow_mounted_ext; /* CAP_SYS_RESOURCE */
         bool has_selinux;
+        bool never_formats; /* a blank disk is an error */
 } MountInput;
 
 /**

@@ -42,7 +42,7 @@ static int check_single(const Job *job, const NodePublishRequest *request, Error
         const MountStatus *staged = &job->source_facts.mount;
         int r;
 
-        if (request->capability.access_mode != ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER ||
+        if (job->capability.access_mode != ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER ||
             job->target_facts.is_mounted)
                 return 0;
         r = mountinfo_read(&table);
@@ -50,7 +50,7 @@ static int check_single(const Job *job, const NodePublishRequest *request, Error
                 return error_set_errno(err, r, "read mountinfo");
         for (size_t i = 0; i < table->n_mounts; i++) {
                 const Mount *mount = &table->mounts[i];
-                bool same = request->capability.is_block
+                bool same = job->capability.is_block
                                     ? !str_equal(mount->root, "/") && is_other(job, mount) &&
                                               is_same_node(job, mount)
                                     : mount->dev == staged->dev &&
@@ -118,7 +118,7 @@ static int publish_staged(Job *job, const NodePublishRequest *request, Error *er
 static int publish_unstaged(Job *job, const NodePublishRequest *request, Error *err) {
         if (request->readonly)
                 job->options.set |= MOUNT_FLAG_READ_ONLY;
-        return job_mount(job, &request->capability, err);
+        return job_mount(job, &job->capability, err);
 }
 
 static int publish_ephemeral(Job *job, const NodePublishRequest *request, Error *err) {
@@ -128,7 +128,7 @@ static int publish_ephemeral(Job *job, const NodePublishRequest *request, Error 
         if (!(provider->flags & PROVIDER_EPHEMERAL) || !provider->create_ephemeral)
                 return error_set(err, ERROR_INVALID, "provider %s has no inline volumes",
                                  provider->name);
-        if (request->capability.is_block)
+        if (job->capability.is_block)
                 return error_set(err, ERROR_INVALID, "an inline volume cannot be a block device");
         r = provider->create_ephemeral(job->node->config.provider_self, job->call, request, err);
         if (r < 0)
@@ -149,10 +149,12 @@ static int publish_share(Job *job, const NodePublishRequest *request, Error *err
 static int publish(Job *job, const NodePublishRequest *request, Error *err) {
         int r;
 
-        r = node_check_mode(job->node, &request->capability, err);
-        if (r == 0 && !request->capability.is_block)
-                r = options_from_capability(&job->options, &request->capability, err);
-        if (r == 0 && access_mode_is_reader(request->capability.access_mode))
+        r = job_adapt(job, &request->capability, err);
+        if (r == 0)
+                r = node_check_mode(job->node, &job->capability, err);
+        if (r == 0 && !job->capability.is_block)
+                r = options_from_capability(&job->options, &job->capability, err);
+        if (r == 0 && access_mode_is_reader(job->capability.access_mode))
                 job->options.set |= MOUNT_FLAG_READ_ONLY;
         if (r == 0)
                 r = node_locks_acquire(job->node, request->volume_id, request->target_path,
@@ -169,7 +171,7 @@ static int publish(Job *job, const NodePublishRequest *request, Error *err) {
                 return r;
         if (is_ephemeral(request))
                 return publish_ephemeral(job, request, err);
-        if (request->capability.is_block)
+        if (job->capability.is_block)
                 return publish_block(job, request, err);
         if (request->staging_path[0] == '\0')
                 return publish_unstaged(job, request, err);

@@ -11,10 +11,12 @@
 #include <fcntl.h>
 
 static int stage(Job *job, const NodeStageRequest *request, Error *err) {
-        const VolumeCapability *capability = &request->capability;
+        const VolumeCapability *capability = &job->capability;
         int r;
 
-        r = node_check_mode(job->node, capability, err);
+        r = job_adapt(job, &request->capability, err);
+        if (r == 0)
+                r = node_check_mode(job->node, capability, err);
         if (r == 0 && !capability->is_block)
                 r = options_from_capability(&job->options, capability, err);
         if (r == 0)
