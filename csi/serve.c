@@ -12,6 +12,7 @@
 #include "common/platform/platform.h"
 #include "csi/args.h"
 #include "csi/daemon.h"
+#include "csi/kubelet_view.h"
 #include "csi/tools_log.h"
 
 #include <ctype.h>
@@ -36,7 +37,7 @@ typedef struct Serve {
         Node *node;              /* owned */
         ToolsLog *tools_log;     /* owned */
         char host_name[HOST_NAME_MAX + 1];
-        char kubelet_root[PATH_MAX];
+        KubeletView kubelet;
         char socket_path[PATH_MAX];
         char registration_dir[PATH_MAX];
         char registration_endpoint[PATH_MAX];
@@ -120,20 +121,16 @@ static int path_set(char path[PATH_MAX], Error *err, const char *format, ...) {
 }
 
 static int choose_kubelet_root(Serve *serve, Error *err) {
-        const char *root = serve->args.kubelet_root;
+        static const MountTable nothing = {0};
+        const char *wanted = serve->args.kubelet_root;
+        const char *detected = serve->platform->kubernetes.kubelet_root;
+        const KubeletViewQuery blind = {wanted, detected, &nothing, NULL, NULL};
         int r;
 
-        if (str_is_empty(root))
-                root = serve->platform->kubernetes.kubelet_root;
-        if (str_is_empty(root))
-                root = "/var/lib/kubelet";
-        if (root[0] != '/')
-                return error_set(err, ERROR_INVALID,
-                                 "--kubelet-root: \"%.128s\", expected an absolute path", root);
-        r = path_set(serve->kubelet_root, err, "%s", root);
-        for (size_t n = strlen(serve->kubelet_root); n > 1 && serve->kubelet_root[n - 1] == '/';)
-                serve->kubelet_root[--n] = '\0';
-        return r;
+        if (!serve->args.kubelet_check)
+                return kubelet_view_find(&blind, &serve->kubelet, err);
+        r = kubelet_view_read(wanted, detected, &serve->kubelet, err);
+        return r < 0 ? r : kubelet_view_check_processes(&serve->kubelet, err);
 }
 
 static bool is_below(const char *path, const char *directory) {
@@ -150,9 +147,14 @@ static int choose_socket(Serve *serve, Error *err) {
 
         if (str_is_empty(args->endpoint))
                 return path_set(serve->socket_path, err, "%s/plugins/%s/csi.sock",
-                                serve->kubelet_root, serve->driver_name);
+                                serve->kubelet.here, serve->driver_name);
         r = args_socket_path(args->endpoint, buffer, sizeof(buffer), &path, err);
-        return r < 0 ? r : path_set(serve->socket_path, err, "%s", path);
+        if (r < 0)
+                return r;
+        if (!is_below(path, serve->kubelet.name))
+                return path_set(serve->socket_path, err, "%s", path);
+        return path_set(serve->socket_path, err, "%s%s", serve->kubelet.here,
+                        path + strlen(serve->kubelet.name));
 }
 
 static int choose_registration(Serve *serve, Error *err) {
@@ -163,17 +165,18 @@ static int choose_registration(Serve *serve, Error *err) {
                 r = path_set(serve->registration_dir, err, "%s", args->registration_dir);
         else
                 r = path_set(serve->registration_dir, err, "%s/plugins_registry",
-                             serve->kubelet_root);
+                             serve->kubelet.here);
         if (r < 0)
                 return r;
         if (args->registration_endpoint)
                 return path_set(serve->registration_endpoint, err, "%s",
                                 args->registration_endpoint);
-        /* What lies below kubelet's root has the same path for both; what does not is a mount of
-         * the driver's directory there (/csi in every cloud's manifests). */
-        if (is_below(serve->socket_path, serve->kubelet_root))
-                return path_set(serve->registration_endpoint, err, "%s", serve->socket_path);
-        return path_set(serve->registration_endpoint, err, "%s/plugins/%s%s", serve->kubelet_root,
+        /* What is not below kubelet's root is a mount of the driver's directory there (/csi in
+         * every cloud's manifests). */
+        if (is_below(serve->socket_path, serve->kubelet.here))
+                return path_set(serve->registration_endpoint, err, "%s%s", serve->kubelet.name,
+                                serve->socket_path + strlen(serve->kubelet.here));
+        return path_set(serve->registration_endpoint, err, "%s/plugins/%s%s", serve->kubelet.name,
                         serve->driver_name, strrchr(serve->socket_path, '/'));
 }
 
@@ -206,7 +209,7 @@ static int open_provider(Serve *serve, Error *err) {
         const ProviderConfig config = {
                 .node_name = serve->node_name,
                 .driver_name = serve->driver_name,
-                .kubelet_root = serve->kubelet_root,
+                .kubelet_root = serve->kubelet.here,
                 .pool_path = args->pool,
                 .root_path = args->root,
                 .metadata_url = args->metadata_url,
@@ -234,7 +237,8 @@ static int make_node(Serve *serve, Error *err) {
                 .provider = serve->provider,
                 .provider_self = serve->provider_self,
                 .driver_name = serve->driver_name,
-                .kubelet_root = serve->kubelet_root,
+                .kubelet_root = serve->kubelet.name,
+                .kubelet_here = serve->kubelet.here,
                 .max_formatters = (unsigned int)serve->args.max_formatters,
                 .fsck_timeout_msecs = serve->args.fsck_timeout_msecs,
                 .mkfs_timeout_msecs = serve->args.mkfs_timeout_msecs,
@@ -254,13 +258,16 @@ static void log_machine(const Serve *serve) {
         log_fields(LOG_LEVEL_INFO,
                    (LogField[]){
                            {"node", serve->node_name},
-                           {"kubelet_root", serve->kubelet_root},
+                           {"kubelet_root", serve->kubelet.name},
                            {"cloud", platform_cloud_name(platform->cloud)},
                            {"kubernetes", platform->kubernetes.distribution},
                            {"architecture", platform->machine},
                            {"kernel", platform->kernel.text},
                    },
                    6, "berth-csi " BERTH_VERSION " starts");
+        if (!str_equal(serve->kubelet.name, serve->kubelet.here))
+                log_info("kubelet's root %s is %s in this container", serve->kubelet.name,
+                         serve->kubelet.here);
 }
 
 static int run(Serve *serve, Error *err) {

@@ -83,8 +83,8 @@ static int choose_mount(Job *job, const NodeExpandRequest *request, const char *
 
         *pathp = request->volume_path;
         if ((facts->mount.flags & MOUNT_FLAG_READ_ONLY) && request->staging_path[0] != '\0') {
-                r = node_path_open(&job->source, job->node->config.kubelet_root,
-                                   "staging_target_path", request->staging_path, err);
+                r = node_path_open(&job->source, &job->node->root, "staging_target_path",
+                                   request->staging_path, err);
                 if (r == 0)
                         r = target_facts_read(&job->source_facts, &job->source, NULL, err);
                 if (r < 0)

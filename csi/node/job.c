@@ -39,7 +39,7 @@ Job *job_free(Job *job) {
 int job_open_target(Job *job, const char *field, const char *text, Error *err) {
         int r;
 
-        r = node_path_open(&job->target, job->node->config.kubelet_root, field, text, err);
+        r = node_path_open(&job->target, &job->node->root, field, text, err);
         if (r == NODE_PATH_E_NO_PARENT)
                 return error_set(err, ERROR_PRECONDITION,
                                  "%s: the directory that %s is to be in does not exist", field,
@@ -60,7 +60,7 @@ int job_open_volume(Job *job, const char *path, Error *err) {
                 if (r < 0)
                         return r;
         }
-        r = node_path_open(&job->target, job->node->config.kubelet_root, "volume_path", path, err);
+        r = node_path_open(&job->target, &job->node->root, "volume_path", path, err);
         if (r < 0 && err && err->code == ERROR_INVALID)
                 err->code = ERROR_NOT_FOUND;
         if (r == NODE_PATH_E_NO_PARENT || (r == 0 && job->target.fd < 0 && !job->target.is_dead))

@@ -70,6 +70,8 @@ int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKerne
                 return error_set_errno(err, ENOMEM, "node");
         (void)pthread_mutex_init(&node->host_mutex, NULL);
         node->config = *config;
+        node->root = (NodeRoot){config->kubelet_root,
+                                config->kubelet_here ? config->kubelet_here : config->kubelet_root};
         node->kernel = kernel ? *kernel : (NodeKernel){kernel_run, kernel_undo, node};
         if (!node->kernel.userdata)
                 node->kernel.userdata = node;

@@ -21,6 +21,7 @@ typedef struct NodeConfig {
         void *provider_self; /* borrowed */
         const char *driver_name;
         const char *kubelet_root;    /* staging and target paths must lie below it */
+        const char *kubelet_here;    /* the same directory for this process; NULL: likewise */
         unsigned int max_formatters; /* mkfs and fsck at once; 0: by CPUs and memory */
         uint64_t fsck_timeout_msecs; /* 0: default */
         uint64_t mkfs_timeout_msecs; /* 0: default */

@@ -22,6 +22,7 @@ typedef enum NodeHost {
 
 struct Node {
         NodeConfig config;
+        NodeRoot root; /* borrowed from @config */
         NodeKernel kernel;
         LockTable *locks;   /* owned */
         Queue *queue;       /* owned */

@@ -5,6 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
+#include "csi/kubelet_view.h"
 
 #include <fcntl.h>
 
@@ -27,22 +28,50 @@ static bool has_dots(const char *path) {
         return false;
 }
 
-int node_path_check(const char *root, const char *field, const char *text, const char **belowp,
-                    Error *err) {
+/* What follows @root in @text; NULL if it is not below it. */
+static const char *below(const char *root, const char *text) {
         size_t n = strlen(root);
-        const char *below = text + n;
 
+        return strncmp(text, root, n) == 0 && text[n] == '/' ? text + n : NULL;
+}
+
+bool node_path_is_at(const NodeRoot *root, const char *text, const char *target) {
+        const char *asked = below(root->name, text);
+
+        if (!asked)
+                asked = below(root->here, text);
+        return asked && str_equal(below(root->here, target), asked);
+}
+
+static int refuse_root(const NodeRoot *root, const char *field, const char *text, Error *err) {
+        size_t n;
+
+        if (!kubelet_view_root_of(text, &n))
+                return refuse(field, text, "a path below kubelet's root ", root->name, err);
+        return error_set(
+                err, ERROR_INVALID,
+                "%s: kubelet's root is \"%.*s\", and not %s: set --kubelet-root, and mount "
+                "that directory into the container at the same path",
+                field, (int)(n > 200 ? 200 : n), text, root->name);
+}
+
+int node_path_check(const NodeRoot *root, const char *field, const char *text, const char **belowp,
+                    Error *err) {
+        const char *rest = below(root->name, text);
+
+        if (!rest)
+                rest = below(root->here, text);
         if (strlen(text) >= PATH_MAX)
                 return error_set(err, ERROR_INVALID, "%s: longer than %d bytes", field,
                                  PATH_MAX - 1);
-        if (strncmp(text, root, n) != 0 || *below != '/')
-                return refuse(field, text, "a path below kubelet's root ", root, err);
-        below += strspn(below, "/");
-        if (*below == '\0')
-                return refuse(field, text, "a path below kubelet's root ", root, err);
-        if (has_dots(below))
+        if (!rest)
+                return refuse_root(root, field, text, err);
+        rest += strspn(rest, "/");
+        if (*rest == '\0')
+                return refuse(field, text, "a path below kubelet's root ", root->name, err);
+        if (has_dots(rest))
                 return refuse(field, text, "a path without \".\" and \"..\"", "", err);
-        *belowp = below;
+        *belowp = rest;
         return 0;
 }
 
@@ -120,28 +149,28 @@ static int open_parent(int root_fd, const char *parent) {
         return file_open_beneath(root_fd, parent, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
 }
 
-int node_path_open_parent(NodePath *path, const char *root, const char *field, const char *text,
+int node_path_open_parent(NodePath *path, const NodeRoot *root, const char *field, const char *text,
                           Error *err) {
         cleanup(closep) int root_fd = -1;
         char parent[PATH_MAX];
-        const char *below;
+        const char *rest;
         int r;
 
         node_path_close(path);
         path->text = text;
         path->type = 0;
         path->is_dead = false;
-        r = node_path_check(root, field, text, &below, err);
+        r = node_path_check(root, field, text, &rest, err);
         if (r < 0)
                 return r;
-        if (split(below, parent, path->name) < 0)
+        if (split(rest, parent, path->name) < 0)
                 return error_set(err, ERROR_INVALID, "%s: a component is longer than %d bytes",
                                  field, NAME_MAX);
         /* The root itself is the administrator's, links in it are too. It is opened anew each time:
          * kubelet may have mounted something on it since. */
-        root_fd = open(*root ? root : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        root_fd = open(*root->here ? root->here : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (root_fd < 0)
-                return error_set_errno(err, errno, "open kubelet's root %s", root);
+                return error_set_errno(err, errno, "open kubelet's root %s", root->here);
         path->parent_fd = open_parent(root_fd, parent);
         if (path->parent_fd == -ELOOP || path->parent_fd == -ENOTDIR)
                 return error_set(err, ERROR_PRECONDITION,
@@ -156,7 +185,7 @@ int node_path_open_parent(NodePath *path, const char *root, const char *field, c
         return 0;
 }
 
-int node_path_open(NodePath *path, const char *root, const char *field, const char *text,
+int node_path_open(NodePath *path, const NodeRoot *root, const char *field, const char *text,
                    Error *err) {
         int r = node_path_open_parent(path, root, field, text, err);
 

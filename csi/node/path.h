@@ -14,6 +14,12 @@
 #include <limits.h>
 #include <sys/stat.h>
 
+/* Kubelet's root, with or without links in it, no "/" at the end. */
+typedef struct NodeRoot {
+        const char *name; /* as kubelet's requests have it */
+        const char *here; /* the same directory for this process; also taken in requests */
+} NodeRoot;
+
 /* Starts as NODE_PATH_INIT; node_path_close(). */
 typedef struct NodePath {
         const char *text;        /* borrowed: as asked */
@@ -34,7 +40,6 @@ typedef struct NodePath {
 
 /**
  * node_path_open() - open a path of a request
- * @root:  kubelet's root, with or without links in it, no "/" at the end
  * @field: of the request, for messages
  * @text:  absolute; borrowed as long as @path
  *
@@ -42,7 +47,7 @@ typedef struct NodePath {
  * directory is there; ERROR_INVALID if it does not lie below @root, or has "." or ".." in it;
  * ERROR_PRECONDITION if a part of it is a link.
  */
-int node_path_open(NodePath *path, const char *root, const char *field, const char *text,
+int node_path_open(NodePath *path, const NodeRoot *root, const char *field, const char *text,
                    Error *err);
 
 /**
@@ -51,7 +56,7 @@ int node_path_open(NodePath *path, const char *root, const char *field, const ch
  *
  * @path->fd stays -1 and type 0; node_path_reopen() does the rest. Return: as node_path_open().
  */
-int node_path_open_parent(NodePath *path, const char *root, const char *field, const char *text,
+int node_path_open_parent(NodePath *path, const NodeRoot *root, const char *field, const char *text,
                           Error *err);
 
 /* Opens it again, after something was mounted on it or made there. As node_path_open(). */
@@ -62,11 +67,14 @@ MountPlace node_path_place(const NodePath *path);
 
 void node_path_close(NodePath *path);
 
+/* Whether something that is mounted at @target, a path of this process, is at @text. */
+bool node_path_is_at(const NodeRoot *root, const char *text, const char *target);
+
 /**
  * node_path_check() - whether @text is below @root, by its letters alone
  * @belowp: the rest, borrowed from @text: "pods/x/volumes/..."
  */
-int node_path_check(const char *root, const char *field, const char *text, const char **belowp,
+int node_path_check(const NodeRoot *root, const char *field, const char *text, const char **belowp,
                     Error *err);
 
 #endif

@@ -19,11 +19,13 @@ static bool is_ephemeral(const NodePublishRequest *request) {
 
 /* A mount of the same below kubelet's root that is neither the staging path nor this target. */
 static bool is_other(const Job *job, const Mount *mount) {
-        const char *root = job->node->config.kubelet_root;
+        const NodeRoot *root = &job->node->root;
 
-        return str_has_prefix(mount->target, root) && mount->target[strlen(root)] == '/' &&
-               !str_equal(mount->target, job->target.text) &&
-               (str_is_empty(job->source.text) || !str_equal(mount->target, job->source.text));
+        return str_has_prefix(mount->target, root->here) &&
+               mount->target[strlen(root->here)] == '/' &&
+               !node_path_is_at(root, job->target.text, mount->target) &&
+               (str_is_empty(job->source.text) ||
+                !node_path_is_at(root, job->source.text, mount->target));
 }
 
 static bool is_same_node(const Job *job, const Mount *mount) {
@@ -97,7 +99,7 @@ static int publish_staged(Job *job, const NodePublishRequest *request, Error *er
         const BindInput input = bind_input(job, request);
         int r;
 
-        r = node_path_open(&job->source, job->node->config.kubelet_root, "staging_target_path",
+        r = node_path_open(&job->source, &job->node->root, "staging_target_path",
                            request->staging_path, err);
         if (r == NODE_PATH_E_NO_PARENT || (r == 0 && job->source.fd < 0 && !job->source.is_dead))
                 return error_set(err, ERROR_PRECONDITION,

@@ -22,12 +22,11 @@ static int check_propagation(const Node *node, int fd, Error *err) {
         if (r > 0)
                 return 0;
         if (r < 0)
-                return error_set_errno(err, r, "look at the mount of %s",
-                                       node->config.kubelet_root);
+                return error_set_errno(err, r, "look at the mount of %s", node->root.here);
         return error_set(err, ERROR_PRECONDITION,
                          "mounts below %s are not seen outside this container: give its volume "
                          "mountPropagation: Bidirectional, and make it shared on the host",
-                         node->config.kubelet_root);
+                         node->root.here);
 }
 
 static bool is_in_path(const char *program) {
@@ -64,12 +63,12 @@ int node_ready(Node *node, const Call *call, Error *err) {
         cleanup(closep) int fd = -1;
         int r;
 
-        fd = open(node->config.kubelet_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        fd = open(node->root.here, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return error_set(err, ERROR_PRECONDITION,
                                  "kubelet's root %s is not there: is it another one "
                                  "(--kubelet-root), or not mounted here?",
-                                 node->config.kubelet_root);
+                                 node->root.here);
         r = check_propagation(node, fd, err);
         if (r == 0)
                 r = check_tools(node, err);

@@ -106,7 +106,7 @@ static int publish_directory(Job *job, const NodePublishRequest *request, const 
 
 static int check_single(const Job *job, const NodePublishRequest *request, const Share *share,
                         const MountTable *table, const char *real, Error *err) {
-        const char *root = job->node->config.kubelet_root;
+        const char *root = job->node->root.here;
 
         if (request->capability.access_mode != ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER)
                 return 0;
@@ -196,7 +196,7 @@ static int add_options(Job *job, const Share *share, Error *err) {
 
 static int publish_remote(Job *job, const NodePublishRequest *request, const Share *share,
                           Error *err) {
-        const char *root = job->node->config.kubelet_root;
+        const NodeRoot *root = &job->node->root;
         int r;
 
         if (request->readonly)

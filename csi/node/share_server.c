@@ -406,8 +406,7 @@ int share_stats(Node *node, const Call *call, const NodeStatsRequest *request,
         const Mount *mount = NULL;
         int r;
 
-        r = node_path_open_parent(&path, node->config.kubelet_root, "volume_path",
-                                  request->volume_path, err);
+        r = node_path_open_parent(&path, &node->root, "volume_path", request->volume_path, err);
         if (r == 0)
                 r = share_find_mount(&path, &table, &mount, err);
         /* What is wrong with the path is said by who opens it. */

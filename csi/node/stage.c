@@ -98,7 +98,7 @@ int node_unstage(Node *node, const Call *call, const NodeUnstageRequest *request
                 return error_set_errno(err, ENOMEM, "unstage");
         r = node_locks_acquire(node, request->volume_id, request->staging_path, &job->locks, err);
         if (r == 0)
-                r = node_path_open(&job->target, node->config.kubelet_root, "staging_target_path",
+                r = node_path_open(&job->target, &node->root, "staging_target_path",
                                    request->staging_path, err);
         if (r == NODE_PATH_E_NO_PARENT)
                 return release(node, call, request->volume_id, 0, err);
@@ -124,7 +124,7 @@ int node_unpublish(Node *node, const Call *call, const NodeUnpublishRequest *req
                 return error_set_errno(err, ENOMEM, "unpublish");
         r = node_locks_acquire(node, request->volume_id, request->target_path, &job->locks, err);
         if (r == 0)
-                r = node_path_open_parent(&job->target, node->config.kubelet_root, "target_path",
+                r = node_path_open_parent(&job->target, &node->root, "target_path",
                                           request->target_path, err);
         /* What a server has is taken away before anybody opens the path. */
         if (r == 0 && provider->find_share)

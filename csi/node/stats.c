@@ -56,7 +56,7 @@ static void set_usage(const struct statvfs *usage, NodeStatsResult *result) {
  * path does. */
 static void look_at_staged(Job *job, const NodeStatsRequest *request) {
         if (request->staging_path[0] == '\0' ||
-            node_path_open(&job->source, job->node->config.kubelet_root, "staging_target_path",
+            node_path_open(&job->source, &job->node->root, "staging_target_path",
                            request->staging_path, NULL) != 0 ||
             target_facts_read(&job->source_facts, &job->source, NULL, NULL) < 0)
                 return;

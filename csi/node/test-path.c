@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 static char root[] = "/tmp/berth-path-XXXXXX";
+static const NodeRoot node_root = {root, root};
 
 static char *in_root(const char *below) {
         char *path = str_printf("%s/%s", root, below);
@@ -48,7 +49,7 @@ static int tear_down(void **state) {
 
 static int open_path(const char *below, NodePath *path, Error *err) {
         char *text = in_root(below);
-        int r = node_path_open(path, root, "target_path", text, err);
+        int r = node_path_open(path, &node_root, "target_path", text, err);
 
         /* The text is only for messages from here on. */
         free(text);
@@ -120,16 +121,52 @@ static void test_outside(void **state) {
         Error err = {0};
 
         for (size_t i = 0; i < N_ELEMENTS(bad); i++)
-                assert_true(node_path_check(root, "target_path", bad[i], &below, &err) < 0);
-        assert_true(node_path_check(root, "target_path", beside, &below, &err) < 0);
+                assert_true(node_path_check(&node_root, "target_path", bad[i], &below, &err) < 0);
+        assert_true(node_path_check(&node_root, "target_path", beside, &below, &err) < 0);
         assert_int_equal(err.code, ERROR_INVALID);
+}
+
+/* Kubelet calls its root otherwise than this process. */
+static void test_mapped(void **state) {
+        const NodeRoot mapped = {"/var/snap/x/kubelet", root};
+        static const struct {
+                const char *text, *below;
+        } cases[] = {
+                {"/var/snap/x/kubelet/pods/a", "pods/a"},
+                {"/var/snap/x/kubelet-2/pods/a", NULL},
+                {"/var/lib/kubelet/pods/a", NULL},
+        };
+        cleanup(node_path_close) NodePath path = NODE_PATH_INIT;
+        cleanup(freep) char *here = in_root("pods/a");
+        const char *below;
+        Error err = {0};
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                int r = node_path_check(&mapped, "target_path", cases[i].text, &below, &err);
+
+                assert_int_equal(r == 0, cases[i].below != NULL);
+                if (r == 0)
+                        assert_string_equal(below + strspn(below, "/"), cases[i].below);
+        }
+        assert_int_equal(node_path_open(&path, &mapped, "target_path", cases[0].text, &err), 0);
+        assert_int_equal(path.type, S_IFDIR);
+        assert_true(node_path_is_at(&mapped, cases[0].text, here));
+        assert_true(node_path_is_at(&mapped, here, here));
+        assert_false(node_path_is_at(&mapped, cases[0].text, cases[0].text));
+        assert_false(node_path_is_at(&mapped, cases[0].text, root));
+        /* The error names the root that the path is below. */
+        err = (Error){0};
+        assert_true(node_path_check(&mapped, "target_path",
+                                    "/data/k/pods/u/volumes/kubernetes.io~csi/v/mount", &below,
+                                    &err) < 0);
+        assert_non_null(strstr(err.message, "\"/data/k\""));
+        assert_non_null(strstr(err.message, "--kubelet-root"));
 }
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_opens),
-                cmocka_unit_test(test_no_parent),
-                cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_mapped),    cmocka_unit_test(test_opens),
+                cmocka_unit_test(test_no_parent), cmocka_unit_test(test_refused),
                 cmocka_unit_test(test_outside),
         };
 
