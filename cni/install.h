@@ -4,7 +4,47 @@
 
 /* Steps of berth-cni install. Each leaves the old or the new state when it is interrupted. */
 
+#include "cni/address.h"
 #include "cni/people.h"
+
+/* --- addresses of this node's pods (cni/install_list.c) ------------------------------------- */
+
+#define POD_SUBNETS_MAX 2 /* one for each address family is usual */
+
+typedef struct PodNetwork {
+        IpPrefix subnets[POD_SUBNETS_MAX]; /* of this node; host bits are zero */
+        size_t n_subnets;
+        IpPrefix cluster[POD_SUBNETS_MAX]; /* of the pods of all nodes */
+        size_t n_cluster;
+        unsigned int mtu_bytes; /* 0: the kernel's */
+        bool masqueraded_by_others;
+} PodNetwork;
+
+/* Add what @text says: subnets separated by commas or blanks, an MTU. @where: a flag or a file, for
+ * the message. Return: 0; INVALID. */
+int pod_network_subnets(PodNetwork *network, const char *text, const char *where, Error *err);
+int pod_network_cluster(PodNetwork *network, const char *text, const char *where, Error *err);
+int pod_network_mtu(PodNetwork *network, const char *text, const char *where, Error *err);
+
+/**
+ * pod_network_parse() - the text of a file: flannel's subnet.env, or subnets, one or more a line
+ * @text: is cut up
+ *
+ * Keys: FLANNEL_SUBNET, FLANNEL_IPV6_SUBNET, FLANNEL_NETWORK, FLANNEL_IPV6_NETWORK, FLANNEL_MTU,
+ * FLANNEL_IPMASQ, POD_CIDR, CLUSTER_CIDR, POD_MTU; others are ignored.
+ *
+ * Return: 0; INVALID; NOT_FOUND: it names no subnet.
+ */
+int pod_network_parse(PodNetwork *network, char *text, const char *path, Error *err);
+
+/* Reads a file as pod_network_parse() says, and again for @wait_msecs while it is not there or not
+ * complete. */
+int pod_network_read(PodNetwork *network, const char *path, unsigned int wait_msecs, Error *err);
+
+/* A list of one network. Return: 0 with *@listp to be freed by json_decref(); -ENOMEM. */
+int pod_network_list(const PodNetwork *network, json_t **listp, Error *err);
+
+/* --- files ---------------------------------------------------------------------------------- */
 
 /* What a name in the plugin directory is. */
 typedef enum InstalledName {

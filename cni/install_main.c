@@ -22,10 +22,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PROGRAM      "berth-cni"
-#define CONF_NAME    "10-berth.conflist"
-#define NETWORK_NAME "berth"
-#define BRIDGE       "berth0"
+#define PROGRAM   "berth-cni"
+#define CONF_NAME "10-berth.conflist"
+
+/* Longest wait for a file, in seconds. */
+#define WAIT_MAX 86400U
 
 #define NAMES_MAX 16
 
@@ -44,20 +45,28 @@ static const char usage[] =
         "  --replace         programs of others under these names are moved to\n"
         "                    NAME" INSTALL_SAVED_SUFFIX "; without it they are a reason to refuse\n"
         "  --conf FILE       configuration list to install; \"-\": standard input\n"
-        "  --subnet CIDR     make a list of one network for these addresses of pods; once for\n"
-        "                    each address family\n"
+        "  --subnet CIDR     make a list of one network for these addresses of pods: the node's\n"
+        "                    pod CIDR; for two address families twice, or with a comma (default:\n"
+        "                    $POD_CIDR)\n"
+        "  --subnet-file FILE  likewise, of a file: subnets, or flannel's subnet.env\n"
+        "  --wait SECONDS    how long to wait for that file (default: 0)\n"
+        "  --cluster-cidr CIDR  addresses of the pods of all nodes: what goes there is not\n"
+        "                    masqueraded (default: $CLUSTER_CIDR)\n"
+        "  --mtu BYTES       of the pods' interfaces (default: the kernel's)\n"
         "  --conf-name NAME  file name of the list (default: " CONF_NAME ")\n"
         "  --uninstall       remove the list, the links and the program; bring back what\n"
         "                    --replace moved\n"
         "  --dry-run         say what would be done\n"
         "\n"
-        "Without --conf and --subnet no configuration list is written.\n";
+        "Without --conf and subnets no configuration list is written.\n";
 
 typedef struct Install {
         const char *root, *plugins, *configurations; /* directories */
         const char *names_text, *conf_path, *conf_name;
-        const char *subnets[2];
-        size_t n_subnets;
+        const char *subnet_file;
+        PodNetwork network;
+        unsigned int wait_secs;
+        Error wrong; /* what an option's value has wrong */
         bool replace, uninstall, dry_run;
         const char *names[NAMES_MAX];
         size_t n_names;
@@ -76,6 +85,17 @@ static void install_deinit(Install *install) {
 }
 
 /* --- arguments ---------------------------------------------------------------------------- */
+
+static int take_wait(Install *install) {
+        uint64_t seconds;
+
+        if (str_parse_u64(optarg, WAIT_MAX, &seconds) < 0)
+                return error_set(&install->wrong, ERROR_INVALID,
+                                 "--wait: \"%s\" is no number of seconds up to %u", optarg,
+                                 WAIT_MAX);
+        install->wait_secs = (unsigned int)seconds;
+        return 0;
+}
 
 static int take_option(Install *install, int option) {
         switch (option) {
@@ -98,10 +118,17 @@ static int take_option(Install *install, int option) {
                 install->conf_path = optarg;
                 return 0;
         case 's':
-                if (install->n_subnets == N_ELEMENTS(install->subnets))
-                        return -1;
-                install->subnets[install->n_subnets++] = optarg;
+                return pod_network_subnets(&install->network, optarg, "--subnet", &install->wrong);
+        case 'S':
+                install->subnet_file = optarg;
                 return 0;
+        case 'w':
+                return take_wait(install);
+        case 'C':
+                return pod_network_cluster(&install->network, optarg, "--cluster-cidr",
+                                           &install->wrong);
+        case 'm':
+                return pod_network_mtu(&install->network, optarg, "--mtu", &install->wrong);
         case 'N':
                 install->conf_name = optarg;
                 return 0;
@@ -126,6 +153,10 @@ static int parse(int argc, char **argv, Install *install) {
                 {"replace", no_argument, NULL, 'R'},
                 {"conf", required_argument, NULL, 'f'},
                 {"subnet", required_argument, NULL, 's'},
+                {"subnet-file", required_argument, NULL, 'S'},
+                {"wait", required_argument, NULL, 'w'},
+                {"cluster-cidr", required_argument, NULL, 'C'},
+                {"mtu", required_argument, NULL, 'm'},
                 {"conf-name", required_argument, NULL, 'N'},
                 {"uninstall", no_argument, NULL, 'u'},
                 {"dry-run", no_argument, NULL, 'd'},
@@ -140,7 +171,9 @@ static int parse(int argc, char **argv, Install *install) {
                 if (take_option(install, c) < 0)
                         return -1;
         }
-        return optind == argc && !(install->conf_path && install->n_subnets > 0) ? 0 : -1;
+        if (install->conf_path && (install->network.n_subnets > 0 || install->subnet_file))
+                return -1;
+        return optind == argc && !(install->network.n_subnets > 0 && install->subnet_file) ? 0 : -1;
 }
 
 static int take_names(Install *install, Error *err) {
@@ -170,27 +203,31 @@ static int take_names(Install *install, Error *err) {
 
 /* --- the configuration list --------------------------------------------------------------- */
 
-static int make_list(const Install *install, json_t **listp, Error *err) {
-        cleanup(json_decrefp) json_t *ranges = json_array();
-        int r = ranges ? 0 : -1;
+/* What was not given by flags: of the file, else of the environment. */
+static int take_network(Install *install, Error *err) {
+        const char *subnets = getenv("POD_CIDR"), *cluster = getenv("CLUSTER_CIDR");
+        PodNetwork *network = &install->network;
+        bool has_cluster = network->n_cluster > 0;
+        int r = 0;
 
-        for (size_t i = 0; i < install->n_subnets && r == 0; i++) {
-                IpPrefix prefix;
+        if (install->subnet_file) {
+                PodNetwork given = *network;
 
-                if (ip_prefix_parse(install->subnets[i], &prefix) < 0)
-                        return error_set(err, ERROR_INVALID, "--subnet: \"%s\" is no subnet",
-                                         install->subnets[i]);
-                r = json_array_append_new(ranges,
-                                          json_pack("[{s:s}]", "subnet", install->subnets[i]));
+                r = pod_network_read(network, install->subnet_file, install->wait_secs * 1000U,
+                                     err);
+                /* Flags count before the file. */
+                if (r == 0 && has_cluster) {
+                        memcpy(network->cluster, given.cluster, sizeof(given.cluster));
+                        network->n_cluster = given.n_cluster;
+                }
+                if (r == 0 && given.mtu_bytes > 0)
+                        network->mtu_bytes = given.mtu_bytes;
+        } else if (network->n_subnets == 0 && !str_is_empty(subnets)) {
+                r = pod_network_subnets(network, subnets, "POD_CIDR", err);
         }
-        *listp = r == 0 ? json_pack("{s:s, s:s, s:[{s:s, s:s, s:b, s:b, s:b, s:{s:b, s:b}, "
-                                    "s:{s:s, s:O}}]}",
-                                    "cniVersion", "1.0.0", "name", NETWORK_NAME, "plugins", "type",
-                                    PROGRAM, "bridge", BRIDGE, "isDefaultGateway", 1, "ipMasq", 1,
-                                    "hairpinMode", 1, "capabilities", "portMappings", 1,
-                                    "bandwidth", 1, "ipam", "type", "host-local", "ranges", ranges)
-                        : NULL;
-        return *listp ? 0 : error_set_errno(err, ENOMEM, "make a configuration list");
+        if (r == 0 && network->n_subnets > 0 && network->n_cluster == 0 && !str_is_empty(cluster))
+                r = pod_network_cluster(network, cluster, "CLUSTER_CIDR", err);
+        return r;
 }
 
 static int read_list(const Install *install, json_t **listp, char **textp, Error *err) {
@@ -212,16 +249,20 @@ static int read_list(const Install *install, json_t **listp, char **textp, Error
 /* What a runtime would refuse is refused here, where somebody reads the reason. */
 static int take_list(Install *install, Error *err) {
         cleanup(json_decrefp) json_t *list = NULL;
-        int r;
+        int r = 0;
 
-        if (!install->conf_path && install->n_subnets == 0)
+        if (install->uninstall)
                 return 0;
+        if (!install->conf_path)
+                r = take_network(install, err);
+        if (r < 0 || (!install->conf_path && install->network.n_subnets == 0))
+                return r;
         if (!str_has_suffix(install->conf_name, ".conflist") || strchr(install->conf_name, '/'))
                 return error_set(err, ERROR_INVALID,
                                  "--conf-name: \"%s\" is no file name that ends in .conflist",
                                  install->conf_name);
         r = install->conf_path ? read_list(install, &list, &install->conf_text, err)
-                               : make_list(install, &list, err);
+                               : pod_network_list(&install->network, &list, err);
         r = r < 0 ? r : conflist_check(list, err);
         if (r == 0 && !install->conf_text)
                 install->conf_text = json_dumps(list, JSON_INDENT(2));
@@ -415,7 +456,10 @@ int install_main(int argc, char **argv) {
         int r = parse(argc, argv, &install);
 
         if (r != 0) {
-                fputs(usage, r > 0 ? stdout : stderr);
+                if (install.wrong.message[0])
+                        fprintf(stderr, "berth-cni: %s\n", install.wrong.message);
+                else
+                        fputs(usage, r > 0 ? stdout : stderr);
                 return r > 0 ? 0 : 2;
         }
         if (run(&install, &err) < 0) {

@@ -2,7 +2,8 @@
 
 /*
  * ipMasq: what a pod sends out of its subnet leaves under the node's address. One element per
- * address; the rule is the same for all pods of a subnet.
+ * address; the rule is the same for all pods of a subnet. With clusterCIDR, what it sends to pods
+ * of other nodes does not: they see who asks, and so do their network policies.
  *
  * The backend is nftables whatever ipMasqBackend asks for: "iptables" would only say by which tool
  * the same NAT table of the kernel is filled.
@@ -10,43 +11,107 @@
 
 #include "cni/rules.h"
 
+#include "common/base/cleanup.h"
+
 #include <errno.h>
 #include <stdio.h>
-#include <sys/socket.h>
+#include <stdlib.h>
+
+/* Networks of a configuration: one for each address family, and one to spare. */
+#define CLUSTERS_MAX 4U
+
+typedef struct Masq {
+        IpPrefix clusters[CLUSTERS_MAX];
+        size_t n_clusters;
+} Masq;
+
+static void freep_masq(Masq **masqp) {
+        free(*masqp);
+}
+
+static int read_clusters(const json_t *json, Masq *masq, Error *err) {
+        const json_t *list = NULL;
+        int r = json_read_texts(json, "clusterCIDR", &list, err);
+
+        for (size_t i = 0; i < json_array_size(list) && r == 0; i++) {
+                const char *text = json_string_value(json_array_get(list, i));
+
+                if (i == CLUSTERS_MAX)
+                        r = error_set(err, ERROR_INVALID, "clusterCIDR: more than %u networks",
+                                      CLUSTERS_MAX);
+                else if (ip_prefix_parse(text, &masq->clusters[i]) < 0)
+                        r = error_set(err, ERROR_INVALID, "clusterCIDR: \"%s\" is no subnet", text);
+                else
+                        masq->n_clusters++;
+        }
+        return r;
+}
 
 static int masq_parse(const NetConf *conf, void **statep, Error *err) {
-        static char on; /* all there is to know */
+        cleanup(freep_masq) Masq *masq = NULL;
         const char *backend = "";
+        int r;
 
         if (json_read_text(conf->json, "ipMasqBackend", &backend, err) < 0)
                 return -EINVAL;
         if (backend[0] && strcmp(backend, "iptables") != 0 && strcmp(backend, "nftables") != 0)
                 return error_set(err, ERROR_INVALID, "unknown ipmasq backend \"%s\"", backend);
-        *statep = conf->ip_masq ? &on : NULL;
-        return 0;
+        if (!conf->ip_masq)
+                return 0;
+        masq = calloc(1, sizeof(*masq));
+        if (!masq)
+                return error_set_errno(err, ENOMEM, "masquerade");
+        r = read_clusters(conf->json, masq, err);
+        if (r == 0)
+                *statep = ptr_steal(&masq);
+        return r;
 }
 
 static void masq_free(void *state) {
+        free(state);
+}
+
+/* What the pods of all nodes have, or else what those of this node have, is reached as it is. */
+static IpPrefix inside(const Masq *masq, const IpPrefix *address) {
+        IpPrefix wide = *address;
+
+        for (size_t i = 0; masq && i < masq->n_clusters; i++)
+                if (ip_prefix_contains(&masq->clusters[i], &address->address) &&
+                    masq->clusters[i].length < wide.length)
+                        wide.length = masq->clusters[i].length;
+        return wide;
+}
+
+static int want_one(RuleList *list, const IpPrefix *outside_of, const IpPrefix *address,
+                    Error *err) {
+        int group = rules_subnet_group(list, RULE_GROUP_MASQ, outside_of);
+        char text[IP_TEXT_MAX];
+        Rule *rule;
+
+        rule = group < 0 ? NULL
+                         : rules_append(list, (size_t)group, RULE_SET_MASQ, RULE_CLAIM_ADDRESS);
+        if (!rule)
+                return error_set_errno(err, ENOMEM, "masquerade");
+        rule_key(rule, address->address.bytes, ip_size(&address->address));
+        snprintf(rule->label, sizeof(rule->label), "masquerade of %s",
+                 ip_format(&address->address, text));
+        return 0;
 }
 
 static int masq_want(const void *state, const Attachment *at, bool deleting, RuleList *list,
                      Error *err) {
-        for (size_t i = 0; i < at->n_ips && (state || deleting); i++) {
-                const IpPrefix *address = &at->ips[i].address;
-                int group = rules_subnet_group(list, RULE_GROUP_MASQ, address);
-                char text[IP_TEXT_MAX];
-                Rule *rule;
+        int r = 0;
 
-                rule = group < 0 ? NULL
-                                 : rules_append(list, (size_t)group, RULE_SET_MASQ,
-                                                RULE_CLAIM_ADDRESS);
-                if (!rule)
-                        return error_set_errno(err, ENOMEM, "masquerade");
-                rule_key(rule, address->address.bytes, ip_size(&address->address));
-                snprintf(rule->label, sizeof(rule->label), "masquerade of %s",
-                         ip_format(&address->address, text));
+        for (size_t i = 0; i < at->n_ips && r == 0 && (state || deleting); i++) {
+                const IpPrefix *address = &at->ips[i].address;
+                IpPrefix wide = inside(state, address);
+
+                r = want_one(list, &wide, address, err);
+                /* A pod from before clusterCIDR was set. */
+                if (r == 0 && deleting && wide.length != address->length)
+                        r = want_one(list, address, address, err);
         }
-        return 0;
+        return r;
 }
 
 const RulePart part_masq = {

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The configuration list that berth-cni install writes: a file's, or one made for the addresses of
+ * this node's pods. Those are known to whoever gave the node its pod CIDR; they come by flag, by
+ * environment, or by a file that flanneld or a script has written.
+ */
+
+#include "cni/install.h"
+
+#include "cni/conf.h"
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NETWORK_NAME "berth"
+#define BRIDGE       "berth0"
+
+#define SUBNET_FILE_MAX 65536U
+#define POLL_MSECS      100U
+
+/* As the kernel's bridge takes them. */
+#define MTU_MIN 68U
+#define MTU_MAX 65535U
+
+typedef struct KeyOfFile {
+        const char *name;
+        int (*take)(PodNetwork *network, const char *value, const char *where, Error *err);
+} KeyOfFile;
+
+/* --- addresses ---------------------------------------------------------------------------- */
+
+static int take_prefixes(IpPrefix *prefixes, size_t max, size_t *np, const char *text,
+                         const char *where, Error *err) {
+        cleanup(freep) char *copy = strdup(text);
+        char *save = NULL;
+
+        if (!copy)
+                return error_set_errno(err, ENOMEM, "%s", where);
+        for (char *one = strtok_r(copy, ", \t", &save); one; one = strtok_r(NULL, ", \t", &save)) {
+                IpPrefix prefix;
+
+                if (ip_prefix_parse(one, &prefix) < 0)
+                        return error_set(err, ERROR_INVALID, "%s: \"%s\" is no subnet", where, one);
+                if (*np == max)
+                        return error_set(err, ERROR_INVALID, "%s: more than %zu subnets", where,
+                                         max);
+                prefix.address = ip_prefix_first(&prefix);
+                prefixes[(*np)++] = prefix;
+        }
+        return 0;
+}
+
+int pod_network_subnets(PodNetwork *network, const char *text, const char *where, Error *err) {
+        return take_prefixes(network->subnets, N_ELEMENTS(network->subnets), &network->n_subnets,
+                             text, where, err);
+}
+
+int pod_network_cluster(PodNetwork *network, const char *text, const char *where, Error *err) {
+        return take_prefixes(network->cluster, N_ELEMENTS(network->cluster), &network->n_cluster,
+                             text, where, err);
+}
+
+int pod_network_mtu(PodNetwork *network, const char *text, const char *where, Error *err) {
+        uint64_t mtu;
+
+        if (str_parse_u64(text, MTU_MAX, &mtu) < 0 || mtu < MTU_MIN)
+                return error_set(err, ERROR_INVALID, "%s: \"%s\" is no MTU from %u to %u", where,
+                                 text, MTU_MIN, MTU_MAX);
+        network->mtu_bytes = (unsigned int)mtu;
+        return 0;
+}
+
+/* flanneld that masquerades by itself leaves nothing to do for us. */
+static int take_flannel_masq(PodNetwork *network, const char *value, const char *where,
+                             Error *err) {
+        network->masqueraded_by_others = str_equal(value, "true");
+        return 0;
+}
+
+/* --- a file ------------------------------------------------------------------------------- */
+
+static int take_line(PodNetwork *network, char *line, const char *path, Error *err) {
+        static const KeyOfFile keys[] = {
+                {"FLANNEL_SUBNET", pod_network_subnets},
+                {"FLANNEL_IPV6_SUBNET", pod_network_subnets},
+                {"FLANNEL_NETWORK", pod_network_cluster},
+                {"FLANNEL_IPV6_NETWORK", pod_network_cluster},
+                {"FLANNEL_MTU", pod_network_mtu},
+                {"FLANNEL_IPMASQ", take_flannel_masq},
+                {"POD_CIDR", pod_network_subnets},
+                {"CLUSTER_CIDR", pod_network_cluster},
+                {"POD_MTU", pod_network_mtu},
+        };
+        char *equals, *value;
+
+        line += strspn(line, " \t");
+        str_trim_end(line);
+        if (line[0] == '#' || line[0] == '\0')
+                return 0;
+        equals = strchr(line, '=');
+        if (!equals)
+                return pod_network_subnets(network, line, path, err);
+        *equals = '\0';
+        value = equals + 1;
+        if (value[0] == '"' && str_has_suffix(value + 1, "\"")) {
+                value[strlen(value) - 1] = '\0';
+                value++;
+        }
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++)
+                if (strcmp(line, keys[i].name) == 0)
+                        return keys[i].take(network, value, path, err);
+        return 0;
+}
+
+int pod_network_parse(PodNetwork *network, char *text, const char *path, Error *err) {
+        char *save = NULL;
+
+        for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+                int r = take_line(network, line, path, err);
+
+                if (r < 0)
+                        return r;
+        }
+        return network->n_subnets > 0 ? 0
+                                      : error_set(err, ERROR_NOT_FOUND, "%s names no subnet", path);
+}
+
+/* Whoever writes it may do so in pieces, or start after us: what it lacks now may come. */
+int pod_network_read(PodNetwork *network, const char *path, unsigned int wait_msecs, Error *err) {
+        const struct timespec pause = {.tv_nsec = POLL_MSECS * 1000000L};
+
+        for (unsigned int waited = 0;; waited += POLL_MSECS) {
+                cleanup(freep) char *text = NULL;
+                PodNetwork read = *network;
+                int r;
+
+                r = file_read_at(AT_FDCWD, path, SUBNET_FILE_MAX, &text, NULL);
+                r = r < 0 ? error_set_errno(err, r, "read %s", path)
+                          : pod_network_parse(&read, text, path, err);
+                if (r == 0) {
+                        *network = read;
+                        return 0;
+                }
+                if (waited >= wait_msecs)
+                        return r;
+                (void)nanosleep(&pause, NULL);
+        }
+}
+
+/* --- the list ----------------------------------------------------------------------------- */
+
+static json_t *prefix_json(const IpPrefix *prefix) {
+        char text[IP_TEXT_MAX];
+
+        return json_string(ip_prefix_format(prefix, text));
+}
+
+static json_t *cluster_json(const PodNetwork *network) {
+        json_t *list = json_array();
+
+        for (size_t i = 0; list && i < network->n_cluster; i++)
+                if (json_array_append_new(list, prefix_json(&network->cluster[i])) < 0) {
+                        json_decref(list);
+                        return NULL;
+                }
+        return list;
+}
+
+int pod_network_list(const PodNetwork *network, json_t **listp, Error *err) {
+        cleanup(json_decrefp) json_t *ranges = json_array(), *cluster = NULL;
+        cleanup(json_decrefp) json_t *plugin = NULL;
+        int r = ranges ? 0 : -1;
+
+        for (size_t i = 0; i < network->n_subnets && r == 0; i++)
+                r = json_array_append_new(
+                        ranges, json_pack("[{s:o}]", "subnet", prefix_json(&network->subnets[i])));
+        plugin = r < 0 ? NULL
+                       : json_pack("{s:s, s:s, s:b, s:b, s:b, s:{s:b, s:b}, s:{s:s, s:O}}", "type",
+                                   "berth-cni", "bridge", BRIDGE, "isDefaultGateway", 1, "ipMasq",
+                                   !network->masqueraded_by_others, "hairpinMode", 1,
+                                   "capabilities", "portMappings", 1, "bandwidth", 1, "ipam",
+                                   "type", "host-local", "ranges", ranges);
+        if (plugin && network->n_cluster > 0) {
+                cluster = cluster_json(network);
+                r = json_object_set(plugin, "clusterCIDR", cluster);
+        }
+        if (plugin && r == 0 && network->mtu_bytes > 0)
+                r = json_object_set_new(plugin, "mtu", json_integer(network->mtu_bytes));
+        *listp = plugin && r == 0 ? json_pack("{s:s, s:s, s:[O]}", "cniVersion", "1.0.0", "name",
+                                              NETWORK_NAME, "plugins", plugin)
+                                  : NULL;
+        return *listp ? 0 : error_set_errno(err, ENOMEM, "make a configuration list");
+}

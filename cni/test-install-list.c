@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/install.h"
+#include "cni/test-support.h"
+
+static int parse(PodNetwork *network, const char *text, Error *err) {
+        cleanup(freep) char *copy = strdup(text);
+
+        *network = (PodNetwork){0};
+        *err = (Error){0};
+        return pod_network_parse(network, copy, "FILE", err);
+}
+
+static void assert_prefix(const IpPrefix *prefix, const char *expected) {
+        char text[IP_TEXT_MAX];
+
+        assert_string_equal(ip_prefix_format(prefix, text), expected);
+}
+
+static void test_subnet_env(void **state) {
+        PodNetwork network;
+        Error err;
+
+        assert_int_equal(parse(&network,
+                               "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.3.1/24\n"
+                               "FLANNEL_IPV6_NETWORK=fd00:244::/48\r\n"
+                               "FLANNEL_IPV6_SUBNET=\"fd00:244:0:3::1/64\"\n"
+                               "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\nELSE=1",
+                               &err),
+                         0);
+        assert_int_equal(network.n_subnets, 2);
+        assert_int_equal(network.n_cluster, 2);
+        assert_int_equal(network.mtu_bytes, 1450);
+        assert_true(network.masqueraded_by_others);
+        assert_prefix(&network.subnets[0], "10.244.3.0/24");
+        assert_prefix(&network.subnets[1], "fd00:244:0:3::/64");
+        assert_prefix(&network.cluster[1], "fd00:244::/48");
+}
+
+static void test_lines(void **state) {
+        PodNetwork network;
+        Error err;
+
+        assert_int_equal(parse(&network, "# node 1\n\n  10.1.2.3/24, fd00::/64 \n", &err), 0);
+        assert_int_equal(network.n_subnets, 2);
+        assert_false(network.masqueraded_by_others);
+        assert_prefix(&network.subnets[0], "10.1.2.0/24");
+}
+
+static void test_wrong(void **state) {
+        static const struct {
+                const char *text, *message;
+        } cases[] = {
+                {"", "FILE names no subnet"},
+                {"# 10.1.0.0/24\n", "FILE names no subnet"},
+                {"FLANNEL_NETWORK=10.244.0.0/16\n", "FILE names no subnet"},
+                {"FLANNEL_SUBNET=10.244.1", "FILE: \"10.244.1\" is no subnet"},
+                {"10.1.0.0/33\n", "FILE: \"10.1.0.0/33\" is no subnet"},
+                {"10.1.0.0/24 10.2.0.0/24 10.3.0.0/24", "FILE: more than 2 subnets"},
+                {"POD_MTU=67\n10.1.0.0/24", "FILE: \"67\" is no MTU from 68 to 65535"},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                PodNetwork network;
+                Error err;
+
+                assert_true(parse(&network, cases[i].text, &err) < 0);
+                assert_string_equal(err.message, cases[i].message);
+        }
+}
+
+static void test_list(void **state) {
+        cleanup(json_decrefp) json_t *list = NULL;
+        cleanup(freep) char *text = NULL;
+        PodNetwork network = {0};
+        Error err = {0};
+
+        assert_int_equal(pod_network_subnets(&network, "10.1.2.3/24,fd00::/64", "", &err), 0);
+        assert_int_equal(pod_network_cluster(&network, "10.1.0.0/16", "", &err), 0);
+        assert_int_equal(pod_network_mtu(&network, "9000", "", &err), 0);
+        assert_int_equal(pod_network_list(&network, &list, &err), 0);
+        assert_int_equal(conflist_check(list, &err), 0);
+        text = json_dumps(json_array_get(json_find(list, "plugins"), 0), JSON_SORT_KEYS);
+        assert_string_equal(text,
+                            "{\"bridge\": \"berth0\", \"capabilities\": {\"bandwidth\": true, "
+                            "\"portMappings\": true}, \"clusterCIDR\": [\"10.1.0.0/16\"], "
+                            "\"hairpinMode\": true, \"ipMasq\": true, \"ipam\": {\"ranges\": "
+                            "[[{\"subnet\": \"10.1.2.0/24\"}], [{\"subnet\": \"fd00::/64\"}]], "
+                            "\"type\": \"host-local\"}, \"isDefaultGateway\": true, \"mtu\": 9000, "
+                            "\"type\": \"berth-cni\"}");
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_subnet_env),
+                cmocka_unit_test(test_lines),
+                cmocka_unit_test(test_wrong),
+                cmocka_unit_test(test_list),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
