@@ -38,5 +38,10 @@ int address_gc(Request *request, Error *err) {
 }
 
 int address_status(Request *request, Error *err) {
-        return ipam_status(&request->ipam, err);
+        int r = ipam_status(&request->ipam, err);
+
+        if (r < 0 && err->code == ERROR_UNAVAILABLE)
+                (void)failure_set(&request->failure, CNI_CODE_UNAVAILABLE, "not available",
+                                  err->message);
+        return r;
 }

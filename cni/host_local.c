@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 /* /etc/resolv.conf and the like. */
 #define RESOLV_CONF_MAX (64U * 1024)
@@ -378,6 +379,19 @@ static int status_sets(const HostLocalConf *conf, const LeaseStore *store, Error
         return 0;
 }
 
+/* Where a filesystem counts nothing, it says 0 of 0. */
+static int status_space(const LeaseStore *store, Error *err) {
+        struct statvfs status;
+
+        if (fstatvfs(store->dir_fd, &status) < 0)
+                return error_set_errno(err, errno, "look at the directory of leases");
+        if ((status.f_blocks > 0 && status.f_bfree == 0) ||
+            (status.f_files > 0 && status.f_ffree == 0))
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "the filesystem of the directory of leases is full");
+        return 0;
+}
+
 int host_local_status(Ipam *ipam, Error *err) {
         cleanup(allocation_deinit)
                 Allocation allocation = {.ipam = ipam, .store = LEASE_STORE_NULL};
@@ -390,6 +404,7 @@ int host_local_status(Ipam *ipam, Error *err) {
                              err);
         if (r == 0 && faccessat(allocation.store.dir_fd, ".", W_OK, 0) < 0)
                 r = error_set_errno(err, errno, "the directory of leases is not writable");
+        r = r < 0 ? r : status_space(&allocation.store, err);
         if (r < 0) {
                 err->code = ERROR_UNAVAILABLE;
                 return r;

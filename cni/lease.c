@@ -104,6 +104,8 @@ int lease_find(const LeaseStore *store, const char *container_id, const char *if
         size_t n = 0;
         int r;
 
+        if (store->no_index)
+                return lease_walk_find(store, container_id, ifname, ips, np, err);
         lease_entry_path(container_id, ifname, path);
         r = entry_read(store, path, found);
         if (r == 0 && ancient) {
@@ -215,8 +217,11 @@ static int entry_release(const LeaseStore *store, const char *container_id, cons
 
 int lease_release(const LeaseStore *store, const char *container_id, const char *ifname,
                   Error *err) {
-        int r = entry_release(store, container_id, ifname, ifname, err);
+        int r;
 
+        if (store->no_index)
+                return lease_walk_release(store, container_id, ifname, err);
+        r = entry_release(store, container_id, ifname, ifname, err);
         if (r == 0)
                 r = entry_release(store, container_id, ifname, "", err);
         return r < 0 ? r : 0;

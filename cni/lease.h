@@ -24,6 +24,7 @@
 #include "cni/address.h"
 #include "common/base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define LEASE_DIRECTORY "/var/lib/cni/networks"
@@ -37,6 +38,7 @@
 typedef struct LeaseStore {
         int dir_fd;
         int lock_fd;
+        bool no_index; /* it could not be made: leases are read one by one */
 } LeaseStore;
 
 #define LEASE_STORE_NULL                                                                           \
@@ -52,6 +54,8 @@ typedef struct LeaseStore {
  *
  * Empty and torn lease files are removed: under the lock nobody is writing one. Leases that our
  * index recorded under another boot id are removed: no container outlives a boot.
+ *
+ * Without @create nothing needs to be written: on a full disk a lease can be found and given back.
  *
  * Return: 0; LEASE_E_NONE without @create; negative: TIMEOUT when the lock stayed taken.
  */

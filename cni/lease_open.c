@@ -66,14 +66,24 @@ static int directory_open(const char *path, bool create) {
         if (r < 0)
                 return r;
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return fd < 0 ? -errno : fd;
+        if (fd < 0)
+                return errno == ENOENT ? -ELOOP : -errno; /* a link to nowhere */
+        return fd;
 }
 
-static int lock_open(LeaseStore *store, const char *path, Error *err) {
+/* Where no lock can be made, nobody else has one either: then the directory itself serves. */
+static int lock_file(int dir_fd, bool create) {
+        int fd = openat(dir_fd, "lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+        if (fd < 0 && !create && (errno == ENOSPC || errno == EDQUOT || errno == EROFS))
+                fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0);
+        return fd;
+}
+
+static int lock_open(LeaseStore *store, const char *path, bool create, Error *err) {
         int r;
 
-        store->lock_fd =
-                openat(store->dir_fd, "lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        store->lock_fd = lock_file(store->dir_fd, create);
         if (store->lock_fd < 0)
                 return error_set_errno(err, errno, "open %s/lock", path);
         r = lock_wait(store->lock_fd);
@@ -115,10 +125,7 @@ static int boot_check(int dir_fd, char boot[BOOT_ID_MAX]) {
         return str_equal(recorded, boot);
 }
 
-/* Calls @each for every name in @path below @dir_fd. Links and dot names are told, too. */
-typedef int (*NameEach)(int dir_fd, const char *name, void *userdata, Error *err);
-
-static int each_name(int dir_fd, const char *path, NameEach each, void *userdata, Error *err) {
+int lease_each_name(int dir_fd, const char *path, NameEach each, void *userdata, Error *err) {
         cleanup(closedirp) DIR *dir = NULL;
         struct dirent *entry;
         int fd, r;
@@ -183,7 +190,7 @@ static int reclaim_entry(int dir_fd, const char *name, void *userdata, Error *er
         for (int i = 0; i < n; i++)
                 if (entry_holds(dir_fd, &entry, &ips[i]))
                         (void)unlinkat(dir_fd, ip_format(&ips[i], text), 0);
-        if (unlinkat(dir_fd, entry.path, 0) < 0 && errno != ENOENT)
+        if (unlinkat(dir_fd, entry.path, 0) < 0 && errno != ENOENT && errno != EISDIR)
                 return error_set_errno(err, errno, "remove %s", entry.path);
         return 0;
 }
@@ -191,7 +198,7 @@ static int reclaim_entry(int dir_fd, const char *name, void *userdata, Error *er
 /* The marker is among the entries and goes with them, so a crash here is an index without a boot:
  * whatever is left then counts as of this boot and stays. */
 static int reclaim(LeaseStore *store, const char *boot, Error *err) {
-        int r = each_name(store->dir_fd, LEASE_INDEX, reclaim_entry, NULL, err);
+        int r = lease_each_name(store->dir_fd, LEASE_INDEX, reclaim_entry, NULL, err);
 
         if (r < 0)
                 return r;
@@ -216,7 +223,8 @@ static int prune_entry(int dir_fd, const char *name, void *userdata, Error *err)
         keep = n > 0;
         for (int i = 0; keep && i < n; i++)
                 keep = entry_holds(dir_fd, &entry, &ips[i]);
-        if (!keep && unlinkat(dir_fd, entry.path, 0) < 0 && errno != ENOENT)
+        /* A directory is none of ours, and in nobody's way. */
+        if (!keep && unlinkat(dir_fd, entry.path, 0) < 0 && errno != ENOENT && errno != EISDIR)
                 return error_set_errno(err, errno, "remove %s", entry.path);
         return 0;
 }
@@ -274,8 +282,8 @@ static int make_complete(LeaseStore *store, Error *err) {
         }
         if (untouched)
                 return 0;
-        r = each_name(store->dir_fd, LEASE_INDEX, prune_entry, NULL, err);
-        return r < 0 ? r : each_name(store->dir_fd, ".", index_lease, NULL, err);
+        r = lease_each_name(store->dir_fd, LEASE_INDEX, prune_entry, NULL, err);
+        return r < 0 ? r : lease_each_name(store->dir_fd, ".", index_lease, NULL, err);
 }
 
 int lease_store_open(LeaseStore *store, const char *data_dir, const char *network, bool create,
@@ -293,8 +301,15 @@ int lease_store_open(LeaseStore *store, const char *data_dir, const char *networ
         if (r < 0)
                 return error_set_errno(err, r, "open %s", path);
         store->dir_fd = r;
-        r = lock_open(store, path, err);
-        r = r < 0 ? r : make_complete(store, err);
+        r = lock_open(store, path, create, err);
+        if (r == 0) {
+                r = make_complete(store, err);
+                store->no_index = r < 0 && !create;
+                if (store->no_index) {
+                        *err = (Error){0};
+                        return 0;
+                }
+        }
         if (r < 0) {
                 closep(&store->lock_fd);
                 closep(&store->dir_fd);
@@ -307,6 +322,8 @@ int lease_store_open(LeaseStore *store, const char *data_dir, const char *networ
 void lease_store_commit(LeaseStore *store) {
         const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = INDEX_TIME}};
 
+        if (store->no_index)
+                return;
         (void)futimens(store->dir_fd, times);
 }
 
@@ -331,7 +348,7 @@ int lease_each_ip(const LeaseStore *store, int (*each)(const IpAddress *ip, void
                   void *userdata, Error *err) {
         EachIp walk = {.each = each, .userdata = userdata};
 
-        return each_name(store->dir_fd, ".", each_ip_name, &walk, err);
+        return lease_each_name(store->dir_fd, ".", each_ip_name, &walk, err);
 }
 
 /* "<id>@<ifname>" as written by lease_entry_path(). Return: false for what is no such entry. */
@@ -378,11 +395,61 @@ static int each_owner_name(int dir_fd, const char *name, void *userdata, Error *
         return 0;
 }
 
+static int each_owner_lease(int dir_fd, const char *name, void *userdata, Error *err) {
+        EachOwner *walk = userdata;
+        LeaseContent content;
+        IpAddress ip;
+
+        if (ip_parse(name, &ip) < 0 || lease_read(dir_fd, name, &content) < 0)
+                return 0;
+        return walk->each(content.id, content.ifname, walk->userdata, err);
+}
+
 int lease_each_owner(const LeaseStore *store,
                      int (*each)(const char *container_id, const char *ifname, void *userdata,
                                  Error *err),
                      void *userdata, Error *err) {
         EachOwner walk = {.each = each, .userdata = userdata};
 
-        return each_name(store->dir_fd, LEASE_INDEX, each_owner_name, &walk, err);
+        if (store->no_index)
+                return lease_each_name(store->dir_fd, ".", each_owner_lease, &walk, err);
+        return lease_each_name(store->dir_fd, LEASE_INDEX, each_owner_name, &walk, err);
+}
+
+typedef struct Holder {
+        const char *container_id, *ifname;
+        IpAddress *ips;
+        size_t n;
+} Holder;
+
+static int walk_find(int dir_fd, const char *name, void *userdata, Error *err) {
+        Holder *holder = userdata;
+        IpAddress ip;
+
+        if (ip_parse(name, &ip) == 0 && holder->n < LEASE_IPS_MAX &&
+            lease_is_held(dir_fd, name, holder->container_id, holder->ifname))
+                holder->ips[holder->n++] = ip;
+        return 0;
+}
+
+int lease_walk_find(const LeaseStore *store, const char *container_id, const char *ifname,
+                    IpAddress *ips, size_t *np, Error *err) {
+        Holder holder = {.container_id = container_id, .ifname = ifname, .ips = ips};
+        int r = lease_each_name(store->dir_fd, ".", walk_find, &holder, err);
+
+        if (r < 0)
+                return r;
+        *np = holder.n;
+        return 0;
+}
+
+int lease_walk_release(const LeaseStore *store, const char *container_id, const char *ifname,
+                       Error *err) {
+        IpAddress ips[LEASE_IPS_MAX];
+        size_t n = 0;
+        int r = lease_walk_find(store, container_id, ifname, ips, &n, err);
+
+        for (size_t i = 0; r == 0 && i < n; i++)
+                r = lease_drop(store, &ips[i], container_id, ifname, err);
+        return r;
 }

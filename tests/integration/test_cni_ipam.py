@@ -186,7 +186,77 @@ def test_directory_that_cannot_be_written(leases, sandbox):
     subprocess.run(['mount', '-t', 'tmpfs', '-o', 'ro', 'none', str(sandbox.path)], check=True)
     error = leases.ours.add(leases.conf(), NETNS, 'a').failed()
     assert 'Read-only file system' in str(error)
-    assert 'Read-only file system' in str(leases.ours.status(leases.conf()).failed())
+    assert 'Read-only file system' in str(leases.ours.status(leases.conf()).failed(50))
+
+
+def full_disk(leases, sandbox, inodes):
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size=1m,nr_inodes={inodes}', 'none', str(sandbox.path)], check=True)
+    return leases.conf(ranges=[[{'subnet': 'fd00::/64'}]])
+
+
+@pytest.mark.parametrize('inodes', range(2, 10))
+def test_full_disk(leases, sandbox, inodes):
+    """Wherever ADD runs out of space, it leaves no lease, DEL is done, and STATUS knows."""
+    conf = full_disk(leases, sandbox, inodes)
+    assert 'No space left on device' in str(leases.ours.add(conf, NETNS, 'a').failed())
+    leases.ours.delete(conf, NETNS, 'a').ok()
+    assert not (leases.path / 'net').exists() or leases.files() == []
+    fill_up(sandbox.path)
+    error = str(leases.ours.status(conf).failed(50))
+    assert 'is full' in error or 'No space left on device' in error
+
+
+def fill_up(directory):
+    for number in range(1000):
+        try:
+            (directory / f'full-{number}').write_bytes(b'x' * 100000)
+        except OSError:
+            return
+
+
+def test_leases_are_given_back_on_a_full_disk(leases, sandbox):
+    """Also when the index cannot be made: of another plugin's leases, and after a lost index."""
+    conf = full_disk(leases, sandbox, 100)
+    for name in 'abc':
+        leases.ours.add(conf, NETNS, name).ok()
+    shutil.rmtree(leases.path / 'net' / '.berth')
+    (leases.path / 'net' / 'lock').unlink()
+    fill_up(sandbox.path)
+    files = leases.files()
+    leases.ours.delete(conf, NETNS, 'a').ok()
+    assert leases.files() == [one for one in files if one not in ('10.1.0.2', 'fd00::2')]
+    fill_up(sandbox.path)
+    leases.ours.gc(conf, [('b', 'eth0')]).ok()
+    assert leases.files() == ['10.1.0.3', 'fd00::3']
+    for path in sandbox.path.glob('full-*'):
+        path.unlink()
+    leases.ours.add(conf, NETNS, 'd').ok()
+    index = leases.index()
+    assert sorted(index.pop('b@eth0').split(',')) == ['10.1.0.3', 'fd00::3']
+    assert index == {'d@eth0': '10.1.0.5,fd00::5'}
+
+
+def test_what_does_not_belong_there(leases):
+    """Odd things under names of leases are nobody's addresses, and odd things in the index nobody's leases."""
+    directory = leases.path / 'net'
+    (directory / '.berth' / 'directory').mkdir(parents=True)
+    (directory / '.berth' / 'file').write_text('x')
+    (directory / '.berth' / 'a@eth0').symlink_to('10.1.0.2,nothing')
+    (directory / '10.1.0.2').mkdir()
+    (directory / '10.1.0.3').symlink_to('/etc/passwd')
+    (directory / '10.1.0.4').write_bytes(os.urandom(5000))
+    (directory / 'last_reserved_ip.0').write_bytes(b'\0garbage')
+    leases.ours.delete(leases.conf(), NETNS, 'a').ok()
+    assert address(leases.ours.add(leases.conf(), NETNS, 'a')) == '10.1.0.5'
+    leases.ours.delete(leases.conf(), NETNS, 'a').ok()
+    assert leases.files() == ['10.1.0.2', '10.1.0.3', '10.1.0.4']
+
+
+def test_directory_that_leads_nowhere(leases, sandbox):
+    leases.path.mkdir()
+    (leases.path / 'net').symlink_to(sandbox.path / 'nowhere')
+    assert 'symbolic links' in str(leases.ours.add(leases.conf(), NETNS, 'a').failed())
+    leases.ours.delete(leases.conf(), NETNS, 'a').ok()
 
 
 def test_gc(leases):
