@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -29,6 +30,14 @@ typedef struct Child {
         int output_fd; /* read ends; -1 at end of file */
         int errors_fd;
 } Child;
+
+/* Held from the birth of a child to its exec. */
+static pthread_mutex_t birth = PTHREAD_MUTEX_INITIALIZER;
+
+void exec_settle(void) {
+        pthread_mutex_lock(&birth);
+        pthread_mutex_unlock(&birth);
+}
 
 static void child_deinit(Child *child) {
         closep(&child->pid_fd);
@@ -91,11 +100,14 @@ static int spawn_child(const ExecRequest *request, int input, int output, int er
         r = spawn_attributes(&attributes);
         if (r == 0)
                 r = spawn_files(&actions, input, output, errors);
+        /* Returns when the child has let go of every descriptor: CLONE_VFORK. */
+        pthread_mutex_lock(&birth);
         if (r == 0)
                 r = -posix_spawnp(pidp, request->program ? request->program : request->argv[0],
                                   &actions, &attributes, (char *const *)(uintptr_t)request->argv,
                                   request->envp ? (char *const *)(uintptr_t)request->envp
                                                 : environ);
+        pthread_mutex_unlock(&birth);
         (void)posix_spawnattr_destroy(&attributes);
         (void)posix_spawn_file_actions_destroy(&actions);
         return r;

@@ -53,4 +53,13 @@ int exec_run(const ExecRequest *request, ExecResult *result);
 
 void exec_result_deinit(ExecResult *result);
 
+/**
+ * exec_settle() - until no child has a descriptor that this process has closed
+ *
+ * Between its birth and its exec a child has a copy of every descriptor. What another thread closes
+ * in that moment stays open, for milliseconds on a busy machine: a device stays in exclusive use, a
+ * mount busy. Who meets EBUSY for what is his alone settles and tries once more.
+ */
+void exec_settle(void);
+
 #endif

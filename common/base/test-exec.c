@@ -4,6 +4,9 @@
 
 #include "common/base/cleanup.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -107,12 +110,47 @@ static void test_expendable(void **state) {
         assert_string_equal(result.output, "1000\n");
 }
 
+static void *spawn_on(void *stop) {
+        while (!__atomic_load_n((bool *)stop, __ATOMIC_RELAXED)) {
+                cleanup(exec_result_deinit) ExecResult result = {0};
+
+                (void)run(":", NULL, 5000, &result);
+        }
+        return NULL;
+}
+
+/* What was closed is closed, although children are born all the time. */
+static void test_settle(void **state) {
+        bool stop = false;
+        pthread_t threads[3];
+
+        for (size_t i = 0; i < 3; i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, spawn_on, &stop), 0);
+        for (int i = 0; i < 3000; i++) {
+                cleanup(closep) int read_fd = -1;
+                struct pollfd fd;
+                int pair[2];
+
+                assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
+                read_fd = pair[0];
+                close(pair[1]);
+                exec_settle();
+                fd = (struct pollfd){.fd = read_fd, .events = POLLIN};
+                assert_int_equal(poll(&fd, 1, 0), 1);
+                assert_true(fd.revents & POLLHUP);
+        }
+        __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+        for (size_t i = 0; i < 3; i++)
+                assert_int_equal(pthread_join(threads[i], NULL), 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_output_errors_status),
                 cmocka_unit_test(test_output_is_bounded),
                 cmocka_unit_test(test_deadline_kills_the_group),
                 cmocka_unit_test(test_grandchild_with_open_pipe_does_not_block),
+                cmocka_unit_test(test_settle),
                 cmocka_unit_test(test_early_close_of_stdin),
                 cmocka_unit_test(test_cancel),
                 cmocka_unit_test(test_missing_program),

@@ -3,6 +3,7 @@
 #include "common/block/block_ioctl.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/exec.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -49,7 +50,12 @@ int block_open(const char *path, int flags, uint64_t devno) {
         cleanup(closep) int fd = -1;
         struct stat status;
 
-        fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        flags |= O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+        fd = open(path, flags);
+        if (fd < 0 && errno == EBUSY && (flags & O_EXCL)) {
+                exec_settle();
+                fd = open(path, flags);
+        }
         if (fd < 0)
                 return -errno;
         if (fstat(fd, &status) < 0)

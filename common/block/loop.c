@@ -16,6 +16,8 @@
 
 /* With 100 volumes attached at once, each try loses to some of the others. */
 #define ATTACH_TRIES_MAX 256
+/* A number is in that state for a moment; a container without the device node has it for ever. */
+#define VANISHED_MAX 32
 /* loop(4): EAGAIN while the page cache of the device is being dropped. */
 #define STATUS_TRIES_MAX 64
 
@@ -104,7 +106,7 @@ static int open_free(int control_fd, bool is_read_only, unsigned int *numberp) {
 
 int loop_attach(const LoopConfig *config, unsigned int *numberp, int *fdp) {
         cleanup(closep) int control_fd = -1;
-        int r = -EBUSY;
+        int r = -EBUSY, n_vanished = 0;
 
         control_fd = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
         if (control_fd < 0)
@@ -113,9 +115,10 @@ int loop_attach(const LoopConfig *config, unsigned int *numberp, int *fdp) {
                 cleanup(closep) int fd = -1;
 
                 fd = open_free(control_fd, config->is_read_only, numberp);
-                if (fd < 0)
+                /* ENXIO: free, and somebody's detach of it has not ended. */
+                if (fd < 0 && (fd != -ENXIO || ++n_vanished == VANISHED_MAX))
                         return fd;
-                r = configure(fd, config);
+                r = fd < 0 ? -EBUSY : configure(fd, config);
                 if (r == 0) {
                         *fdp = fd_steal(&fd);
                         return 0;

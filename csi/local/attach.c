@@ -36,6 +36,9 @@ static int prove(unsigned int number, const struct stat *st, Attachment *attachm
 
         loop_path(number, path);
         fd = block_open(path, O_RDONLY, 0);
+        /* It was found, and is being detached. */
+        if (fd == -ENXIO)
+                return ATTACH_E_NONE;
         if (fd < 0)
                 return error_set_errno(err, fd, "open %s", path);
         r = loop_get_status(fd, &status);

@@ -3,6 +3,7 @@
 /* The steps of a plan on the real system. */
 
 #include "common/base/cleanup.h"
+#include "common/base/exec.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
@@ -280,6 +281,10 @@ static int mount_volume(Work *work, Error *err) {
         if (r < 0)
                 return error_set_errno(err, r, "clean %s", work->target->text);
         r = mount_new(&spec, &place, &context);
+        if (r == -EBUSY) {
+                exec_settle();
+                r = mount_new(&spec, &place, &context);
+        }
         if (r < 0)
                 return explain(work, r, &context, err);
         if (context.log[0] != '\0')

@@ -3,6 +3,7 @@
 /* The way back: all of it that can be done is done, and what is gone already is done. */
 
 #include "common/base/cleanup.h"
+#include "common/base/exec.h"
 #include "common/base/log.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
@@ -37,7 +38,10 @@ static int detach(NodePath *path, unsigned int how) {
         closep(&path->fd);
         r = mount_detach(path->parent_fd, path->name, how);
         for (int i = 0; i < BUSY_TRIES_MAX && r == -EBUSY; i++) {
-                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+                if (i == 0)
+                        exec_settle();
+                else
+                        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
                 r = mount_detach(path->parent_fd, path->name, how);
         }
         return r;
