@@ -22,6 +22,7 @@
 #define EXT_INCOMPAT_JOURNAL_DEV 0x8U
 #define EXT_INCOMPAT_64BIT       0x80U
 #define EXT_INCOMPAT_MMP         0x100U
+#define EXT_INCOMPAT_CASEFOLD    0x20000U
 #define EXT_RO_BIGALLOC          0x200U
 #define EXT_RO_METADATA_CSUM     0x400U
 #define EXT_RO_ORPHAN_PRESENT    0x10000U
@@ -66,6 +67,8 @@ static void ext_check(const uint8_t *sb, FsVolume *volume) {
                 volume_malformed(volume, "group descriptor size %u", (unsigned int)desc);
         if (volume->checksum == FS_CHECKSUM_UNKNOWN)
                 volume_malformed(volume, "checksum type %u", (unsigned int)sb[0x175]);
+        if (volume->words[FS_CLASS_INCOMPAT] & EXT_INCOMPAT_CASEFOLD && le16(sb + 0x27c) != 1)
+                volume_malformed(volume, "encoding %u", (unsigned int)le16(sb + 0x27c));
         if (le32(sb + 0x14) > 1)
                 volume_malformed(volume, "first data block %u", le32(sb + 0x14));
 }

@@ -13,6 +13,7 @@
 #define F2FS_MAGIC       0xf2f52010U
 #define F2FS_SIZE        3072U
 #define F2FS_SB_CHECKSUM 0x800U
+#define F2FS_CASEFOLD    0x1000U
 
 #define CP_UMOUNT    0x1U
 #define CP_ORPHANS   0x2U
@@ -31,6 +32,9 @@ static void f2fs_check(const uint8_t *sb, FsVolume *volume) {
                 volume_malformed(volume, "log blocks in a segment %u", le32(sb + 0x14));
         if (le32(sb + 0x18) == 0 || le32(sb + 0x1c) == 0)
                 volume_malformed(volume, "section of no segments");
+        /* mkfs -O casefold without -C makes one that no kernel mounts. */
+        if (volume->words[FS_CLASS_FEATURE] & F2FS_CASEFOLD && le16(sb + 0xac6) != 1)
+                volume_malformed(volume, "encoding %u", (unsigned int)le16(sb + 0xac6));
 }
 
 /* UTF-16LE, ASCII kept and anything else shown as '?': it is for people to recognise a volume. */

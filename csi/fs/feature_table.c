@@ -189,7 +189,7 @@ const FsFeature fs_features[] = {
 {F2F_F, 0x200,   "lost_found",     K(4, 17), K(4, 17), NOGATE, 0, ANY, NEVER, NEVER, "-O lost_found", NULL, MEDIUM, NULL, NULL},
 {F2F_F, 0x400,   "verity",         K(5, 4), K(5, 4), NOGATE, 0, ANY, NEVER, NEVER, "-O verity", NULL, HIGH, NULL, NULL},
 {F2F_F, 0x800,   "sb_checksum",    K(4, 20), K(4, 20), NOGATE, 0, ANY, NEVER, NEVER, "-O sb_checksum", NULL, MEDIUM, NULL, NULL},
-{F2F_F, 0x1000,  "casefold",       K(5, 4), K(5, 4), FS_GATE_UNICODE, 0, ANY, NEVER, NEVER, "-O casefold", NULL, HIGH, NULL, NULL},
+{F2F_F, 0x1000,  "casefold",       K(5, 4), K(5, 4), FS_GATE_UNICODE, 0, ANY, NEVER, NEVER, "-O casefold -C utf8", NULL, HIGH, NULL, NULL},
 {F2F_F, 0x2000,  "compression",    K(5, 6), K(5, 6), FS_GATE_F2FS_COMPRESSION, 0, ANY, NEVER, NEVER, "-O extra_attr,compression", NULL, HIGH, NULL, NULL},
 {F2F_F, 0x4000,  "readonly",       K(5, 14), K(5, 14), NOGATE, FS_FEATURE_FORCES_RO, ANY, NEVER, NEVER, "-O ro", NULL, HIGH, NULL, NULL},
 {F2F_F, 0x8000,  "device_alias",   K(6, 13), K(6, 13), NOGATE, 0, ANY, NEVER, NEVER, "-O device_alias", NULL, HIGH, NULL, NULL},

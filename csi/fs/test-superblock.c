@@ -216,6 +216,8 @@ static const Poke pokes[] = {
         {"btrfs", 65536 + 0xc4, {9, 0}, 2, "checksum type 9"},
         {"f2fs", 1024 + 0x10, {32, 0, 0, 0}, 4, "log block size 32"},
         {"f2fs", 1024 + 0x14, {10, 0, 0, 0}, 4, "segment 10"},
+        {"f2fs", 1024 + 0x884, {0, 0x10, 0, 0}, 4, "encoding 0"},
+        {"ext4-many", 1024 + 0x27c, {7, 0}, 2, "encoding 7"},
         {"erofs", 1024 + 0xc, {40}, 1, "2^40"},
         {"exfat", 0x6c, {200}, 1, "2^200"},
         {"squashfs", 12, {1, 2, 3, 4}, 4, "block size"},

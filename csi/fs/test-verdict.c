@@ -192,6 +192,11 @@ static void test_state(void **state) {
         judge("btrfs", "6.12", 4096, NULL);
         volume.words[FS_CLASS_FLAGS] |= UINT64_C(1) << 36;
         expect(NO, FS_REASON_SUPER_FLAGS, EAGAIN);
+        /* These finish or forget the change of UUID by themselves. */
+        judge("btrfs", "6.1", 4096, NULL);
+        volume.words[FS_CLASS_FLAGS] |= UINT64_C(1) << 36;
+        fs_verdict(&volume, &host, NULL, &verdict);
+        assert_int_equal(verdict.answer, RW);
         judge("btrfs", "6.12", 4096, NULL);
         volume.n_devices = 2;
         expect(NO, FS_REASON_DEVICES, ENOENT);

@@ -422,6 +422,20 @@ static void judge_uuid(const Case *c) {
 
 /* --- state --- */
 
+/* Kernels that could change the UUID themselves, 5.0 to 6.6, take that flag away and mount. */
+static void judge_super_flags(const Case *c) {
+        uint64_t flags = c->volume->words[FS_CLASS_FLAGS] & ~BTRFS_FLAGS_FINE;
+
+        if (c->host->kernel >= K(5, 0) && c->host->kernel < K(6, 7))
+                flags &= ~BTRFS_FLAG_FSID_V2;
+        if (flags)
+                add(c, (FsReason){.kind = FS_REASON_SUPER_FLAGS,
+                                  .limit = FS_ANSWER_NO,
+                                  .class = FS_CLASS_FLAGS,
+                                  .bit = flags,
+                                  .os_errno = flags & BTRFS_FLAG_FSID_V2 ? EAGAIN : EINVAL});
+}
+
 static void judge_integrity(const Case *c) {
         const FsVolume *v = c->volume;
         int checksum_errno = v->kind == FS_KIND_XFS                                ? EUCLEAN
@@ -441,14 +455,8 @@ static void judge_integrity(const Case *c) {
                                   .os_errno = EUCLEAN});
         if (v->state & FS_STATE_IN_PROGRESS)
                 add_plain(c, FS_REASON_REPAIR, FS_ANSWER_NO, EUCLEAN);
-        if (v->kind == FS_KIND_BTRFS && v->words[FS_CLASS_FLAGS] & ~BTRFS_FLAGS_FINE)
-                add(c,
-                    (FsReason){.kind = FS_REASON_SUPER_FLAGS,
-                               .limit = FS_ANSWER_NO,
-                               .class = FS_CLASS_FLAGS,
-                               .bit = v->words[FS_CLASS_FLAGS] & ~BTRFS_FLAGS_FINE,
-                               .os_errno = v->words[FS_CLASS_FLAGS] & BTRFS_FLAG_FSID_V2 ? EAGAIN
-                                                                                         : EINVAL});
+        if (v->kind == FS_KIND_BTRFS)
+                judge_super_flags(c);
 }
 
 static void judge_log(const Case *c) {
