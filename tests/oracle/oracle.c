@@ -3,6 +3,9 @@
  * oracle [--full]            makes images, runs them on this kernel, removes them
  * oracle make DIR [--full]   only makes them, for another kernel to run
  * oracle run DIR             only runs what is there
+ * oracle judge DIR ROOT ANSWERS
+ *                            compares with what a kernel answered that cannot run this program:
+ * ROOT holds its configuration and sysfs lists, ANSWERS what tests/oracle/guest said there
  *
  * Needs root, loop devices and the tools. Exit code 0: every verdict was right; 77: cannot run
  * here.
@@ -21,13 +24,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-typedef struct Result {
-        FsAnswer predicted, observed;
-        int predicted_errno, observed_errno;
-        char sentence[FS_SENTENCE_MAX];
-        bool skipped;
-} Result;
-
 void oracle_save(const OracleSet *set) {
         char path[384];
         FILE *file;
@@ -42,6 +38,7 @@ void oracle_save(const OracleSet *set) {
                               one->read_only, one->twin, one->geometry);
         }
         assert(fclose(file) == 0);
+        oracle_save_attempts(set);
 }
 
 void oracle_load(OracleSet *set) {
@@ -102,61 +99,29 @@ static FsAnswer observe(const char *image, const OracleCase *how, const FsVolume
         return FS_ANSWER_NO;
 }
 
-static bool read_image(const char *image, FsVolume *volume) {
-        cleanup(closep) int fd = open(image, O_RDONLY | O_CLOEXEC);
-        FsReader reader;
-
-        assert(fd >= 0 && fs_reader_from_fd(&reader, fd) == 0);
-        return fs_read_volume(&reader, volume) == 0;
-}
-
-static void run_case(const OracleSet *set, const FsHost *host, const OracleCase *how,
-                     Result *result) {
-        static FsVerdict verdict;
-        static FsVolume volume;
-        FsSituation situation = {.logical_sector_bytes = how->sector_bytes,
-                                 .device_read_only = how->read_only,
-                                 .uuid_mounted = how->twin};
+static void run_case(const OracleSet *set, const OracleCase *how, const FsVolume *volume,
+                     const OraclePrediction *prediction, OracleObservation *seen) {
         cleanup(closep) int twin_loop = -1, twin_root = -1;
         char image[384], twin[400];
         const char *extra = "";
 
-        (void)snprintf(image, sizeof(image), "%s/%s.img", set->directory, how->name);
-        *result = (Result){0};
-        if (!read_image(image, &volume)) {
-                /* Not a filesystem to us: it must not be one to the kernel either. */
-                volume = (FsVolume){.kind = FS_KIND_EXT, .type = "ext4"};
-                result->predicted = FS_ANSWER_NO;
-        } else {
-                fs_verdict(&volume, host, &situation, &verdict);
-                result->predicted = verdict.answer;
-                result->predicted_errno = verdict.expected_errno;
-                fs_verdict_sentence(&volume, host, &verdict, result->sentence);
-                assert(strlen(result->sentence) <= 400);
-        }
+        oracle_image_path(set, how->name, image);
         if (how->twin) {
                 OracleCase plain = {0};
 
                 (void)snprintf(twin, sizeof(twin), "%s.twin", image);
                 oracle_copy(image, twin);
-                assert(oracle_mount(twin, &plain, volume.type, "", &twin_loop, &twin_root) == 0);
+                assert(oracle_mount(twin, &plain, volume->type, "", &twin_loop, &twin_root) == 0);
                 unlink(twin);
-                if (verdict.options & FS_OPTION_NOUUID) {
+                if (prediction->options & FS_OPTION_NOUUID) {
                         OracleAttempt without;
 
-                        attempt(image, how, &volume, "", &without);
+                        attempt(image, how, volume, "", &without);
                         assert(without.os_errno == EINVAL);
                         extra = "nouuid";
                 }
         }
-        result->observed = observe(image, how, &volume, extra, &result->observed_errno);
-}
-
-static bool is_right(const OracleCase *how, const Result *result) {
-        if (how->geometry)
-                return result->observed >= result->predicted;
-        return result->predicted == result->observed &&
-               (result->predicted_errno == 0 || result->predicted_errno == result->observed_errno);
+        seen->answer = observe(image, how, volume, extra, &seen->os_errno);
 }
 
 /* Which rows of the tables no image has: they are judged by their numbers alone. */
@@ -166,11 +131,8 @@ static void print_coverage(const OracleSet *set) {
 
         for (size_t i = 0; i < set->n_cases; i++) {
                 FsVolume volume;
-                char image[384];
 
-                (void)snprintf(image, sizeof(image), "%s/%s.img", set->directory,
-                               set->cases[i].name);
-                if (!read_image(image, &volume))
+                if (!oracle_read_image(set, set->cases[i].name, &volume))
                         continue;
                 for (FsClass class = 0; class < _FS_CLASS_N; class ++)
                         words[volume.kind][class] |= volume.words[class];
@@ -189,47 +151,35 @@ static void print_coverage(const OracleSet *set) {
 
 size_t oracle_run(const OracleSet *set) {
         FsHostRead here = {.root_fd = -1};
-        size_t matrix[4][4] = {{0}}, wrong = 0;
-        static FsHost host;
+        static OracleJudge judge;
+        static FsVolume volume;
         Error err = {0};
 
-        assert(fs_host_read(&host, &here, &err) == 0);
-        printf("kernel %s, %u cases\n", host.release, (unsigned int)set->n_cases);
+        assert(fs_host_read(&judge.host, &here, &err) == 0);
         print_coverage(set);
+        oracle_judge_begin(&judge);
         for (size_t i = 0; i < set->n_cases; i++) {
                 const OracleCase *how = &set->cases[i];
-                Result result;
+                OraclePrediction prediction;
+                OracleObservation seen;
 
-                run_case(set, &host, how, &result);
-                if (!how->geometry)
-                        matrix[result.predicted][result.observed]++;
-                if (is_right(how, &result))
-                        continue;
-                wrong++;
-                printf("WRONG %s: predicted %s (errno %d), the kernel says %s (errno %d)\n  %s\n",
-                       how->name, fs_answer_name(result.predicted), result.predicted_errno,
-                       fs_answer_name(result.observed), result.observed_errno, result.sentence);
+                oracle_predict(set, &judge.host, how, &volume, &prediction);
+                run_case(set, how, &volume, &prediction, &seen);
+                oracle_judge_add(&judge, set, how, &seen);
         }
-        printf("%-16s", "predicted\\kernel");
-        for (size_t i = 0; i < 4; i++)
-                printf("%14s", fs_answer_name((FsAnswer)i));
-        for (size_t i = 0; i < 4; i++) {
-                printf("\n%-16s", fs_answer_name((FsAnswer)i));
-                for (size_t k = 0; k < 4; k++)
-                        printf("%14zu", matrix[i][k]);
-        }
-        printf("\n%zu wrong of %zu\n", wrong, set->n_cases);
-        return wrong;
+        return oracle_judge_end(&judge);
 }
 
 static void remove_set(const OracleSet *set) {
         char path[384];
 
         for (size_t i = 0; i < set->n_cases; i++) {
-                (void)snprintf(path, sizeof(path), "%s/%s.img", set->directory, set->cases[i].name);
+                oracle_image_path(set, set->cases[i].name, path);
                 unlink(path);
         }
         (void)snprintf(path, sizeof(path), "%s/cases", set->directory);
+        unlink(path);
+        (void)snprintf(path, sizeof(path), "%s/attempts", set->directory);
         unlink(path);
         rmdir(set->directory);
 }
@@ -259,6 +209,11 @@ int main(int argc, char **argv) {
         size_t wrong;
 
         setvbuf(stdout, NULL, _IOLBF, 0);
+        if (argc == 5 && str_equal(argv[1], "judge")) {
+                (void)snprintf(set.directory, sizeof(set.directory), "%s", argv[2]);
+                oracle_load(&set);
+                return oracle_judge_answers(&set, argv[3], argv[4]) != 0;
+        }
         if (geteuid() != 0 || access("/dev/loop-control", R_OK | W_OK) < 0) {
                 printf("skipped: needs root and loop devices\n");
                 return 77;

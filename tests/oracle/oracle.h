@@ -41,8 +41,54 @@ void oracle_make(OracleSet *set);
 void oracle_save(const OracleSet *set);
 void oracle_load(OracleSet *set);
 
+/* DIR/attempts: what a guest without this program needs, "NAME TYPE READ-ONLY-DEVICE RW RO NR" with
+ * the mount options of the three attempts, "-" for none. Twins and other sector sizes are left out:
+ * a shell cannot attach them. */
+void oracle_save_attempts(const OracleSet *set);
+
 /* Runs them all, prints the confusion matrix. Return: cases that are off the diagonal. */
 size_t oracle_run(const OracleSet *set);
+
+/* The same for what a guest said of DIR/attempts: @answers has the lines of tests/oracle/guest,
+ * @root its files. */
+size_t oracle_judge_answers(const OracleSet *set, const char *root, const char *answers);
+
+/* --- oracle_judge.c: predictions beside observations --- */
+
+typedef struct OraclePrediction {
+        FsAnswer answer;
+        int os_errno;         /* 0: none is promised */
+        unsigned int options; /* FS_OPTION_* */
+        bool is_sure;         /* neither the whole nor a reason is called unconfirmed */
+        char sentence[FS_SENTENCE_MAX];
+} OraclePrediction;
+
+typedef struct OracleObservation {
+        FsAnswer answer;
+        int os_errno; /* of the first attempt, read-write */
+} OracleObservation;
+
+/* @host with all its facts must be right. The same kernel by its number alone, which is what
+ * another node's verdict rests on at worst, must be right where it says that it is sure. */
+typedef struct OracleJudge {
+        FsHost host, by_number;
+        size_t matrix[4][4], number_matrix[4][4];
+        size_t n_cases, n_wrong, n_unsure, n_unsure_wrong, n_number_wrong;
+} OracleJudge;
+
+void oracle_image_path(const OracleSet *set, const char *name, char path[384]);
+
+/* False: no superblock that we read is there. */
+bool oracle_read_image(const OracleSet *set, const char *name, FsVolume *volume);
+
+void oracle_predict(const OracleSet *set, const FsHost *host, const OracleCase *how,
+                    FsVolume *volume, OraclePrediction *prediction);
+void oracle_judge_begin(OracleJudge *judge);
+void oracle_judge_add(OracleJudge *judge, const OracleSet *set, const OracleCase *how,
+                      const OracleObservation *seen);
+
+/* Prints the matrices. Return: wrong cases. */
+size_t oracle_judge_end(const OracleJudge *judge);
 
 /* oracle_edit.c: changes of an image, with its checksums put right again. */
 void oracle_poke(const char *path, uint64_t offset, const void *bytes, size_t n, bool fix);

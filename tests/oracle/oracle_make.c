@@ -181,6 +181,7 @@ static const struct {
         {"btrfs-64k", "mkfs.btrfs -q -f -s 65536 -n 65536", 256, 0},
         {"btrfs-8k", "mkfs.btrfs -q -f -s 8192", 256, 0},
         {"btrfs-on-4kn", "mkfs.btrfs -q -f -s 4096", 128, 4096},
+        {"f2fs-no-encoding", "mkfs.f2fs -q -f -O casefold", 64, 0},
         {"btrfs-v1-cache", "mkfs.btrfs -q -f -s 4096 -R ^free-space-tree", 128, 0},
 };
 
@@ -403,6 +404,7 @@ static const Edit edits[] = {
         {"ext4", "ext4-checksum-type-2", 1024 + 0x175, {2}, 1, true},
         {"ext4", "ext4-journal-inum-0", 1024 + 0xe0, {0}, 1, true},
         {"ext4", "ext4-desc-size-0", 1024 + 0xfe, {0, 0}, 2, true},
+        {"ext4-made-casefold", "ext4-encoding-2", 1024 + 0x27c, {2}, 1, true},
         {"ext4", "ext4-no-mmp-block", 1024 + 0x61, {0x03}, 1, true},
         {"xfs", "xfs-bad-checksum", 0x6c, "x", 1, false},
         {"xfs", "xfs-inprogress", 0x7e, {1}, 1, true},

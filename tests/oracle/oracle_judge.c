@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the engine says beside what a kernel did. */
+
+#include "tests/oracle/oracle.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+void oracle_image_path(const OracleSet *set, const char *name, char path[384]) {
+        (void)snprintf(path, 384, "%s/%s.img", set->directory, name);
+}
+
+bool oracle_read_image(const OracleSet *set, const char *name, FsVolume *volume) {
+        cleanup(closep) int fd = -1;
+        FsReader reader;
+        char image[384];
+
+        oracle_image_path(set, name, image);
+        fd = open(image, O_RDONLY | O_CLOEXEC);
+        assert(fd >= 0 && fs_reader_from_fd(&reader, fd) == 0);
+        return fs_read_volume(&reader, volume) == 0;
+}
+
+static bool is_sure(const FsVerdict *verdict) {
+        if (verdict->confidence != FS_CONFIDENCE_HIGH)
+                return false;
+        for (size_t i = 0; i < verdict->n_reasons; i++) {
+                if (verdict->reasons[i].kind == FS_REASON_UNCONFIRMED)
+                        return false;
+        }
+        return true;
+}
+
+void oracle_predict(const OracleSet *set, const FsHost *host, const OracleCase *how,
+                    FsVolume *volume, OraclePrediction *prediction) {
+        static FsVerdict verdict;
+        FsSituation situation = {.logical_sector_bytes = how->sector_bytes,
+                                 .device_read_only = how->read_only,
+                                 .uuid_mounted = how->twin};
+
+        *prediction = (OraclePrediction){.is_sure = true};
+        if (!oracle_read_image(set, how->name, volume)) {
+                /* Not a filesystem to us: it must not be one to the kernel either. */
+                *volume = (FsVolume){.kind = FS_KIND_EXT, .type = "ext4"};
+                prediction->answer = FS_ANSWER_NO;
+                return;
+        }
+        fs_verdict(volume, host, &situation, &verdict);
+        prediction->answer = verdict.answer;
+        prediction->os_errno = verdict.expected_errno;
+        prediction->options = verdict.options;
+        prediction->is_sure = is_sure(&verdict);
+        fs_verdict_sentence(volume, host, &verdict, prediction->sentence);
+        assert(strlen(prediction->sentence) <= 400);
+}
+
+void oracle_judge_begin(OracleJudge *judge) {
+        const FsHost *host = &judge->host;
+        Error err = {0};
+
+        assert(fs_host_from_release(&judge->by_number, host->release, host->page_bytes,
+                                    host->byte_order, &err) == 0);
+        printf("kernel %s, page %u, %s endian\n", host->release, host->page_bytes,
+               host->byte_order == FS_BYTE_ORDER_BIG ? "big" : "little");
+}
+
+static bool is_right(const OracleCase *how, const OraclePrediction *predicted,
+                     const OracleObservation *seen) {
+        if (how->geometry)
+                return seen->answer >= predicted->answer;
+        return predicted->answer == seen->answer;
+}
+
+static void print_wrong(const OracleCase *how, const char *what, const OraclePrediction *predicted,
+                        const OracleObservation *seen) {
+        printf("WRONG%s %s: predicted %s (errno %d), the kernel says %s (errno %d)\n  %s\n", what,
+               how->name, fs_answer_name(predicted->answer), predicted->os_errno,
+               fs_answer_name(seen->answer), seen->os_errno, predicted->sentence);
+}
+
+void oracle_judge_add(OracleJudge *judge, const OracleSet *set, const OracleCase *how,
+                      const OracleObservation *seen) {
+        OraclePrediction predicted;
+        static FsVolume volume;
+
+        judge->n_cases++;
+        oracle_predict(set, &judge->host, how, &volume, &predicted);
+        if (!how->geometry)
+                judge->matrix[predicted.answer][seen->answer]++;
+        if (!is_right(how, &predicted, seen) ||
+            (!how->geometry && predicted.os_errno && predicted.os_errno != seen->os_errno)) {
+                judge->n_wrong++;
+                print_wrong(how, "", &predicted, seen);
+        }
+        oracle_predict(set, &judge->by_number, how, &volume, &predicted);
+        if (!predicted.is_sure) {
+                judge->n_unsure++;
+                judge->n_unsure_wrong += is_right(how, &predicted, seen) ? 0 : 1;
+                return;
+        }
+        if (!how->geometry)
+                judge->number_matrix[predicted.answer][seen->answer]++;
+        if (!is_right(how, &predicted, seen)) {
+                judge->n_number_wrong++;
+                print_wrong(how, " by number", &predicted, seen);
+        }
+}
+
+static void print_matrix(const char *title, size_t matrix[4][4]) {
+        printf("%-16s", title);
+        for (size_t i = 0; i < 4; i++)
+                printf("%14s", fs_answer_name((FsAnswer)i));
+        for (size_t i = 0; i < 4; i++) {
+                printf("\n%-16s", fs_answer_name((FsAnswer)i));
+                for (size_t k = 0; k < 4; k++)
+                        printf("%14zu", matrix[i][k]);
+        }
+        printf("\n");
+}
+
+size_t oracle_judge_end(const OracleJudge *judge) {
+        size_t matrix[4][4];
+
+        memcpy(matrix, judge->matrix, sizeof(matrix));
+        print_matrix("facts\\kernel", matrix);
+        printf("%zu wrong of %zu\n", judge->n_wrong, judge->n_cases);
+        memcpy(matrix, judge->number_matrix, sizeof(matrix));
+        print_matrix("number\\kernel", matrix);
+        printf("%zu wrong of %zu; of %zu more that it called unconfirmed, %zu\n",
+               judge->n_number_wrong, judge->n_cases - judge->n_unsure, judge->n_unsure,
+               judge->n_unsure_wrong);
+        return judge->n_wrong + judge->n_number_wrong;
+}
