@@ -77,27 +77,6 @@ static int openat2_call(int dir_fd, const char *path, int flags, mode_t mode, ui
         return fd < 0 ? -errno : fd;
 }
 
-int file_open_in_root(int root_fd, const char *path, int flags) {
-        int fd;
-
-        fd = openat2_call(root_fd, path, flags, 0, RESOLVE_IN_ROOT);
-        if (fd != -ENOSYS)
-                return fd;
-        while (*path == '/')
-                path++;
-        fd = openat(root_fd, *path ? path : ".", flags | O_CLOEXEC);
-        return fd < 0 ? -errno : fd;
-}
-
-int file_read_in_root(int root_fd, const char *path, size_t limit, char **textp, size_t *np) {
-        cleanup(closep) int fd = -1;
-
-        fd = file_open_in_root(root_fd, path, O_RDONLY | O_NOCTTY);
-        if (fd < 0)
-                return fd;
-        return file_read_fd(fd, limit, textp, np);
-}
-
 /* What openat2() does, for kernels before 5.6: one component at a time, none of them a link. */
 static int open_walk(int dir_fd, const char *path, int flags, mode_t mode) {
         cleanup(closep) int at = -1;
@@ -127,6 +106,152 @@ static int open_walk(int dir_fd, const char *path, int flags, mode_t mode) {
         }
         fd = openat(at >= 0 ? at : dir_fd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
         return fd < 0 ? -errno : fd;
+}
+
+/* What the kernel allows on one path (MAXSYMLINKS). */
+#define LINKS_MAX 40
+
+/* A walk below a root. No component of @done is a link, so ".." is taken off its end. */
+typedef struct Walk {
+        int root_fd; /* borrowed */
+        int at;      /* owned; -1 is the root */
+        unsigned int n_links;
+        char done[PATH_MAX];
+        char rest[PATH_MAX];
+} Walk;
+
+/* Cuts the next component off @rest; an empty @name is the end. */
+static int walk_next(Walk *walk, char name[static NAME_MAX + 1]) {
+        size_t skip = strspn(walk->rest, "/");
+        size_t n = strcspn(walk->rest + skip, "/");
+
+        if (n > NAME_MAX)
+                return -ENAMETOOLONG;
+        memcpy(name, walk->rest + skip, n);
+        name[n] = '\0';
+        memmove(walk->rest, walk->rest + skip + n, strlen(walk->rest + skip + n) + 1);
+        return 0;
+}
+
+static void walk_to_root(Walk *walk) {
+        closep(&walk->at);
+        walk->at = -1;
+        walk->done[0] = '\0';
+}
+
+static int walk_up(Walk *walk) {
+        char *slash = strrchr(walk->done, '/');
+        int fd;
+
+        if (!slash || slash == walk->done) {
+                walk_to_root(walk);
+                return 0;
+        }
+        *slash = '\0';
+        fd = open_walk(walk->root_fd, walk->done + 1, O_PATH | O_DIRECTORY, 0);
+        if (fd < 0)
+                return fd;
+        closep(&walk->at);
+        walk->at = fd;
+        return 0;
+}
+
+static int walk_down(Walk *walk, const char *name) {
+        size_t n = strlen(walk->done);
+        int fd;
+
+        if (n + 1 + strlen(name) >= sizeof(walk->done))
+                return -ENAMETOOLONG;
+        fd = openat(walk->at >= 0 ? walk->at : walk->root_fd, name,
+                    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        (void)snprintf(walk->done + n, sizeof(walk->done) - n, "/%s", name);
+        closep(&walk->at);
+        walk->at = fd;
+        return 0;
+}
+
+/* Return: 1 if @name is a link, which now stands at the front of @rest; 0 if not; -errno. */
+static int walk_link(Walk *walk, const char *name) {
+        char target[PATH_MAX];
+        ssize_t n = readlinkat(walk->at >= 0 ? walk->at : walk->root_fd, name, target,
+                               sizeof(target) - 1);
+        size_t n_rest = strlen(walk->rest);
+
+        if (n < 0)
+                return errno == EINVAL || errno == ENOENT ? 0 : -errno;
+        if (++walk->n_links > LINKS_MAX)
+                return -ELOOP;
+        if ((size_t)n + n_rest >= sizeof(walk->rest))
+                return -ENAMETOOLONG;
+        memmove(walk->rest + n, walk->rest, n_rest + 1);
+        memcpy(walk->rest, target, (size_t)n);
+        if (target[0] == '/')
+                walk_to_root(walk);
+        return 1;
+}
+
+/* Return: 1 if @name is what the path ends in, to be opened; 0 to go on; -errno. */
+static int walk_step(Walk *walk, int flags, char name[static NAME_MAX + 1]) {
+        int r = walk_next(walk, name);
+        bool is_last = walk->rest[0] == '\0';
+
+        if (r < 0)
+                return r;
+        if (str_equal(name, "..")) {
+                r = walk_up(walk);
+                name[0] = '\0';
+        }
+        if (r == 0 && (name[0] == '\0' || str_equal(name, "."))) {
+                memcpy(name, ".", 2);
+                return is_last;
+        }
+        if (r == 0 && !(is_last && flags & O_NOFOLLOW)) {
+                r = walk_link(walk, name);
+                if (r > 0)
+                        return 0;
+        }
+        if (r < 0)
+                return r;
+        return is_last ? 1 : walk_down(walk, name);
+}
+
+/* RESOLVE_IN_ROOT for kernels before 5.6, and for sandboxes that know no openat2(). */
+static int open_in_root_walk(int root_fd, const char *path, int flags) {
+        Walk walk = {.root_fd = root_fd, .at = -1};
+        char name[NAME_MAX + 1];
+        size_t n = strlen(path);
+        int r;
+
+        if (n >= sizeof(walk.rest))
+                return -ENAMETOOLONG;
+        memcpy(walk.rest, path, n + 1);
+        do
+                r = walk_step(&walk, flags, name);
+        while (r == 0);
+        if (r > 0) {
+                r = openat(walk.at >= 0 ? walk.at : root_fd, name, flags | O_NOFOLLOW | O_CLOEXEC);
+                r = r < 0 ? -errno : r;
+        }
+        closep(&walk.at);
+        return r;
+}
+
+int file_open_in_root(int root_fd, const char *path, int flags) {
+        int fd;
+
+        fd = openat2_call(root_fd, path, flags, 0, RESOLVE_IN_ROOT);
+        return fd == -ENOSYS ? open_in_root_walk(root_fd, path, flags) : fd;
+}
+
+int file_read_in_root(int root_fd, const char *path, size_t limit, char **textp, size_t *np) {
+        cleanup(closep) int fd = -1;
+
+        fd = file_open_in_root(root_fd, path, O_RDONLY | O_NOCTTY);
+        if (fd < 0)
+                return fd;
+        return file_read_fd(fd, limit, textp, np);
 }
 
 int file_open_beneath(int dir_fd, const char *path, int flags, mode_t mode) {
