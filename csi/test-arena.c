@@ -6,7 +6,9 @@
 #include "csi/request.h"
 
 #include <setjmp.h>
+#include <stdalign.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +23,7 @@ static void test_zeroed_and_aligned(void **state) {
                 unsigned char *p = arena_alloc(arena, n);
 
                 assert_non_null(p);
-                assert_int_equal((uintptr_t)p % 16, 0);
+                assert_int_equal((uintptr_t)p % alignof(max_align_t), 0);
                 for (size_t i = 0; i < n; i++)
                         assert_int_equal(p[i], 0);
                 memset(p, 0xa5, n);

@@ -281,8 +281,12 @@ int exec_run(const ExecRequest *request, ExecResult *result) {
         if (r < 0)
                 return r;
         r = collect(&child, request, &collected);
-        if (r < 0)
+        /* The group, and the child alone where vfork() is emulated and it has not made its group
+         * yet. */
+        if (r < 0) {
                 (void)kill(-child.pid, SIGKILL);
+                (void)kill(child.pid, SIGKILL);
+        }
         child_reap(&child, result);
         collect_rest(&child, &collected);
         result->truncated = collected.truncated;

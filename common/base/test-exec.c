@@ -87,6 +87,9 @@ static void test_missing_program(void **state) {
         const char *argv[] = {"berth-no-such-program", NULL};
         const ExecRequest request = {.argv = argv};
 
+        /* User emulation makes fork() of vfork(): the parent cannot see that exec failed. */
+        if (getenv("MESON_EXE_WRAPPER"))
+                skip();
         assert_int_equal(exec_run(&request, &result), -ENOENT);
 }
 

@@ -580,6 +580,9 @@ static void test_feature_names(void **state) {
 static void test_self(void **state) {
         Platform *platform = NULL;
 
+        /* User emulation shows the other architecture's directory in place of "/". */
+        if (getenv("MESON_EXE_WRAPPER"))
+                skip();
         assert_int_equal(platform_read_self(&platform), 0);
         assert_int_equal(platform->page_bytes, sysconf(_SC_PAGESIZE));
         assert_int_equal(platform->byte_order, __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
