@@ -48,7 +48,8 @@ static int step_failed(const Plan *plan, const PlanStep *step, const NlSocket *s
 }
 
 static void sleep_msecs(unsigned int msecs) {
-        struct timespec time = {.tv_sec = msecs / 1000, .tv_nsec = (long)(msecs % 1000) * 1000000};
+        struct timespec time = {.tv_sec = (time_t)(msecs / 1000),
+                                .tv_nsec = (long)(msecs % 1000) * 1000000};
 
         (void)nanosleep(&time, NULL);
 }

@@ -28,8 +28,8 @@ int file_read_at(int dir_fd, const char *path, size_t limit, char **textp, size_
  * @path: with or without a leading "/"; links, also absolute ones, are followed inside the root and
  * never leave it
  *
- * Uses openat2(2) with RESOLVE_IN_ROOT (Linux 5.6); on an older kernel, and in a sandbox that does not
- * know that call, the path is walked component by component with O_NOFOLLOW and readlinkat(2).
+ * Uses openat2(2) with RESOLVE_IN_ROOT (Linux 5.6); on an older kernel, and in a sandbox that does
+ * not know that call, the path is walked component by component with O_NOFOLLOW and readlinkat(2).
  *
  * Return: a descriptor; -errno.
  */

@@ -151,7 +151,8 @@ static void blake_compress(uint64_t h[8], const uint8_t block[128], uint64_t n_s
 void checksum_blake2b_256(const void *data, size_t n, uint8_t digest[32]) {
         const uint8_t *p = data;
         uint8_t last[128] = {0};
-        uint64_t h[8], done = 0;
+        uint64_t h[8];
+        size_t done = 0;
 
         memcpy(h, blake_iv, sizeof(h));
         h[0] ^= 0x01010000U ^ 32U;

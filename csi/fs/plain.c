@@ -18,8 +18,8 @@
 
 /* Over the rest of the block that holds the superblock, its own field as zero. */
 static int erofs_checksum(FsSource *source, FsVolume *volume) {
-        uint64_t n = volume->block_bytes > EROFS_OFFSET ? volume->block_bytes - EROFS_OFFSET
-                                                        : volume->block_bytes;
+        size_t n = volume->block_bytes > EROFS_OFFSET ? volume->block_bytes - EROFS_OFFSET
+                                                      : volume->block_bytes;
         cleanup(freep) uint8_t *block = malloc(n);
         uint32_t stored;
         int r;

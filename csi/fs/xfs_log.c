@@ -83,8 +83,8 @@ static int find_head(const XfsLog *log, uint64_t *headp, bool *emptyp) {
 }
 
 /* The blocks before the head, oldest first; wraps around the ring. */
-static int read_before(const XfsLog *log, uint64_t head, uint8_t *blocks, uint64_t n) {
-        uint64_t n_direct = head < n ? head : n, n_wrapped = n - n_direct;
+static int read_before(const XfsLog *log, uint64_t head, uint8_t *blocks, size_t n) {
+        size_t n_direct = head < n ? (size_t)head : n, n_wrapped = n - n_direct;
         int r = 0;
 
         if (n_wrapped)
@@ -123,9 +123,9 @@ static FsByteOrder record_order(const uint8_t *header) {
 }
 
 static int judge(const XfsLog *log, uint64_t head, FsVolume *volume) {
-        uint64_t n = log->n_blocks < RECORD_BLOCKS_MAX ? log->n_blocks : RECORD_BLOCKS_MAX;
+        size_t n = log->n_blocks < RECORD_BLOCKS_MAX ? (size_t)log->n_blocks : RECORD_BLOCKS_MAX;
         cleanup(freep) uint8_t *blocks = NULL;
-        uint64_t n_tail = n < 16 ? n : 16;
+        size_t n_tail = n < 16 ? n : 16;
         int r;
 
         /* A clean log ends in a record of a few blocks, so look at those first. */
@@ -137,7 +137,7 @@ static int judge(const XfsLog *log, uint64_t head, FsVolume *volume) {
                 r = read_before(log, head, blocks, n_tail);
                 if (r < 0)
                         return r;
-                for (uint64_t back = 1; back <= n_tail; back++) {
+                for (size_t back = 1; back <= n_tail; back++) {
                         const uint8_t *header = blocks + (n_tail - back) * BB;
 
                         if (be32(header) != LOG_MAGIC)

@@ -68,7 +68,7 @@ static bool wait_for_work(Workers *workers) {
         int r;
 
         (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += workers->config.idle_timeout_msecs / 1000;
+        until.tv_sec += (time_t)(workers->config.idle_timeout_msecs / 1000);
         until.tv_nsec += (long)(workers->config.idle_timeout_msecs % 1000) * 1000000;
         if (until.tv_nsec >= 1000000000) {
                 until.tv_sec++;

@@ -344,7 +344,7 @@ static void test_stats_and_expand(void **state) {
                          STATUS_NOT_FOUND);
         stats.volume_path = expand.volume_path = "/p";
         assert_int_equal(call_method(bench, "/csi.v1.Node/NodeGetVolumeStats", &stats), 0);
-        out = (Csi__NodeGetVolumeStatsResponse *)bench->response;
+        out = (Csi__NodeGetVolumeStatsResponse *)(void *)bench->response;
         assert_int_equal(out->n_usage, 2);
         assert_int_equal(out->usage[0]->unit, 1);
         /* What does not fit the wire's signed number is its largest. */
@@ -366,7 +366,8 @@ static void test_stats_and_expand(void **state) {
         range.limit_bytes = 0;
         assert_int_equal(call_method(bench, "/csi.v1.Node/NodeExpandVolume", &expand), 0);
         assert_string_equal(double_asked, "expand volume=v path=/p staging= range=10-0");
-        assert_int_equal(((Csi__NodeExpandVolumeResponse *)bench->response)->capacity_bytes, 10);
+        assert_int_equal(((Csi__NodeExpandVolumeResponse *)(void *)bench->response)->capacity_bytes,
+                         10);
 }
 
 static void test_node_info_and_capabilities(void **state) {
@@ -377,18 +378,18 @@ static void test_node_info_and_capabilities(void **state) {
         Bench *bench = *state;
 
         assert_int_equal(call_method(bench, "/csi.v1.Node/NodeGetInfo", &info_request), 0);
-        info = (Csi__NodeGetInfoResponse *)bench->response;
+        info = (Csi__NodeGetInfoResponse *)(void *)bench->response;
         assert_string_equal(info->node_id, "node-1");
         assert_int_equal(info->max_volumes_per_node, 16);
         assert_string_equal(info->accessible_topology->segments[0]->value, "z1");
         assert_int_equal(call_method(bench, "/csi.v1.Node/NodeGetCapabilities", &request), 0);
-        out = (Csi__NodeGetCapabilitiesResponse *)bench->response;
+        out = (Csi__NodeGetCapabilitiesResponse *)(void *)bench->response;
         assert_int_equal(out->n_capabilities, 5);
         for (int i = 0; i < 5; i++)
                 assert_int_equal(out->capabilities[i]->rpc->type, i + 1);
         bench->provider.flags = 0;
         assert_int_equal(call_method(bench, "/csi.v1.Node/NodeGetCapabilities", &request), 0);
-        out = (Csi__NodeGetCapabilitiesResponse *)bench->response;
+        out = (Csi__NodeGetCapabilitiesResponse *)(void *)bench->response;
         assert_int_equal(out->n_capabilities, 3);
         for (int i = 0; i < 3; i++)
                 assert_int_equal(out->capabilities[i]->rpc->type, i + 2);
@@ -403,22 +404,22 @@ static void test_identity(void **state) {
         Bench *bench = *state;
 
         assert_int_equal(call_method(bench, "/csi.v1.Identity/GetPluginInfo", &info_request), 0);
-        info = (Csi__GetPluginInfoResponse *)bench->response;
+        info = (Csi__GetPluginInfoResponse *)(void *)bench->response;
         assert_string_equal(info->name, "double.csi.test");
         assert_string_equal(info->vendor_version, BERTH_VERSION);
 
         assert_int_equal(call_method(bench, "/csi.v1.Identity/GetPluginCapabilities", &request), 0);
-        out = (Csi__GetPluginCapabilitiesResponse *)bench->response;
+        out = (Csi__GetPluginCapabilitiesResponse *)(void *)bench->response;
         assert_int_equal(out->n_capabilities, 4);
         for (int i = 0; i < 3; i++)
                 assert_int_equal(out->capabilities[i]->service->type, i + 1);
         assert_int_equal(out->capabilities[3]->volume_expansion->type, 1);
 
         assert_int_equal(call_method(bench, "/csi.v1.Identity/Probe", &probe), 0);
-        assert_true(((Csi__ProbeResponse *)bench->response)->ready->value);
+        assert_true(((Csi__ProbeResponse *)(void *)bench->response)->ready->value);
         double_ready = ERROR_UNAVAILABLE;
         assert_int_equal(call_method(bench, "/csi.v1.Identity/Probe", &probe), 0);
-        assert_false(((Csi__ProbeResponse *)bench->response)->ready->value);
+        assert_false(((Csi__ProbeResponse *)(void *)bench->response)->ready->value);
         double_ready = ERROR_NOT_FOUND;
         assert_int_equal(call_method(bench, "/csi.v1.Identity/Probe", &probe),
                          STATUS_FAILED_PRECONDITION);
@@ -473,7 +474,7 @@ static void test_create_volume(void **state) {
         assert_string_equal(double_asked,
                             "create name=pvc-1 range=100-200 mount mode=1 block mode=7 "
                             "parameters={k:v} from=snapshot:s1 requisite={k:v}");
-        volume = ((Csi__CreateVolumeResponse *)bench->response)->volume;
+        volume = ((Csi__CreateVolumeResponse *)(void *)bench->response)->volume;
         assert_string_equal(volume->volume_id, "id-of-pvc-1");
         assert_int_equal(volume->capacity_bytes, 100);
         assert_string_equal(volume->volume_context[0]->value, "double");
@@ -500,18 +501,18 @@ static void test_validate(void **state) {
         request.volume_capabilities = capabilities;
         request.n_volume_capabilities = 1;
         assert_int_equal(call_method(bench, VALIDATE, &request), 0);
-        out = (Csi__ValidateVolumeCapabilitiesResponse *)bench->response;
+        out = (Csi__ValidateVolumeCapabilitiesResponse *)(void *)bench->response;
         assert_non_null(out->confirmed);
         assert_int_equal(out->confirmed->n_volume_capabilities, 1);
         request.volume_id = "unfit";
         assert_int_equal(call_method(bench, VALIDATE, &request), 0);
-        out = (Csi__ValidateVolumeCapabilitiesResponse *)bench->response;
+        out = (Csi__ValidateVolumeCapabilitiesResponse *)(void *)bench->response;
         assert_null(out->confirmed);
         assert_string_equal(out->message, "does not fit");
         request.volume_id = "v";
         bench->provider.flags = 0;
         assert_int_equal(call_method(bench, VALIDATE, &request), 0);
-        out = (Csi__ValidateVolumeCapabilitiesResponse *)bench->response;
+        out = (Csi__ValidateVolumeCapabilitiesResponse *)(void *)bench->response;
         assert_null(out->confirmed);
         assert_non_null(strstr(out->message, "SINGLE_NODE_SINGLE_WRITER"));
 }
@@ -535,7 +536,7 @@ static void test_lists_and_capacity(void **state) {
         list.starting_token = "from";
         assert_int_equal(call_method(bench, "/csi.v1.Controller/ListVolumes", &list), 0);
         assert_string_equal(double_asked, "list max=2 token=from");
-        out = (Csi__ListVolumesResponse *)bench->response;
+        out = (Csi__ListVolumesResponse *)(void *)bench->response;
         assert_int_equal(out->n_entries, 2);
         assert_null(out->entries[0]->status);
         assert_true(out->entries[1]->status->volume_condition->abnormal);
@@ -544,8 +545,8 @@ static void test_lists_and_capacity(void **state) {
         get_volume.volume_id = "v9";
         assert_int_equal(call_method(bench, "/csi.v1.Controller/ControllerGetVolume", &get_volume),
                          0);
-        assert_non_null(
-                ((Csi__ControllerGetVolumeResponse *)bench->response)->status->volume_condition);
+        assert_non_null(((Csi__ControllerGetVolumeResponse *)(void *)bench->response)
+                                ->status->volume_condition);
 
         snapshots.snapshot_id = "s1";
         snapshots.source_volume_id = "v1";
@@ -553,7 +554,7 @@ static void test_lists_and_capacity(void **state) {
         assert_string_equal(double_asked, "list-snapshots max=0 token= snapshot=s1 source=v1");
         get.snapshot_id = "s1";
         assert_int_equal(call_method(bench, "/csi.v1.Controller/GetSnapshot", &get), 0);
-        snapshot = ((Csi__GetSnapshotResponse *)bench->response)->snapshot;
+        snapshot = ((Csi__GetSnapshotResponse *)(void *)bench->response)->snapshot;
         assert_int_equal(snapshot->creation_time->seconds, 1700000000);
         assert_int_equal(snapshot->creation_time->nanos, 9);
         assert_true(snapshot->ready_to_use);
@@ -562,7 +563,7 @@ static void test_lists_and_capacity(void **state) {
                          STATUS_NOT_FOUND);
 
         assert_int_equal(call_method(bench, "/csi.v1.Controller/GetCapacity", &capacity), 0);
-        room = (Csi__GetCapacityResponse *)bench->response;
+        room = (Csi__GetCapacityResponse *)(void *)bench->response;
         assert_int_equal(room->available_capacity, 1000);
         assert_int_equal(room->maximum_volume_size->value, 900);
         assert_null(room->minimum_volume_size);
@@ -608,7 +609,7 @@ static void test_missing_functions(void **state) {
 
         assert_int_equal(
                 call_method(bench, "/csi.v1.Controller/ControllerGetCapabilities", &request), 0);
-        out = (Csi__ControllerGetCapabilitiesResponse *)bench->response;
+        out = (Csi__ControllerGetCapabilitiesResponse *)(void *)bench->response;
         assert_int_equal(out->n_capabilities, 12);
 
         bench->provider.controller = &some;
@@ -621,7 +622,7 @@ static void test_missing_functions(void **state) {
         assert_non_null(find(bench, "/csi.v1.Controller/GetCapacity"));
         assert_int_equal(
                 call_method(bench, "/csi.v1.Controller/ControllerGetCapabilities", &request), 0);
-        out = (Csi__ControllerGetCapabilitiesResponse *)bench->response;
+        out = (Csi__ControllerGetCapabilitiesResponse *)(void *)bench->response;
         assert_int_equal(out->n_capabilities, 2);
         assert_int_equal(out->capabilities[0]->rpc->type, 4);
         assert_int_equal(out->capabilities[1]->rpc->type, 9);
