@@ -46,8 +46,9 @@ typedef enum DiskBus {
 typedef struct DiskIdentity {
         DiskProof proof;
         DiskBus bus;
-        const char *vendor; /* as in sysfs, white space at the ends removed; NULL: any */
-        const char *model;  /* likewise */
+        const char
+                *vendor; /* as in sysfs, white space at the ends removed, in any case; NULL: any */
+        const char *model; /* likewise */
         char text[128]; /* compared as a whole and in its case, but for hexadecimal. On virtio only
                            its first 20 bytes are there to compare */
         const char *parent; /* a directory above it in sysfs that it must have, in any case: the

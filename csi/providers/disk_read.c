@@ -13,6 +13,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -315,8 +316,8 @@ DiskMatch disk_match(int root_fd, Disk *disk, const DiskIdentity *identity) {
 
         if (identity->text[0] == '\0' || !is_bus(disk, identity->bus))
                 return DISK_MATCH_NO;
-        is_kind = (!identity->vendor || str_equal(identity->vendor, disk->vendor)) &&
-                  (!identity->model || str_equal(identity->model, disk->model)) &&
+        is_kind = (!identity->vendor || strcasecmp(identity->vendor, disk->vendor) == 0) &&
+                  (!identity->model || strcasecmp(identity->model, disk->model) == 0) &&
                   (!identity->parent || has_parent(disk, identity->parent));
         if (!has_text(root_fd, disk, identity->proof, identity->text))
                 return DISK_MATCH_NO;

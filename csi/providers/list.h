@@ -6,6 +6,9 @@
 
 #include "csi/provider.h"
 
+extern const Provider provider_aws;
+extern const Provider provider_azure;
+extern const Provider provider_gcp;
 extern const Provider provider_nfs;
 extern const Provider provider_spiffe;
 

@@ -8,6 +8,9 @@
 #include "common/base/str.h"
 
 const Provider *const providers[] = {
+        &provider_aws,
+        &provider_azure,
+        &provider_gcp,
         &provider_nfs,
         &provider_spiffe,
         &provider_local, /* matches nothing: the default when no other does */
