@@ -140,11 +140,11 @@ enum {
         PROVIDER_SHARED = 1U << 6,          /* filesystems that several nodes may write */
         PROVIDER_NO_EXPAND = 1U << 7,       /* leaves EXPAND_VOLUME out */
         PROVIDER_NO_CONTROLLER = 1U << 8,   /* nowhere: the plugin is all node */
+        PROVIDER_CLONES = 1U << 9,          /* create_volume() makes volumes from volumes */
 };
 
 /* The controller half. @self is the provider's own. Each fills its result only on success. NULL:
- * the method is not there. Who has create_snapshot also makes volumes from snapshots and from
- * volumes. */
+ * the method is not there. Who has create_snapshot also makes volumes from snapshots. */
 typedef struct ControllerOps {
         int (*create_volume)(void *self, const Call *call, const CreateVolumeRequest *request,
                              VolumeInfo *result, Error *err);
