@@ -46,6 +46,7 @@ typedef struct VolumeRef {
                 *publish_context; /* NULL where the request has none (unstage, expand, stats) */
         const StringMap *volume_context;
         const StringMap *secrets;
+        bool is_block; /* raw block is asked for; false where the request does not tell */
 } VolumeRef;
 
 /* A proven block device. */
@@ -141,6 +142,8 @@ enum {
         PROVIDER_NO_EXPAND = 1U << 7,       /* leaves EXPAND_VOLUME out */
         PROVIDER_NO_CONTROLLER = 1U << 8,   /* nowhere: the plugin is all node */
         PROVIDER_CLONES = 1U << 9,          /* create_volume() makes volumes from volumes */
+        PROVIDER_STAGES_BLOCK = 1U << 10,   /* raw block volumes are shown at <staging path>/<volume
+                                              id> too, as upstream's driver looks for them */
 };
 
 /* The controller half. @self is the provider's own. Each fills its result only on success. NULL:

@@ -9,6 +9,7 @@
 #include "csi/node/node_internal.h"
 #include "csi/service/metrics.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 Job *job_new(Node *node, const Call *call, const char *volume_id) {
@@ -77,6 +78,7 @@ int job_adapt(Job *job, const VolumeCapability *capability, Error *err) {
         const Provider *provider = job->node->config.provider;
 
         job->capability = *capability;
+        job->volume.is_block = capability->is_block;
         if (!provider->adapt)
                 return 0;
         return provider->adapt(job->node->config.provider_self, job->call, &job->volume,
@@ -142,6 +144,22 @@ int job_apply(Job *job, Error *err) {
          * for reading, and is not needed any more either. */
         closep(&job->device_fd);
         return apply(&job->node->kernel, &job->work, err);
+}
+
+int job_bind_block(Job *job, const BindInput *input, Error *err) {
+        const Device *device = &job->device.device;
+        struct stat status;
+        int r;
+
+        r = block_plan(input, &job->device, &job->target_facts, &job->plan, err);
+        if (r < 0)
+                return r;
+        job->source.fd = open(device->path, O_PATH | O_CLOEXEC);
+        if (job->source.fd < 0 || fstat(job->source.fd, &status) < 0)
+                return error_set_errno(err, errno, "open %s", device->path);
+        if (!S_ISBLK(status.st_mode) || status.st_rdev != device->devno)
+                return error_set(err, ERROR_UNAVAILABLE, "%s became another device", device->path);
+        return job_apply(job, err);
 }
 
 /* --- mount --- */

@@ -110,6 +110,9 @@ int job_open_volume(Job *job, const char *text, Error *err);
 /* Plan, log it, carry it out. */
 int job_apply(Job *job, Error *err);
 
+/* Shows the device, which was found, at the job's target, whose facts were read. */
+int job_bind_block(Job *job, const BindInput *input, Error *err);
+
 /* mount the volume's device at job->target: facts, plan, apply. */
 int job_mount(Job *job, const VolumeCapability *capability, Error *err);
 

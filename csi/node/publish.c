@@ -74,7 +74,6 @@ static BindInput bind_input(const Job *job, const NodePublishRequest *request) {
 
 static int publish_block(Job *job, const NodePublishRequest *request, Error *err) {
         const BindInput input = bind_input(job, request);
-        struct stat status;
         int r;
 
         r = job_find_device(job, err);
@@ -82,17 +81,7 @@ static int publish_block(Job *job, const NodePublishRequest *request, Error *err
                 r = target_facts_read(&job->target_facts, &job->target, &job->device, err);
         if (r == 0)
                 r = check_single(job, request, err);
-        if (r == 0)
-                r = block_plan(&input, &job->device, &job->target_facts, &job->plan, err);
-        if (r < 0)
-                return r;
-        job->source.fd = open(job->device.device.path, O_PATH | O_CLOEXEC);
-        if (job->source.fd < 0 || fstat(job->source.fd, &status) < 0)
-                return error_set_errno(err, errno, "open %s", job->device.device.path);
-        if (!S_ISBLK(status.st_mode) || status.st_rdev != job->device.device.devno)
-                return error_set(err, ERROR_UNAVAILABLE, "%s became another device",
-                                 job->device.device.path);
-        return job_apply(job, err);
+        return r < 0 ? r : job_bind_block(job, &input, err);
 }
 
 static int publish_staged(Job *job, const NodePublishRequest *request, Error *err) {

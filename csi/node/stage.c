@@ -10,6 +10,52 @@
 
 #include <fcntl.h>
 
+/* Where some drivers show a raw block volume while it is staged. */
+static int block_path(const Node *node, const Call *call, const char *staging_path,
+                      const char *volume_id, const char **pathp, Error *err) {
+        *pathp = NULL;
+        if (!(node->config.provider->flags & PROVIDER_STAGES_BLOCK))
+                return 0;
+        if (strchr(volume_id, '/'))
+                return error_set(err, ERROR_INVALID, "volume_id: \"%.128s\", expected no \"/\"",
+                                 volume_id);
+        *pathp = arena_printf(call->arena, "%s/%s", staging_path, volume_id);
+        return *pathp ? 0 : error_set_errno(err, ENOMEM, "staging path");
+}
+
+/* A raw block volume is only attached; it is shown when it is published. */
+static int stage_block(Job *job, const NodeStageRequest *request, Error *err) {
+        const BindInput input = {request->volume_id, &job->options, false};
+        const char *path;
+        int r;
+
+        r = block_path(job->node, job->call, request->staging_path, request->volume_id, &path, err);
+        if (r == 0)
+                r = job_find_device(job, err);
+        if (r < 0 || !path)
+                return r;
+        r = job_open_target(job, "staging_target_path", path, err);
+        if (r == 0)
+                r = target_facts_read(&job->target_facts, &job->target, &job->device, err);
+        return r < 0 ? r : job_bind_block(job, &input, err);
+}
+
+/* @job: its target is the staging path. What a filesystem has there is its own. */
+static int unstage_block(Job *job, const char *staging_path, Error *err) {
+        cleanup(node_path_close) NodePath file = NODE_PATH_INIT;
+        const char *path;
+        int r;
+
+        r = block_path(job->node, job->call, staging_path, job->volume.volume_id, &path, err);
+        if (r < 0 || !path || job->target.fd < 0)
+                return r;
+        r = target_facts_read(&job->target_facts, &job->target, NULL, err);
+        if (r < 0 || job->target_facts.is_mounted || job->target_facts.is_dead)
+                return r;
+        r = node_path_open(&file, &job->node->root, "staging_target_path", path, err);
+        return r != 0 ? r : node_unmount(&file, NODE_UNMOUNT_REMOVE_TARGET, err);
+}
+
 static int stage(Job *job, const NodeStageRequest *request, Error *err) {
         const VolumeCapability *capability = &job->capability;
         int r;
@@ -26,8 +72,8 @@ static int stage(Job *job, const NodeStageRequest *request, Error *err) {
                 r = job_open_target(job, "staging_target_path", request->staging_path, err);
         if (r < 0)
                 return r;
-        /* A raw block volume is only attached; it is shown when it is published. */
-        return capability->is_block ? job_find_device(job, err) : job_mount(job, capability, err);
+        return capability->is_block ? stage_block(job, request, err)
+                                    : job_mount(job, capability, err);
 }
 
 int node_stage(Node *node, const Call *call, const NodeStageRequest *request, Error *err) {
@@ -102,7 +148,13 @@ int node_unstage(Node *node, const Call *call, const NodeUnstageRequest *request
                                    request->staging_path, err);
         if (r == NODE_PATH_E_NO_PARENT)
                 return release(node, call, request->volume_id, 0, err);
-        return r < 0 ? r : unmount_and_release(job, NODE_UNMOUNT_KEEP_TARGET, err);
+        if (r == 0)
+                r = unstage_block(job, request->staging_path, err);
+        if (r == 0) {
+                target_facts_deinit(&job->target_facts);
+                r = unmount_and_release(job, NODE_UNMOUNT_KEEP_TARGET, err);
+        }
+        return r;
 }
 
 /* --- Unpublish: here, because a volume that was never staged is given back by it. --- */

@@ -6,10 +6,17 @@
 
 #include "csi/provider.h"
 
+extern const Provider provider_alibaba;
 extern const Provider provider_aws;
 extern const Provider provider_azure;
+extern const Provider provider_digitalocean;
+extern const Provider provider_exoscale;
 extern const Provider provider_gcp;
 extern const Provider provider_nfs;
+extern const Provider provider_openstack;
 extern const Provider provider_spiffe;
+extern const Provider provider_upcloud;
+extern const Provider provider_vsphere;
+extern const Provider provider_vultr;
 
 #endif

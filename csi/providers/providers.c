@@ -8,11 +8,18 @@
 #include "common/base/str.h"
 
 const Provider *const providers[] = {
+        &provider_alibaba,
         &provider_aws,
         &provider_azure,
+        &provider_digitalocean,
+        &provider_exoscale,
         &provider_gcp,
         &provider_nfs,
+        &provider_openstack,
         &provider_spiffe,
+        &provider_upcloud,
+        &provider_vsphere,
+        &provider_vultr,
         &provider_local, /* matches nothing: the default when no other does */
         NULL,
 };

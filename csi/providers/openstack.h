@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_PROVIDERS_OPENSTACK_H
+#define BERTH_CSI_PROVIDERS_OPENSTACK_H
+
+/* OpenStack's configuration drive: the answers of the metadata service on a small disk. */
+
+#include "csi/providers/metadata.h"
+
+#define OPENSTACK_E_NO_DRIVE 1
+
+/**
+ * openstack_read_drive() - who this instance is, by its configuration drive
+ * @root: "" or the directory that stands for /
+ * @uuid: what the firmware calls the machine, which Nova sets to the instance's UUID; ""
+ *
+ * The drive is a disk or CD with the label "config-2", iso9660 or vfat. It is mounted where nobody
+ * sees it; a drive that somebody mounted at /mnt/config or /media/config-2 is read there. Anybody's
+ * volume may have that label: of several drives only one with @uuid is believed.
+ *
+ * Return: 0 with uuid, name, availability zone and project; OPENSTACK_E_NO_DRIVE; negative for a
+ * drive that cannot be read.
+ */
+int openstack_read_drive(const char *root, const char *uuid, MetadataNode *node, Error *err);
+
+#endif
