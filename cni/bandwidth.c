@@ -92,15 +92,59 @@ static void bandwidth_free(void *state) {
 
 /* --- names and numbers -------------------------------------------------------------------- */
 
-/* As upstream: "bwp" and as much of the hash as fits. */
-static void ifb_name(const Attachment *at, char name[IFNAMSIZ]) {
-        char *text = str_printf("%s%s", at->network, at->container_id);
+#define N_NAMES 2
+
+/*
+ * "bwp" and as much of a hash as fits. The first is upstream's, which tells containers apart and no
+ * interfaces; the second is for another interface of the container on the same network.
+ */
+static void ifb_name(const Attachment *at, unsigned int i, char name[IFNAMSIZ]) {
+        char *text = i == 0 ? str_printf("%s%s", at->network, at->container_id)
+                            : str_printf("%s/%s/%s", at->network, at->container_id, at->ifname);
         char hex[SHA512_HEX_SIZE] = "";
 
         if (text)
                 sha512_hex(text, strlen(text), hex);
         free(text);
         snprintf(name, IFNAMSIZ, "bwp%.12s", hex);
+}
+
+typedef struct Ifbs {
+        Link links[N_NAMES]; /* index 0: there is none */
+        Link host;           /* likewise */
+} Ifbs;
+
+static int reply_ifb(size_t index, const struct nlmsghdr *message, void *userdata) {
+        Ifbs *ifbs = userdata;
+
+        return link_parse(message, index < N_NAMES ? &ifbs->links[index] : &ifbs->host);
+}
+
+/* And the pair, whose MTU they take. */
+static int find_ifbs(const Attachment *at, Ifbs *ifbs) {
+        cleanup(batch_deinit) NlBatch batch = {0};
+        char name[IFNAMSIZ];
+        int r;
+
+        for (unsigned int i = 0; i < N_NAMES; i++) {
+                ifb_name(at, i, name);
+                link_get(&batch, 0, name);
+        }
+        if (at->host_index != 0)
+                link_get(&batch, at->host_index, NULL);
+        r = nl_batch_run(at->rtnl, &batch, reply_ifb, ifbs);
+        for (size_t i = 0; r < 0 && i < batch.n && batch.failed < batch.n; i++)
+                if (batch.results[i] < 0 && batch.results[i] != -ENODEV)
+                        return batch.results[i];
+        return r == -ENODEV ? 0 : r;
+}
+
+/* One that says nothing is upstream's, or of an ADD that was killed. */
+static bool is_ours(const Attachment *at, const Link *ifb) {
+        RuleOwner owner;
+
+        return ifb->index != 0 && (rule_owner_parse(ifb->alias, &owner) < 0 ||
+                                   memcmp(owner.owner, at->owner, OWNER_SIZE) == 0);
 }
 
 static TbfSpec tbf_of(const Shape *shape, unsigned int index) {
@@ -119,7 +163,7 @@ static void bandwidth_plan(const void *state, const Attachment *at, StrBuf *text
         const BandwidthConf *conf = state;
         char name[IFNAMSIZ];
 
-        ifb_name(at, name);
+        ifb_name(at, 0, name);
         if (conf->ingress.rate_bits > 0)
                 strbuf_printf(text, "shape link=%s rate=%llu\n", at->host_link,
                               (unsigned long long)conf->ingress.rate_bits);
@@ -139,26 +183,31 @@ static int fail(const Attachment *at, int r, const char *what, Error *err) {
                                at->rtnl->text);
 }
 
-static int delete_ifb(const Attachment *at, const char *name) {
+static int delete_ifb(const Attachment *at, unsigned int index) {
         cleanup(batch_deinit) NlBatch batch = {0};
         int r;
 
-        link_delete(&batch, 0, name);
+        link_delete(&batch, index, NULL);
         r = nl_batch_run(at->rtnl, &batch, NULL, NULL);
         return r == -ENODEV ? 0 : r;
 }
 
-/* Goes with the pair, if that is removed here as well. */
-static int doom_ifb(const Attachment *at, const char *name) {
-        Link ifb;
-        int r;
+/* With the pair, if that is removed here as well. */
+static int remove_ifbs(const Attachment *at) {
+        Ifbs ifbs = {0};
+        int r = find_ifbs(at, &ifbs), failed;
 
-        if (!at->doomed)
-                return delete_ifb(at, name);
-        r = link_find(at->rtnl, 0, name, &ifb);
-        if (r == 0)
-                link_list_add(at->doomed, ifb.index);
-        return r == -ENODEV ? 0 : r;
+        for (unsigned int i = 0; i < N_NAMES; i++) {
+                if (!is_ours(at, &ifbs.links[i]))
+                        continue;
+                if (at->doomed) {
+                        link_list_add(at->doomed, ifbs.links[i].index);
+                        continue;
+                }
+                failed = delete_ifb(at, ifbs.links[i].index);
+                r = r < 0 ? r : failed;
+        }
+        return r;
 }
 
 /* The alias lets GC know whose it is. */
@@ -178,24 +227,27 @@ static int make_ifb(const Attachment *at, const char *name, uint32_t mtu_bytes, 
         return r < 0 ? r : link_find(at->rtnl, 0, name, ifb);
 }
 
+/* Is one in the way, it is of a killed ADD of this interface, or of another interface. */
+static int make_some_ifb(const Attachment *at, char name[IFNAMSIZ], Link *ifb) {
+        Ifbs ifbs = {0};
+        bool others;
+        int r = find_ifbs(at, &ifbs);
+
+        others = ifbs.links[0].index != 0 && !is_ours(at, &ifbs.links[0]);
+        ifb_name(at, others, name);
+        if (r == 0 && ifbs.links[others].index != 0)
+                r = delete_ifb(at, ifbs.links[others].index);
+        return r < 0 ? r : make_ifb(at, name, ifbs.host.mtu_bytes, ifb);
+}
+
 static int shape_egress(const BandwidthConf *conf, const Attachment *at, CniResult *result,
                         Error *err) {
         cleanup(batch_deinit) NlBatch batch = {0};
         TbfSpec tbf = tbf_of(&conf->egress, 0);
         char name[IFNAMSIZ], mac[18] = "";
-        Link host, ifb = {0};
-        int r;
+        Link ifb = {0};
+        int r = make_some_ifb(at, name, &ifb);
 
-        ifb_name(at, name);
-        r = link_find(at->rtnl, at->host_index, NULL, &host);
-        if (r == 0)
-                r = make_ifb(at, name, host.mtu_bytes, &ifb);
-        if (r == -EEXIST) {
-                /* Of an ADD of this container that was killed. */
-                r = delete_ifb(at, name);
-                if (r == 0)
-                        r = make_ifb(at, name, host.mtu_bytes, &ifb);
-        }
         if (r < 0)
                 return fail(at, r, "make an ifb", err);
         tbf.index = ifb.index;
@@ -223,13 +275,11 @@ static int shape_ingress(const BandwidthConf *conf, const Attachment *at, Error 
 
 static void undo(const Attachment *at) {
         cleanup(batch_deinit) NlBatch batch = {0};
-        char name[IFNAMSIZ];
 
         tc_root_delete(&batch, at->host_index);
         tc_ingress_delete(&batch, at->host_index);
         (void)nl_batch_run(at->rtnl, &batch, NULL, NULL);
-        ifb_name(at, name);
-        (void)delete_ifb(at, name);
+        (void)remove_ifbs(at);
 }
 
 static int need_link(const Attachment *at, Error *err) {
@@ -262,10 +312,9 @@ static int bandwidth_add(void *state, Attachment *at, CniResult *result, Error *
 /* The bucket on the pair goes with the pair. Today's configuration need not be that of ADD. */
 static int bandwidth_del(void *state, Attachment *at, Error *err) {
         char name[IFNAMSIZ];
-        int r;
+        int r = remove_ifbs(at);
 
-        ifb_name(at, name);
-        r = doom_ifb(at, name);
+        ifb_name(at, 0, name);
         return r < 0 ? error_set_errno(err, r, "bandwidth: remove %s", name) : 0;
 }
 
@@ -334,7 +383,8 @@ static int check_tbf(const Attachment *at, const Shape *shape, unsigned int inde
 static int bandwidth_check(void *state, Attachment *at, const CniResult *result, Error *err) {
         const BandwidthConf *conf = state;
         char name[IFNAMSIZ];
-        Link ifb;
+        Ifbs ifbs = {0};
+        const Link *ifb;
         int r;
 
         if (!conf)
@@ -344,11 +394,14 @@ static int bandwidth_check(void *state, Attachment *at, const CniResult *result,
                 r = check_tbf(at, &conf->ingress, at->host_index, at->host_link, err);
         if (r < 0 || conf->egress.rate_bits == 0)
                 return r;
-        ifb_name(at, name);
-        r = link_find(at->rtnl, 0, name, &ifb);
+        r = find_ifbs(at, &ifbs);
+        ifb = is_ours(at, &ifbs.links[0]) ? &ifbs.links[0] : &ifbs.links[1];
+        ifb_name(at, ifb == &ifbs.links[1], name);
+        if (r == 0 && !is_ours(at, ifb))
+                r = -ENODEV;
         if (r < 0)
                 return error_set_errno(err, r, "get ifb device: %s", name);
-        return check_tbf(at, &conf->egress, ifb.index, name, err);
+        return check_tbf(at, &conf->egress, ifb->index, name, err);
 }
 
 const Module module_bandwidth = {

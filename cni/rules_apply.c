@@ -280,6 +280,12 @@ static int add_carefully(RulesSocket *sock, Snapshot *snapshot, NlSocket *rtnl, 
         r = nft_batch_run(&sock->netfilter, &batch, NULL);
         if (r == -ERESTART)
                 return r;
+        /* Everything that is named was there or is made in this transaction, but for the modules. */
+        if (r == -ENOENT)
+                return error_set(err, ERROR_UNSUPPORTED,
+                                 "write the ruleset: this kernel lacks a module of nftables, such "
+                                 "as nft_fib_ipv4, nft_masq, nft_nat or nft_meta_bridge%s%s",
+                                 sock->netfilter.text[0] ? ": " : "", sock->netfilter.text);
         return r < 0 ? fail(sock, r, "write the ruleset", err) : 0;
 }
 

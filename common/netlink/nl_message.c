@@ -134,6 +134,11 @@ int nl_nested(const struct nlattr *nest, const struct nlattr **table, size_t n_t
                                 n_table);
 }
 
+int nl_attributes_in(const void *data, size_t n_data, const struct nlattr **table, size_t n_table) {
+        memset((void *)(uintptr_t)table, 0, n_table * sizeof(*table));
+        return index_attributes(data, n_data, table, n_table);
+}
+
 uint8_t nl_get_u8(const struct nlattr *attr, uint8_t fallback) {
         return attr && nla_len(attr) >= (int)sizeof(uint8_t) ? nla_get_u8(attr) : fallback;
 }

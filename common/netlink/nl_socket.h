@@ -156,6 +156,9 @@ int nl_attributes(const struct nlmsghdr *message, size_t offset, const struct nl
 /* The same for the inside of a nested attribute. */
 int nl_nested(const struct nlattr *nest, const struct nlattr **table, size_t n_table);
 
+/* The same for @n_data bytes of attributes. */
+int nl_attributes_in(const void *data, size_t n_data, const struct nlattr **table, size_t n_table);
+
 /* Values of an attribute that may be NULL or too short: then the fallback. */
 uint8_t nl_get_u8(const struct nlattr *attr, uint8_t fallback);
 uint16_t nl_get_u16(const struct nlattr *attr, uint16_t fallback);

@@ -140,18 +140,7 @@ typedef struct RouteWalk {
         size_t n, n_allocated;
 } RouteWalk;
 
-static int walk_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
-        RouteWalk *walk = userdata;
-        Route route;
-        int r;
-
-        if (!reply) {
-                walk->n = 0;
-                return 0;
-        }
-        r = route_parse(reply, &route);
-        if (r < 0)
-                return r;
+static int walk_add(RouteWalk *walk, const Route *route) {
         if (walk->n == walk->n_allocated) {
                 size_t n = walk->n_allocated ? walk->n_allocated * 2 : 16;
                 Route *routes = reallocarray(walk->routes, n, sizeof(*routes));
@@ -161,8 +150,57 @@ static int walk_reply(size_t index, const struct nlmsghdr *reply, void *userdata
                 walk->routes = routes;
                 walk->n_allocated = n;
         }
-        walk->routes[walk->n++] = route;
+        walk->routes[walk->n++] = *route;
         return 0;
+}
+
+/* @route: what the next hops have in common. */
+static int walk_hops(RouteWalk *walk, const Route *route, const struct nlattr *hops) {
+        const uint8_t *at = nla_data(hops);
+        size_t left = (size_t)nla_len(hops);
+        int r = 0;
+
+        while (r == 0 && left >= sizeof(struct rtnexthop)) {
+                const struct nlattr *table[RTA_MAX + 1] = {0};
+                struct rtnexthop hop;
+                Route one = *route;
+                size_t step;
+
+                memcpy(&hop, at, sizeof(hop));
+                if (hop.rtnh_len < sizeof(hop) || hop.rtnh_len > left)
+                        return -EBADMSG;
+                one.index = (unsigned int)hop.rtnh_ifindex;
+                one.onlink = (hop.rtnh_flags & RTNH_F_ONLINK) != 0;
+                r = nl_attributes_in(at + sizeof(hop), hop.rtnh_len - sizeof(hop), table,
+                                     N_ELEMENTS(table));
+                if (r == 0 && table[RTA_GATEWAY]) {
+                        r = copy_address(table[RTA_GATEWAY], one.family, one.gateway);
+                        one.has_gateway = true;
+                }
+                r = r < 0 ? r : walk_add(walk, &one);
+                step = ((size_t)hop.rtnh_len + 3) & ~(size_t)3; /* RTNH_ALIGN() */
+                at += step;
+                left = step < left ? left - step : 0;
+        }
+        return r;
+}
+
+static int walk_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
+        const struct nlattr *table[RTA_MAX + 1] = {0};
+        RouteWalk *walk = userdata;
+        Route route;
+        int r;
+
+        if (!reply) {
+                walk->n = 0;
+                return 0;
+        }
+        r = route_parse(reply, &route);
+        r = r < 0 ? r : nl_attributes(reply, sizeof(struct rtmsg), table, N_ELEMENTS(table));
+        if (r < 0)
+                return r;
+        return table[RTA_MULTIPATH] ? walk_hops(walk, &route, table[RTA_MULTIPATH])
+                                    : walk_add(walk, &route);
 }
 
 int route_dump(NlSocket *sock, uint8_t family, RouteEach each, void *userdata) {

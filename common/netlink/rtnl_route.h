@@ -37,7 +37,8 @@ int route_parse(const struct nlmsghdr *message, Route *route);
 /* The route to one host, as the kernel would choose now: an answer to parse with route_parse(). */
 void route_get(NlBatch *batch, uint8_t family, const uint8_t *host);
 
-/* @each for every route of @family, the dump being complete and consistent. */
+/* @each for every route of @family, the dump being complete and consistent. A route with several
+ * next hops, as IPv6 makes of several routes to one destination, is told once for each. */
 typedef int (*RouteEach)(const Route *route, void *userdata);
 int route_dump(NlSocket *sock, uint8_t family, RouteEach each, void *userdata);
 

@@ -457,6 +457,20 @@ def test_check_outside(net, spoil, words):
     assert words in str(net.plugin.check(net.conf(), a, 'a', result=result).failed())
 
 
+def test_check_of_two_interfaces(net):
+    """IPv6 makes one route with two next hops of the two default routes."""
+    ranges = [[{'subnet': '10.1.0.0/24'}], [{'subnet': 'fd00:1::/64'}]]
+    conf = net.conf(isDefaultGateway=True)
+    conf['ipam'] = {**conf['ipam'], 'ranges': ranges}
+    conf['ipam'].pop('subnet')
+    a = net.sandbox.netns('a')
+    results = {name: net.plugin.add(conf, a, 'a', ifname=name).ok() for name in ('eth0', 'net1')}
+    for name, result in results.items():
+        net.plugin.check(conf, a, 'a', ifname=name, result=result).ok()
+    a.run('ip', '-6', 'route', 'del', 'default')
+    assert 'Expected Route ::/0' in str(net.plugin.check(conf, a, 'a', result=results['eth0']).failed())
+
+
 def test_check_needs_a_result(net):
     a = net.sandbox.netns('a')
     net.plugin.add(net.conf(), a, 'a').ok()

@@ -112,6 +112,27 @@ def test_bandwidth_left_by_a_killed_add(node):
     assert links('ifb') == []
 
 
+def test_bandwidth_of_two_interfaces(node):
+    """The second interface of a container on one network does not take the first one's limit away."""
+    conf = node.conf(runtimeConfig=limits(egress=10))
+    pod = node.add(conf, 'a')
+    container = lib.container('a')
+    second = node.plugin.add(conf, pod.netns, container, ifname='net1').ok()
+    first_ifb, second_ifb = (one['interfaces'][-1]['name'] for one in (pod.result, second))
+    assert sorted(links('ifb')) == sorted({first_ifb, second_ifb}) and first_ifb != second_ifb
+    node.check(pod).ok()
+    node.plugin.check(conf, pod.netns, container, ifname='net1', result=second).ok()
+    node.delete(pod)
+    assert links('ifb') == [second_ifb]
+    node.plugin.check(conf, pod.netns, container, ifname='net1', result=second).ok()
+    again = node.plugin.add(conf, pod.netns, container).ok()
+    assert sorted(links('ifb')) == sorted({first_ifb, second_ifb})
+    node.plugin.gc(conf, [(container, 'eth0')]).ok()
+    assert links('ifb') == [first_ifb]
+    node.plugin.delete(conf, pod.netns, container, result=again).ok()
+    assert links('ifb') == []
+
+
 def test_bandwidth_chained(node):
     pod = node.add(node.conf(cniVersion='1.0.0'), 'a')
     conf, plugin = chained(node, 'bandwidth', runtimeConfig=limits(ingress=10, egress=10))
