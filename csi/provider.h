@@ -78,6 +78,7 @@ typedef struct Share {
 typedef struct Encryption {
         char name[128];         /* below /dev/mapper: the same as upstream's driver gives it */
         const char *passphrase; /* from the secrets; borrowed. NULL: there is none in the request */
+        size_t n_passphrase;    /* bytes of it that count */
         const char *secret_key; /* where it is looked for, for messages: "luksKey" */
         unsigned int version;   /* LUKS 1 or 2, of a new volume */
         const char *cipher;     /* of a new volume: "aes-xts-plain64" */
@@ -144,10 +145,12 @@ enum {
         PROVIDER_CLONES = 1U << 9,          /* create_volume() makes volumes from volumes */
         PROVIDER_STAGES_BLOCK = 1U << 10,   /* raw block volumes are shown at <staging path>/<volume
                                               id> too, as upstream's driver looks for them */
+        PROVIDER_EXPANDS_OFFLINE = 1U << 11,
 };
 
 /* The controller half. @self is the provider's own. Each fills its result only on success. NULL:
- * the method is not there. Who has create_snapshot also makes volumes from snapshots. */
+ * the method is not there. Who has create_snapshot also makes volumes from snapshots and from
+ * volumes. */
 typedef struct ControllerOps {
         int (*create_volume)(void *self, const Call *call, const CreateVolumeRequest *request,
                              VolumeInfo *result, Error *err);

@@ -6,7 +6,7 @@
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/block_sysfs.h"
-#include "csi/node/node_internal.h"
+#include "csi/node/encrypt.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -36,30 +36,51 @@ static int fill_device(Job *job, Error *err) {
         return 0;
 }
 
-static int read_size(Job *job, Error *err) {
-        const Device *device = &job->device.device;
+static int read_size(Job *job, DeviceFacts *facts, Error *err) {
+        const Device *device = &facts->device;
         int r;
 
         closep(&job->device_fd);
         job->device_fd = block_open(device->path, O_RDONLY, device->devno);
         r = job->device_fd < 0 ? job->device_fd
-                               : block_get_size(job->device_fd, &job->device.size_bytes);
+                               : block_get_size(job->device_fd, &facts->size_bytes);
         return r < 0 ? error_set_errno(err, r, "look at %s", device->path) : 0;
 }
 
-static int check_size(const Job *job, const CapacityRange *range, Error *err) {
-        if (job->device.size_bytes < range->required_bytes)
+static int check_size(const DeviceFacts *disk, const CapacityRange *range, Error *err) {
+        if (disk->size_bytes < range->required_bytes)
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "%s has %" PRIu64 " bytes, %" PRIu64
                                  " are required: the volume was not expanded, or the kernel does "
                                  "not see it yet",
-                                 job->device.device.path, job->device.size_bytes,
-                                 range->required_bytes);
-        if (range->limit_bytes != 0 && job->device.size_bytes > range->limit_bytes)
-                return error_set(
-                        err, ERROR_RANGE, "%s has %" PRIu64 " bytes, the limit is %" PRIu64,
-                        job->device.device.path, job->device.size_bytes, range->limit_bytes);
+                                 disk->device.path, disk->size_bytes, range->required_bytes);
+        if (range->limit_bytes != 0 && disk->size_bytes > range->limit_bytes)
+                return error_set(err, ERROR_RANGE,
+                                 "%s has %" PRIu64 " bytes, the limit is %" PRIu64,
+                                 disk->device.path, disk->size_bytes, range->limit_bytes);
         return 0;
+}
+
+/* The size of a volume is that of its disk: what is encrypted has a header in it as well. */
+static int expand_disk(Job *job, const CapacityRange *range, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        bool is_encrypted = encrypt_find_disk(job);
+        DeviceFacts *disk = is_encrypted ? &job->disk : &job->device;
+        int r = 0;
+
+        if (provider->rescan_device)
+                r = provider->rescan_device(job->node->config.provider_self, job->call,
+                                            &job->volume, &disk->device, err);
+        if (r == 0)
+                r = read_size(job, disk, err);
+        if (r == 0)
+                r = check_size(disk, range, err);
+        if (r == 0 && is_encrypted)
+                r = encrypt_resize(job, err);
+        if (r == 0 && is_encrypted)
+                r = read_size(job, &job->device, err);
+        job->capacity_bytes = disk->size_bytes;
+        return r;
 }
 
 /* ext4 tells its size on the device also while it is mounted, and then no tool is run for nothing.
@@ -123,7 +144,6 @@ static int grow(Job *job, const NodeExpandRequest *request, Error *err) {
 }
 
 static int expand(Job *job, const NodeExpandRequest *request, Error *err) {
-        const Provider *provider = job->node->config.provider;
         int r;
 
         r = node_locks_acquire(job->node, request->volume_id, request->volume_path, &job->locks,
@@ -132,13 +152,8 @@ static int expand(Job *job, const NodeExpandRequest *request, Error *err) {
                 r = job_open_volume(job, request->volume_path, err);
         if (r == 0)
                 r = fill_device(job, err);
-        if (r == 0 && provider->rescan_device)
-                r = provider->rescan_device(job->node->config.provider_self, job->call,
-                                            &job->volume, &job->device.device, err);
         if (r == 0)
-                r = read_size(job, err);
-        if (r == 0)
-                r = check_size(job, &request->capacity_range, err);
+                r = expand_disk(job, &request->capacity_range, err);
         if (r == 0 && !S_ISBLK(job->target_facts.type))
                 r = grow(job, request, err);
         return r;
@@ -154,6 +169,6 @@ int node_expand(Node *node, const Call *call, const NodeExpandRequest *request,
         job->volume.secrets = &request->secrets;
         r = expand(job, request, err);
         if (r == 0)
-                result->capacity_bytes = job->device.size_bytes;
+                result->capacity_bytes = job->capacity_bytes;
         return r;
 }

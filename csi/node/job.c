@@ -5,6 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
+#include "csi/node/encrypt.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/service/metrics.h"
@@ -109,7 +110,7 @@ int job_find_device(Job *job, Error *err) {
         }
         if (r < 0 && err)
                 *err = error;
-        return r;
+        return r < 0 ? r : encrypt_open(job, err);
 }
 
 static void log_plan(const Job *job) {
@@ -277,6 +278,7 @@ int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
         };
         int r;
 
+        job->is_mount = true;
         r = job_find_device(job, err);
         if (r == 0)
                 r = target_facts_read(&job->target_facts, &job->target, &job->device, err);
@@ -306,10 +308,20 @@ void job_give_up(Job *job, Error *err) {
         Error error = {0};
         int r;
 
-        if (!job->has_device || !provider->release_device)
+        if (!job->has_device || (!provider->release_device && !job->opened_mapper))
                 return;
         closep(&job->device_fd);
         closep(&job->source.fd);
+        if (encrypt_give_up(job, &error) < 0) {
+                error_join(err, &error);
+                if (err)
+                        err->code = ERROR_UNAVAILABLE;
+                return;
+        }
+        if (!provider->release_device)
+                return;
+        if (job->is_encrypted)
+                device = &job->disk.device;
         /* Somebody has it mounted or published: it was attached before this call, and stays. Where
          * that cannot be told it stays as well. */
         r = device_is_busy(device->path, device->devno);

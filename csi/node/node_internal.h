@@ -4,6 +4,7 @@
 
 /* What the files of the room share. */
 
+#include "common/block/mapper.h"
 #include "csi/node/apply.h"
 #include "csi/node/lock.h"
 #include "csi/node/node.h"
@@ -79,6 +80,13 @@ typedef struct Job {
         Share share;                 /* of a volume that is no disk */
         VolumeCapability capability; /* the request's, as the provider adapted it */
         Wishes wishes;
+        Encryption encryption;
+        DeviceFacts disk; /* with is_encrypted: below the mapper, and @device is the mapper */
+        Mapper mapper;
+        uint64_t capacity_bytes; /* of an expansion */
+        bool is_mount;           /* of a filesystem; else a raw block volume */
+        bool is_encrypted;
+        bool opened_mapper; /* by this call */
         bool has_device;    /* the provider attached it, or found it attached */
         bool has_ephemeral; /* create_ephemeral() was done */
 } Job;

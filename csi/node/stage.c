@@ -5,10 +5,11 @@
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/block/block_sysfs.h"
-#include "csi/node/node_internal.h"
+#include "csi/node/encrypt.h"
 #include "csi/node/share.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 /* Where some drivers show a raw block volume while it is staged. */
 static int block_path(const Node *node, const Call *call, const char *staging_path,
@@ -107,20 +108,21 @@ static bool is_still_used(uint64_t devno) {
         return device_is_busy(path, devno) > 0;
 }
 
-static int release(Node *node, const Call *call, const char *volume_id, uint64_t devno,
-                   Error *err) {
-        const Provider *provider = node->config.provider;
-        const VolumeRef volume = {.volume_id = volume_id};
-        const LogField field = {"volume", volume_id};
+static int release(Job *job, uint64_t devno, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        const LogField field = {"volume", job->volume.volume_id};
+        int r;
 
         if (is_still_used(devno)) {
                 log_fields(LOG_LEVEL_WARNING, &field, 1,
                            "unmounted, and its device is still in use elsewhere: not released");
                 return 0;
         }
-        return provider->release_device
-                       ? provider->release_device(node->config.provider_self, call, &volume, err)
-                       : 0;
+        r = encrypt_close(job, devno, err);
+        if (r < 0 || !provider->release_device)
+                return r;
+        return provider->release_device(job->node->config.provider_self, job->call, &job->volume,
+                                        err);
 }
 
 /* Unmounts @path and gives the device back. */
@@ -132,8 +134,10 @@ static int unmount_and_release(Job *job, unsigned int how, Error *err) {
         if (r < 0)
                 return r;
         devno = job->target_facts.is_dead ? 0 : job->target_facts.mounted_on;
+        if (S_ISBLK(job->target_facts.type))
+                devno = job->target_facts.rdev;
         r = node_unmount(&job->target, how, err);
-        return r < 0 ? r : release(job->node, job->call, job->volume.volume_id, devno, err);
+        return r < 0 ? r : release(job, devno, err);
 }
 
 int node_unstage(Node *node, const Call *call, const NodeUnstageRequest *request, Error *err) {
@@ -147,7 +151,7 @@ int node_unstage(Node *node, const Call *call, const NodeUnstageRequest *request
                 r = node_path_open(&job->target, &node->root, "staging_target_path",
                                    request->staging_path, err);
         if (r == NODE_PATH_E_NO_PARENT)
-                return release(node, call, request->volume_id, 0, err);
+                return release(job, 0, err);
         if (r == 0)
                 r = unstage_block(job, request->staging_path, err);
         if (r == 0) {

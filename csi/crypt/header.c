@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "csi/crypt/header.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+
+#include <jansson.h>
+
+/* Offsets of both versions. */
+#define VERSION_AT 6
+#define UUID_AT    168
+#define UUID_BYTES 40
+/* LUKS2: the binary header, then JSON up to the size that the header tells. */
+#define HDR_SIZE_AT 8
+#define JSON_AT     4096
+
+static const uint8_t magic[6] = {'L', 'U', 'K', 'S', 0xba, 0xbe};
+
+static uint64_t read_be64(const uint8_t *bytes) {
+        uint64_t value = 0;
+
+        for (int i = 0; i < 8; i++)
+                value = value << 8 | bytes[i];
+        return value;
+}
+
+/* The largest "memory" (KiB) of the key slots. */
+static uint64_t find_memory(const uint8_t *bytes, size_t n) {
+        uint64_t size = read_be64(bytes + HDR_SIZE_AT), most = 0;
+        json_t *json, *slots, *slot;
+        const char *key;
+
+        if (size > n)
+                size = n;
+        if (size <= JSON_AT)
+                return LUKS_MEMORY_DEFAULT;
+        size = strnlen((const char *)bytes + JSON_AT, size - JSON_AT);
+        json = json_loadb((const char *)bytes + JSON_AT, size, 0, NULL);
+        slots = json_object_get(json, "keyslots");
+        if (!json_is_object(slots))
+                most = LUKS_MEMORY_DEFAULT;
+        json_object_foreach(slots, key, slot) {
+                json_t *memory = json_object_get(json_object_get(slot, "kdf"), "memory");
+                json_int_t kib = json_integer_value(memory);
+
+                if (kib > 0 && (uint64_t)kib > most / 1024)
+                        most = (uint64_t)kib < LUKS_MEMORY_MAX / 1024 ? (uint64_t)kib * 1024
+                                                                      : LUKS_MEMORY_MAX;
+        }
+        json_decref(json);
+        return most;
+}
+
+int luks_header_parse(const uint8_t *bytes, size_t n, LuksHeader *header) {
+        LuksHeader found = {0};
+
+        if (n < UUID_AT + UUID_BYTES || memcmp(bytes, magic, sizeof(magic)) != 0)
+                return -ENOENT;
+        found.version = (unsigned int)(bytes[VERSION_AT] << 8 | bytes[VERSION_AT + 1]);
+        if (found.version != 1 && found.version != 2)
+                return -ENOENT;
+        memcpy(found.uuid, bytes + UUID_AT, UUID_BYTES);
+        str_make_utf8(found.uuid);
+        if (found.version == 2)
+                found.memory_bytes = find_memory(bytes, n);
+        *header = found;
+        return 0;
+}
+
+int luks_header_read(int fd, LuksHeader *header) {
+        cleanup(freep) uint8_t *bytes = malloc(LUKS_HEADER_BYTES);
+        ssize_t n;
+
+        if (!bytes)
+                return -ENOMEM;
+        n = pread(fd, bytes, LUKS_HEADER_BYTES, 0);
+        return n < 0 ? -errno : luks_header_parse(bytes, (size_t)n, header);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* LUKS headers as they are, and as nobody should write them. */
+
+#undef NDEBUG
+
+#include "csi/crypt/header.h"
+
+#include "common/base/cleanup.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static uint8_t bytes[LUKS_HEADER_BYTES];
+
+static void make(unsigned int version, const char *json, uint64_t hdr_size) {
+        memset(bytes, 0, sizeof(bytes));
+        memcpy(bytes, "LUKS\xba\xbe", 6);
+        bytes[7] = (uint8_t)version;
+        for (int i = 0; i < 8; i++)
+                bytes[8 + i] = (uint8_t)(hdr_size >> (56 - 8 * i));
+        memcpy(bytes + 168, "6a1c0f3e-0001-4bcd-9e1f-00112233aabb", 36);
+        memcpy(bytes + 4096, json, strlen(json));
+}
+
+static void test_versions(void **state) {
+        LuksHeader header;
+
+        make(1, "", 0);
+        assert_int_equal(luks_header_parse(bytes, sizeof(bytes), &header), 0);
+        assert_int_equal(header.version, 1);
+        assert_string_equal(header.uuid, "6a1c0f3e-0001-4bcd-9e1f-00112233aabb");
+        assert_int_equal(header.memory_bytes, 0);
+        make(3, "", 0);
+        assert_int_equal(luks_header_parse(bytes, sizeof(bytes), &header), -ENOENT);
+        make(2, "{}", 16384);
+        assert_int_equal(luks_header_parse(bytes, 100, &header), -ENOENT);
+        bytes[0] = 'l';
+        assert_int_equal(luks_header_parse(bytes, sizeof(bytes), &header), -ENOENT);
+}
+
+static void test_memory(void **state) {
+        static const struct {
+                const char *json;
+                uint64_t size, memory;
+        } rows[] = {
+                {"{\"keyslots\":{\"0\":{\"kdf\":{\"type\":\"argon2id\",\"memory\":65536}}}}", 16384,
+                 UINT64_C(64) << 20},
+                {"{\"keyslots\":{\"0\":{\"kdf\":{\"memory\":65536}},\"1\":{\"kdf\":{\"memory\":"
+                 "1048576}}}}",
+                 16384, UINT64_C(1) << 30},
+                {"{\"keyslots\":{\"0\":{\"kdf\":{\"type\":\"pbkdf2\",\"iterations\":1000}}}}",
+                 16384, 0},
+                {"{\"keyslots\":{\"0\":{\"kdf\":{\"memory\":9223372036854775807}}}}", 16384,
+                 LUKS_MEMORY_MAX},
+                {"{\"keyslots\":{\"0\":{\"kdf\":{\"memory\":-5}}}}", 16384, 0},
+                {"{\"keyslots\":[]}", 16384, LUKS_MEMORY_DEFAULT},
+                {"{\"keyslots\":", 16384, LUKS_MEMORY_DEFAULT},
+                {"{\"keyslots\":{}}", 100, LUKS_MEMORY_DEFAULT},
+                {"{\"keyslots\":{}}", UINT64_MAX, 0},
+                {"", 16384, LUKS_MEMORY_DEFAULT},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+                LuksHeader header;
+
+                make(2, rows[i].json, rows[i].size);
+                assert_int_equal(luks_header_parse(bytes, sizeof(bytes), &header), 0);
+                assert_int_equal(header.memory_bytes, rows[i].memory);
+        }
+        /* Cut right behind the UUID: nothing is read beyond. */
+        {
+                LuksHeader header;
+
+                assert_int_equal(luks_header_parse(bytes, 208, &header), 0);
+                assert_int_equal(header.memory_bytes, LUKS_MEMORY_DEFAULT);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_versions),
+                cmocka_unit_test(test_memory),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "csi/node/encrypt.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "common/base/str.h"
+#include "common/block/block_ioctl.h"
+#include "csi/crypt/crypt.h"
+#include "csi/crypt/header.h"
+#include "csi/node/marker.h"
+#include "csi/service/metrics.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* Of berth-luks beside the key derivation: libraries and the header of LUKS2. */
+#define OPEN_MEMORY_BYTES (UINT64_C(48) << 20)
+/* And with a derivation as luks_format() chooses it. */
+#define FORMAT_MEMORY_BYTES (OPEN_MEMORY_BYTES + (UINT64_C(64) << 20))
+
+/* udev looks at what is new, and holds it for a moment. */
+#define REMOVE_TRIES_MAX  25
+#define REMOVE_WAIT_MSECS 40
+
+static int open_root(void) {
+        return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static CryptRun crypt_run(const Job *job) {
+        return (CryptRun){call_is_aborted, (void *)(uintptr_t)job->call};
+}
+
+static void log_mapper(const Job *job, LogLevel level, const char *what, const char *name) {
+        const LogField fields[] = {
+                {"volume", job->volume.volume_id},
+                {"mapper", name},
+                {"device", job->disk.device.path[0] != '\0' ? job->disk.device.path : NULL},
+        };
+
+        log_fields(level, fields, N_ELEMENTS(fields), "%s", what);
+}
+
+/* --- mappers --- */
+
+/* "6a1c0f3e-..." is in the mapper's UUID without dashes. */
+static bool is_of_header(const Mapper *mapper, const LuksHeader *header) {
+        char wanted[MAPPER_UUID_MAX];
+        size_t n;
+
+        n = (size_t)snprintf(wanted, sizeof(wanted), "CRYPT-LUKS%u-", header->version);
+        for (const char *at = header->uuid; *at && n < sizeof(wanted) - 2; at++)
+                if (*at != '-')
+                        wanted[n++] = *at;
+        wanted[n++] = '-';
+        wanted[n] = '\0';
+        return str_has_prefix(mapper->uuid, wanted);
+}
+
+static int remove_mapper(const Mapper *mapper) {
+        const struct timespec moment = {.tv_nsec = REMOVE_WAIT_MSECS * 1000000L};
+        int r = mapper_remove(mapper);
+
+        for (int i = 0; i < REMOVE_TRIES_MAX && r == -EBUSY; i++) {
+                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+                r = mapper_remove(mapper);
+        }
+        return r;
+}
+
+/*
+ * Of the volume's name, and not on the volume's disk: left by a disk that was pulled away, or by
+ * another volume. The kernel refuses to remove what anybody has open or mounted; a device node that
+ * is bound for a pod is asked for beside that.
+ */
+static int close_stale(const Job *job, const Mapper *mapper, Error *err) {
+        int r;
+
+        if (!mapper->is_crypt || mapper->n_slaves > 1)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "/dev/mapper/%s is no encrypted volume, and has the name that "
+                                 "the one of %s is to get: it is left alone",
+                                 mapper->name, job->disk.device.path);
+        r = device_is_bound(mapper->devno);
+        if (r == 0)
+                r = remove_mapper(mapper);
+        if (r > 0 || r == -EBUSY)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "/dev/mapper/%s (%s) does not lie on %s but on %s, and is in use: "
+                                 "it is not closed. End what uses it, then: cryptsetup close %s",
+                                 mapper->name, mapper->kernel_name, job->disk.device.path,
+                                 mapper->n_slaves == 0 ? "a disk that is gone" : "another disk",
+                                 mapper->name);
+        if (r < 0)
+                return error_set_errno(err, r, "close the stale /dev/mapper/%s", mapper->name);
+        log_mapper(job, LOG_LEVEL_WARNING, "closed a stale mapper", mapper->name);
+        return 0;
+}
+
+/* Whether the mapper of the volume's name is this volume's: 1; 0 there is none, any more. */
+static int find_open(Job *job, Error *err) {
+        cleanup(closep) int root_fd = open_root();
+        LuksHeader header;
+        int r;
+
+        r = mapper_find(root_fd, job->encryption.name, &job->mapper);
+        if (r == -ENODEV)
+                return 0;
+        if (r < 0)
+                return error_set_errno(err, r, "look for /dev/mapper/%s", job->encryption.name);
+        if (!job->mapper.is_crypt || job->mapper.n_slaves != 1 ||
+            job->mapper.slave != job->disk.device.devno)
+                return close_stale(job, &job->mapper, err);
+        r = luks_header_read(job->device_fd, &header);
+        if (r < 0 || !is_of_header(&job->mapper, &header))
+                return error_set(err, ERROR_PRECONDITION,
+                                 "/dev/mapper/%s lies on %s, and the LUKS header there is not the "
+                                 "one that it was opened with: somebody wrote to the disk",
+                                 job->mapper.name, job->disk.device.path);
+        return 1;
+}
+
+/* By the name that everybody knows, if it is there. */
+static int take_mapper(Job *job, Error *err) {
+        Device *device = &job->device.device;
+        struct stat status;
+
+        memset(&job->device, 0, sizeof(job->device));
+        closep(&job->device_fd);
+        device->devno = job->mapper.devno;
+        (void)snprintf(device->path, sizeof(device->path), "/dev/mapper/%.100s", job->mapper.name);
+        if (strlen(job->mapper.name) > 100 || stat(device->path, &status) < 0 ||
+            !S_ISBLK(status.st_mode) || status.st_rdev != device->devno)
+                (void)snprintf(device->path, sizeof(device->path), "/dev/%s",
+                               job->mapper.kernel_name);
+        return device_facts_read(&job->device, &job->device_fd, err);
+}
+
+/* --- what is on the disk --- */
+
+static bool is_luks(const FsInspection *found) {
+        for (size_t i = 0; i < found->n_hits; i++)
+                if (str_has_prefix(found->hits[i].type, "crypto_LUKS") &&
+                    found->hits[i].offset == 0)
+                        return true;
+        return false;
+}
+
+static int may_format(const Job *job, Error *err) {
+        const char *path = job->disk.device.path;
+
+        if (job->options.set & MOUNT_FLAG_READ_ONLY)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s is blank and the volume is asked read-only: it is encrypted "
+                                 "and formatted by its first use for writing",
+                                 path);
+        if (job->disk.is_read_only)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s is blank and cannot be encrypted: the device is read-only",
+                                 path);
+        if (!job->disk.is_free)
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "%s is blank and in use by another program", path);
+        return 0;
+}
+
+/* 1: a header is to be written; 0: there is one. */
+static int judge(Job *job, LuksHeader *header, Error *err) {
+        const FsInspection *found = &job->disk.inspection;
+        const char *path = job->disk.device.path;
+        int r;
+
+        switch (found->find) {
+        case FS_FIND_BLANK:
+                r = may_format(job, err);
+                return r < 0 ? r : 1;
+        case FS_FIND_FILESYSTEM:
+                return error_set(
+                        err, ERROR_PRECONDITION,
+                        "the volume is asked for as encrypted, and %s holds %s that is not: "
+                        "nothing was changed on it",
+                        path, found->volume.type);
+        case FS_FIND_UNKNOWN:
+                return error_set(err, ERROR_UNAVAILABLE, "cannot tell what is on %s: %s", path,
+                                 found->why);
+        case FS_FIND_OTHER:
+                break;
+        }
+        if (!is_luks(found) || luks_header_read(job->device_fd, header) < 0)
+                return error_set(
+                        err, ERROR_PRECONDITION,
+                        "the volume is asked for as encrypted, and %s is neither blank nor "
+                        "LUKS: %s",
+                        path, found->why);
+        /* We wrote the header, and did not come to the filesystem. */
+        if (marker_is_valid(&job->target, job->volume.volume_id, &job->disk) &&
+            may_format(job, err) == 0)
+                return 1;
+        return 0;
+}
+
+/* --- open --- */
+
+static int enter(Job *job, uint64_t memory_bytes, QueueTicket *ticket, Error *err) {
+        return queue_enter(job->node->queue, memory_bytes, call_is_aborted,
+                           (void *)(uintptr_t)job->call, ticket, err);
+}
+
+static void queue_leavep(QueueTicket *ticket) {
+        queue_leave(ticket);
+}
+
+static int open_mapper(Job *job, uint64_t memory_bytes, Error *err) {
+        cleanup(queue_leavep) QueueTicket ticket = {0};
+        cleanup(closep) int root_fd = open_root();
+        const CryptRun run = crypt_run(job);
+        int r;
+
+        r = enter(job, OPEN_MEMORY_BYTES + memory_bytes, &ticket, err);
+        if (r == 0)
+                r = crypt_open_volume(&job->disk.device, &job->encryption, job->disk.is_read_only,
+                                      &run, err);
+        if (r < 0)
+                return r;
+        r = mapper_find(root_fd, job->encryption.name, &job->mapper);
+        if (r == 0 && (job->mapper.n_slaves != 1 || job->mapper.slave != job->disk.device.devno))
+                r = -EIO;
+        if (r < 0)
+                return error_set_errno(err, r,
+                                       "/dev/mapper/%s was opened, and is not there as "
+                                       "it should be",
+                                       job->encryption.name);
+        job->opened_mapper = true;
+        log_mapper(job, LOG_LEVEL_INFO, "opened the encrypted volume", job->mapper.name);
+        return 0;
+}
+
+/* Where the marker is to be. */
+static int make_target(Job *job, Error *err) {
+        NodePath *target = &job->target;
+
+        if (!job->is_mount || target->fd >= 0 || target->is_dead)
+                return 0;
+        if (mkdirat(target->parent_fd, target->name, 0750) < 0 && errno != EEXIST)
+                return error_set_errno(err, errno, "make %s", target->text);
+        return node_path_reopen(target, err);
+}
+
+/*
+ * The disk was proven blank, and what the mapper shows of zeros is noise: where a blank test looks
+ * it is made zero, so that the mapper can be proven blank in its turn. Until then the marker says
+ * that a header alone is no data. Without a marker (no sequence number before Linux 5.15, a target
+ * that is a file) a crash in between needs a person.
+ */
+static int format_mapper(Job *job, Error *err) {
+        cleanup(closep) int fd = -1;
+        int r;
+
+        {
+                cleanup(queue_leavep) QueueTicket ticket = {0};
+                const CryptRun run = crypt_run(job);
+
+                r = enter(job, FORMAT_MEMORY_BYTES, &ticket, err);
+                if (r == 0)
+                        r = make_target(job, err);
+                if (r < 0)
+                        return r;
+                r = marker_write(&job->target, job->volume.volume_id, job->disk.sequence,
+                                 job->disk.size_bytes);
+                if (r < 0)
+                        return error_set_errno(err, r, "note in %s that a format begins",
+                                               job->target.text);
+                log_mapper(job, LOG_LEVEL_INFO, "encrypting a blank disk", job->encryption.name);
+                r = crypt_format_volume(&job->disk.device, &job->encryption, &run, err);
+        }
+        if (r == 0)
+                r = open_mapper(job, FORMAT_MEMORY_BYTES - OPEN_MEMORY_BYTES, err);
+        if (r == 0)
+                r = take_mapper(job, err);
+        if (r < 0)
+                return r;
+        fd = block_open(job->device.device.path, O_RDWR | O_EXCL, job->device.device.devno);
+        r = fd < 0 ? fd : fs_wipe(fd, job->device.size_bytes);
+        if (r == 0)
+                r = marker_remove(&job->target);
+        return r < 0 ? error_set_errno(err, r, "make %s blank", job->device.device.path) : 0;
+}
+
+/* Whether this is the publishing of what should have been staged before. */
+static bool is_staged(const Job *job) {
+        return (job->node->config.provider->flags & PROVIDER_STAGES) &&
+               str_equal(job->call->method, "NodePublishVolume");
+}
+
+static int open_closed(Job *job, Error *err) {
+        LuksHeader header = {0};
+        int r;
+
+        if (!job->encryption.passphrase || job->encryption.n_passphrase == 0)
+                return error_set(err, is_staged(job) ? ERROR_PRECONDITION : ERROR_INVALID,
+                                 "secrets[%s]: expected the passphrase of the encrypted volume, "
+                                 "which is not open yet%s",
+                                 job->encryption.secret_key,
+                                 is_staged(job) ? ": it is not staged" : "");
+        r = device_facts_inspect(&job->disk, job->device_fd, err);
+        if (r == 0)
+                r = judge(job, &header, err);
+        if (r < 0) {
+                if (job->disk.inspection.find == FS_FIND_OTHER)
+                        node_count(job->node, METRIC_BLANK_TEST_REFUSALS, "not_blank", 1);
+                return r;
+        }
+        if (r > 0)
+                return format_mapper(job, err);
+        if (!job->disk.is_free)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s is in use by another program, perhaps opened under another "
+                                 "name than %s",
+                                 job->disk.device.path, job->encryption.name);
+        r = open_mapper(job, header.memory_bytes, err);
+        return r < 0 ? r : take_mapper(job, err);
+}
+
+int encrypt_open(Job *job, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        int r;
+
+        if (!provider->encryption)
+                return 0;
+        r = provider->encryption(job->node->config.provider_self, &job->volume, &job->encryption,
+                                 err);
+        if (r != 0)
+                return r == PROVIDER_E_PLAIN ? 0 : r;
+        job->is_encrypted = true;
+        memcpy(&job->disk, &job->device, sizeof(job->disk));
+        r = find_open(job, err);
+        if (r < 0)
+                return r;
+        return r > 0 ? take_mapper(job, err) : open_closed(job, err);
+}
+
+/* --- close --- */
+
+static int close_mapper(const Job *job, const Mapper *mapper, Error *err) {
+        int r = device_is_bound(mapper->devno);
+
+        if (r == 0)
+                r = remove_mapper(mapper);
+        if (r > 0 || r == -EBUSY) {
+                log_mapper(job, LOG_LEVEL_WARNING,
+                           "the encrypted volume is still in use elsewhere: not closed",
+                           mapper->name);
+                return 0;
+        }
+        if (r < 0)
+                return error_set_errno(err, r, "close /dev/mapper/%s", mapper->name);
+        log_mapper(job, LOG_LEVEL_INFO, "closed the encrypted volume", mapper->name);
+        return 0;
+}
+
+/* The disk of the volume, if it is there now: nobody waits for it. */
+static int find_by_disk(Job *job, int root_fd, Mapper *mapper) {
+        const Provider *provider = job->node->config.provider;
+        Call call = *job->call;
+        Device device = {0};
+
+        call.deadline_msecs = node_now_msecs();
+        if (provider->find_device(job->node->config.provider_self, &call, &job->volume, &device,
+                                  NULL) < 0)
+                return -ENODEV;
+        return mapper_find_crypt_on(root_fd, device.devno, mapper);
+}
+
+int encrypt_close(Job *job, uint64_t devno, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        cleanup(closep) int root_fd = open_root();
+        Mapper mapper;
+        int r = -ENODEV;
+
+        if (!provider->encryption)
+                return 0;
+        if (devno != 0)
+                r = mapper_read(root_fd, devno, &mapper);
+        /* It was mounted or shown right at the volume's path. */
+        if (r == 0)
+                return mapper.is_crypt ? close_mapper(job, &mapper, err) : 0;
+        r = provider->encryption(job->node->config.provider_self, &job->volume, &job->encryption,
+                                 NULL);
+        if (r != 0)
+                return 0;
+        r = job->encryption.name[0] != '\0' ? mapper_find(root_fd, job->encryption.name, &mapper)
+                                            : find_by_disk(job, root_fd, &mapper);
+        if (r == -ENODEV || (r == 0 && !mapper.is_crypt))
+                return 0;
+        return r < 0 ? error_set_errno(err, r, "look for the mapper of %s", job->volume.volume_id)
+                     : close_mapper(job, &mapper, err);
+}
+
+int encrypt_give_up(Job *job, Error *err) {
+        int r;
+
+        if (!job->opened_mapper)
+                return 0;
+        r = remove_mapper(&job->mapper);
+        job->opened_mapper = false;
+        if (r == 0 || r == -EBUSY)
+                return 0;
+        return error_set_errno(err, r, "close /dev/mapper/%s", job->mapper.name);
+}
+
+/* --- expand --- */
+
+bool encrypt_find_disk(Job *job) {
+        cleanup(closep) int root_fd = open_root();
+        BlockInfo info;
+
+        if (!job->node->config.provider->encryption ||
+            mapper_read(root_fd, job->device.device.devno, &job->mapper) < 0 ||
+            !job->mapper.is_crypt || job->mapper.n_slaves != 1 ||
+            block_sysfs_info(root_fd, job->mapper.slave, &info) < 0)
+                return false;
+        job->disk.device.devno = info.devno;
+        (void)snprintf(job->disk.device.path, sizeof(job->disk.device.path), "/dev/%s", info.name);
+        return true;
+}
+
+int encrypt_resize(Job *job, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        cleanup(queue_leavep) QueueTicket ticket = {0};
+        const CryptRun run = crypt_run(job);
+        int r;
+
+        /* Which secret it is; that the volume is encrypted, the mapper says. */
+        r = provider->encryption(job->node->config.provider_self, &job->volume, &job->encryption,
+                                 err);
+        if (r < 0)
+                return r;
+        (void)snprintf(job->encryption.name, sizeof(job->encryption.name), "%s", job->mapper.name);
+        r = enter(job, OPEN_MEMORY_BYTES, &ticket, err);
+        return r < 0 ? r : crypt_resize_volume(&job->encryption, &run, err);
+}
