@@ -272,11 +272,10 @@ static void judge_btrfs_block(const Case *c) {
                 add_sizes(c, reason, block, page);
                 return;
         }
-        /* From 6.8 on the kernel makes the free space tree by itself. */
         if (block < page && c->volume->state & FS_STATE_V1_SPACE_CACHE &&
-            c->host->kernel < K(6, 8)) {
-                reason.feature = fs_feature_find_name(FS_KIND_BTRFS, "free_space_tree");
-                reason.need_kernel = K(6, 8);
+            c->host->kernel < K(5, 19)) {
+                reason.confidence = FS_CONFIDENCE_LOW;
+                reason.need_kernel = K(5, 19);
                 add_sizes(c, reason, block, page);
         } else if (block < page && c->host->kernel < K(5, 19)) {
                 add(c, (FsReason){.kind = FS_REASON_EXPERIMENTAL, .need = block, .have = page});
@@ -299,10 +298,9 @@ static void judge_f2fs_block(const Case *c) {
 
 static void judge_erofs_block(const Case *c) {
         uint32_t block = c->volume->block_bytes, page = c->host->page_bytes;
-        /* 6.1 stable took the change as well: 6.1.176 has it, and when it came is not known. */
-        bool stable = c->host->kernel >= K(6, 1) && c->host->kernel < K(6, 2);
-        bool sub_page =
-                c->host->kernel >= K(6, 4) || (stable && c->host->kernel >= FS_VERSION(6, 1, 176));
+        /* 6.1 stable took the change as well; in which release is not known. */
+        bool sub_page = c->host->kernel >= K(6, 4) ||
+                        (c->host->kernel >= FS_VERSION(6, 1, 192) && c->host->kernel < K(6, 2));
 
         if (block == page || (sub_page && block < page))
                 return;
@@ -310,8 +308,6 @@ static void judge_erofs_block(const Case *c) {
                   (FsReason){.kind = FS_REASON_BLOCK_SIZE,
                              .limit = FS_ANSWER_NO,
                              .need_kernel = block < page ? K(6, 4) : FS_VERSION_NEVER,
-                             .confidence = stable && block < page ? FS_CONFIDENCE_LOW
-                                                                  : FS_CONFIDENCE_HIGH,
                              .os_errno = EINVAL},
                   block, page);
 }
@@ -380,13 +376,6 @@ static void judge_size(const Case *c) {
                   v->fs_bytes, v->device_bytes);
 }
 
-/* Errors that became exact somewhere between: 6.1 says EINVAL, 6.12 the rest. */
-static int exact_errno(const Case *c, int os_errno) {
-        if (c->host->kernel < K(6, 2))
-                return EINVAL;
-        return c->host->kernel >= K(6, 12) ? os_errno : 0;
-}
-
 static void judge_devices(const Case *c) {
         const FsVolume *v = c->volume;
 
@@ -394,15 +383,14 @@ static void judge_devices(const Case *c) {
                 add_sizes(c,
                           (FsReason){.kind = FS_REASON_DEVICES,
                                      .limit = FS_ANSWER_NO,
-                                     .os_errno = v->kind == FS_KIND_BTRFS ? exact_errno(c, ENOENT)
-                                                                          : EINVAL},
+                                     .os_errno = v->kind == FS_KIND_BTRFS ? ENOENT : EINVAL},
                           v->n_devices, 1);
         if (v->state & FS_STATE_SEED)
                 add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, 0);
         if (v->state & FS_STATE_EXTERNAL_LOG)
                 add_plain(c, FS_REASON_LOG_DEVICE,
                           v->kind == FS_KIND_EXT ? FS_ANSWER_RO_NORECOVERY : FS_ANSWER_NO,
-                          v->kind == FS_KIND_EXT ? exact_errno(c, ENXIO) : EINVAL);
+                          v->kind == FS_KIND_EXT ? ENXIO : EINVAL);
         if (v->state & FS_STATE_REALTIME && !(v->words[FS_CLASS_INCOMPAT] & XFS_INCOMPAT_ZONED))
                 add_plain(c, FS_REASON_RT_DEVICE, FS_ANSWER_NO,
                           fs_host_gate(c->host, FS_GATE_XFS_RT, NULL) ? EINVAL : ENOSYS);

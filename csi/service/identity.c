@@ -33,14 +33,15 @@ static Csi__PluginCapability *plugin_service(const Call *call,
         return out;
 }
 
-static Csi__PluginCapability *plugin_expansion(const Call *call) {
+static Csi__PluginCapability *plugin_expansion(const Call *call,
+                                               Csi__PluginCapability__VolumeExpansion__Type type) {
         Csi__PluginCapability *out = message_new(call, &csi__plugin_capability__descriptor);
         Csi__PluginCapability__VolumeExpansion *expansion =
                 message_new(call, &csi__plugin_capability__volume_expansion__descriptor);
 
         if (!out || !expansion)
                 return NULL;
-        expansion->type = CSI__PLUGIN_CAPABILITY__VOLUME_EXPANSION__TYPE__ONLINE;
+        expansion->type = type;
         out->type_case = CSI__PLUGIN_CAPABILITY__TYPE_VOLUME_EXPANSION;
         out->volume_expansion = expansion;
         return out;
@@ -59,7 +60,7 @@ static int get_plugin_capabilities(void *userdata, const Call *call,
         unsigned int flags = service->provider->flags;
         Csi__GetPluginCapabilitiesResponse *out =
                 message_new(call, &csi__get_plugin_capabilities_response__descriptor);
-        Csi__PluginCapability **list = arena_alloc_array(call->arena, 4, sizeof(*list));
+        Csi__PluginCapability **list = arena_alloc_array(call->arena, 5, sizeof(*list));
         size_t n = 0;
 
         if (!out || !list)
@@ -75,7 +76,11 @@ static int get_plugin_capabilities(void *userdata, const Call *call,
                 list[n++] = plugin_service(
                         call, CSI__PLUGIN_CAPABILITY__SERVICE__TYPE__GROUP_CONTROLLER_SERVICE);
         if (flags & PROVIDER_EXPANDS_ONLINE)
-                list[n++] = plugin_expansion(call);
+                list[n++] = plugin_expansion(
+                        call, CSI__PLUGIN_CAPABILITY__VOLUME_EXPANSION__TYPE__ONLINE);
+        if (flags & PROVIDER_EXPANDS_OFFLINE)
+                list[n++] = plugin_expansion(
+                        call, CSI__PLUGIN_CAPABILITY__VOLUME_EXPANSION__TYPE__OFFLINE);
         for (size_t i = 0; i < n; i++)
                 if (!list[i])
                         return encode_failed(err);

@@ -92,8 +92,7 @@ void oracle_judge_add(OracleJudge *judge, const OracleSet *set, const OracleCase
         if (!how->geometry)
                 judge->matrix[predicted.answer][seen->answer]++;
         if (!is_right(how, &predicted, seen) ||
-            (!how->geometry && predicted.os_errno && seen->os_errno >= 0 &&
-             predicted.os_errno != seen->os_errno)) {
+            (!how->geometry && predicted.os_errno && predicted.os_errno != seen->os_errno)) {
                 judge->n_wrong++;
                 print_wrong(how, "", &predicted, seen);
         }
