@@ -94,6 +94,8 @@ static const Flag flags[] = {
          "longest time for one fsck"},
         {"drain-timeout", KIND_DURATION, AT(drain_timeout_msecs), 0,
          "how long running calls may take to end after SIGTERM (default 20s)"},
+        {"all-privileges", KIND_BOOL, AT(all_privileges), 0,
+         "keep every capability that the process was started with (default: those that it uses)"},
         {"log-level", KIND_LEVEL, AT(log_level), 0,
          "error, warning, info (default) or debug"},
         {"log-format", KIND_FORMAT, AT(log_format), 0,

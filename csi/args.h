@@ -37,7 +37,7 @@ typedef struct ServeArgs {
         uint64_t max_formatters;
         uint64_t fsck_timeout_msecs, mkfs_timeout_msecs; /* 0: default */
         uint64_t drain_timeout_msecs;
-        bool registration, metrics, kubelet_check;
+        bool registration, metrics, kubelet_check, all_privileges;
         LogLevel log_level;
         LogFormat log_format;
 } ServeArgs;

@@ -8,6 +8,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/privilege.h"
 #include "common/base/str.h"
 #include "common/platform/platform.h"
 #include "csi/args.h"
@@ -18,6 +19,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -297,6 +299,27 @@ static int run(Serve *serve, Error *err) {
         return daemon_run(&config, err);
 }
 
+/*
+ * What is kept, for what: docs/security.md. A privileged container is given all there is, whatever
+ * its securityContext says of capabilities, so it is given back here.
+ */
+static int limit_privileges(const Serve *serve, Error *err) {
+        static const unsigned int kept[] = {
+                CAP_SYS_ADMIN,       CAP_SYS_RESOURCE, CAP_SYS_RAWIO, CAP_DAC_OVERRIDE,
+                CAP_DAC_READ_SEARCH, CAP_FOWNER,       CAP_CHOWN,     CAP_FSETID,
+                CAP_LEASE,           CAP_MKNOD,        CAP_IPC_LOCK,  CAP_NET_BIND_SERVICE,
+        };
+        uint64_t keep = 0;
+        int r;
+
+        if (serve->args.all_privileges)
+                return 0;
+        for (size_t i = 0; i < N_ELEMENTS(kept); i++)
+                keep |= PRIVILEGE_BIT(kept[i]);
+        r = privilege_limit(keep);
+        return r < 0 ? error_set_errno(err, r, "give up capabilities") : 0;
+}
+
 static int prepare(Serve *serve, Error *err) {
         int r = read_platform(serve, err);
 
@@ -352,6 +375,8 @@ static int prepare_and_run(Serve *serve) {
         r = prepare(serve, &err);
         if (r < 0 && err.code == ERROR_INVALID)
                 return usage_error(&err);
+        if (r == 0)
+                r = limit_privileges(serve, &err);
         if (r == 0)
                 r = start_and_run(serve, &err);
         if (r < 0)

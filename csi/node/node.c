@@ -4,14 +4,13 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
+#include "common/base/privilege.h"
 #include "common/base/str.h"
 #include "csi/node/node_internal.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <time.h>
-
-/* Numbers of include/uapi/linux/capability.h */
-#define CAPABILITY_SYS_RESOURCE 24
 
 /* A client's clock and ours differ by the way of the call. */
 #define DEADLINE_SLACK_MSECS 2000
@@ -45,21 +44,6 @@ static bool read_has_selinux(void) {
                strstr(text, "selinuxfs");
 }
 
-static bool read_has_capability(unsigned int number) {
-        cleanup(freep) char *text = NULL;
-        uint64_t mask;
-        char *at;
-
-        if (file_read_at(AT_FDCWD, "/proc/self/status", 65536, &text, NULL) < 0)
-                return false;
-        at = strstr(text, "\nCapEff:\t");
-        if (!at)
-                return false;
-        at += strlen("\nCapEff:\t");
-        *strchrnul(at, '\n') = '\0';
-        return str_parse_hex_u64(at, UINT64_MAX, &mask) == 0 && (mask >> number & 1);
-}
-
 int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKernel *kernel,
                          Error *err) {
         const QueueLimits limits = {.max_running = config->max_formatters};
@@ -76,7 +60,7 @@ int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKerne
         if (!node->kernel.userdata)
                 node->kernel.userdata = node;
         node->has_selinux = read_has_selinux();
-        node->can_grow_mounted_ext = read_has_capability(CAPABILITY_SYS_RESOURCE);
+        node->can_grow_mounted_ext = privilege_has(CAP_SYS_RESOURCE);
         r = lock_table_new(&node->locks);
         if (r == 0)
                 r = queue_new(&node->queue, &limits);

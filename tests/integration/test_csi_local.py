@@ -160,6 +160,11 @@ def block():
     return csi.block_capability(MODE)
 
 
+def has_btrfs_twice():
+    """Linux 6.7 mounts two filesystems with one UUID."""
+    return tuple(int(number) for number in os.uname().release.split('.')[:2]) >= (6, 7)
+
+
 def usable_bytes(path):
     found = os.statvfs(path)
     return found.f_blocks * found.f_frsize
@@ -347,9 +352,18 @@ def test_restore_to_a_larger_volume_beside_its_source(request, pool, fstype):
     (target / 'file').write_text('later', encoding='utf-8')
     restored = world.create('pvc-2', 640 * MIB, capability,
                             volume_content_source=source('snapshot', snapshot.snapshot_id))
+    if fstype == 'btrfs' and not has_btrfs_twice():
+        # Older kernels take a second device of one UUID for a part of the first filesystem.
+        message = client.fails('FAILED_PRECONDITION', 'NodeStageVolume', volume_id=restored, volume_capability=capability,
+                               staging_target_path=str(kubelet.staging(restored)))
+        assert 'same UUID is mounted' in message and 'unmount the other' in message
+        kubelet.unpublish(volume_id, target)
+        kubelet.unstage(volume_id)
     kubelet.stage(restored, capability)
     other = kubelet.publish(restored, kubelet.target('pod-2', 'pvc-2'), capability)
     assert (other / 'file').read_text(encoding='utf-8') == 'not synced'
+    if fstype == 'btrfs' and not has_btrfs_twice():
+        return
     assert (target / 'file').read_text(encoding='utf-8') == 'later'
     # Grown to the device at stage.
     assert usable_bytes(other) > 540 * MIB

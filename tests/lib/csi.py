@@ -12,6 +12,7 @@ request as keyword arguments; a dict stands for a map or a message, a list of di
 import importlib
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -195,6 +196,8 @@ class Daemon:
 
     def __init__(self, build, directory, argv=(), provider='local', kubelet_root=None, wrapper=(), environment=None,
                  node_name='node-1'):
+        # Whole files of tests under strace, or with less rights: a command that the daemon's is put behind.
+        wrapper = [*shlex.split(os.environ.get('BERTH_TEST_WRAPPER', '')), *wrapper]
         self.directory = pathlib.Path(directory)
         self.socket_path = self.directory / 'csi.sock'
         self.log_path = self.directory / 'berth-csi.log'

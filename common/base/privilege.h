@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_BASE_PRIVILEGE_H
+#define BERTH_BASE_PRIVILEGE_H
+
+/* Giving up what root can do and this program does not. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PRIVILEGE_BIT(number) (UINT64_C(1) << (number))
+
+/**
+ * privilege_limit() - keep some capabilities, and let no child get more
+ * @keep: a bit for each, CAP_* of linux/capability.h
+ *
+ * What is not kept leaves the bounding set, so that a tool that is run as root has no more either,
+ * and no setuid file gives it back (no_new_privs). Not being allowed to (no CAP_SETPCAP) is no
+ * error: then the bounding set is what it was. Call it before there are threads: each has its own.
+ *
+ * Return: 0; -errno.
+ */
+int privilege_limit(uint64_t keep);
+
+/* Whether this thread has a capability in effect. */
+bool privilege_has(unsigned int number);
+
+#endif
