@@ -158,28 +158,51 @@ static int host_from_json(FsHost *host, const json_t *object, size_t index, Erro
         return 0;
 }
 
+/* Objects one behind the other, as `cat` leaves them, and arrays: all in one array. */
+static int load_all(const char *text, size_t n, json_t **allp, Error *err) {
+        cleanup(json_decrefp) json_t *all = json_array();
+        json_error_t where;
+        int lines = 0, r = all ? 0 : -1;
+
+        for (size_t at = 0; r == 0;) {
+                cleanup(json_decrefp) json_t *value =
+                        json_loadb(text + at, n - at, JSON_DISABLE_EOF_CHECK, &where);
+
+                if (!value)
+                        return error_set(err, ERROR_INVALID, "line %d, column %d: %s",
+                                         lines + where.line, where.column, where.text);
+                r = json_is_array(value) ? json_array_extend(all, value)
+                                         : json_array_append(all, value);
+                /* To the end of the value, and of the blanks behind it. */
+                for (size_t end = at + (size_t)where.position;
+                     at < n && (at < end || (text[at] && strchr(" \t\r\n", text[at]))); at++)
+                        lines += text[at] == '\n';
+                if (at == n)
+                        break;
+        }
+        if (r < 0)
+                return error_set(err, ERROR_EXHAUSTED, "no memory for hosts");
+        *allp = ptr_steal(&all);
+        return 0;
+}
+
 int fs_hosts_from_json(const char *text, size_t n, FsHost **hostsp, size_t *n_hostsp, Error *err) {
         cleanup(freep) FsHost *hosts = NULL;
-        json_error_t where;
-        json_t *root = json_loadb(text, n, 0, &where);
-        size_t n_hosts = json_is_array(root) ? json_array_size(root) : 1;
-        int r = 0;
+        cleanup(json_decrefp) json_t *all = NULL;
+        size_t n_hosts;
+        int r = load_all(text, n, &all, err);
 
-        if (!root)
-                return error_set(err, ERROR_INVALID, "line %d, column %d: %s", where.line,
-                                 where.column, where.text);
+        if (r < 0)
+                return r;
+        n_hosts = json_array_size(all);
         if (n_hosts == 0 || n_hosts > HOSTS_MAX)
-                r = error_set(err, ERROR_INVALID, "%zu hosts; 1 to %d are possible", n_hosts,
-                              HOSTS_MAX);
-        if (r == 0) {
-                hosts = calloc(n_hosts, sizeof(*hosts));
-                if (!hosts)
-                        r = error_set(err, ERROR_EXHAUSTED, "no memory for %zu hosts", n_hosts);
-        }
+                return error_set(err, ERROR_INVALID, "%zu hosts; 1 to %d are possible", n_hosts,
+                                 HOSTS_MAX);
+        hosts = calloc(n_hosts, sizeof(*hosts));
+        if (!hosts)
+                return error_set(err, ERROR_EXHAUSTED, "no memory for %zu hosts", n_hosts);
         for (size_t i = 0; r == 0 && i < n_hosts; i++)
-                r = host_from_json(&hosts[i], json_is_array(root) ? json_array_get(root, i) : root,
-                                   i, err);
-        json_decref(root);
+                r = host_from_json(&hosts[i], json_array_get(all, i), i, err);
         if (r < 0)
                 return r;
         *hostsp = ptr_steal(&hosts);

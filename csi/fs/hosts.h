@@ -95,7 +95,7 @@ int fs_host_from_release(FsHost *host, const char *release, uint32_t page_bytes,
 
 /**
  * fs_hosts_from_json() - nodes from what `berth-csi host --json` printed on them
- * @text: one object, or an array of them
+ * @text: objects one behind the other, or arrays of them
  * @hostsp: new array, caller frees with free()
  */
 int fs_hosts_from_json(const char *text, size_t n, FsHost **hostsp, size_t *n_hostsp, Error *err);

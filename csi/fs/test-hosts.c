@@ -214,6 +214,26 @@ static void test_json_bad(void **state) {
         free(hosts);
 }
 
+/* cat node-1.json node-2.json: what the guide tells people to do. */
+static void test_json_one_behind_the_other(void **state) {
+        static const char text[] = "{\"kernel\": \"5.4\"}\n{\n\"kernel\": \"5.10\"}"
+                                   "[{\"kernel\": \"6.1\"}, {\"kernel\": \"6.6\"}]\n\n";
+        static const char bad[] = "{\"kernel\": \"5.4\"}\n{\n\"kernel\": x}\n";
+        FsHost *hosts = NULL;
+        size_t n = 0;
+        Error err = {0};
+
+        (void)state;
+        assert_int_equal(fs_hosts_from_json(text, strlen(text), &hosts, &n, &err), 0);
+        assert_int_equal(n, 4);
+        assert_string_equal(hosts[3].release, "6.6");
+        free(hosts);
+        hosts = NULL;
+        assert_true(fs_hosts_from_json(bad, strlen(bad), &hosts, &n, &err) < 0);
+        assert_non_null(strstr(err.message, "line 3, column "));
+        assert_null(hosts);
+}
+
 static void test_tool_versions(void **state) {
         (void)state;
         assert_int_equal(host_tool_version("mke2fs 1.47.0 (5-Feb-2023)\n"), FS_VERSION(1, 47, 0));
@@ -246,6 +266,7 @@ int main(void) {
                 cmocka_unit_test(test_real),
                 cmocka_unit_test(test_json),
                 cmocka_unit_test(test_json_bad),
+                cmocka_unit_test(test_json_one_behind_the_other),
                 cmocka_unit_test(test_tool_versions),
         };
 
