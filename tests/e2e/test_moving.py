@@ -52,7 +52,7 @@ class Here:
         self.daemon.socket_path = socket
         self.daemon.start(ready_seconds=0)
         self.kubelet.register()
-        self.typed.append(['serve', *argv])
+        self.typed.append(['serve', *map(str, argv)])
 
     def berth(self, *argv):
         self.typed.append([str(one) for one in argv])
