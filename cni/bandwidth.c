@@ -7,6 +7,7 @@
 
 #include "cni/rules.h"
 
+#include "cni/failure.h"
 #include "common/base/cleanup.h"
 #include "common/base/sha512.h"
 #include "common/netlink/rtnl_link.h"
@@ -175,10 +176,12 @@ static void bandwidth_plan(const void *state, const Attachment *at, StrBuf *text
 /* --- ADD ---------------------------------------------------------------------------------- */
 
 static int fail(const Attachment *at, int r, const char *what, Error *err) {
-        if (r == -ENOENT || r == -EOPNOTSUPP)
-                return error_set(err, ERROR_UNSUPPORTED,
-                                 "bandwidth: %s: this kernel lacks tbf, ifb, u32 or mirred%s%s",
-                                 what, at->rtnl->text[0] ? ": " : "", at->rtnl->text);
+        if (r == -ENOENT || r == -EOPNOTSUPP) {
+                (void)error_set(err, ERROR_UNSUPPORTED,
+                                "bandwidth: %s: this kernel lacks tbf, ifb, u32 or mirred%s%s",
+                                what, at->rtnl->text[0] ? ": " : "", at->rtnl->text);
+                return failure_by_kernel(err);
+        }
         return error_set_errno(err, r, "bandwidth: %s%s%s", what, at->rtnl->text[0] ? ": " : "",
                                at->rtnl->text);
 }

@@ -65,7 +65,13 @@ int conf_mac_parse(const char *text, uint8_t mac[6]) {
         return 0;
 }
 
-static int take_mac(const json_t *object, LinkConf *link, Error *err) {
+bool conf_mac_is_unicast(const uint8_t mac[6]) {
+        static const uint8_t none[6];
+
+        return !(mac[0] & 1) && memcmp(mac, none, sizeof(none)) != 0;
+}
+
+int conf_take_mac(const json_t *object, LinkConf *link, Error *err) {
         const char *text = NULL;
         int r = json_read_text(object, "mac", &text, err);
 
@@ -73,6 +79,9 @@ static int take_mac(const json_t *object, LinkConf *link, Error *err) {
                 return r;
         if (conf_mac_parse(text, link->mac) < 0)
                 return error_set(err, ERROR_INVALID, "\"mac\": \"%s\" is no MAC address", text);
+        if (!conf_mac_is_unicast(link->mac))
+                return error_set(err, ERROR_INVALID,
+                                 "\"mac\": \"%s\" is no address of one interface", text);
         link->has_mac = true;
         return 0;
 }
@@ -235,8 +244,8 @@ static int extras_parse(NetConf *conf, Error *err) {
         r = json_read_object(conf->json, "runtimeConfig", &conf->runtime, err);
         r = r < 0 ? r : json_read_object(conf->json, "args", &args, err);
         r = r < 0 ? r : json_read_object(args, "cni", &conf->args, err);
-        r = r < 0 ? r : take_mac(conf->runtime, &conf->link, err);
-        return r < 0 ? r : take_mac(conf->args, &conf->link, err);
+        r = r < 0 ? r : conf_take_mac(conf->runtime, &conf->link, err);
+        return r < 0 ? r : conf_take_mac(conf->args, &conf->link, err);
 }
 
 static int ipam_parse(NetConf *conf, Error *err) {

@@ -110,4 +110,10 @@ bool conf_name_is_valid(const char *name);
 /* "aa:bb:cc:dd:ee:ff", also with "-". Return: 0; -EINVAL. */
 int conf_mac_parse(const char *text, uint8_t mac[6]);
 
+/* Takes the key "mac" of @object, unless there is an address already. */
+int conf_take_mac(const json_t *object, LinkConf *link, Error *err);
+
+/* One that an interface can have: no group, not zero. */
+bool conf_mac_is_unicast(const uint8_t mac[6]);
+
 #endif

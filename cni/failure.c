@@ -70,6 +70,9 @@ static const char *words_of(ErrorCode code) {
 }
 
 int failure_from_error(Failure *failure, const Error *err) {
+        if (err->code == ERROR_UNSUPPORTED && err->os_errno == 0)
+                return failure_set(failure, CNI_CODE_UNSUPPORTED,
+                                   "unsupported field in network config", err->message);
         return failure_set(failure, code_of(err->code), words_of(err->code), err->message);
 }
 

@@ -10,6 +10,8 @@
 #include "cni/version.h"
 #include "common/base/error.h"
 
+#include <errno.h>
+
 #define CNI_CODE_VERSION     1
 #define CNI_CODE_UNSUPPORTED 2
 #define CNI_CODE_UNKNOWN     3 /* the container or its namespace is not there */
@@ -31,6 +33,13 @@ typedef struct Failure {
 
 /* @details may be NULL. Return: 1, the exit status. */
 int failure_set(Failure *failure, unsigned int code, const char *msg, const char *details);
+
+/* Marks an UNSUPPORTED as the kernel's; without it, it is the configuration's. */
+static inline int failure_by_kernel(Error *err) {
+        if (err)
+                err->os_errno = EOPNOTSUPP;
+        return -EOPNOTSUPP;
+}
 
 /* The code that @err stands for; msg is the code in words, details the message. Return: 1. */
 int failure_from_error(Failure *failure, const Error *err);

@@ -8,6 +8,10 @@
 #include <string.h>
 #include <strings.h>
 
+/* A string with a NUL is an error where it is read, and nobody's concern elsewhere: annotations of
+ * pods may come along. */
+#define LOAD_FLAGS (JSON_DECODE_ANY | JSON_ALLOW_NUL)
+
 /* jansson recurses per level; the depth is known before it starts. */
 static bool is_too_deep(const char *text, size_t n) {
         unsigned int depth = 0;
@@ -68,13 +72,13 @@ static char *widen_numbers(const char *text, size_t n, size_t *np) {
 
 static json_t *load(const char *text, size_t n, json_error_t *error) {
         cleanup(freep) char *wide = NULL;
-        json_t *value = json_loadb(text, n, JSON_DECODE_ANY, error);
+        json_t *value = json_loadb(text, n, LOAD_FLAGS, error);
         size_t n_wide = 0;
 
         if (value || json_error_code(error) != json_error_numeric_overflow)
                 return value;
         wide = widen_numbers(text, n, &n_wide);
-        return wide ? json_loadb(wide, n_wide, JSON_DECODE_ANY, error) : NULL;
+        return wide ? json_loadb(wide, n_wide, LOAD_FLAGS, error) : NULL;
 }
 
 int json_text_parse(const char *text, size_t n, json_t **valuep, Error *err) {
@@ -189,6 +193,8 @@ int json_read_text(const json_t *object, const char *key, const char **valuep, E
                 return 0;
         if (!json_is_string(value))
                 return wrong_type(key, "a string", value, err);
+        if (strlen(json_string_value(value)) != json_string_length(value))
+                return error_set(err, ERROR_INVALID, "\"%s\" has a NUL in it", key);
         *valuep = json_string_value(value);
         return 0;
 }
@@ -222,9 +228,15 @@ int json_read_texts(const json_t *object, const char *key, const json_t **valuep
 
         if (r < 0 || !list)
                 return r;
-        json_array_foreach(list, i, item) if (!json_is_string(item)) return error_set(
-                err, ERROR_INVALID, "\"%s\" must be a list of strings, entry %zu is %s", key, i,
-                json_type_name(item));
+        json_array_foreach(list, i, item) {
+                if (!json_is_string(item))
+                        return error_set(err, ERROR_INVALID,
+                                         "\"%s\" must be a list of strings, entry %zu is %s", key,
+                                         i, json_type_name(item));
+                if (strlen(json_string_value(item)) != json_string_length(item))
+                        return error_set(err, ERROR_INVALID, "\"%s\": entry %zu has a NUL in it",
+                                         key, i);
+        }
         *valuep = list;
         return 0;
 }

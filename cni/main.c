@@ -141,14 +141,19 @@ static int parse_args(Request *request, Error *err) {
         int r = cni_args_parse(request->env.args, &request->args, err);
 
         if (r == 0 && !link->has_mac && !str_is_empty(request->args.mac)) {
-                link->has_mac = conf_mac_parse(request->args.mac, link->mac) == 0;
+                link->has_mac = conf_mac_parse(request->args.mac, link->mac) == 0 &&
+                                conf_mac_is_unicast(link->mac);
                 if (!link->has_mac)
-                        r = error_set(err, ERROR_INVALID, "CNI_ARGS: MAC \"%s\" is no MAC address",
+                        r = error_set(err, ERROR_INVALID,
+                                      "CNI_ARGS: MAC \"%s\" is no MAC address of one interface",
                                       request->args.mac);
         }
-        return r < 0 ? failure_set(&request->failure, CNI_CODE_ENVIRONMENT,
-                                   "invalid environment variable CNI_ARGS", err->message)
-                     : 0;
+        if (r < 0)
+                return failure_set(&request->failure, CNI_CODE_ENVIRONMENT,
+                                   "invalid environment variable CNI_ARGS", err->message);
+        if (request->conf.role == ROLE_BERTH && conf_take_mac(request->conf.json, link, err) < 0)
+                return failure_from_error(&request->failure, err);
+        return 0;
 }
 
 static int parse(Request *request, Error *err) {
@@ -208,15 +213,22 @@ static void log_failure(const Request *request) {
 }
 
 static int report(Request *request, int status) {
+        Error err = {0};
+        int r;
+
         if (status) {
                 log_failure(request);
                 free(request->output);
                 request->output = failure_format(&request->failure, request->conf.version);
         }
-        if (request->output &&
-            file_write_all(STDOUT_FILENO, request->output, strlen(request->output)) < 0)
-                status = 1;
-        return status;
+        if (!request->output)
+                return status;
+        r = file_write_all(STDOUT_FILENO, request->output, strlen(request->output));
+        if (r == 0)
+                return status;
+        (void)error_set_errno(&err, r, "stdout");
+        log_error("%s", err.message);
+        return 1;
 }
 
 static int run(PluginRole role) {

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define IPV6_MTU_MIN 1280
+
 /* While a plan is being made: the first failure is kept, and later steps are dropped. */
 typedef struct Maker {
         const PlanInput *input;
@@ -552,6 +554,16 @@ static uint32_t pair_mtu(const Maker *maker) {
         return maker->facts->uplink_mtu_bytes;
 }
 
+/* RFC 8200, section 5. The kernel says only "Invalid argument", and a bridge would be left so. */
+static int check_mtu(const Maker *maker) {
+        uint32_t mtu = pair_mtu(maker);
+
+        if (mtu == 0 || mtu >= IPV6_MTU_MIN || !has_family(maker->input->result, AF_INET6))
+                return 0;
+        return error_set(maker->err, ERROR_INVALID,
+                         "an MTU of %u is too small: IPv6 needs at least %d", mtu, IPV6_MTU_MIN);
+}
+
 static void copy_name(char *to, const char *from) {
         (void)snprintf(to, IFNAMSIZ, "%s", from);
 }
@@ -585,6 +597,7 @@ int plan_add(const PlanInput *input, Plan *plan, Error *err) {
         };
         int r = check_host(&maker);
 
+        r = r < 0 ? r : check_mtu(&maker);
         if (r < 0)
                 return r;
         plan_names(&maker);

@@ -8,6 +8,7 @@
 
 #include "cni/rules.h"
 
+#include "cni/failure.h"
 #include "common/base/cleanup.h"
 #include "common/netlink/rtnl_link.h"
 
@@ -57,8 +58,10 @@ int rules_open(RulesSocket *sock, Error *err) {
         if (sock->netfilter.fd >= 0)
                 return 0;
         r = nl_socket_open(&sock->netfilter, NETLINK_NETFILTER);
-        if (r == -EPROTONOSUPPORT)
-                return error_set(err, ERROR_UNSUPPORTED, "this kernel has no nftables");
+        if (r == -EPROTONOSUPPORT) {
+                (void)error_set(err, ERROR_UNSUPPORTED, "this kernel has no nftables");
+                return failure_by_kernel(err);
+        }
         if (r < 0)
                 return error_set_errno(err, r, "open a netfilter socket");
         return 0;
@@ -71,10 +74,12 @@ void rules_close(RulesSocket *sock) {
 static int fail(RulesSocket *sock, int r, const char *what, Error *err) {
         const char *text = sock->netfilter.text;
 
-        if (r == -EOPNOTSUPP)
-                return error_set(err, ERROR_UNSUPPORTED,
-                                 "%s: this kernel lacks what it needs of nftables%s%s", what,
-                                 text[0] ? ": " : "", text);
+        if (r == -EOPNOTSUPP) {
+                (void)error_set(err, ERROR_UNSUPPORTED,
+                                "%s: this kernel lacks what it needs of nftables%s%s", what,
+                                text[0] ? ": " : "", text);
+                return failure_by_kernel(err);
+        }
         if (text[0] && r < 0)
                 return error_set_errno(err, r, "%s: %s", what, text);
         return error_set_errno(err, r, "%s", what);
@@ -280,12 +285,15 @@ static int add_carefully(RulesSocket *sock, Snapshot *snapshot, NlSocket *rtnl, 
         r = nft_batch_run(&sock->netfilter, &batch, NULL);
         if (r == -ERESTART)
                 return r;
-        /* Everything that is named was there or is made in this transaction, but for the modules. */
-        if (r == -ENOENT)
-                return error_set(err, ERROR_UNSUPPORTED,
-                                 "write the ruleset: this kernel lacks a module of nftables, such "
-                                 "as nft_fib_ipv4, nft_masq, nft_nat or nft_meta_bridge%s%s",
-                                 sock->netfilter.text[0] ? ": " : "", sock->netfilter.text);
+        /* Everything that is named was there or is made in this transaction, but for the modules.
+         */
+        if (r == -ENOENT) {
+                (void)error_set(err, ERROR_UNSUPPORTED,
+                                "write the ruleset: this kernel lacks a module of nftables, such "
+                                "as nft_fib_ipv4, nft_masq, nft_nat or nft_meta_bridge%s%s",
+                                sock->netfilter.text[0] ? ": " : "", sock->netfilter.text);
+                return failure_by_kernel(err);
+        }
         return r < 0 ? fail(sock, r, "write the ruleset", err) : 0;
 }
 

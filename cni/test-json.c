@@ -14,7 +14,8 @@ static void test_find(void **state) {
 static void test_readers(void **state) {
         json_t *value =
                 json_value("{'b':true,'n':7,'neg':-1,'f':1.5,'s':'t','a':['x'],'mixed':['x',"
-                           "1],'o':{},'max':18446744073709551615,'e':1e3}");
+                           "1],'o':{},'max':18446744073709551615,'e':1e3,'nul':'x\\u0000y',"
+                           "'nuls':['\\u0000']}");
         bool flag = false;
         int64_t number = 5;
         uint64_t big = 5;
@@ -36,6 +37,10 @@ static void test_readers(void **state) {
         assert_int_equal(big, UINT64_MAX);
         assert_false(error_is_set(&err));
 
+        assert_true(json_read_text(value, "nul", &text, &err) < 0);
+        assert_string_equal(err.message, "\"nul\" has a NUL in it");
+        assert_true(json_read_texts(value, "nuls", &part, &err) < 0);
+        assert_string_equal(err.message, "\"nuls\": entry 0 has a NUL in it");
         assert_true(json_read_bool(value, "n", &flag, &err) < 0);
         assert_string_equal(err.message, "\"n\" must be true or false, not a number");
         assert_true(json_read_number(value, "s", 0, 10, &number, &err) < 0);

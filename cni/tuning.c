@@ -333,7 +333,7 @@ static int check_inside(void *userdata) {
                                  "Error: Tuning configured Ethernet of %s is %s, current value is "
                                  "another",
                                  inside->at->ifname, conf->mac_text);
-        if (conf->chained && conf->promisc != (link.n_promiscuous > 0))
+        if ((conf->chained || conf->promisc) && conf->promisc != (link.n_promiscuous > 0))
                 return differs(inside, "promisc", conf->promisc, link.n_promiscuous);
         if (conf->mtu_bytes > 0 && conf->mtu_bytes != link.mtu_bytes)
                 return differs(inside, "MTU", conf->mtu_bytes, link.mtu_bytes);

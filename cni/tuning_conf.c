@@ -33,6 +33,8 @@ static int add_sysctl(TuningConf *tuning, const char *key, const json_t *value, 
         if (!json_is_string(value))
                 return error_set(err, ERROR_INVALID, "sysctl: \"%s\" must be a string, not %s", key,
                                  json_type_name(value));
+        if (strlen(json_string_value(value)) != json_string_length(value))
+                return error_set(err, ERROR_INVALID, "sysctl: \"%s\" has a NUL in it", key);
         for (size_t i = 0; i < tuning->n_sysctls; i++)
                 if (strcmp(tuning->sysctls[i].key, key) == 0) {
                         tuning->sysctls[i].value = json_string_value(value);
@@ -180,12 +182,13 @@ static int read_mac(const json_t *object, TuningConf *tuning, Error *err) {
         return 0;
 }
 
-/* In one entry with the link, its MAC address, MTU and promiscuous mode are the link's own keys. */
+/* In one entry with the link, its MAC address and MTU are the link's own keys. */
 static int read_one_entry(const NetConf *conf, TuningConf *tuning, Error *err) {
         int r = read_sysctls(conf->json, tuning, err);
         int64_t txqlen = -1;
 
         r = r < 0 ? r : json_read_number(conf->json, "txQLen", 0, INT32_MAX, &txqlen, err);
+        r = r < 0 ? r : json_read_bool(conf->json, "promisc", &tuning->promisc, err);
         r = r < 0 ? r : json_read_bool(conf->json, "allmulti", &tuning->allmulti, err);
         tuning->has_allmulti = json_find(conf->json, "allmulti") != NULL;
         tuning->has_txqlen = txqlen >= 0;

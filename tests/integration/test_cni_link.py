@@ -253,6 +253,41 @@ def test_mac(net, more):
     assert result['interfaces'][2]['mac'] == '02:00:00:00:00:07' == links(netns=a)['eth0']['address']
 
 
+def test_keys_of_tuning_in_one_entry(sandbox, build):
+    net = Net(sandbox, build, 'berth-cni')
+    a = sandbox.netns('a')
+    conf = net.conf(mac='02:00:00:00:00:09', promisc=True, allmulti=True, txQLen=77, mtu=1400)
+    result = net.plugin.add(conf, a, 'a').ok()
+    link = links(netns=a)['eth0']
+    assert (link['address'], link['promiscuity'], link['txqlen'], link['mtu']) == ('02:00:00:00:00:09', 1, 77, 1400)
+    assert 'ALLMULTI' in link['flags']
+    net.plugin.check(conf, a, 'a', result=result).ok()
+    a.run('ip', 'link', 'set', 'eth0', 'promisc', 'off')
+    assert 'promisc' in str(net.plugin.check(conf, a, 'a', result=result).failed())
+    net.plugin.delete(conf, a, 'a', result=result).ok()
+    # Whoever asks for one pod has the last word.
+    result = net.plugin.add({**conf, 'runtimeConfig': {'mac': '02:00:00:00:00:0a'}}, a, 'a').ok()
+    assert links(netns=a)['eth0']['address'] == '02:00:00:00:00:0a'
+
+
+@pytest.mark.parametrize('mac', ['01:00:00:00:00:01', '00:00:00:00:00:00', 'x', 'ff:ff:ff:ff:ff:ff'])
+def test_mac_of_no_interface(net, mac):
+    a = net.sandbox.netns('a')
+    assert mac in str(net.plugin.add(net.conf(runtimeConfig={'mac': mac}), a, 'a').failed(7))
+    assert mac in str(net.plugin.add(net.conf(), a, 'a', args=f'MAC={mac}').failed(4))
+
+
+def test_mtu_too_small_for_ipv6(net):
+    """Nothing is left of it, so the next ADD with a better number works."""
+    a = net.sandbox.netns('a')
+    conf = net.conf()
+    conf['ipam'] = {**conf['ipam'], 'subnet': 'fd00:1::/64'}
+    error = net.plugin.add({**conf, 'mtu': 1279}, a, 'a').failed(7)
+    assert 'an MTU of 1279 is too small: IPv6 needs at least 1280' in str(error)
+    assert 'br0' not in links() and net.leases() == []
+    net.plugin.add({**conf, 'mtu': 1280}, a, 'a').ok()
+
+
 def test_layer2(net):
     conf = net.conf()
     del conf['ipam']

@@ -126,6 +126,26 @@ def test_keys_of_any_case(plugin, sandbox):
     assert plugin.add(text.encode(), sandbox.netns('a'), 'a').ok()['interfaces'][0]['name'] == 'br1'
 
 
+def test_nul_in_a_string(plugin, sandbox):
+    """Annotations of pods come along, and may hold anything; what is read may not."""
+    conf = base(sandbox)
+    conf['runtimeConfig'] = {'io.kubernetes.cri.pod-annotations': {'a': 'x\0y'}}
+    plugin.add(conf, sandbox.netns('a'), 'a').ok()
+    conf['bridge'] = 'br0\0x'
+    assert '"bridge" has a NUL in it' in str(plugin.add(conf, sandbox.netns('b'), 'b').failed(7))
+
+
+def test_result_that_nobody_takes(plugin, sandbox):
+    """Then it is no success, and the reason is told where it can be."""
+    conf, a = base(sandbox), sandbox.netns('a')
+    env = plugin.environment('ADD', container_id='a', ifname='eth0', netns=a.path)
+    with open('/dev/full', 'wb') as full:
+        done = subprocess.run([plugin.program], input=json.dumps(conf).encode(), env=env, stdout=full,
+                              stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == 1 and b'stdout: No space left on device' in done.stderr
+    plugin.delete(conf, a, 'a').ok()
+
+
 def test_own_namespace_when_allowed(plugin, sandbox):
     conf = {'cniVersion': '1.0.0', 'name': 'net', 'type': 'bridge', 'bridge': 'br0'}
     plugin.add(conf, '/proc/self/ns/net', 'a', extra={'CNI_NETNS_OVERRIDE': 'TRUE'}).ok()

@@ -252,7 +252,8 @@ def test_conditions_let_in(node, words):
 def test_refused_by_name(node, more, words):
     netns = node.sandbox.netns('a')
     conf = node.conf(**{'runtimeConfig': ports((8080, 80)), **more})
-    assert words in str(node.plugin.add(conf, netns, 'a').failed())
+    error = node.plugin.add(conf, netns, 'a').failed()
+    assert words in str(error) and error['code'] == (2 if 'not supported' in words else 7)
     assert [link['ifname'] for link in netns.ip('link')] == ['lo']
 
 
