@@ -27,7 +27,8 @@ int pod_network_cluster(PodNetwork *network, const char *text, const char *where
 int pod_network_mtu(PodNetwork *network, const char *text, const char *where, Error *err);
 
 /**
- * pod_network_parse() - the text of a file: flannel's subnet.env, or subnets, one or more a line
+ * pod_network_parse() - the text of a file: flannel's subnet.env, or subnets, one or more a line,
+ * or the node's object as the API server gives it in JSON
  * @text: is cut up
  *
  * Keys: FLANNEL_SUBNET, FLANNEL_IPV6_SUBNET, FLANNEL_NETWORK, FLANNEL_IPV6_NETWORK, FLANNEL_MTU,

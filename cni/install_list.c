@@ -23,7 +23,8 @@
 #define NETWORK_NAME "berth"
 #define BRIDGE       "berth0"
 
-#define SUBNET_FILE_MAX 65536U
+/* A Node of the API with the names of its images is tens of kilobytes. */
+#define SUBNET_FILE_MAX (1U << 20)
 #define POLL_MSECS      100U
 
 /* As the kernel's bridge takes them. */
@@ -120,9 +121,43 @@ static int take_line(PodNetwork *network, char *line, const char *path, Error *e
         return 0;
 }
 
+/* The Node that the API server answered with, or its Status when it refused. */
+static int take_node(PodNetwork *network, const char *text, const char *path, Error *err) {
+        cleanup(json_decrefp) json_t *node = NULL;
+        const json_t *spec, *cidrs, *cidr;
+        int r = json_text_parse(text, strlen(text), &node, err);
+        size_t i;
+
+        if (r < 0)
+                return error_wrap(err, r, "%s", path);
+        if (json_is_string(json_object_get(node, "message")))
+                return error_set(err, ERROR_NOT_FOUND, "%s has no Node, but: %.200s", path,
+                                 json_string_value(json_object_get(node, "message")));
+        spec = json_object_get(node, "spec");
+        cidrs = json_object_get(spec, "podCIDRs");
+        json_array_foreach(cidrs, i, cidr) {
+                r = !json_is_string(cidr)
+                            ? 0
+                            : pod_network_subnets(network, json_string_value(cidr), path, err);
+                if (r < 0)
+                        return r;
+        }
+        if (network->n_subnets == 0 && json_is_string(json_object_get(spec, "podCIDR")))
+                r = pod_network_subnets(
+                        network, json_string_value(json_object_get(spec, "podCIDR")), path, err);
+        if (r == 0 && network->n_subnets == 0)
+                return error_set(err, ERROR_NOT_FOUND,
+                                 "%s: the node has no podCIDR; kube-controller-manager gives it "
+                                 "with --allocate-node-cidrs",
+                                 path);
+        return r;
+}
+
 int pod_network_parse(PodNetwork *network, char *text, const char *path, Error *err) {
         char *save = NULL;
 
+        if (text[strspn(text, " \t\r\n")] == '{')
+                return take_node(network, text, path, err);
         for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
                 int r = take_line(network, line, path, err);
 

@@ -46,6 +46,22 @@ static void test_lines(void **state) {
         assert_prefix(&network.subnets[0], "10.1.2.0/24");
 }
 
+static void test_node(void **state) {
+        PodNetwork network;
+        Error err;
+
+        assert_int_equal(parse(&network,
+                               "{\"kind\": \"Node\", \"spec\": {\"podCIDR\": \"10.244.3.0/24\","
+                               " \"podCIDRs\": [\"10.244.3.0/24\", \"fd00:3::/64\"]}}",
+                               &err),
+                         0);
+        assert_int_equal(network.n_subnets, 2);
+        assert_prefix(&network.subnets[0], "10.244.3.0/24");
+        assert_prefix(&network.subnets[1], "fd00:3::/64");
+        assert_int_equal(parse(&network, "\n{\"spec\": {\"podCIDR\": \"10.1.0.0/24\"}}", &err), 0);
+        assert_int_equal(network.n_subnets, 1);
+}
+
 static void test_wrong(void **state) {
         static const struct {
                 const char *text, *message;
@@ -56,6 +72,13 @@ static void test_wrong(void **state) {
                 {"FLANNEL_SUBNET=10.244.1", "FILE: \"10.244.1\" is no subnet"},
                 {"10.1.0.0/33\n", "FILE: \"10.1.0.0/33\" is no subnet"},
                 {"10.1.0.0/24 10.2.0.0/24 10.3.0.0/24", "FILE: more than 2 subnets"},
+                {"{\"kind\": \"Node\", \"spec\": {}}",
+                 "FILE: the node has no podCIDR; kube-controller-manager gives it with "
+                 "--allocate-node-cidrs"},
+                {"{\"kind\": \"Status\", \"message\": \"nodes \\\"a\\\" is forbidden\"}",
+                 "FILE has no Node, but: nodes \"a\" is forbidden"},
+                {"{\"spec\": {\"podCIDRs\": [\"10.1.0.0/33\"]}}",
+                 "FILE: \"10.1.0.0/33\" is no subnet"},
                 {"POD_MTU=67\n10.1.0.0/24", "FILE: \"67\" is no MTU from 68 to 65535"},
         };
 
@@ -91,9 +114,8 @@ static void test_list(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_subnet_env),
-                cmocka_unit_test(test_lines),
-                cmocka_unit_test(test_wrong),
+                cmocka_unit_test(test_subnet_env), cmocka_unit_test(test_lines),
+                cmocka_unit_test(test_node),       cmocka_unit_test(test_wrong),
                 cmocka_unit_test(test_list),
         };
 
