@@ -25,9 +25,10 @@ void attachment_deinit(Attachment *attachment) {
         closep(&attachment->fd);
 }
 
-/* Opens /dev/loop@number and proves that the file with @st is behind it. Return: 0; ATTACH_E_NONE
+/* Opens /dev/loop@number and proves which file is behind it. Return: 0; ATTACH_E_NONE
  * when it is another one by now. */
-static int prove(unsigned int number, const struct stat *st, Attachment *attachment, Error *err) {
+static int prove(unsigned int number, uint64_t backing_dev, uint64_t backing_inode,
+                 Attachment *attachment, Error *err) {
         cleanup(closep) int fd = -1;
         LoopStatus status;
         char path[LOOP_PATH_MAX];
@@ -46,8 +47,8 @@ static int prove(unsigned int number, const struct stat *st, Attachment *attachm
                 return ATTACH_E_NONE;
         if (r < 0)
                 return error_set_errno(err, r, "status of %s", path);
-        if (status.backing_dev != (uint64_t)st->st_dev ||
-            status.backing_inode != (uint64_t)st->st_ino || status.offset_bytes != 0)
+        if (status.backing_dev != backing_dev || status.backing_inode != backing_inode ||
+            status.offset_bytes != 0)
                 return ATTACH_E_NONE;
         if (fstat(fd, &device) < 0)
                 return error_set_errno(err, errno, "stat %s", path);
@@ -57,10 +58,28 @@ static int prove(unsigned int number, const struct stat *st, Attachment *attachm
         return 0;
 }
 
+static void remember(Entry *entry, const Attachment *attachment, const struct stat *st) {
+        entry->loop_hint = attachment->number + 1;
+        entry->backing_dev = (uint64_t)st->st_dev;
+        entry->backing_inode = (uint64_t)st->st_ino;
+}
+
+static int find_by_inode(const Entry *entry, uint64_t backing_dev, uint64_t backing_inode,
+                         Attachment *attachment, Error *err) {
+        unsigned int number;
+        int r;
+
+        r = loop_find(backing_dev, backing_inode, entry->loop_hint - 1, &number);
+        if (r == LOOP_E_NONE)
+                return ATTACH_E_NONE;
+        if (r < 0)
+                return error_set_errno(err, r, "find the loop device of %s", entry->meta.id);
+        return prove(number, backing_dev, backing_inode, attachment, err);
+}
+
 /* Where it was the last time, else proven to be nowhere, else looked for: only that takes longer
  * the more loop devices the node has. */
 static int find_by_file(Entry *entry, int data_fd, Attachment *attachment, Error *err) {
-        unsigned int number;
         struct stat st;
         int r;
 
@@ -68,14 +87,9 @@ static int find_by_file(Entry *entry, int data_fd, Attachment *attachment, Error
                 return error_set_errno(err, errno, "stat the data of %s", entry->meta.id);
         if (!loop_is_possible(data_fd))
                 return ATTACH_E_NONE;
-        r = loop_find((uint64_t)st.st_dev, (uint64_t)st.st_ino, entry->loop_hint - 1, &number);
-        if (r == LOOP_E_NONE)
-                return ATTACH_E_NONE;
-        if (r < 0)
-                return error_set_errno(err, r, "find the loop device of %s", entry->meta.id);
-        r = prove(number, &st, attachment, err);
+        r = find_by_inode(entry, (uint64_t)st.st_dev, (uint64_t)st.st_ino, attachment, err);
         if (r == 0)
-                entry->loop_hint = number + 1;
+                remember(entry, attachment, &st);
         return r;
 }
 
@@ -87,6 +101,10 @@ int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
         /* A link or a device in its place was never attached by us. */
         if (data_fd == -ENOENT || (data_fd < 0 && error.code == ERROR_PRECONDITION))
                 return ATTACH_E_NONE;
+        /* The pool's disk is gone: what was attached is known, and can be detached all the same. */
+        if (data_fd < 0 && entry->loop_hint != 0)
+                return find_by_inode(entry, entry->backing_dev, entry->backing_inode, attachment,
+                                     err);
         if (data_fd < 0) {
                 if (err)
                         *err = error;
@@ -134,7 +152,10 @@ static int attach_new(Pool *pool, Entry *entry, int data_fd, Attachment *attachm
                 return error_set_errno(err, r, "attach a loop device to %s", entry->meta.id);
         if (entry->meta.thick)
                 keep_blocks(entry, data_fd, number);
-        return prove(number, &st, attachment, err);
+        r = prove(number, (uint64_t)st.st_dev, (uint64_t)st.st_ino, attachment, err);
+        if (r == 0)
+                remember(entry, attachment, &st);
+        return r;
 }
 
 int attach_make(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
@@ -151,8 +172,6 @@ int attach_make(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
         if (r == ATTACH_E_NONE)
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "the loop device of %s was taken away at once", entry->meta.id);
-        if (r == 0)
-                entry->loop_hint = attachment->number + 1;
         return r;
 }
 

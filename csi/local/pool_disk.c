@@ -14,9 +14,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define METADATA_MODE 0600
 #define DATA_MODE     0600
+
+/* A lease lives for two system calls. */
+#define LEASE_TRIES_MAX 200
 
 static void set_name(char name[LOCAL_STEM_MAX + 8], const LocalMeta *meta, const char *suffix) {
         (void)snprintf(name, LOCAL_STEM_MAX + 8, "%s%s", meta->stem, suffix);
@@ -63,6 +67,7 @@ int pool_store(Pool *pool, Entry *entry, const LocalMeta *meta, Error *err) {
 }
 
 int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err) {
+        const struct timespec moment = {.tv_nsec = 1000000};
         cleanup(closep) int fd = -1;
         char name[LOCAL_STEM_MAX + 8];
         struct stat st;
@@ -70,8 +75,13 @@ int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err) {
         set_name(name, meta, ".img");
         if (flags & O_CREAT)
                 flags |= O_EXCL;
-        fd = openat(pool->dir_fds[meta->kind], name,
-                    flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, DATA_MODE);
+        flags |= O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+        fd = openat(pool->dir_fds[meta->kind], name, flags, DATA_MODE);
+        /* A lease on it is tried at this moment (loop_is_possible()), and given back at once. */
+        for (int i = 0; i < LEASE_TRIES_MAX && fd < 0 && errno == EWOULDBLOCK; i++) {
+                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+                fd = openat(pool->dir_fds[meta->kind], name, flags, DATA_MODE);
+        }
         if (fd < 0 && errno == EEXIST)
                 return error_set(err, ERROR_PRECONDITION,
                                  "%s is in pool %s already and is not ours to replace", name,

@@ -2,6 +2,7 @@
 """Volumes that come and go at once: loop numbers are used again the moment that they are free."""
 
 import concurrent.futures
+import threading
 
 import pytest
 
@@ -18,6 +19,20 @@ def daemon_fixture(sandbox, build):
     yield daemon
     if daemon.process and daemon.process.poll() is None:
         daemon.stop()
+
+
+def ask(daemon, done):
+    """Asks for every volume that there is, all the time: nobody is in anybody's way. Returns what failed."""
+    failures = []
+    with Client(daemon.socket_path) as client:
+        while not done.is_set():
+            for entry in client.ListVolumes().entries:
+                try:
+                    client.ControllerGetVolume(volume_id=entry.volume.volume_id)
+                except Failure as failure:
+                    if failure.code != 'NOT_FOUND':
+                        failures.append(str(failure))
+    return failures
 
 
 def churn(daemon, number, rounds):
@@ -45,8 +60,12 @@ def churn(daemon, number, rounds):
 @pytest.mark.deadline(600)
 def test_eight_loops(daemon):
     with daemon.start() as client:
-        with concurrent.futures.ThreadPoolExecutor(LOOPS) as pool:
+        done = threading.Event()
+        with concurrent.futures.ThreadPoolExecutor(LOOPS + 2) as pool:
+            askers = [pool.submit(ask, daemon, done) for _ in range(2)]
             failures = sum(pool.map(lambda number: churn(daemon, number, ROUNDS), range(LOOPS)), [])
+            done.set()
+            failures += sum((asker.result() for asker in askers), [])
         assert not failures, '\n'.join(failures)
         assert not client.ListVolumes().entries
     assert not list((daemon.pool).glob('*/*'))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/security.md held to: the seccomp profile is enough and no more, and capabilities that are not used are given up."""
+"""docs/security.md held to: the seccomp profile is enough and no more, unused capabilities are given up."""
 
 import importlib.util
 import json
@@ -21,10 +21,10 @@ CONFINE = [sys.executable, str(TESTS / 'lib' / 'confine.py'), str(PROFILE)]
 KEPT = {'sys_admin': 21, 'sys_resource': 24, 'sys_rawio': 17, 'dac_override': 1, 'dac_read_search': 2, 'fowner': 3,
         'chown': 0, 'fsetid': 4, 'lease': 28, 'mknod': 27, 'ipc_lock': 14, 'net_bind_service': 10}
 NEVER = {'acct', 'bpf', 'chroot', 'clock_settime', 'create_module', 'delete_module', 'finit_module', 'init_module',
-         'io_uring_setup', 'ioperm', 'iopl', 'kexec_file_load', 'kexec_load', 'nfsservctl', 'open_by_handle_at',
-         'perf_event_open', 'personality', 'pidfd_getfd', 'pivot_root', 'process_vm_readv', 'process_vm_writev', 'ptrace',
-         'quotactl', 'reboot', 'setgid', 'sethostname', 'setns', 'settimeofday', 'setuid', 'swapoff', 'swapon', 'syslog',
-         'unshare', 'userfaultfd', 'vhangup'}
+         'io_uring_setup', 'ioperm', 'iopl', 'kexec_file_load', 'kexec_load', 'nfsservctl',
+         'open_by_handle_at', 'perf_event_open', 'personality', 'pidfd_getfd', 'pivot_root',
+         'process_vm_readv', 'process_vm_writev', 'ptrace', 'quotactl', 'reboot', 'setgid', 'sethostname',
+         'setns', 'settimeofday', 'setuid', 'swapoff', 'swapon', 'syslog', 'unshare', 'userfaultfd', 'vhangup'}
 
 needs_seccomp = pytest.mark.skipif(importlib.util.find_spec('seccomp') is None,
                                    reason='needs python3-seccomp to load the profile')
@@ -64,8 +64,9 @@ def test_profile_is_in_force():
 def test_a_whole_run_under_the_profile(build, file, chosen):
     """What the profile lacks kills the daemon or its tool, and with it one of these."""
     environment = {**os.environ, 'BERTH_BUILD': str(build), 'BERTH_TEST_WRAPPER': ' '.join(CONFINE)}
-    done = subprocess.run([sys.executable, str(TESTS / 'lib' / 'run.py'), str(TESTS / 'integration' / file), '-k', chosen],
-                          env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    argv = [sys.executable, str(TESTS / 'lib' / 'run.py'), str(TESTS / 'integration' / file), '-k', chosen]
+    done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False)
     lines = done.stdout.splitlines()
     print('\n'.join(lines[-60:]))
     assert done.returncode == 0

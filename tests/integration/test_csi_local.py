@@ -354,8 +354,8 @@ def test_restore_to_a_larger_volume_beside_its_source(request, pool, fstype):
                             volume_content_source=source('snapshot', snapshot.snapshot_id))
     if fstype == 'btrfs' and not has_btrfs_twice():
         # Older kernels take a second device of one UUID for a part of the first filesystem.
-        message = client.fails('FAILED_PRECONDITION', 'NodeStageVolume', volume_id=restored, volume_capability=capability,
-                               staging_target_path=str(kubelet.staging(restored)))
+        message = client.fails('FAILED_PRECONDITION', 'NodeStageVolume', volume_id=restored,
+                               volume_capability=capability, staging_target_path=str(kubelet.staging(restored)))
         assert 'same UUID is mounted' in message and 'unmount the other' in message
         kubelet.unpublish(volume_id, target)
         kubelet.unstage(volume_id)
