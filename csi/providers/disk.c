@@ -42,7 +42,7 @@ typedef struct Search {
         Disk disk;   /* that was found */
         size_t n_found;
         char second[BLOCK_NAME_MAX]; /* another one with the same identity */
-        char nearly[192];            /* what has the text and is of another make */
+        StrBuf nearly;               /* what has the text and is of another make */
         StrBuf seen;                 /* the others */
         size_t n_seen;
         bool cannot_scan;
@@ -97,15 +97,16 @@ static void note_seen(Search *search, const Disk *disk) {
 }
 
 static void note_nearly(Search *search, const Disk *disk, const DiskIdentity *identity) {
-        (void)snprintf(search->nearly, sizeof(search->nearly),
-                       "; %s has its %s and is of another make or place (%.24s %.24s)", disk->name,
-                       disk_proof_to_string(identity->proof), disk->vendor, disk->model);
+        strbuf_printf(&search->nearly,
+                      "; %s has its %s and is of another make or place (%.24s %.24s)", disk->name,
+                      disk_proof_to_string(identity->proof), disk->vendor, disk->model);
 }
 
 static bool look_at(void *userdata, const char *name) {
         Search *search = userdata;
         Disk disk = DISK_INIT;
         DiskMatch best = DISK_MATCH_NO;
+        const DiskIdentity *nearly = NULL;
 
         if (disk_open(search->root_fd, name, &disk) < 0)
                 return true;
@@ -114,10 +115,12 @@ static bool look_at(void *userdata, const char *name) {
                 DiskMatch match = disk_match(search->root_fd, &disk, identity);
 
                 if (match == DISK_MATCH_TEXT_ONLY)
-                        note_nearly(search, &disk, identity);
+                        nearly = identity;
                 if (match > best)
                         best = match;
         }
+        if (nearly && best != DISK_MATCH_YES)
+                note_nearly(search, &disk, nearly);
         if (best != DISK_MATCH_YES) {
                 note_seen(search, &disk);
                 disk_close(&disk);
@@ -134,7 +137,7 @@ static void forget(Search *search) {
         disk_close(&search->disk);
         search->disk = DISK_INIT;
         search->n_found = search->n_seen = 0;
-        search->nearly[0] = '\0';
+        strbuf_deinit(&search->nearly);
         strbuf_deinit(&search->seen);
 }
 
@@ -271,13 +274,18 @@ static int say_missing(const Search *search, Error *err) {
         const DiskWanted *wanted = search->wanted;
 
         strbuf_printf(&text, "%s: no disk of this node is it", wanted->name);
-        for (size_t i = 0; i < wanted->n_identities; i++)
+        for (size_t i = 0; i < wanted->n_identities; i++) {
+                const DiskIdentity *one = &wanted->identities[i];
+
+                /* The same in another place. */
+                if (i > 0 && one->proof == one[-1].proof && str_equal(one->text, one[-1].text))
+                        continue;
                 strbuf_printf(&text, "%s%s %.48s", i == 0 ? " (" : " or ",
-                              disk_proof_to_string(wanted->identities[i].proof),
-                              wanted->identities[i].text);
+                              disk_proof_to_string(one->proof), one->text);
+        }
         strbuf_append(&text, wanted->n_identities > 0 ? ")" : "");
         explain_links(search, &text);
-        strbuf_append(&text, search->nearly);
+        strbuf_append(&text, strbuf_text(&search->nearly));
         if (search->cannot_scan)
                 strbuf_append(&text, "; SCSI hosts cannot be asked for new disks: /sys is "
                                      "read-only here");

@@ -219,21 +219,35 @@ static bool has_wwid(Disk *disk, const char *wanted) {
         return false;
 }
 
-/* "2:0:0:5", the name of the directory that "device" leads to. */
-static bool has_lun(Disk *disk, const char *wanted) {
-        char target[PATH_MAX], shown[64];
-        const char *last, *lun;
+/* Where a directory of sysfs really is: what leads to it are links. */
+static int real_path(int fd, char path[PATH_MAX]) {
+        char link[64];
         ssize_t n;
 
-        n = readlinkat(disk->fd, "device", target, sizeof(target) - 1);
-        if (n < 0 || disk->bus != DISK_BUS_SCSI)
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        n = readlink(link, path, PATH_MAX - 1);
+        if (n < 0)
+                return -errno;
+        path[n] = '\0';
+        return 0;
+}
+
+/* "2:0:0:5", the name of the directory that "device" leads to. */
+static bool has_lun(Disk *disk, const char *wanted) {
+        cleanup(closep) int fd = -1;
+        char path[PATH_MAX], shown[64];
+        const char *last, *lun;
+
+        if (disk->bus != DISK_BUS_SCSI)
                 return false;
-        target[n] = '\0';
-        last = strrchr(target, '/') ? strrchr(target, '/') + 1 : target;
-        lun = strrchr(last, ':');
+        fd = openat(disk->fd, "device", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 || real_path(fd, path) < 0)
+                return false;
+        last = strrchr(path, '/');
+        lun = last ? strrchr(last, ':') : NULL;
         if (!lun)
                 return false;
-        (void)snprintf(shown, sizeof(shown), "%.40s", last);
+        (void)snprintf(shown, sizeof(shown), "%.40s", last + 1);
         show(disk, shown);
         return str_equal(lun + 1, wanted);
 }
@@ -292,15 +306,11 @@ static bool has_text(int root_fd, Disk *disk, DiskProof proof, const char *wante
 
 /* Whether a directory of that name is above the disk in sysfs, where its controller is. */
 static bool has_parent(const Disk *disk, const char *parent) {
-        char link[64], path[PATH_MAX];
+        char path[PATH_MAX];
         size_t n_parent = strlen(parent);
-        ssize_t n;
 
-        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", disk->fd);
-        n = readlink(link, path, sizeof(path) - 1);
-        if (n < 0)
+        if (real_path(disk->fd, path) < 0)
                 return false;
-        path[n] = '\0';
         for (const char *at = strchr(path, '/'); at; at = strchr(at + 1, '/'))
                 if (strncasecmp(at + 1, parent, n_parent) == 0 && at[1 + n_parent] == '/')
                         return true;

@@ -67,7 +67,9 @@ class Disk:
         self._write('dev', f'{os.major(self.devno)}:{os.minor(self.devno)}\n')
         self._write('size', f'{self.size() // 512}\n')
         if not (directory / 'device').is_symlink():
-            (directory / 'device').symlink_to(os.path.relpath(self.device, directory))
+            # As sysfs has it: up to above the device, and down to it by its name.
+            above = os.path.relpath(self.device.parent, directory)
+            (directory / 'device').symlink_to(f'{above}/{self.device.name}')
         if node:
             self.make_node()
         self.link.symlink_to(os.path.relpath(directory, self.link.parent))
@@ -238,11 +240,11 @@ class Kubelet:
         return {'volume_id': volume_id, 'staging_target_path': str(self.staging(volume_id)),
                 'volume_capability': capability or mount_capability(), **self.contexts, **more}
 
-    def stage(self, volume_id, capability=None, **more):
-        self.client.NodeStageVolume(**self.stage_fields(volume_id, capability, **more))
+    def stage(self, volume_id, capability=None, timeout=40, **more):
+        self.client.NodeStageVolume(timeout, **self.stage_fields(volume_id, capability, **more))
         return self.staging(volume_id)
 
-    def stage_fails(self, code, volume_id, capability=None, timeout=None, **more):
+    def stage_fails(self, code, volume_id, capability=None, timeout=40, **more):
         return self.client.fails(code, 'NodeStageVolume', timeout,
                                  **self.stage_fields(volume_id, capability, **more))
 
