@@ -133,6 +133,13 @@ int plan_gateways(const NetConf *conf, CniResult *result, Error *err) {
         return 0;
 }
 
+static bool has_family(const CniResult *result, uint8_t family) {
+        for (size_t i = 0; i < result->n_ips; i++)
+                if (result->ips[i].address.address.family == family)
+                        return true;
+        return false;
+}
+
 /* --- the bridge ---------------------------------------------------------------------------- */
 
 /*
@@ -155,6 +162,11 @@ static void plan_bridge(Maker *maker) {
                 (void)step(maker, STEP_BRIDGE_CREATE, LINK_BRIDGE);
                 sysctl_step(maker, LINK_BRIDGE, link->bridge, "accept_ra", "0")->optional = true;
                 plan_no_dad(maker, LINK_BRIDGE, link->bridge);
+                /* A host may have it off for links that come, and an address is wanted here. */
+                if (link->is_gateway && link->vlan == 0 &&
+                    has_family(maker->input->result, AF_INET6))
+                        sysctl_step(maker, LINK_BRIDGE, link->bridge, "disable_ipv6", "0")
+                                ->optional = true;
                 (void)link_set_step(maker, LINK_BRIDGE, LINK_SET_UP);
         }
         if (link->promisc && !(facts->has_bridge && facts->bridge.n_promiscuous > 0))
@@ -309,13 +321,6 @@ static void plan_bridge_gateways(Maker *maker) {
                         plan_gateway_address(maker, on, &wanted);
         }
         plan_families_forwarding(maker);
-}
-
-static bool has_family(const CniResult *result, uint8_t family) {
-        for (size_t i = 0; i < result->n_ips; i++)
-                if (result->ips[i].address.address.family == family)
-                        return true;
-        return false;
 }
 
 /* --- the pair and its port ------------------------------------------------------------------ */

@@ -80,6 +80,11 @@ static int fail(RulesSocket *sock, int r, const char *what, Error *err) {
                                 text[0] ? ": " : "", text);
                 return failure_by_kernel(err);
         }
+        if (r == -EINVAL && !text[0])
+                return error_set(err, ERROR_CONFLICT,
+                                 "%s: table " RULES_TABLE " holds a set of another shape, of "
+                                 "somebody else or of another version: delete the table",
+                                 what);
         if (text[0] && r < 0)
                 return error_set_errno(err, r, "%s: %s", what, text);
         return error_set_errno(err, r, "%s", what);

@@ -197,6 +197,18 @@ def test_ipv6_is_usable_at_once(net):
     assert ping(a, 'fd00:1::1')
 
 
+def test_ipv6_that_is_off_by_default(net):
+    """On the host and in the pod: both get their addresses."""
+    lib.sh('sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1')
+    a = net.sandbox.netns('a')
+    a.run('sysctl', '-qw', 'net.ipv6.conf.all.disable_ipv6=1', 'net.ipv6.conf.default.disable_ipv6=1')
+    conf = net.conf(isDefaultGateway=True)
+    conf['ipam'] = {**conf['ipam'], 'subnet': 'fd00:1::/64'}
+    result = net.plugin.add(conf, a, 'a').ok()
+    net.plugin.check(conf, a, 'a', result=result).ok()
+    assert ping(a, 'fd00:1::1')
+
+
 def test_enabledad(net):
     conf = net.conf(enabledad=True, ipam={**net.conf()['ipam'], 'subnet': 'fd00:1::/64'})
     a = net.sandbox.netns('a')

@@ -330,6 +330,19 @@ def test_ruleset_that_was_flushed(node):
     node.check(other).ok()
 
 
+@pytest.mark.parametrize('text', ['set masq-10.1.0.0-16 { type inet_service\n }',
+                                  'map ports { type inet_service : verdict\n }'])
+def test_table_of_somebody_else(node, text):
+    lib.sh('nft', f'table ip berth {{\n {text}\n }}')
+    conf = node.conf(ipMasq=True, runtimeConfig=ports((8080, 80)))
+    netns = node.sandbox.netns('a')
+    assert 'table berth holds a set of another shape' in str(node.plugin.add(conf, netns, 'a').failed())
+    node.plugin.delete(conf, netns, 'a').ok()
+    node.plugin.gc(conf, []).ok()
+    lib.sh('nft', 'delete', 'table', 'ip', 'berth')
+    node.plugin.add(conf, netns, 'a').ok()
+
+
 # --- a kernel without nftables ---
 
 def without_nftables(n):
