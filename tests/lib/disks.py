@@ -196,7 +196,7 @@ class Tree:
 
     def virtio(self, name, serial, size_bytes=GIB, node=True):
         """As virtio-blk has it: the first 20 bytes of the serial number."""
-        device = self.root / f'sys/devices/pci0000:00/virtio-{name}'
+        device = self.root / f'sys/devices/pci0000:00/virtio{len(self.disks)}'
         device.mkdir(parents=True)
         disk = Disk(self, name, device, size_bytes)
         disk.directory = device / 'block' / name
