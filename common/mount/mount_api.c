@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/utsname.h>
 
 const char *mount_step_name(MountStep step) {
         static const char *const names[_MOUNT_STEP_N] = {
@@ -122,11 +123,27 @@ static int create(const MountSpec *spec, MountContext *context, int *mount_fdp) 
         return r;
 }
 
+/* XFS of 5.6 to 6.8 looks at "ro" before fsconfig() said it: the mount is read-only, and XFS writes
+ * to the device all the same, and takes no "norecovery". Stable kernels took the change of 6.9, but
+ * mount(2) is right on all of them. */
+static bool is_deaf_to_ro(const MountSpec *spec) {
+        struct utsname names;
+        unsigned int major = 0, minor = 0;
+
+        if (!spec->options || !(spec->options->set & MOUNT_FLAG_READ_ONLY) ||
+            strcmp(spec->fs_type, "xfs") != 0)
+                return false;
+        return uname(&names) < 0 || sscanf(names.release, "%3u.%3u", &major, &minor) != 2 ||
+               major < 6 || (major == 6 && minor < 9);
+}
+
 int mount_new(const MountSpec *spec, const MountPlace *place, MountContext *context) {
         cleanup(closep) int mount_fd = -1;
         int r;
 
         *context = (MountContext){0};
+        if (is_deaf_to_ro(spec))
+                return mount_legacy_new(spec, place, context);
         r = create(spec, context, &mount_fd);
         if (r == -ENOSYS)
                 return mount_legacy_new(spec, place, context);

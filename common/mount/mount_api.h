@@ -5,8 +5,8 @@
 /*
  * Mount, bind, change and unmount, at places that are already open, so that nobody can put a link
  * in between. The new mount API where the kernel has it (Linux 5.2, attributes of a bind in one
- * step 5.12); mount(2) where it answers ENOSYS, and nowhere else. Decides nothing and execs
- * nothing.
+ * step 5.12); mount(2) where it answers ENOSYS, and for a read-only XFS before 6.9, which gets the
+ * new API wrong. Decides nothing and execs nothing.
  *
  * Everything returns 0 or -errno; which step failed and the kernel's own words are in MountContext.
  */
@@ -72,7 +72,8 @@ int mount_new(const MountSpec *spec, const MountPlace *place, MountContext *cont
  * @fdp: the root of the mount, good for openat(2); the mount goes when it and what was opened below
  *       it are closed
  *
- * To ask the kernel whether it takes a filesystem, and to look into one.
+ * To ask the kernel whether it takes a filesystem, and to look into one. A read-only XFS before 6.9
+ * is written to.
  *
  * Return: as mount_new(); -ENOSYS before Linux 5.2.
  */
