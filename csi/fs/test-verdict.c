@@ -109,7 +109,7 @@ static const Row rows[] = {
         {"btrfs-64k", "6.6", 4, NO, EINVAL, "block 64K"},
         {"btrfs-64k", "4.19", 64, RW, 0, NULL},
         {"f2fs", "6.6", 64, NO, ENODEV, "block 4K"},
-        {"f2fs", "6.12", 16, NO, EUCLEAN, "block 4K"},
+        {"f2fs", "6.12", 16, NO, EINVAL, "block 4K"},
         {"erofs", "5.15", 64, NO, EINVAL, "block 4K"},
         {"erofs", "6.6", 64, RO, 0, "ro format"},
 };
@@ -179,9 +179,37 @@ static void test_state(void **state) {
         judge("xfs-caught", "6.12", 4096, NULL);
         volume.log_order = FS_BYTE_ORDER_BIG;
         expect(NOREC, FS_REASON_LOG_ORDER, EIO);
+        volume.words[FS_CLASS_RO_COMPAT] |= 0x80000000;
+        expect(NOREC, FS_REASON_LOG_ORDER, EINVAL);
+        volume.words[FS_CLASS_RO_COMPAT] &= ~UINT64_C(0x80000000);
         host.byte_order = FS_BYTE_ORDER_BIG;
         fs_verdict(&volume, &host, NULL, &verdict);
         assert_int_equal(verdict.answer, RW);
+
+        /* Of what kernels of those days did with bits that mean nothing to them. */
+        judge("xfs", "5.10", 4096, NULL);
+        volume.words[FS_CLASS_COMPAT] |= 0x80000000;
+        expect(RO, FS_REASON_FEATURE, 0);
+        judge("xfs", "6.13", 4096, NULL);
+        volume.words[FS_CLASS_COMPAT] |= 0x80000000;
+        fs_verdict(&volume, &host, NULL, &verdict);
+        assert_int_equal(verdict.answer, RW);
+        judge("xfs", "5.10", 4096, NULL);
+        volume.words[FS_CLASS_FEATURES2] |= 0x80000000;
+        fs_verdict(&volume, &host, NULL, &verdict);
+        assert_int_equal(verdict.answer, RW);
+        judge("xfs", "5.15", 4096, NULL);
+        volume.words[FS_CLASS_FEATURES2] |= 0x80000000;
+        expect(NO, FS_REASON_FEATURE, EINVAL);
+        judge("xfs", "5.10", 4096, NULL);
+        volume.words[FS_CLASS_INCOMPAT] |= 0x10;
+        volume.state |= FS_STATE_NEEDS_REPAIR;
+        fs_verdict(&volume, &host, NULL, &verdict);
+        assert_int_equal(verdict.expected_errno, EINVAL);
+        judge("btrfs", "6.12", 16384, NULL);
+        volume.words[FS_CLASS_RO_COMPAT] &= ~UINT64_C(3);
+        volume.state |= FS_STATE_V1_SPACE_CACHE;
+        expect(NO, FS_REASON_BLOCK_SIZE, EINVAL);
 
         judge("ext4", "6.12", 4096, NULL);
         volume.checksum = FS_CHECKSUM_BAD;

@@ -15,6 +15,7 @@
 #define EXT_COMPAT_JOURNAL  0x4U
 #define EXT_INCOMPAT_CRYPT  0x10000U
 #define EXT_RO_VERITY       0x8000U
+#define XFS_INCOMPAT_REPAIR 0x10U
 #define XFS_INCOMPAT_ZONED  0x200U
 #define BTRFS_RO_GROUP_TREE 0x8U
 
@@ -63,18 +64,67 @@ static void add_sizes(const Case *c, FsReason reason, uint64_t need, uint64_t ha
 
 /* --- feature words --- */
 
+/* @first in a stable series, known to have a change of a later release. */
+static bool is_stable(uint32_t kernel, uint32_t first) {
+        return kernel >= first && FS_VERSION_MAJOR(kernel) == FS_VERSION_MAJOR(first) &&
+               FS_VERSION_MINOR(kernel) == FS_VERSION_MINOR(first);
+}
+
+/* XFS checks what it writes: before 6.13 it took a compat bit that it did not know for a corruption
+ * and shut down. */
+static bool xfs_writes_unknown_compat(uint32_t kernel) {
+        return kernel >= K(6, 13) || is_stable(kernel, FS_VERSION(6, 12, 95)) ||
+               is_stable(kernel, FS_VERSION(6, 1, 176));
+}
+
+static bool btrfs_makes_up_groups(uint32_t kernel) {
+        return is_stable(kernel, FS_VERSION(5, 15, 135)) ||
+               is_stable(kernel, FS_VERSION(5, 10, 262));
+}
+
+/* Before 5.15 a V5 superblock's V4 words were not looked at. */
+static bool is_ignored_word(const Case *c, FsClass class) {
+        return c->volume->kind == FS_KIND_XFS && c->host->kernel < K(5, 15) &&
+               c->volume->words[FS_CLASS_VERSION] == 1U << 5 &&
+               (class == FS_CLASS_VERSIONNUM || class == FS_CLASS_FEATURES2);
+}
+
+/* In a series that took such a change at a number that is not known. */
+static FsConfidence missing_confidence(const Case *c, FsClass class, uint64_t bit) {
+        static const uint32_t xfs[] = {FS_VERSION(6, 12, 95), FS_VERSION(6, 6, 200),
+                                       FS_VERSION(6, 1, 176)};
+        static const uint32_t btrfs[] = {FS_VERSION(5, 15, 135), FS_VERSION(5, 10, 262)};
+        bool is_xfs = c->volume->kind == FS_KIND_XFS && class == FS_CLASS_COMPAT;
+        bool is_btrfs = c->volume->kind == FS_KIND_BTRFS && class == FS_CLASS_RO_COMPAT &&
+                        bit == BTRFS_RO_GROUP_TREE;
+        const uint32_t *list = is_xfs ? xfs : btrfs;
+        size_t n = is_xfs ? 3 : is_btrfs ? 2 : 0;
+
+        for (size_t i = 0; i < n; i++) {
+                if (c->host->kernel < list[i] &&
+                    is_stable(list[i], FS_VERSION(FS_VERSION_MAJOR(c->host->kernel),
+                                                  FS_VERSION_MINOR(c->host->kernel), 0)))
+                        return FS_CONFIDENCE_LOW;
+        }
+        return FS_CONFIDENCE_HIGH;
+}
+
 /* What a bit that the kernel does not have leaves. */
 static FsAnswer missing_limit(const Case *c, FsClass class, uint64_t bit, const FsFeature *f) {
         bool dirty = c->volume->log == FS_LOG_DIRTY;
         uint32_t kernel = c->host->kernel;
 
+        if (is_ignored_word(c, class))
+                return FS_ANSWER_RW;
         switch (fs_class_unknown(c->volume->kind, class)) {
         case FS_UNKNOWN_IGNORED:
-                return FS_ANSWER_RW;
+                return c->volume->kind == FS_KIND_XFS && !xfs_writes_unknown_compat(kernel)
+                               ? FS_ANSWER_RO
+                               : FS_ANSWER_RW;
         case FS_UNKNOWN_RO:
                 /* Kernels without the tree only mount it where they make up block groups. */
                 if (c->volume->kind == FS_KIND_BTRFS && bit == BTRFS_RO_GROUP_TREE &&
-                    !(kernel >= FS_VERSION(5, 15, 135) && kernel < K(5, 16)))
+                    !btrfs_makes_up_groups(kernel))
                         return FS_ANSWER_NO;
                 if (f && f->ro_since > kernel)
                         return FS_ANSWER_NO;
@@ -99,7 +149,8 @@ static FsAnswer missing_limit(const Case *c, FsClass class, uint64_t bit, const 
 }
 
 static int missing_errno(const Case *c, FsClass class) {
-        if (fs_class_unknown(c->volume->kind, class) == FS_UNKNOWN_MISREAD)
+        if (fs_class_unknown(c->volume->kind, class) == FS_UNKNOWN_MISREAD ||
+            class == FS_CLASS_COMPAT)
                 return 0;
         if (c->volume->kind == FS_KIND_XFS && class == FS_CLASS_LOG_INCOMPAT &&
             c->volume->log != FS_LOG_DIRTY)
@@ -148,6 +199,9 @@ static void judge_bit(const Case *c, FsClass class, uint64_t bit) {
         if (!has) {
                 reason.limit = missing_limit(c, class, bit, f);
                 reason.os_errno = missing_errno(c, class);
+                reason.confidence = missing_confidence(c, class, bit) == FS_CONFIDENCE_LOW
+                                            ? FS_CONFIDENCE_LOW
+                                            : reason.confidence;
                 if (reason.limit != FS_ANSWER_RW)
                         add(c, reason);
                 return;
@@ -272,10 +326,9 @@ static void judge_btrfs_block(const Case *c) {
                 add_sizes(c, reason, block, page);
                 return;
         }
-        if (block < page && c->volume->state & FS_STATE_V1_SPACE_CACHE &&
-            c->host->kernel < K(5, 19)) {
-                reason.confidence = FS_CONFIDENCE_LOW;
-                reason.need_kernel = K(5, 19);
+        if (block < page && c->volume->state & FS_STATE_V1_SPACE_CACHE) {
+                reason.feature = fs_feature_find_name(FS_KIND_BTRFS, "free_space_tree");
+                reason.need_kernel = FS_VERSION_NEVER;
                 add_sizes(c, reason, block, page);
         } else if (block < page && c->host->kernel < K(5, 19)) {
                 add(c, (FsReason){.kind = FS_REASON_EXPERIMENTAL, .need = block, .have = page});
@@ -292,15 +345,16 @@ static void judge_f2fs_block(const Case *c) {
                           (FsReason){.kind = FS_REASON_BLOCK_SIZE,
                                      .limit = FS_ANSWER_NO,
                                      .need_kernel = block == page ? K(6, 7) : FS_VERSION_NEVER,
-                                     .os_errno = old && page != 4096 ? ENODEV : EUCLEAN},
+                                     .os_errno = old && page != 4096 ? ENODEV : EINVAL},
                           block, page);
 }
 
 static void judge_erofs_block(const Case *c) {
         uint32_t block = c->volume->block_bytes, page = c->host->page_bytes;
-        /* 6.1 stable took the change as well; in which release is not known. */
-        bool sub_page = c->host->kernel >= K(6, 4) ||
-                        (c->host->kernel >= FS_VERSION(6, 1, 192) && c->host->kernel < K(6, 2));
+        /* 6.1 stable took the change as well: 6.1.176 has it, and when it came is not known. */
+        bool stable = c->host->kernel >= K(6, 1) && c->host->kernel < K(6, 2);
+        bool sub_page =
+                c->host->kernel >= K(6, 4) || (stable && c->host->kernel >= FS_VERSION(6, 1, 176));
 
         if (block == page || (sub_page && block < page))
                 return;
@@ -308,6 +362,8 @@ static void judge_erofs_block(const Case *c) {
                   (FsReason){.kind = FS_REASON_BLOCK_SIZE,
                              .limit = FS_ANSWER_NO,
                              .need_kernel = block < page ? K(6, 4) : FS_VERSION_NEVER,
+                             .confidence = stable && block < page ? FS_CONFIDENCE_LOW
+                                                                  : FS_CONFIDENCE_HIGH,
                              .os_errno = EINVAL},
                   block, page);
 }
@@ -376,6 +432,13 @@ static void judge_size(const Case *c) {
                   v->fs_bytes, v->device_bytes);
 }
 
+/* Errors that became exact somewhere between: 6.1 says EINVAL, 6.12 the rest. */
+static int exact_errno(const Case *c, int os_errno) {
+        if (c->host->kernel < K(6, 2))
+                return EINVAL;
+        return c->host->kernel >= K(6, 12) ? os_errno : 0;
+}
+
 static void judge_devices(const Case *c) {
         const FsVolume *v = c->volume;
 
@@ -383,14 +446,15 @@ static void judge_devices(const Case *c) {
                 add_sizes(c,
                           (FsReason){.kind = FS_REASON_DEVICES,
                                      .limit = FS_ANSWER_NO,
-                                     .os_errno = v->kind == FS_KIND_BTRFS ? ENOENT : EINVAL},
+                                     .os_errno = v->kind == FS_KIND_BTRFS ? exact_errno(c, ENOENT)
+                                                                          : EINVAL},
                           v->n_devices, 1);
         if (v->state & FS_STATE_SEED)
                 add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, 0);
         if (v->state & FS_STATE_EXTERNAL_LOG)
                 add_plain(c, FS_REASON_LOG_DEVICE,
                           v->kind == FS_KIND_EXT ? FS_ANSWER_RO_NORECOVERY : FS_ANSWER_NO,
-                          v->kind == FS_KIND_EXT ? ENXIO : EINVAL);
+                          v->kind == FS_KIND_EXT ? exact_errno(c, ENXIO) : EINVAL);
         if (v->state & FS_STATE_REALTIME && !(v->words[FS_CLASS_INCOMPAT] & XFS_INCOMPAT_ZONED))
                 add_plain(c, FS_REASON_RT_DEVICE, FS_ANSWER_NO,
                           fs_host_gate(c->host, FS_GATE_XFS_RT, NULL) ? EINVAL : ENOSYS);
@@ -452,7 +516,10 @@ static void judge_integrity(const Case *c) {
                 add(c, (FsReason){.kind = FS_REASON_REPAIR,
                                   .limit = c->host->kernel >= K(6, 12) ? FS_ANSWER_RO_NORECOVERY
                                                                        : FS_ANSWER_NO,
-                                  .os_errno = EUCLEAN});
+                                  .os_errno = fs_host_has(c->host, v->kind, FS_CLASS_INCOMPAT,
+                                                          XFS_INCOMPAT_REPAIR, NULL)
+                                                      ? EUCLEAN
+                                                      : EINVAL});
         if (v->state & FS_STATE_IN_PROGRESS)
                 add_plain(c, FS_REASON_REPAIR, FS_ANSWER_NO, EUCLEAN);
         if (v->kind == FS_KIND_BTRFS)
@@ -561,6 +628,16 @@ static void judge_tools(const Case *c) {
         }
 }
 
+/* Of the worst reason, but that features are looked at before the log. */
+static int first_errno(const FsVerdict *verdict) {
+        if (verdict->reasons[0].kind == FS_REASON_LOG_ORDER)
+                for (size_t i = 1; i < verdict->n_reasons; i++)
+                        if (verdict->reasons[i].kind == FS_REASON_FEATURE &&
+                            verdict->reasons[i].os_errno)
+                                return verdict->reasons[i].os_errno;
+        return verdict->reasons[0].os_errno;
+}
+
 void fs_verdict(const FsVolume *volume, const FsHost *host, const FsSituation *situation,
                 FsVerdict *verdict) {
         Case c = {.volume = volume, .host = host, .verdict = verdict};
@@ -590,5 +667,5 @@ void fs_verdict(const FsVolume *volume, const FsHost *host, const FsSituation *s
                         verdict->confidence = reason->confidence;
         }
         if (verdict->n_reasons && verdict->answer != FS_ANSWER_RW)
-                verdict->expected_errno = verdict->reasons[0].os_errno;
+                verdict->expected_errno = first_errno(verdict);
 }

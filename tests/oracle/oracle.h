@@ -59,6 +59,7 @@ typedef struct OraclePrediction {
         FsAnswer answer;
         int os_errno;         /* 0: none is promised */
         unsigned int options; /* FS_OPTION_* */
+        bool is_own;          /* Berth refuses what the kernel would mount and misread */
         bool is_sure;         /* neither the whole nor a reason is called unconfirmed */
         char sentence[FS_SENTENCE_MAX];
 } OraclePrediction;
@@ -73,7 +74,7 @@ typedef struct OracleObservation {
 typedef struct OracleJudge {
         FsHost host, by_number;
         size_t matrix[4][4], number_matrix[4][4];
-        size_t n_cases, n_wrong, n_unsure, n_unsure_wrong, n_number_wrong;
+        size_t n_cases, n_wrong, n_own, n_unsure, n_unsure_wrong, n_number_wrong;
 } OracleJudge;
 
 void oracle_image_path(const OracleSet *set, const char *name, char path[384]);
@@ -99,7 +100,10 @@ void oracle_copy(const char *from, const char *to);
 /* Mounts, writes, and copies the image while mounted, as a crash would leave it. */
 bool oracle_catch(const char *path, const char *type, const char *to);
 
-/* oracle_kernel.c */
+/* oracle_kernel.c: its own mount namespace, and a directory in it. */
+void oracle_place_open(void);
+void oracle_place_close(void);
+
 typedef struct OracleAttempt {
         int os_errno;
         bool is_read_only;

@@ -42,6 +42,19 @@ static void fix_btrfs(int fd) {
         assert(pwrite(fd, sb, sizeof(sb), 65536) == (ssize_t)sizeof(sb));
 }
 
+/* Over the rest of the first block; block 4 KiB, as mkfs makes it. */
+static void fix_erofs(int fd) {
+        uint8_t block[4096 - 1024];
+
+        assert(pread(fd, block, sizeof(block), 1024) == (ssize_t)sizeof(block));
+        if (!(le32(block + 8) & 1))
+                return;
+        assert(block[0xc] == 12);
+        put_le32(block + 4, 0);
+        put_le32(block + 4, checksum_crc32c(UINT32_MAX, block, sizeof(block)));
+        assert(pwrite(fd, block, sizeof(block), 1024) == (ssize_t)sizeof(block));
+}
+
 static void fix_image(int fd) {
         uint8_t magic[4];
 
@@ -50,6 +63,12 @@ static void fix_image(int fd) {
                 fix_xfs(fd);
                 return;
         }
+        assert(pread(fd, magic, 4, 1024) == 4);
+        if (le32(magic) == 0xe0f5e1e2)
+                fix_erofs(fd);
+        /* f2fs has a checksum only with the feature of that name, which no base has. */
+        if (le32(magic) == 0xe0f5e1e2 || le32(magic) == 0xf2f52010)
+                return;
         assert(pread(fd, magic, 2, 1024 + 0x38) == 2);
         if (le16(magic) == 0xef53)
                 fix_ext(fd);
@@ -134,8 +153,15 @@ void oracle_set_bit(const char *path, FsKind kind, FsClass class, uint64_t bit) 
         }
         if (kind == FS_KIND_EXT)
                 set_bits(fd, ext[class], bit, 4, false);
+        else if (kind == FS_KIND_XFS && class == FS_CLASS_VERSIONNUM)
+                set_bits(fd, 0x64, bit, 2, true);
         else if (kind == FS_KIND_XFS)
                 set_bits(fd, xfs[class], bit, 4, true);
+        else if (kind == FS_KIND_EROFS)
+                set_bits(fd, 1024 + 0x50, bit, 4, false);
+        else if (kind == FS_KIND_F2FS)
+                for (unsigned int copy = 0; copy < 2; copy++)
+                        set_bits(fd, 1024 + 0x884 + 4096 * copy, bit, 4, false);
         else
                 set_bits(fd, 65536U + btrfs[class], bit, 8, false);
         /* Newer kernels want the second copy of features2 to agree. */

@@ -116,6 +116,9 @@ size_t oracle_judge_answers(const OracleSet *set, const char *root, const char *
                 assert(how);
                 seen = (OracleObservation){.answer = answer_of(answer),
                                            .os_errno = errno_of(line + n)};
+                /* It tries read-only by itself after EACCES and EROFS, and tells only of that. */
+                if (how->read_only || (seen.os_errno == 0 && seen.answer != FS_ANSWER_RW))
+                        seen.os_errno = -1;
                 oracle_judge_add(&judge, set, how, &seen);
         }
         (void)fclose(file);

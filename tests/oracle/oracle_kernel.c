@@ -10,10 +10,32 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#define PLACE_NAME "place"
+
+static char place_parent[] = "/tmp/berth-oracle-XXXXXX";
+static int oracle_place_fd = -1;
+
+void oracle_place_open(void) {
+        assert(unshare(CLONE_NEWNS) == 0);
+        assert(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+        assert(mkdtemp(place_parent));
+        oracle_place_fd = open(place_parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert(oracle_place_fd >= 0 && mkdirat(oracle_place_fd, PLACE_NAME, 0700) == 0);
+}
+
+void oracle_place_close(void) {
+        (void)unlinkat(oracle_place_fd, PLACE_NAME, AT_REMOVEDIR);
+        (void)rmdir(place_parent);
+}
+
+/* At a place where only we see it, as Berth mounts, and off again: what is open keeps it. */
 int oracle_mount(const char *image, const OracleCase *how, const char *type, const char *options,
                  int *loop_fdp, int *root_fdp) {
         cleanup(closep) int backing = open(image, (how->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
@@ -27,6 +49,7 @@ int oracle_mount(const char *image, const OracleCase *how, const char *type, con
         char path[LOOP_PATH_MAX];
         MountSpec spec = {.fs_type = type, .source = path, .options = &parsed};
         MountContext context;
+        MountPlace place;
         unsigned int number;
         int r;
 
@@ -36,7 +59,19 @@ int oracle_mount(const char *image, const OracleCase *how, const char *type, con
         r = loop_attach(&config, &number, loop_fdp);
         assert(r == 0);
         loop_path(number, path);
-        return mount_new_detached(&spec, &context, root_fdp);
+        place = (MountPlace){
+                .fd = openat(oracle_place_fd, PLACE_NAME, O_PATH | O_DIRECTORY | O_CLOEXEC),
+                .parent_fd = oracle_place_fd,
+                .name = PLACE_NAME,
+        };
+        assert(place.fd >= 0);
+        r = mount_new(&spec, &place, &context);
+        close(place.fd);
+        if (r < 0)
+                return r;
+        *root_fdp = openat(oracle_place_fd, PLACE_NAME, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        assert(*root_fdp >= 0);
+        return mount_detach(oracle_place_fd, PLACE_NAME, MOUNT_DETACH_LAZY);
 }
 
 static bool write_file(int root_fd, const char *name) {
@@ -49,7 +84,6 @@ static bool write_file(int root_fd, const char *name) {
 
 /* XFS finds some trouble only when it writes its superblock, which a freeze makes it do. */
 static bool writes_last(int root_fd) {
-        /* The descriptor of a detached mount is an O_PATH one. */
         cleanup(closep) int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         if (fd < 0 || !write_file(root_fd, "oracle") || syncfs(fd) < 0)

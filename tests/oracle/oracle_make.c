@@ -22,10 +22,6 @@
 
 static uint32_t tools[_FS_TOOLS_N];
 
-static void image_path(const OracleSet *set, const char *name, char path[384]) {
-        (void)snprintf(path, 384, "%s/%s.img", set->directory, name);
-}
-
 static OracleCase *add_case(OracleSet *set, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
 
@@ -78,7 +74,7 @@ static bool make_image(const OracleSet *set, const char *name, uint64_t size, co
         bool ok;
         int fd;
 
-        image_path(set, name, path);
+        oracle_image_path(set, name, path);
         (void)snprintf(command, sizeof(command), "%s %s", words, path);
         fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         assert(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
@@ -92,8 +88,8 @@ static bool make_image(const OracleSet *set, const char *name, uint64_t size, co
 static void copy_case(const OracleSet *set, const char *from, const char *to, char path[384]) {
         char source[384];
 
-        image_path(set, from, source);
-        image_path(set, to, path);
+        oracle_image_path(set, from, source);
+        oracle_image_path(set, to, path);
         oracle_copy(source, path);
 }
 
@@ -113,6 +109,7 @@ static const Base bases[] = {
         {FS_KIND_XFS, "xfs", "mkfs.xfs -q -f", 300 * MIB},
         {FS_KIND_BTRFS, "btrfs", "mkfs.btrfs -q -f -s 4096", 128 * MIB},
         {FS_KIND_F2FS, "f2fs", "mkfs.f2fs -q -f", 64 * MIB},
+        {FS_KIND_EROFS, "erofs", NULL, 0}, /* made of a directory, with the other read-only ones */
 };
 
 /* What a switch needs beside it. */
@@ -177,7 +174,7 @@ static const struct {
         {"xfs-on-4kn", "mkfs.xfs -q -f", 300, 4096},
         {"xfs-4k-on-4kn", "mkfs.xfs -q -f -s size=4096", 300, 4096},
         {"xfs-4k", "mkfs.xfs -q -f -s size=4096", 300, 0},
-        {"xfs-stripe", "mkfs.xfs -q -f -d su=64k,sw=2", 300, 0},
+        {"xfs-stripe", "mkfs.xfs -q -f -d su=64k,sw=2", 1024, 0},
         {"btrfs-64k", "mkfs.btrfs -q -f -s 65536 -n 65536", 256, 0},
         {"btrfs-8k", "mkfs.btrfs -q -f -s 8192", 256, 0},
         {"btrfs-on-4kn", "mkfs.btrfs -q -f -s 4096", 128, 4096},
@@ -221,7 +218,7 @@ static void make_read_only(OracleSet *set) {
         for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
                 char path[384], command[1024];
 
-                image_path(set, rows[i].name, path);
+                oracle_image_path(set, rows[i].name, path);
                 if (rows[i].options)
                         (void)snprintf(command, sizeof(command), "%s %s %s %s", rows[i].words, tree,
                                        path, rows[i].options);
@@ -242,7 +239,7 @@ static void make_raid(OracleSet *set) {
         char words[512], spare[384];
         int fd;
 
-        image_path(set, "spare", spare);
+        oracle_image_path(set, "spare", spare);
         fd = open(spare, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         assert(fd >= 0 && ftruncate(fd, (off_t)(256 * MIB)) == 0);
         close(fd);
@@ -298,15 +295,26 @@ static void make_plans(OracleSet *set) {
 /* --- edited --- */
 
 static bool makeable(FsKind kind, FsClass class, uint64_t bit) {
+        static const FsTools packages[_FS_KIND_N] = {[FS_KIND_EXT] = FS_TOOLS_E2FSPROGS,
+                                                     [FS_KIND_XFS] = FS_TOOLS_XFSPROGS,
+                                                     [FS_KIND_BTRFS] = FS_TOOLS_BTRFS,
+                                                     [FS_KIND_F2FS] = FS_TOOLS_F2FS};
         const FsFeature *f = fs_feature_find(kind, class, bit);
 
-        return f && f->mkfs_on;
+        return f && f->mkfs_on && kind != FS_KIND_EROFS && f->tool_since <= tools[packages[kind]] &&
+               /* Zones and aliases want devices that are not here. */
+               !(kind == FS_KIND_BTRFS && class == FS_CLASS_INCOMPAT && bit == 0x1000) &&
+               !(kind == FS_KIND_F2FS && bit & 0x8002);
 }
 
 /* Bits whose kernel code wants more on the disk than the bit. */
 static bool needs_geometry(FsKind kind, FsClass class, uint64_t bit) {
         if (kind == FS_KIND_XFS)
                 return class == FS_CLASS_INCOMPAT && bit & 0x300;
+        if (kind == FS_KIND_EROFS)
+                return true;
+        if (kind == FS_KIND_F2FS)
+                return bit & 0x1a012;
         if (kind == FS_KIND_BTRFS)
                 return (class == FS_CLASS_INCOMPAT && bit & 0x11404) ||
                        (class == FS_CLASS_RO_COMPAT && bit == 0x8);
@@ -337,12 +345,19 @@ static uint64_t base_word(const OracleSet *set, const char *name, FsClass class)
         FsVolume volume;
         int fd;
 
-        image_path(set, name, path);
+        oracle_image_path(set, name, path);
         fd = open(path, O_RDONLY | O_CLOEXEC);
         assert(fd >= 0 && fs_reader_from_fd(&reader, fd) == 0);
         assert(fs_read_volume(&reader, &volume) == 0);
         close(fd);
         return volume.words[class];
+}
+
+static bool has_image(const OracleSet *set, const char *name) {
+        char path[384];
+
+        oracle_image_path(set, name, path);
+        return access(path, F_OK) == 0;
 }
 
 static void make_bits(OracleSet *set, const Base *base, FsClass class, unsigned int width) {
@@ -351,14 +366,9 @@ static void make_bits(OracleSet *set, const Base *base, FsClass class, unsigned 
         for (unsigned int i = 0; i < width; i++) {
                 uint64_t bit = UINT64_C(1) << i;
                 const FsFeature *f = fs_feature_find(base->kind, class, bit);
-                bool made =
-                        makeable(base->kind, class, bit) && f->tool_since <= FS_VERSION(6, 1, 0);
 
                 /* The quick set has the bits of the table that no tool here makes, and the last. */
-                if (have & bit || (base->kind == FS_KIND_EXT && makeable(base->kind, class, bit)) ||
-                    (base->kind == FS_KIND_XFS && made) ||
-                    (base->kind == FS_KIND_BTRFS && makeable(base->kind, class, bit) &&
-                     bit != 0x8) ||
+                if (have & bit || makeable(base->kind, class, bit) ||
                     (!set->full && !f && i != width - 1))
                         continue;
                 bit_case(set, base, base->name, class, bit);
@@ -379,6 +389,12 @@ static void make_all_bits(OracleSet *set) {
                 make_bits(set, &bases[1], xfs[i], 32);
         for (size_t i = 0; i < N_ELEMENTS(btrfs); i++)
                 make_bits(set, &bases[2], btrfs[i], 64);
+        for (unsigned int i = 4; i <= 6; i += 2)
+                bit_case(set, &bases[1], "xfs", FS_CLASS_VERSIONNUM, UINT64_C(1) << i);
+        if (has_image(set, bases[3].name))
+                make_bits(set, &bases[3], FS_CLASS_FEATURE, 32);
+        if (has_image(set, bases[4].name))
+                make_bits(set, &bases[4], FS_CLASS_INCOMPAT, 32);
         for (unsigned int i = 33; i <= 40; i++)
                 bit_case(set, &bases[2], "btrfs", FS_CLASS_FLAGS, UINT64_C(1) << i);
 }
@@ -455,8 +471,8 @@ static void make_caught(OracleSet *set) {
         for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
                 char from[384], copy[400], path[384], name[64];
 
-                image_path(set, rows[i].from, from);
-                image_path(set, rows[i].to, path);
+                oracle_image_path(set, rows[i].from, from);
+                oracle_image_path(set, rows[i].to, path);
                 if (access(from, F_OK) < 0)
                         continue;
                 (void)snprintf(copy, sizeof(copy), "%s.copy", from);
@@ -499,13 +515,16 @@ static void make_log_order(OracleSet *set) {
 void oracle_make(OracleSet *set) {
         fs_tools_read(tools);
         for (size_t i = 0; i < N_ELEMENTS(bases); i++) {
+                if (!bases[i].words)
+                        continue;
                 if (make_image(set, bases[i].name, bases[i].size, bases[i].words))
                         add_case(set, "%s", bases[i].name);
                 else
                         assert(i >= N_EDITED);
         }
         for (size_t i = 0; i < N_ELEMENTS(bases); i++)
-                make_features(set, &bases[i]);
+                if (bases[i].words)
+                        make_features(set, &bases[i]);
         make_read_only(set);
         make_others(set);
         make_raid(set);
