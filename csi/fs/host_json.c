@@ -5,7 +5,7 @@
  * tables.
  */
 
-#include "csi/fs/hosts.h"
+#include "csi/fs/hosts_internal.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
@@ -25,7 +25,7 @@ static json_t *masks_to_json(const FsHost *host) {
                 for (FsClass class = 0; class < _FS_CLASS_N; class ++) {
                         const FsMask *mask = &host->masks[kind][class];
 
-                        if (mask->have)
+                        if (mask->have || mask->sysfs || mask->probed)
                                 json_object_set_new(
                                         classes, fs_class_name(kind, class),
                                         json_sprintf("0x%llx", (unsigned long long)mask->have));
@@ -45,8 +45,24 @@ static json_t *tri_to_json(FsTri tri) {
 static const char *const tools_names[_FS_TOOLS_N] = {"e2fsprogs", "xfsprogs", "btrfs-progs",
                                                      "f2fs-tools"};
 
+/* What only some hosts tell. */
+static void details_to_json(json_t *object, const FsHost *host) {
+        char version[24];
+        uint32_t named;
+
+        if (fs_version_parse(host->release, &named) == 0 && named != host->kernel)
+                json_object_set_new(object, "kernel_stable",
+                                    json_string(fs_version_format(host->kernel, version)));
+        if (host->ext_large_blocks != FS_TRI_UNKNOWN)
+                json_object_set_new(object, "ext4_large_blocks",
+                                    tri_to_json(host->ext_large_blocks));
+        if (host->btrfs_temp_fsid != FS_TRI_UNKNOWN)
+                json_object_set_new(object, "btrfs_temp_fsid", tri_to_json(host->btrfs_temp_fsid));
+}
+
 struct json_t *fs_host_to_json(const FsHost *host) {
         json_t *drivers = json_object(), *config = json_object(), *tools = json_object();
+        json_t *object;
         char version[24];
 
         for (FsKind kind = FS_KIND_EXT; kind < _FS_KIND_N; kind++) {
@@ -67,12 +83,16 @@ struct json_t *fs_host_to_json(const FsHost *host) {
                                 tools, tools_names[i],
                                 json_string(fs_version_format(host->tools[i], version)));
         }
-        return json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:i}", "name", host->name,
-                         "kernel", host->release, "architecture", host->architecture, "page_size",
-                         (int)host->page_bytes, "byte_order",
-                         host->byte_order == FS_BYTE_ORDER_BIG ? "big" : "little", "drivers",
-                         drivers, "config", config, "tools", tools, "features", masks_to_json(host),
-                         "btrfs_sector_sizes", (int)host->btrfs_sector_sizes);
+        object =
+                json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:i}", "name", host->name,
+                          "kernel", host->release, "architecture", host->architecture, "page_size",
+                          (int)host->page_bytes, "byte_order",
+                          host->byte_order == FS_BYTE_ORDER_BIG ? "big" : "little", "drivers",
+                          drivers, "config", config, "tools", tools, "features",
+                          masks_to_json(host), "btrfs_sector_sizes", (int)host->btrfs_sector_sizes);
+        if (object)
+                details_to_json(object, host);
+        return object;
 }
 
 static FsTri tri_from_json(const json_t *value) {
@@ -128,6 +148,8 @@ static void details_from_json(FsHost *host, const json_t *object) {
         }
         host->btrfs_sector_sizes =
                 (uint32_t)json_integer_value(json_object_get(object, "btrfs_sector_sizes"));
+        host->ext_large_blocks = tri_from_json(json_object_get(object, "ext4_large_blocks"));
+        host->btrfs_temp_fsid = tri_from_json(json_object_get(object, "btrfs_temp_fsid"));
         masks_from_json(host, json_object_get(object, "features"));
 }
 
@@ -137,16 +159,17 @@ static int host_from_json(FsHost *host, const json_t *object, size_t index, Erro
         const char *kernel = json_string_value(json_object_get(from, "kernel"));
         const char *order = json_string_value(json_object_get(from, "byte_order"));
         const char *name = json_string_value(json_object_get(object, "name"));
-        json_int_t page = json_integer_value(json_object_get(from, "page_size"));
+        const json_t *page = json_object_get(from, "page_size");
+        json_int_t page_bytes = page ? json_integer_value(page) : 4096;
         char safe[sizeof(host->name)];
         int r;
 
         if (!kernel)
                 return error_set(err, ERROR_INVALID,
                                  "host %zu has no \"kernel\", a release like 5.10", index);
-        r = fs_host_from_release(host, kernel, page > 0 && page <= 65536 ? (uint32_t)page : 4096,
-                                 str_equal(order, "big") ? FS_BYTE_ORDER_BIG : FS_BYTE_ORDER_LITTLE,
-                                 err);
+        r = fs_host_from_release(
+                host, kernel, page_bytes > 0 && page_bytes <= 65536 ? (uint32_t)page_bytes : 0,
+                str_equal(order, "big") ? FS_BYTE_ORDER_BIG : FS_BYTE_ORDER_LITTLE, err);
         if (r < 0)
                 return error_wrap(err, r, "host %zu", index);
         if (name && !str_equal(name, "this node")) {
@@ -154,6 +177,7 @@ static int host_from_json(FsHost *host, const json_t *object, size_t index, Erro
                 str_make_utf8(safe);
                 snprintf(host->name, sizeof(host->name), "%s", safe);
         }
+        host_apply_stable(host, json_string_value(json_object_get(from, "kernel_stable")));
         details_from_json(host, from);
         return 0;
 }

@@ -298,6 +298,31 @@ static void apply_filesystems(FsHost *host, const char *text) {
         }
 }
 
+/* Distributions name a release by its first number and count their own builds: Debian's 6.1.0-50 is
+ * 6.1.176, Ubuntu's 5.15.0-91 is 5.15.131. What they took from the stable series is told beside it.
+ */
+static void read_stable(FsHost *host, int root_fd) {
+        cleanup(freep) char *version = NULL, *signature = NULL;
+
+        /* "... #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-07-05)"; a compiler's is before "#".
+         */
+        if (file_read_in_root(root_fd, "proc/version", SMALL_MAX_BYTES, &version, NULL) == 0) {
+                const char *build = strchr(version, '#');
+                const char *debian = build ? strstr(build, " Debian ") : NULL;
+
+                if (debian)
+                        host_apply_stable(host, debian + strlen(" Debian "));
+        }
+        /* "Ubuntu 5.15.0-91.101-generic 5.15.131" */
+        if (file_read_in_root(root_fd, "proc/version_signature", SMALL_MAX_BYTES, &signature,
+                              NULL) == 0) {
+                const char *last = strrchr(signature, ' ');
+
+                if (last)
+                        host_apply_stable(host, last + 1);
+        }
+}
+
 static int open_root(const FsHostRead *how) {
         if (how->root_fd >= 0)
                 return openat(how->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -324,6 +349,7 @@ int fs_host_read(FsHost *host, const FsHostRead *how, Error *err) {
         snprintf(made.name, sizeof(made.name), "this node");
         snprintf(made.architecture, sizeof(made.architecture), "%.23s", names.machine);
         made.is_this_node = true;
+        read_stable(&made, root_fd);
         if (read_config(root_fd, made.release, &config) == 0)
                 host_apply_config(&made, config);
         if (file_read_in_root(root_fd, "proc/filesystems", SMALL_MAX_BYTES, &filesystems, NULL) ==

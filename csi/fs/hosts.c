@@ -4,7 +4,7 @@
  * kernels are usually built with. host_read.c replaces these answers by better evidence.
  */
 
-#include "csi/fs/hosts.h"
+#include "csi/fs/hosts_internal.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
@@ -87,6 +87,15 @@ int fs_host_from_release(FsHost *host, const char *release, uint32_t page_bytes,
         drivers_from_table(&made);
         *host = made;
         return 0;
+}
+
+void host_apply_stable(FsHost *host, const char *text) {
+        uint32_t version;
+
+        if (text && fs_version_parse(text, &version) == 0 && version > host->kernel &&
+            FS_VERSION_MAJOR(version) == FS_VERSION_MAJOR(host->kernel) &&
+            FS_VERSION_MINOR(version) == FS_VERSION_MINOR(host->kernel))
+                host->kernel = version;
 }
 
 bool fs_host_has(const FsHost *host, FsKind kind, FsClass class, uint64_t bit,

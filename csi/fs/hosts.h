@@ -53,9 +53,9 @@ typedef struct FsMask {
 } FsMask;
 
 typedef struct FsHost {
-        char name[64];    /* for messages: "this node", "kernel 5.4", a node's name */
-        char release[96]; /* "6.1.0-18-amd64" */
-        uint32_t kernel;
+        char name[64];         /* for messages: "this node", "kernel 5.4", a node's name */
+        char release[96];      /* "6.1.0-18-amd64" */
+        uint32_t kernel;       /* with the stable series' number where the host tells it */
         char architecture[24]; /* "x86_64"; "" unknown */
         uint32_t page_bytes;
         FsByteOrder byte_order;

@@ -9,6 +9,10 @@
 /* @text: a whole kernel configuration. */
 void host_apply_config(FsHost *host, const char *text);
 
+/* @text: the number in the stable series, which counts if it is of the host's release; NULL is
+ * none. */
+void host_apply_stable(FsHost *host, const char *text);
+
 /* The version in what a tool says about itself: "mke2fs 1.47.0 (5-Feb-2023)". Pure. FS_TOOLS_ABSENT
  * if there is none. */
 uint32_t host_tool_version(const char *text);

@@ -92,6 +92,8 @@ static void test_release(void **state) {
 static void test_tree(void **state) {
         (void)state;
         put("proc/filesystems", "nodev\tsysfs\n\text4\n\txfs\n");
+        put("proc/version", "Linux version 5.15.0-test (gcc (Debian 12.2.0-14)) #1 SMP\n");
+        put("proc/version_signature", "Ubuntu 5.15.0-91.101-generic 5.15.131\n");
         put("boot/config-5.15.0-test",
             "#\n# Automatically generated\nCONFIG_EXT4_FS=y\nCONFIG_XFS_FS=m\n"
             "# CONFIG_XFS_SUPPORT_V4 is not set\nCONFIG_BTRFS_FS=m\n# CONFIG_F2FS_FS is not set\n"
@@ -104,6 +106,7 @@ static void test_tree(void **state) {
         put("sys/fs/btrfs/features/supported_sectorsizes", "4096 65536\n");
         read_root("5.15.0-test");
         assert_string_equal(host.name, "this node");
+        assert_int_equal(host.kernel, FS_VERSION(5, 15, 131));
         assert_int_equal(host.drivers[FS_KIND_XFS], FS_TRI_YES);
         assert_int_equal(host.drivers[FS_KIND_F2FS], FS_TRI_NO);
         assert_int_equal(host.gates[FS_GATE_XFS_V4], FS_TRI_NO);
@@ -117,6 +120,22 @@ static void test_tree(void **state) {
         assert_false(has(FS_KIND_BTRFS, FS_CLASS_INCOMPAT, 0x200, FS_EVIDENCE_SYSFS));
         assert_true(has(FS_KIND_EXT, FS_CLASS_LOG_INCOMPAT, 0x20, FS_EVIDENCE_SYSFS));
         assert_int_equal(host.btrfs_sector_sizes, 4096 | 65536);
+}
+
+static void test_stable_number(void **state) {
+        (void)state;
+        (void)snprintf(root, sizeof(root), "/tmp/berth-hosts-XXXXXX");
+        assert_non_null(mkdtemp(root));
+        put("proc/version",
+            "Linux version 6.1.0-50-amd64 (gcc-12 (Debian 12.2.0-14) 12.2.0) #1 SMP "
+            "PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-07-05)\n");
+        put("proc/version_signature", "Ubuntu 6.8.0-31.31-generic 6.8.1\n");
+        read_root("6.1.0-50-amd64");
+        assert_int_equal(host.kernel, FS_VERSION(6, 1, 176));
+        assert_string_equal(host.release, "6.1.0-50-amd64");
+        /* Of another series: not this kernel's. */
+        read_root("6.6.0-1-amd64");
+        assert_int_equal(host.kernel, FS_VERSION(6, 6, 0));
 }
 
 static void test_bare_tree(void **state) {
@@ -159,6 +178,10 @@ static void test_json(void **state) {
         host.tools[FS_TOOLS_BTRFS] = FS_TOOLS_ABSENT;
         host.masks[FS_KIND_XFS][FS_CLASS_INCOMPAT].have |= 0x20;
         host.btrfs_sector_sizes = 4096;
+        host.kernel++;
+        host.ext_large_blocks = FS_TRI_NO;
+        host.btrfs_temp_fsid = FS_TRI_YES;
+        host.masks[FS_KIND_XFS][FS_CLASS_RO_COMPAT] = (FsMask){.probed = 0xf};
         (void)snprintf(host.name, sizeof(host.name), "node-7");
         object = fs_host_to_json(&host);
         text = json_dumps(object, 0);
@@ -174,6 +197,8 @@ static void test_json(void **state) {
         assert_int_equal(hosts[0].tools[FS_TOOLS_E2FSPROGS], FS_VERSION(1, 46, 5));
         assert_int_equal(hosts[0].tools[FS_TOOLS_BTRFS], FS_TOOLS_ABSENT);
         assert_int_equal(hosts[0].btrfs_sector_sizes, 4096);
+        assert_int_equal(hosts[0].ext_large_blocks, FS_TRI_NO);
+        assert_int_equal(hosts[0].btrfs_temp_fsid, FS_TRI_YES);
         assert_false(hosts[0].is_this_node);
         for (FsClass class = 0; class < _FS_CLASS_N; class ++)
                 assert_int_equal(hosts[0].masks[FS_KIND_XFS][class].have,
@@ -191,6 +216,9 @@ static void test_json_bad(void **state) {
                 "{\"kernel\": \"x\"}",
                 "[{\"kernel\": \"5.4\"}, {}]",
                 "{\"kernel\": \"5.4\", \"page_size\": 4097}",
+                "{\"kernel\": \"5.4\", \"page_size\": 131072}",
+                "{\"kernel\": \"5.4\", \"page_size\": \"4K\"}",
+                "{\"kernel\": \"5.4\", \"page_size\": 4294971392}",
         };
         static const char fine[] =
                 "[{\"kernel\": \"5.4\", \"name\": \"a\", \"drivers\": 7, \"features\": {\"xfs\": "
@@ -262,6 +290,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_release),
                 cmocka_unit_test_teardown(test_tree, clean),
+                cmocka_unit_test_teardown(test_stable_number, clean),
                 cmocka_unit_test_teardown(test_bare_tree, clean),
                 cmocka_unit_test(test_real),
                 cmocka_unit_test(test_json),

@@ -117,7 +117,8 @@ static void say_block(Text *t, const FsReason *reason, const FsVolume *volume) {
         say(t, "its %s of ", volume->kind == FS_KIND_BTRFS ? "sectorsize" : "block size");
         say_size(t, reason->need);
         if (reason->feature)
-                say(t, " with %s", reason->feature->name);
+                say(t, " %s %s", volume->kind == FS_KIND_BTRFS ? "without" : "with",
+                    reason->feature->name);
         say(t, " on pages of ");
         say_size(t, reason->have);
         if (reason->need_kernel == FS_VERSION_NEVER)
@@ -359,6 +360,8 @@ static void say_way_out(Text *t, const FsReason *reason, const FsVolume *volume)
                         break;
                 }
                 say_feature_way_out(t, reason);
+                if (reason->feature && volume->kind == FS_KIND_BTRFS)
+                        say(t, ", or mount it once with space_cache=v2 on one with pages of 4K");
                 break;
         case FS_REASON_SECTOR_SIZE:
                 say(t, "attach it with sectors of ");

@@ -66,7 +66,7 @@ typedef struct OraclePrediction {
 
 typedef struct OracleObservation {
         FsAnswer answer;
-        int os_errno; /* of the first attempt, read-write */
+        int os_errno; /* of the first attempt, read-write; -1: not told */
 } OracleObservation;
 
 /* @host with all its facts must be right. The same kernel by its number alone, which is what
