@@ -3,13 +3,12 @@
 /* One HTTP request by libcurl, with everything switched off that a metadata service must not be
  * able to ask for. */
 
+#include "csi/providers/metadata_curl.h"
 #include "csi/providers/metadata_internal.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
-#include <curl/curl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -18,15 +17,12 @@
 
 /* What curl's callbacks fill. */
 typedef struct Transfer {
+        const CurlLibrary *library;
         const HttpRequest *request;
         HttpAnswer *answer;
         StrBuf body;
         bool is_too_large;
 } Transfer;
-
-static void global_init(void) {
-        curl_global_init(CURL_GLOBAL_DEFAULT);
-}
 
 uint64_t metadata_now_msecs(void) {
         struct timespec now;
@@ -73,33 +69,34 @@ static size_t on_upload(char *data, size_t size, size_t n, void *userdata) {
 }
 
 static void set_options(CURL *curl, Transfer *transfer, struct curl_slist *headers, char *why) {
+        const CurlLibrary *library = transfer->library;
         const HttpRequest *request = transfer->request;
 
-        curl_easy_setopt(curl, CURLOPT_URL, request->url);
+        library->easy_setopt(curl, CURLOPT_URL, request->url);
 #if LIBCURL_VERSION_NUM >= 0x075500
-        curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
+        library->easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
 #else
-        curl_easy_setopt(curl, CURLOPT_PROTOCOLS, (long)CURLPROTO_HTTP);
+        library->easy_setopt(curl, CURLOPT_PROTOCOLS, (long)CURLPROTO_HTTP);
 #endif
         /* Both: "" keeps the environment's http_proxy out, "*" an administrator's default. */
-        curl_easy_setopt(curl, CURLOPT_PROXY, "");
-        curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-        curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-        curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-        curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L); /* else its time-outs use SIGALRM */
-        curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_msecs);
-        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)request->timeout_msecs);
-        curl_easy_setopt(curl, CURLOPT_USERAGENT, "berth-csi/" BERTH_VERSION);
-        curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-        curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
-        curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-        curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer);
-        curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-        curl_easy_setopt(curl, CURLOPT_HEADERDATA, transfer);
+        library->easy_setopt(curl, CURLOPT_PROXY, "");
+        library->easy_setopt(curl, CURLOPT_NOPROXY, "*");
+        library->easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+        library->easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+        library->easy_setopt(curl, CURLOPT_NOSIGNAL, 1L); /* else its time-outs use SIGALRM */
+        library->easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_msecs);
+        library->easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)request->timeout_msecs);
+        library->easy_setopt(curl, CURLOPT_USERAGENT, "berth-csi/" BERTH_VERSION);
+        library->easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+        library->easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
+        library->easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+        library->easy_setopt(curl, CURLOPT_WRITEDATA, transfer);
+        library->easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+        library->easy_setopt(curl, CURLOPT_HEADERDATA, transfer);
         if (request->is_put) {
-                curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-                curl_easy_setopt(curl, CURLOPT_INFILESIZE, 0L); /* sends Content-Length: 0 */
-                curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_upload);
+                library->easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+                library->easy_setopt(curl, CURLOPT_INFILESIZE, 0L); /* sends Content-Length: 0 */
+                library->easy_setopt(curl, CURLOPT_READFUNCTION, on_upload);
         }
 }
 
@@ -119,19 +116,22 @@ static int errno_of(CURLcode code) {
 }
 
 /* Until it is done or cancelled. */
-static int drive(CURLM *multi, const Call *call, CURLcode *codep) {
+static int drive(const Transfer *transfer, CURLM *multi, CURLcode *codep) {
+        const CurlLibrary *library = transfer->library;
+        const Call *call = transfer->request->call;
         const CURLMsg *message;
         int n_running = 1, n_left;
 
         while (n_running > 0) {
-                if (curl_multi_perform(multi, &n_running) != CURLM_OK)
+                if (library->multi_perform(multi, &n_running) != CURLM_OK)
                         return -EIO;
                 if (call && call->cancelled(call->userdata))
                         return -ECANCELED;
-                if (n_running > 0 && curl_multi_poll(multi, NULL, 0, POLL_MSECS, NULL) != CURLM_OK)
+                if (n_running > 0 &&
+                    library->multi_poll(multi, NULL, 0, POLL_MSECS, NULL) != CURLM_OK)
                         return -EIO;
         }
-        message = curl_multi_info_read(multi, &n_left);
+        message = library->multi_info_read(multi, &n_left);
         if (!message)
                 return -EIO;
         *codep = message->data.result;
@@ -139,16 +139,16 @@ static int drive(CURLM *multi, const Call *call, CURLcode *codep) {
 }
 
 static int run(CURL *curl, Transfer *transfer, char *why) {
-        CURLM *multi = curl_multi_init();
+        const CurlLibrary *library = transfer->library;
+        CURLM *multi = library->multi_init();
         CURLcode code = CURLE_OK;
         double connect_seconds = 0;
         int r;
 
         if (!multi)
                 return -ENOMEM;
-        r = curl_multi_add_handle(multi, curl) == CURLM_OK
-                    ? drive(multi, transfer->request->call, &code)
-                    : -ENOMEM;
+        r = library->multi_add_handle(multi, curl) == CURLM_OK ? drive(transfer, multi, &code)
+                                                               : -ENOMEM;
         if (r == 0)
                 r = errno_of(code);
         if (transfer->is_too_large)
@@ -158,18 +158,19 @@ static int run(CURL *curl, Transfer *transfer, char *why) {
                          r == -EFBIG       ? "the answer is too large"
                          : r == -ECANCELED ? "cancelled"
                          : why[0] != '\0'  ? why
-                                           : curl_easy_strerror(code));
-        curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME, &connect_seconds);
+                                           : library->easy_strerror(code));
+        library->easy_getinfo(curl, CURLINFO_CONNECT_TIME, &connect_seconds);
         transfer->answer->is_connected = connect_seconds > 0;
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &transfer->answer->status);
-        curl_multi_remove_handle(multi, curl);
-        curl_multi_cleanup(multi);
+        library->easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &transfer->answer->status);
+        library->multi_remove_handle(multi, curl);
+        library->multi_cleanup(multi);
         return r;
 }
 
-static int append_headers(struct curl_slist **listp, const HttpRequest *request) {
+static int append_headers(const CurlLibrary *library, struct curl_slist **listp,
+                          const HttpRequest *request) {
         for (size_t i = 0; i < HTTP_HEADERS_MAX && request->headers[i]; i++) {
-                struct curl_slist *longer = curl_slist_append(*listp, request->headers[i]);
+                struct curl_slist *longer = library->slist_append(*listp, request->headers[i]);
 
                 if (!longer)
                         return -ENOMEM;
@@ -179,25 +180,28 @@ static int append_headers(struct curl_slist **listp, const HttpRequest *request)
 }
 
 int http_perform(const HttpRequest *request, HttpAnswer *answer) {
-        static pthread_once_t once = PTHREAD_ONCE_INIT;
         struct curl_slist *headers = NULL;
         Transfer transfer = {.request = request, .answer = answer};
         char why[CURL_ERROR_SIZE] = "";
+        const CurlLibrary *library;
         CURL *curl;
         int r;
 
         *answer = (HttpAnswer){0};
-        pthread_once(&once, global_init);
-        curl = curl_easy_init();
+        library = metadata_curl(answer->why, sizeof(answer->why));
+        if (!library)
+                return -ENOSYS;
+        transfer.library = library;
+        curl = library->easy_init();
         if (!curl)
                 return -ENOMEM;
-        r = append_headers(&headers, request);
+        r = append_headers(library, &headers, request);
         if (r == 0) {
                 set_options(curl, &transfer, headers, why);
                 r = run(curl, &transfer, why);
         }
-        curl_easy_cleanup(curl);
-        curl_slist_free_all(headers);
+        library->easy_cleanup(curl);
+        library->slist_free_all(headers);
         if (r < 0) {
                 strbuf_deinit(&transfer.body);
                 return r;
