@@ -43,7 +43,7 @@ const Provider provider_local = {
         .name = "local",
         .driver_name = "local.csi.berth.dev",
         .flags = PROVIDER_STAGES | PROVIDER_SINGLE_NODE_MULTI_WRITER | PROVIDER_EPHEMERAL |
-                 PROVIDER_TOPOLOGY | PROVIDER_EXPANDS_ONLINE,
+                 PROVIDER_TOPOLOGY | PROVIDER_EXPANDS_ONLINE | PROVIDER_CLONES,
         .format = {.default_fs_type = LOCAL_DEFAULT_FS, .fs_types = local_fs_types},
         .open = open_pool,
         .close = close_pool,

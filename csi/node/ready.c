@@ -45,17 +45,37 @@ static bool is_in_path(const char *program) {
         return false;
 }
 
-/* Without the others' tools their volumes are refused by name; without this one, nearly all are. */
+/* What is run for the volumes of one type, to make, check and grow them. */
+static const struct {
+        const char *fs_type;
+        const char *programs[4];
+} tools[] = {
+        {"ext4", {"mke2fs", "e2fsck", "resize2fs", NULL}},
+        {"ext3", {"mke2fs", "e2fsck", "resize2fs", NULL}},
+        {"ext2", {"mke2fs", "e2fsck", "resize2fs", NULL}},
+        {"xfs", {"mkfs.xfs", "xfs_growfs", NULL}},
+        {"btrfs", {"mkfs.btrfs", "btrfs", NULL}},
+        {"f2fs", {"mkfs.f2fs", NULL}},
+};
+
+/* Without the others' tools their volumes are refused by name; without these, nearly all are. Which
+ * versions there are is in the log (tools_log.h): to ask costs an exec each. */
 static int check_tools(const Node *node, Error *err) {
         const char *type = node->config.provider->format.default_fs_type;
-        char program[64];
 
-        (void)snprintf(program, sizeof(program), "mkfs.%s", str_is_empty(type) ? "ext4" : type);
-        if (!node->config.provider->find_device || is_in_path(program))
+        if (!node->config.provider->find_device)
                 return 0;
-        return error_set(err, ERROR_PRECONDITION,
-                         "%s is not installed, and volumes are formatted with it by default",
-                         program);
+        if (str_is_empty(type))
+                type = "ext4";
+        for (size_t i = 0; i < N_ELEMENTS(tools); i++)
+                for (const char *const *program = tools[i].programs;
+                     str_equal(tools[i].fs_type, type) && *program; program++)
+                        if (!is_in_path(*program))
+                                return error_set(err, ERROR_PRECONDITION,
+                                                 "%s is not installed, and the volumes, which are "
+                                                 "%s by default, need it",
+                                                 *program, type);
+        return 0;
 }
 
 int node_ready(Node *node, const Call *call, Error *err) {

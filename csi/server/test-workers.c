@@ -19,12 +19,14 @@
 typedef struct Item {
         Work work; /* first: run() gets its address */
         pthread_mutex_t *gate;
-        atomic_uint *n_run;
+        atomic_uint *n_run, *n_begun;
 } Item;
 
 static void run_item(Work *work) {
         Item *item = (Item *)(void *)work;
 
+        if (item->n_begun)
+                atomic_fetch_add(item->n_begun, 1);
         if (item->gate) {
                 (void)pthread_mutex_lock(item->gate);
                 (void)pthread_mutex_unlock(item->gate);
@@ -36,6 +38,12 @@ static void pause_msecs(long msecs) {
         (void)nanosleep(&(struct timespec){msecs / 1000, msecs % 1000 * 1000000}, NULL);
 }
 
+static void wait_for(const atomic_uint *counter, unsigned int value) {
+        for (int i = 0; i < 2000 && atomic_load(counter) < value; i++)
+                pause_msecs(5);
+        assert_int_equal(atomic_load(counter), value);
+}
+
 static void test_all_run(void **state) {
         const WorkersConfig config = {4, 10000, 1000000, 1000};
         static Item items[5000];
@@ -45,7 +53,7 @@ static void test_all_run(void **state) {
         assert_int_equal(workers_new(&workers, &config), 0);
         assert_int_equal(workers_n_threads(workers), 0);
         for (size_t i = 0; i < N_ELEMENTS(items); i++) {
-                items[i] = (Item){{run_item, NULL, 1}, NULL, &n_run};
+                items[i] = (Item){{run_item, NULL, 1}, NULL, &n_run, NULL};
                 assert_int_equal(workers_submit(workers, &items[i].work), 0);
         }
         assert_in_range(workers_n_threads(workers), 1, 4);
@@ -58,24 +66,23 @@ static void test_all_run(void **state) {
 static void test_queue_is_bounded(void **state) {
         const WorkersConfig config = {2, 3, 100, 1000};
         pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-        atomic_uint n_run = 0;
+        atomic_uint n_run = 0, n_begun = 0;
         Item items[8];
         Workers *workers;
 
         for (size_t i = 0; i < N_ELEMENTS(items); i++)
-                items[i] = (Item){{run_item, NULL, 30}, &gate, &n_run};
+                items[i] = (Item){{run_item, NULL, 30}, &gate, &n_run, &n_begun};
         assert_int_equal(workers_new(&workers, &config), 0);
         (void)pthread_mutex_lock(&gate);
         assert_int_equal(workers_submit(workers, &items[0].work), 0);
         assert_int_equal(workers_submit(workers, &items[1].work), 0);
-        pause_msecs(100);
+        wait_for(&n_begun, 2);
         for (size_t i = 2; i < 5; i++)
                 assert_int_equal(workers_submit(workers, &items[i].work), 0);
         assert_int_equal(workers_submit(workers, &items[5].work), -EBUSY);
         assert_int_equal(workers_n_threads(workers), 2);
         (void)pthread_mutex_unlock(&gate);
-        pause_msecs(100);
-        assert_int_equal(atomic_load(&n_run), 5);
+        wait_for(&n_run, 5);
 
         (void)pthread_mutex_lock(&gate);
         items[6].work.weight_bytes = 101;
@@ -96,7 +103,7 @@ static void test_idle_threads_end(void **state) {
         assert_int_equal(workers_new(&workers, &config), 0);
         for (int round = 0; round < 3; round++) {
                 for (size_t i = 0; i < N_ELEMENTS(items); i++) {
-                        items[i] = (Item){{run_item, NULL, 0}, NULL, &n_run};
+                        items[i] = (Item){{run_item, NULL, 0}, NULL, &n_run, NULL};
                         assert_int_equal(workers_submit(workers, &items[i].work), 0);
                 }
                 for (int i = 0; i < 100 && workers_n_threads(workers) > 0; i++)

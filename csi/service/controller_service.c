@@ -40,6 +40,21 @@ static int decode_requirements(const Call *call, const Csi__TopologyRequirement 
         return r;
 }
 
+/* What is not advertised is refused, and not left for the provider to overlook. */
+static int check_source(const Service *service, const CreateVolumeRequest *request, Error *err) {
+        if (request->source == CONTENT_SOURCE_VOLUME &&
+            !(service->provider->flags & PROVIDER_CLONES))
+                return error_set(err, ERROR_INVALID,
+                                 "volume_content_source.volume: provider %s makes no volumes from "
+                                 "volumes",
+                                 service->provider->name);
+        if (request->source == CONTENT_SOURCE_SNAPSHOT && !ops(service)->create_snapshot)
+                return error_set(err, ERROR_INVALID,
+                                 "volume_content_source.snapshot: provider %s has no snapshots",
+                                 service->provider->name);
+        return 0;
+}
+
 static int decode_create(const Service *service, const Call *call,
                          const Csi__CreateVolumeRequest *in, CreateVolumeRequest *out, Error *err) {
         int r;
@@ -60,7 +75,7 @@ static int decode_create(const Service *service, const Call *call,
         for (size_t i = 0; r == 0 && i < out->n_capabilities; i++)
                 r = field_check_mode("volume_capabilities", service->provider,
                                      &out->capabilities[i], err);
-        return r;
+        return r < 0 ? r : check_source(service, out, err);
 }
 
 static int create_volume(void *userdata, const Call *call, const ProtobufCMessage *request,
@@ -370,8 +385,8 @@ static int get_capabilities(void *userdata, const Call *call, const ProtobufCMes
                 {op->create_snapshot && op->delete_snapshot, HAS(CREATE_DELETE_SNAPSHOT)},
                 {op->list_snapshots, HAS(LIST_SNAPSHOTS)},
                 {op->list_snapshots, HAS(GET_SNAPSHOT)},
-                /* provider.h: who can make snapshots makes volumes from volumes, too. */
-                {op->create_volume && op->create_snapshot, HAS(CLONE_VOLUME)},
+                {op->create_volume && service->provider->flags & PROVIDER_CLONES,
+                 HAS(CLONE_VOLUME)},
                 {op->expand_volume, HAS(EXPAND_VOLUME)},
                 {op->get_volume, HAS(GET_VOLUME)},
                 {op->get_volume, HAS(VOLUME_CONDITION)},

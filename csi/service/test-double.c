@@ -373,6 +373,6 @@ const Provider double_provider = {
         .name = "double",
         .driver_name = "double.csi.test",
         .flags = PROVIDER_STAGES | PROVIDER_SINGLE_NODE_MULTI_WRITER | PROVIDER_EPHEMERAL |
-                 PROVIDER_TOPOLOGY | PROVIDER_EXPANDS_ONLINE,
+                 PROVIDER_TOPOLOGY | PROVIDER_EXPANDS_ONLINE | PROVIDER_CLONES,
         .controller = &controller,
 };

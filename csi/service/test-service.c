@@ -612,6 +612,12 @@ static void test_missing_functions(void **state) {
         out = (Csi__ControllerGetCapabilitiesResponse *)(void *)bench->response;
         assert_int_equal(out->n_capabilities, 12);
 
+        bench->provider.flags &= ~(unsigned int)PROVIDER_CLONES;
+        assert_int_equal(
+                call_method(bench, "/csi.v1.Controller/ControllerGetCapabilities", &request), 0);
+        out = (Csi__ControllerGetCapabilitiesResponse *)bench->response;
+        assert_int_equal(out->n_capabilities, 11);
+
         bench->provider.controller = &some;
         bench->provider.flags = 0;
         bench->n_methods = service_methods(&bench->service, bench->methods);
@@ -633,6 +639,39 @@ static void test_missing_functions(void **state) {
         assert_non_null(find(bench, PUBLISH));
 }
 
+static void test_sources_follow_the_provider(void **state) {
+        Csi__VolumeContentSource source = CSI__VOLUME_CONTENT_SOURCE__INIT;
+        Csi__VolumeContentSource__VolumeSource volume =
+                CSI__VOLUME_CONTENT_SOURCE__VOLUME_SOURCE__INIT;
+        Csi__VolumeContentSource__SnapshotSource snapshot =
+                CSI__VOLUME_CONTENT_SOURCE__SNAPSHOT_SOURCE__INIT;
+        Csi__CreateVolumeRequest request = CSI__CREATE_VOLUME_REQUEST__INIT;
+        ControllerOps some = *double_provider.controller;
+        Capability first;
+        Csi__VolumeCapability *capabilities[] = {capability_init(&first, false, 1)};
+        Bench *bench = *state;
+
+        request.name = (char *)(uintptr_t) "pvc-1";
+        request.volume_capabilities = capabilities;
+        request.n_volume_capabilities = 1;
+        request.volume_content_source = &source;
+        volume.volume_id = snapshot.snapshot_id = (char *)(uintptr_t) "other";
+        source.type_case = CSI__VOLUME_CONTENT_SOURCE__TYPE_VOLUME;
+        source.volume = &volume;
+        assert_int_equal(call_method(bench, CREATE, &request), 0);
+        bench->provider.flags &= ~(unsigned int)PROVIDER_CLONES;
+        assert_int_equal(call_method(bench, CREATE, &request), STATUS_INVALID_ARGUMENT);
+        assert_says(bench, "volume_content_source.volume: provider double makes no volumes");
+
+        source.type_case = CSI__VOLUME_CONTENT_SOURCE__TYPE_SNAPSHOT;
+        source.snapshot = &snapshot;
+        assert_int_equal(call_method(bench, CREATE, &request), 0);
+        some.create_snapshot = NULL;
+        bench->provider.controller = &some;
+        assert_int_equal(call_method(bench, CREATE, &request), STATUS_INVALID_ARGUMENT);
+        assert_says(bench, "volume_content_source.snapshot: provider double has no snapshots");
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -650,6 +689,7 @@ int main(void) {
                 TEST(test_lists_and_capacity),
                 TEST(test_groups),
                 TEST(test_missing_functions),
+                TEST(test_sources_follow_the_provider),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

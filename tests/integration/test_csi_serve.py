@@ -123,6 +123,23 @@ def test_not_ready_until_kubelets_root_is_there(build, short):
     assert daemon.stop() == 0
 
 
+@pytest.mark.parametrize('absent', ['mke2fs', 'e2fsck', 'resize2fs'])
+def test_not_ready_without_what_is_run(build, short, absent):
+    """The tools that are run, and not the names that distributions put beside them."""
+    tools = short / 'tools'
+    tools.mkdir()
+    for name in {'mkfs.ext4', 'mke2fs', 'e2fsck', 'resize2fs'} - {absent}:
+        (tools / name).symlink_to('/bin/true')
+    daemon = csi.Daemon(build, short, ALL, environment={'PATH': str(tools)})
+    daemon.start(ready_seconds=0)
+    until(lambda: 'msg=serving' in daemon.log())
+    with csi.Client(daemon.socket_path) as client:
+        assert client.fails('FAILED_PRECONDITION', 'Probe').startswith(f'{absent} is not installed')
+        (tools / absent).symlink_to('/bin/true')
+        assert client.Probe().ready.value
+    assert daemon.stop() == 0
+
+
 def test_a_directory_that_others_may_write_is_refused(build, tmp_path):
     (tmp_path / 'open').mkdir()
     os.chmod(tmp_path / 'open', 0o777)
