@@ -45,6 +45,7 @@ void arena_free(Arena *arena) {
                 return;
         for (Block *block = arena->blocks, *next; block; block = next) {
                 next = block->next;
+                explicit_bzero(block->bytes, block->n_used);
                 free(block);
         }
         free(arena);

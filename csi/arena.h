@@ -15,7 +15,7 @@ typedef struct Arena Arena;
 /* @limit_bytes: most that arena_alloc() ever hands out in all. Return: 0; -ENOMEM. */
 int arena_new(Arena **arenap, size_t limit_bytes);
 
-/* NULL is fine. */
+/* NULL is fine. What was handed out is overwritten first: it may have been a secret. */
 void arena_free(Arena *arena);
 
 /* Zeroed, aligned for any type. NULL at the limit or without memory. */

@@ -44,15 +44,15 @@ static int hetzner_open(const ProviderConfig *config, void **selfp, Error *err) 
 static int find_location(const Cloud *cloud, const char *zone, char *location, size_t n,
                          Error *err) {
         const char *dash = strchr(zone, '-');
+        bool good = dash ? dash != zone && dash[1] != '\0' && !strchr(dash + 1, '-')
+                         : cloud->config.zone && zone[0] != '\0';
 
-        if (!dash && cloud->config.zone)
-                dash = zone + strlen(zone);
-        if (!dash || dash == zone || strchr(dash + (*dash == '-'), '-') || dash[0] == dash[1])
+        if (!good)
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "the availability zone of this node is \"%.64s\", expected one "
                                  "like \"fsn1-dc14\" (or set HCLOUD_VOLUME_DEFAULT_LOCATION)",
                                  zone);
-        (void)snprintf(location, n, "%.*s", (int)(dash - zone), zone);
+        (void)snprintf(location, n, "%.*s", (int)strcspn(zone, "-"), zone);
         return 0;
 }
 

@@ -168,6 +168,15 @@ static int decode(RpcCall *call, const uint8_t *bytes, size_t n, Error *err) {
         return 0;
 }
 
+/* Nobody else reads these bytes any more, and passphrases may be among them. */
+static void wipe_buffer(const grpc_byte_buffer *buffer) {
+        const grpc_slice_buffer *slices = &buffer->data.raw.slice_buffer;
+
+        for (size_t i = 0; i < slices->count; i++)
+                explicit_bzero(GRPC_SLICE_START_PTR(slices->slices[i]),
+                               GRPC_SLICE_LENGTH(slices->slices[i]));
+}
+
 /* The message in one piece; mostly it is, and then nothing is copied. */
 static int decode_buffer(RpcCall *call, Error *err) {
         grpc_byte_buffer_reader reader;
@@ -179,7 +188,9 @@ static int decode_buffer(RpcCall *call, Error *err) {
         slice = grpc_byte_buffer_reader_readall(&reader);
         grpc_byte_buffer_reader_destroy(&reader);
         r = decode(call, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice), err);
+        explicit_bzero(GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice));
         grpc_slice_unref(slice);
+        wipe_buffer(call->request);
         return r;
 }
 
