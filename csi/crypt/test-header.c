@@ -16,13 +16,16 @@
 static uint8_t bytes[LUKS_HEADER_BYTES];
 
 static void make(unsigned int version, const char *json, uint64_t hdr_size) {
+        static const uint8_t magic[] = {'L', 'U', 'K', 'S', 0xba, 0xbe};
+        static const char uuid[] = "6a1c0f3e-0001-4bcd-9e1f-00112233aabb";
+
         memset(bytes, 0, sizeof(bytes));
-        memcpy(bytes, "LUKS\xba\xbe", 6);
+        memcpy(bytes, magic, sizeof(magic));
         bytes[7] = (uint8_t)version;
         for (int i = 0; i < 8; i++)
                 bytes[8 + i] = (uint8_t)(hdr_size >> (56 - 8 * i));
-        memcpy(bytes + 168, "6a1c0f3e-0001-4bcd-9e1f-00112233aabb", 36);
-        memcpy(bytes + 4096, json, strlen(json));
+        memcpy(bytes + 168, uuid, sizeof(uuid));
+        memcpy(bytes + 4096, json, strlen(json) + 1);
 }
 
 static void test_versions(void **state) {
