@@ -230,6 +230,17 @@ int loop_set_direct_io(int fd, bool on) {
         return ioctl(fd, LOOP_SET_DIRECT_IO, (unsigned long)on) < 0 ? -errno : 0;
 }
 
+int loop_set_autoclear(int fd, bool on) {
+        struct loop_info64 info;
+
+        if (ioctl(fd, LOOP_GET_STATUS64, &info) < 0)
+                return -errno;
+        if (((info.lo_flags & LO_FLAGS_AUTOCLEAR) != 0) == on)
+                return 0;
+        info.lo_flags ^= LO_FLAGS_AUTOCLEAR;
+        return set_status(fd, &info);
+}
+
 int loop_detach(int fd) {
         /* What was written through the page cache of the device is only on its way to the file, and
          * the kernel drops it when the only user left is the one that detaches (seen on 6.18). It

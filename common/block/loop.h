@@ -81,6 +81,10 @@ int loop_set_capacity(int fd);
 /* Return: 0; -EINVAL where the file's filesystem cannot. */
 int loop_set_direct_io(int fd, bool on);
 
+/* Whether it goes when its last user does; off again, it stays after a loop_detach() that others
+ * held up. Return: 0; -ENXIO if nothing is attached (any more). */
+int loop_set_autoclear(int fd, bool on);
+
 /**
  * loop_detach() - take the file away from the device
  *

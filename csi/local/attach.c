@@ -54,6 +54,7 @@ static int prove(unsigned int number, uint64_t backing_dev, uint64_t backing_ino
                 return error_set_errno(err, errno, "stat %s", path);
         attachment->number = number;
         attachment->devno = (uint64_t)device.st_rdev;
+        attachment->is_leaving = status.is_autoclear;
         attachment->fd = fd_steal(&fd);
         return 0;
 }
@@ -158,6 +159,21 @@ static int attach_new(Pool *pool, Entry *entry, int data_fd, Attachment *attachm
         return r;
 }
 
+/* An unstage detached it a moment ago, or somebody else did. */
+static int keep(const Entry *entry, Attachment *attachment, Error *err) {
+        int r = loop_set_autoclear(attachment->fd, false);
+
+        attachment->is_leaving = false;
+        if (r == 0)
+                return 0;
+        if (r == -ENXIO) {
+                closep(&attachment->fd);
+                return ATTACH_E_NONE;
+        }
+        return error_set_errno(err, r, "keep /dev/loop%u for %s", attachment->number,
+                               entry->meta.id);
+}
+
 int attach_make(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
         cleanup(closep) int data_fd = -1;
         int r;
@@ -166,6 +182,8 @@ int attach_make(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
         if (data_fd < 0)
                 return data_fd;
         r = find_by_file(entry, data_fd, attachment, err);
+        if (r == 0 && attachment->is_leaving)
+                r = keep(entry, attachment, err);
         if (r != ATTACH_E_NONE)
                 return r;
         r = attach_new(pool, entry, data_fd, attachment, err);
@@ -219,6 +237,9 @@ int attach_drop(Pool *pool, Entry *entry, Error *err) {
                 r = attach_is_mounted(&attachment, err);
                 if (r != 0)
                         return r;
+                /* Detached, and somebody who looks at it keeps it for a while. */
+                if (attachment.is_leaving)
+                        return 0;
                 r = loop_detach(attachment.fd);
                 if (r < 0)
                         return error_set_errno(err, r, "detach /dev/loop%u", attachment.number);

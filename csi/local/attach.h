@@ -14,6 +14,7 @@ typedef struct Attachment {
         unsigned int number;
         int fd; /* open for reading, owned; it was proven through this descriptor */
         uint64_t devno;
+        bool is_leaving; /* detached, and there as long as others have it open */
 } Attachment;
 
 #define ATTACHMENT_INIT                                                                            \

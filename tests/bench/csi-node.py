@@ -7,9 +7,10 @@ sudo tests/bench/csi-node.py [--build DIR] [--rounds N] [--crowd N] [--directory
 
 PART: mount, crowd. Default: both.
 mount: stage, publish, unpublish, unstage of a clean ext4 and XFS volume over the socket, wall and CPU of the daemon; in
-turn with it, on the same device, the sequence of mount-utils: blkid, fsck, mount, bind, remount, umount, umount, each
-an exec, wall and CPU of the tools alone. The device stays attached for both. Execs of the daemon are counted by strace
-in a round of its own.
+turn with it, on the same file, the sequence of mount-utils: blkid, fsck, mount, bind, remount, umount, umount, each
+an exec, wall and CPU of the tools alone. Attaching the loop device and detaching it belongs to the daemon's calls; the
+tools are timed with losetup around them, as a driver of local volumes runs it, and without. Execs of the daemon are
+counted by strace in a round of its own.
 crowd: each call with one volume staged and published on the node, and with --crowd of them (1000 by default).
 
 Everything is in a mount namespace of its own, the pool on a tmpfs: both sides wait for the same disk otherwise. With
@@ -19,12 +20,15 @@ Everything is in a mount namespace of its own, the pool on a tmpfs: both sides w
 import argparse
 import contextlib
 import ctypes
+import fcntl
 import importlib.util
 import json
 import os
 import pathlib
+import resource
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -103,9 +107,8 @@ class Volume:
     def unstage(self):
         self.node.call('NodeUnstageVolume', volume_id=self.id, staging_target_path=str(self.staging))
 
-    def device(self):
-        with open('/proc/self/mountinfo', encoding='utf-8') as file:
-            return next(line.split(' - ')[1].split()[1] for line in file if line.split()[4] == str(self.staging))
+    def file(self):
+        return self.node.daemon.pool / 'volumes' / f'{self.id}.img'
 
 
 def run_tool(*argv):
@@ -134,8 +137,18 @@ def run_tools(volume, device):
     return cpu + run_tool('umount', volume.staging)
 
 
+def run_losetup(*argv):
+    """What it prints, and seconds of CPU."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    text = subprocess.run(['losetup', *map(str, argv)], check=True, capture_output=True, text=True).stdout.strip()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return text, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 MS_REMOUNT, MS_BIND = 0x20, 0x1000
+LOOP_CLR_FD, LOOP_CONFIGURE, LOOP_CTL_GET_FREE = 0x4C01, 0x4C0A, 0x4C82
+LO_FLAGS_DIRECT_IO = 16
 
 
 def check(result):
@@ -143,8 +156,36 @@ def check(result):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def run_floor(volume, device):
+def attach(path):
+    """(descriptor, device) of a free loop device; nobody else takes one meanwhile, or it is taken again."""
+    control, backing = os.open('/dev/loop-control', os.O_RDWR), os.open(path, os.O_RDWR)
+    try:
+        while True:
+            device = f'/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}'
+            fd = os.open(device, os.O_RDWR)
+            # struct loop_config: fd, block size, struct loop_info64 with its flags at 52, reserved
+            config = struct.pack('=II52xI176x64x', backing, 4096, LO_FLAGS_DIRECT_IO)
+            try:
+                fcntl.ioctl(fd, LOOP_CONFIGURE, config)
+                return fd, device
+            except OSError:
+                os.close(fd)
+    finally:
+        os.close(control)
+        os.close(backing)
+
+
+def run_floor(volume):
     """Nothing but the system calls that nobody can leave out."""
+    fd, device = attach(volume.file())
+    try:
+        run_mounts(volume, device)
+        fcntl.ioctl(fd, LOOP_CLR_FD)
+    finally:
+        os.close(fd)
+
+
+def run_mounts(volume, device):
     staging, target = os.fsencode(volume.staging), os.fsencode(volume.target)
     data = b'nouuid' if volume.fs_type == 'xfs' else None
     check(LIBC.mount(os.fsencode(device), staging, volume.fs_type.encode(), ctypes.c_ulong(0), data))
@@ -180,36 +221,37 @@ def measure_mount(node, options):
     results = {}
     for fs_type, size in (('ext4', 1024 * MIB), ('xfs', 1024 * MIB)):
         volume = Volume(node, node.create(f'bench-{fs_type}', fs_type, size), fs_type)
-        volume.stage()
-        device = volume.device()
-        # Held open, the device stays attached when it is released: neither side attaches it.
-        hold = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-        volume.unstage()
-        times = {'calls': [], 'tools': [], 'floor': []}
-        cpu = {'calls': 0.0, 'tools': 0.0, 'floor': 0.0}
+        times = {'calls': [], 'tools': [], 'losetup': [], 'floor': []}
+        cpu = {'calls': 0.0, 'tools': 0.0, 'losetup': 0.0, 'floor': 0.0}
+        run_calls(volume)
         for turn in range(options.rounds + 2):
             before, start = node.cpu_seconds(), time.perf_counter()
             run_calls(volume)
             calls, calls_cpu = time.perf_counter() - start, node.cpu_seconds() - before
             start = time.perf_counter()
+            device, losetup_cpu = run_losetup('--find', '--show', '--direct-io=on', '-b', 4096, volume.file())
+            begun = time.perf_counter()
             tools_cpu = run_tools(volume, device)
-            tools = time.perf_counter() - start
+            tools = time.perf_counter() - begun
+            losetup_cpu += run_losetup('-d', device)[1]
+            losetup = time.perf_counter() - start
             before, start = time.process_time(), time.perf_counter()
-            run_floor(volume, device)
+            run_floor(volume)
             floor, floor_cpu = time.perf_counter() - start, time.process_time() - before
             if turn >= 2:  # the first ones warm what is cached
                 times['calls'].append(calls * 1000)
                 times['tools'].append(tools * 1000)
+                times['losetup'].append(losetup * 1000)
                 times['floor'].append(floor * 1000)
                 cpu['calls'] += calls_cpu * 1000
                 cpu['tools'] += tools_cpu * 1000
+                cpu['losetup'] += (tools_cpu + losetup_cpu) * 1000
                 cpu['floor'] += floor_cpu * 1000
-        os.close(hold)
         results[fs_type] = {
             **{f'{name}_ms': statistics.median(values) for name, values in times.items()},
             **{f'{name}_least_ms': min(values) for name, values in times.items()},
             **{f'{name}_cpu_ms': value / options.rounds for name, value in cpu.items()},
-            'execs': count_execs(node, volume), 'tool_execs': 7}
+            'execs': count_execs(node, volume), 'tool_execs': 7 + 2}
     return results
 
 
@@ -248,14 +290,15 @@ def measure_crowd(node, options):
 
 
 def report_mount(results):
-    print('\nA clean volume to a pod and back: stage, publish, unpublish, unstage; kernel: the bare system calls')
-    print('wall: median; least: of the round that nothing else disturbed')
+    print('\nA clean volume to a pod and back: stage, publish, unpublish, unstage; floor: the bare system calls')
+    print('median, least: of wall time in ms; CPU in ms; x: against berth')
     for fs_type, r in results.items():
-        for what, unit in (('wall', '_ms'), ('least', '_least_ms'), ('CPU', '_cpu_ms')):
-            calls, tools, floor = (r[name + unit] for name in ('calls', 'tools', 'floor'))
-            print(f'  {fs_type:5} {what:5} {calls:7.2f} ms, tools {tools:7.2f} ms: {tools / calls:4.1f}x; kernel '
-                  f'{floor:7.2f} ms: above it {calls - floor:6.2f} ms against {tools - floor:6.2f} ms')
-        print(f'        execs {r["execs"]}, tools {r["tool_execs"]}')
+        print(f'  {fs_type}: execs {r["execs"]}, tools {r["tool_execs"]}')
+        for name, title in (('calls', 'berth'), ('tools', 'mount-utils'), ('losetup', 'with losetup'),
+                            ('floor', 'floor')):
+            columns = '  '.join(f'{r[name + unit]:8.2f} {r[name + unit] / r["calls" + unit]:5.1f}x'
+                                for unit in ('_ms', '_least_ms', '_cpu_ms'))
+            print(f'    {title:12} {columns}')
 
 
 def report_crowd(results):

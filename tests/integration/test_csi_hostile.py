@@ -352,6 +352,26 @@ def test_the_loop_device_is_taken_away(world):
     client.DeleteVolume(volume_id=volume)
 
 
+def test_somebody_has_the_device_open(world):
+    """It cannot be detached until he closes it; staged again meanwhile, it stays."""
+    client, capability = world.client, mount('ext4')
+    volume = world.create('pvc-1', 16 * MIB, capability)
+    world.kubelet.stage(volume, capability)
+    (loop,) = world.loops()
+    with open(f'/dev/{pathlib.Path(str(loop)).name}', 'rb'):
+        start = time.monotonic()
+        world.kubelet.unstage(volume)
+        world.kubelet.stage(volume, capability)
+        assert time.monotonic() - start < 5
+        assert world.loops() == [loop]
+        world.kubelet.unstage(volume)
+        world.kubelet.stage(volume, mount('ext4'))
+    assert world.loops() == [loop]
+    world.kubelet.unstage(volume)
+    assert not world.loops()
+    client.DeleteVolume(volume_id=volume)
+
+
 def test_the_device_is_gone_below_a_block_volume(world):
     client = world.client
     volume = world.create('pvc-1', 16 * MIB, block())
