@@ -89,12 +89,13 @@ static void test_designators(void **state) {
 }
 
 static void test_many_designators(void **state) {
+        static const uint8_t one[5] = {0x02, 0x00, 0x00, 0x01, 'x'};
         uint8_t page[4 + 5 * (DESIGNATORS_MAX + 4)] = {0x00, 0x83, 0x00, sizeof(page) - 4};
         Designator found[DESIGNATORS_MAX];
         size_t n = 0;
 
         for (size_t i = 0; i < DESIGNATORS_MAX + 4; i++)
-                memcpy(page + 4 + i * 5, "\x02\x00\x00\x01x", 5);
+                memcpy(page + 4 + i * 5, one, sizeof(one));
         assert_int_equal(disk_page_83(page, sizeof(page), found, &n), 0);
         assert_int_equal(n, DESIGNATORS_MAX);
 }
