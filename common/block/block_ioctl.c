@@ -18,6 +18,10 @@ int block_get_size(int fd, uint64_t *bytesp) {
         return ioctl(fd, BLKGETSIZE64, bytesp) < 0 ? -errno : 0;
 }
 
+int block_read_partitions(int fd) {
+        return ioctl(fd, BLKRRPART) < 0 ? -errno : 0;
+}
+
 int block_get_read_only(int fd, bool *read_onlyp) {
         int value = 0;
 

@@ -23,6 +23,9 @@ int block_get_sequence(int fd, uint64_t *sequencep);
 /* Writes out and forgets the page cache of the device, so that the next read is of the disk. */
 int block_flush(int fd);
 
+/* The kernel reads the partition table again. -EBUSY while a partition is in use. */
+int block_read_partitions(int fd);
+
 /**
  * block_open() - open a device node and prove which device it is
  * @path:  "/dev/sdb"

@@ -10,14 +10,12 @@
 
 #include "csi/providers/cloud.h"
 #include "csi/providers/disk.h"
+#include "csi/providers/gpt.h"
 #include "csi/providers/list.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 #include "common/platform/platform.h"
-
-#include <fcntl.h>
-#include <stdio.h>
 
 /* Without the OpenAPI: what an instance had before its type told. */
 #define LIMIT     15
@@ -93,34 +91,13 @@ static const char *serial_of(const VolumeRef *volume) {
         return volume->volume_id + (str_has_prefix(volume->volume_id, "d-") ? 2 : 0);
 }
 
-/* A disk that was partitioned elsewhere, with one partition. */
-static int has_one_partition(const ProviderConfig *config, const Device *disk, bool *has_onep) {
-        const char *name = strrchr(disk->path, '/') + 1;
-        cleanup(freep) char *path = str_printf("%s/sys/block/%s", config->root_path, name);
-        cleanup(closedirp) DIR *dir = path ? opendir(path) : NULL;
-        const struct dirent *entry;
-        size_t n_found = 0;
-
-        if (!dir)
-                return path ? -errno : -ENOMEM;
-        while ((entry = readdir(dir))) {
-                cleanup(freep) char *file = str_printf("%s/partition", entry->d_name);
-
-                if (!file)
-                        return -ENOMEM;
-                n_found += str_has_prefix(entry->d_name, name) &&
-                           faccessat(dirfd(dir), file, F_OK, 0) == 0;
-        }
-        *has_onep = n_found == 1;
-        return 0;
-}
-
 static int find_device(void *self, const Call *call, const VolumeRef *volume, Device *device,
                        Error *err) {
         const Cloud *cloud = self;
         const char *serial = serial_of(volume);
         DiskWanted wanted = {.name = volume->volume_id};
-        bool is_partitioned = false;
+        unsigned int last = 0;
+        size_t n = 0;
         int r;
 
         disk_want_identity(&wanted, DISK_PROOF_SERIAL, DISK_BUS_VIRTIO, NULL, NULL, serial);
@@ -136,11 +113,12 @@ static int find_device(void *self, const Call *call, const VolumeRef *volume, De
                                   "not attach the disk, and this node does not do it (OpenAPI)");
         if (r < 0 || volume->is_block)
                 return r;
-        r = has_one_partition(&cloud->config, device, &is_partitioned);
+        r = gpt_count(&cloud->config, device, &n, &last);
         if (r < 0)
                 return error_set_errno(err, r, "partitions of %s", device->path);
-        wanted.partition = 1;
-        return is_partitioned ? disk_find(&cloud->config, call, &wanted, device, err) : 0;
+        /* It was partitioned elsewhere. */
+        wanted.partition = last;
+        return n == 1 ? disk_find(&cloud->config, call, &wanted, device, err) : 0;
 }
 
 /* "queue/read_ahead_kb=4096,queue/nr_requests=64" */

@@ -9,6 +9,7 @@
 
 #include "csi/providers/cloud.h"
 #include "csi/providers/disk.h"
+#include "csi/providers/gpt.h"
 #include "csi/providers/list.h"
 
 #include "common/base/cleanup.h"
@@ -41,12 +42,32 @@ static int node_info_of(void *self, const Call *call, NodeInfo *info, Error *err
                                   err);
 }
 
+/* @device: the disk. A new disk has none yet; one that is neither blank nor partitioned, or whose
+ * partitions the kernel has not read yet, is waited for, and refused. */
+static int find_partition(const Cloud *cloud, const Call *call, DiskWanted *wanted, Device *device,
+                          Error *err) {
+        unsigned int last = 0;
+        size_t n = 0;
+        int r = gpt_count(&cloud->config, device, &n, &last);
+
+        if (r < 0)
+                return error_set_errno(err, r, "partitions of %s", device->path);
+        if (n == 0) {
+                r = gpt_make(device, wanted->name, err);
+                if (r < 0)
+                        return r;
+        }
+        wanted->partition = n == 0 ? 1 : last;
+        return disk_find(&cloud->config, call, wanted, device, err);
+}
+
 static int find_device(void *self, const Call *call, const VolumeRef *volume, Device *device,
                        Error *err) {
         const Cloud *cloud = self;
         DiskWanted wanted = {.name = volume->volume_id};
         char serial[64];
         size_t n = 0;
+        int r;
 
         for (const char *at = volume->volume_id; *at && n + 1 < sizeof(serial); at++)
                 if (*at != '-')
@@ -54,9 +75,8 @@ static int find_device(void *self, const Call *call, const VolumeRef *volume, De
         serial[n] = '\0';
         disk_want_identity(&wanted, DISK_PROOF_SERIAL, DISK_BUS_VIRTIO, NULL, NULL, serial);
         disk_want_link(&wanted, "/dev/disk/by-id/virtio-%.20s", serial);
-        if (!volume->is_block)
-                wanted.partition = 1;
-        return disk_find(&cloud->config, call, &wanted, device, err);
+        r = disk_find(&cloud->config, call, &wanted, device, err);
+        return r < 0 || volume->is_block ? r : find_partition(cloud, call, &wanted, device, err);
 }
 
 static const char *const fs_types[] = {"ext4", "ext3", "xfs", NULL};

@@ -2,6 +2,7 @@
 """Providers openstack, alibaba, digitalocean, vultr, upcloud, exoscale and vsphere: the real daemon, its metadata
 service on loopback, loop devices as disks that say what that cloud's disks say."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -460,6 +461,109 @@ def test_alibaba_environment(make, value, limit, topology):
         segments = pairs(reply.accessible_topology.segments)
         assert (segments.get('topology.kubernetes.io/region') == 'cn-env') == topology
         assert bool(segments) == topology
+
+
+def gpt_of(device):
+    return json.loads(subprocess.run(['sfdisk', '--json', device], check=True, capture_output=True,
+                                     text=True).stdout)['partitiontable']
+
+
+class Shown:
+    """Shows the first partition of a disk once there is one; kernels for tests may not read such tables themselves."""
+
+    def __init__(self, disk):
+        self.disk, self.devno = disk, None
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        loop = pathlib.Path(self.disk.loop).name
+        while not pathlib.Path(f'/sys/block/{loop}/{loop}p1/dev').exists():
+            time.sleep(0.05)
+            subprocess.run(['partx', '--update', self.disk.loop], check=False, capture_output=True)
+        self.devno = self.disk.show_partition(1)
+
+
+def test_upcloud_a_blank_disk_gets_a_partition(make):
+    case = by_name('upcloud')
+    machine, node = make(case)
+    disk = machine.disk(case.name, **case.says)
+    shown = Shown(disk)
+    with node.daemon as client:
+        staging = node.stage(client, case.volume_id, timeout=30)
+        assert device_of(staging) == shown.devno
+        (staging / 'file').write_text('data')
+        table = gpt_of(disk.loop)
+        assert table['label'] == 'gpt' and len(table['partitions']) == 1
+        part = table['partitions'][0]
+        assert (part['start'], part['size'] * 512) == (2048, 62 * MIB)
+        assert part['type'] == '0FC63DAF-8483-4772-8E79-3D69D8477DE4' and part['name'] == 'primary'
+        assert subprocess.run(['sfdisk', '--verify', disk.loop], check=False, capture_output=True).returncode == 0
+        target = node.publish(client, case.volume_id)
+        assert (target / 'file').read_text() == 'data'
+        node.unpublish(client, case.volume_id)
+        node.unstage(client, case.volume_id)
+        staging = node.stage(client, case.volume_id)
+        assert (staging / 'file').read_text() == 'data'
+        client.fails('UNIMPLEMENTED', 'NodeExpandVolume', volume_id=case.volume_id, volume_path=str(staging))
+        node.unstage(client, case.volume_id)
+
+
+def test_upcloud_a_partition_is_used_as_it_is(make):
+    """What upstream's driver or parted made: the last partition counts."""
+    case = by_name('upcloud')
+    machine, node = make(case)
+    disk = machine.disk(case.name, **case.says)
+    first = disk.partition(1, ',16M\n,\n')
+    last = disk.show_partition(2)
+    subprocess.run(['mkfs.ext4', '-q', f'{disk.loop}p2'], check=True)
+    before = gpt_of(disk.loop)
+    with node.daemon as client:
+        assert device_of(node.stage(client, case.volume_id)) == last != first
+        assert gpt_of(disk.loop) == before
+        node.unstage(client, case.volume_id)
+
+
+def test_upcloud_what_is_not_blank_gets_no_partition(make):
+    """A filesystem on the whole disk, which upstream's driver would write a partition table over."""
+    case = by_name('upcloud')
+    machine, node = make(case)
+    disk = machine.disk(case.name, **case.says)
+    subprocess.run(['mkfs.ext4', '-q', disk.loop], check=True)
+    with node.daemon as client:
+        message = client.fails('FAILED_PRECONDITION', 'NodeStageVolume', timeout=20, volume_id=case.volume_id,
+                               staging_target_path=str(node.staging(case.volume_id)),
+                               volume_capability=mount_capability())
+        assert 'has no partition 1' in message
+        assert disk.filesystem() == 'ext4'
+
+
+def test_upcloud_a_table_that_was_half_written(make):
+    """The machine lost power in the middle: the sectors that arrived are known as ours."""
+    case = by_name('upcloud')
+    machine, node = make(case)
+    disk = machine.disk(case.name, **case.says)
+    shown = Shown(disk)
+    with node.daemon as client:
+        node.stage(client, case.volume_id, timeout=30)
+        node.unstage(client, case.volume_id)
+        table = pathlib.Path(disk.loop).read_bytes()[:34 * 512]
+        (disk.directory / f'{disk.name}1/partition').unlink()
+        (disk.directory / f'{disk.name}1/dev').unlink()
+        (disk.directory / f'{disk.name}1').rmdir()
+        (machine.root / f'dev/{disk.name}1').unlink()
+        subprocess.run(['wipefs', '-qa', f'{disk.loop}p1'], check=True)
+        subprocess.run(['partx', '-d', disk.loop], check=True)
+        with open(disk.loop, 'r+b') as file:
+            file.write(bytes(64 * MIB))
+            file.seek(512)
+            file.write(table[512:1536])
+            file.flush()
+            os.fsync(file.fileno())
+        again = Shown(disk)
+        assert device_of(node.stage(client, case.volume_id, timeout=30)) == again.devno == shown.devno
+        assert pathlib.Path(disk.loop).read_bytes()[:34 * 512] == table
+        node.unstage(client, case.volume_id)
 
 
 def test_vsphere_topology_and_environment(make):

@@ -109,6 +109,10 @@ class Disk:
         subprocess.run(['sfdisk', '--quiet', self.loop], input='label: gpt\n' + script, text=True, check=True,
                        capture_output=True)
         subprocess.run(['partx', '--update', self.loop], check=True, capture_output=True)
+        return self.show_partition(number)
+
+    def show_partition(self, number):
+        """Shows a partition that the kernel knows."""
         loop = os.path.basename(self.loop)
         text = pathlib.Path(f'/sys/block/{loop}/{loop}p{number}/dev').read_text(encoding='ascii')
         name = f'{self.name}{"p" if self.name[-1].isdigit() else ""}{number}'
