@@ -16,7 +16,6 @@
 #define BTRFS_FLAG_SEED    (UINT64_C(1) << 32)
 #define BTRFS_MIXED_GROUPS 0x4U
 #define BTRFS_RO_FREE_TREE 0x1U
-#define BTRFS_CACHE_NONE   UINT64_MAX
 
 static FsChecksum btrfs_checksum(const uint8_t *sb) {
         const uint8_t *body = sb + 32;
@@ -93,8 +92,8 @@ bool btrfs_parse(const uint8_t sb[4096], FsVolume *volume) {
         volume->log = le64(sb + 0x60) ? FS_LOG_DIRTY : FS_LOG_CLEAN;
         if (volume->words[FS_CLASS_FLAGS] & BTRFS_FLAG_SEED)
                 volume->state |= FS_STATE_SEED;
-        if (!(volume->words[FS_CLASS_RO_COMPAT] & BTRFS_RO_FREE_TREE) && cache != 0 &&
-            cache != BTRFS_CACHE_NONE)
+        /* All ones is what mkfs leaves for the first mount to begin one. */
+        if (!(volume->words[FS_CLASS_RO_COMPAT] & BTRFS_RO_FREE_TREE) && cache != 0)
                 volume->state |= FS_STATE_V1_SPACE_CACHE;
         btrfs_check(sb, volume);
         return true;

@@ -284,6 +284,8 @@ static void foresee(const Making *m, FsVolume *volume) {
         if (plan->kind == FS_KIND_XFS)
                 volume->sector_bytes = option_number(m, 's', "size", 512);
         volume->log = FS_LOG_CLEAN;
+        if (plan->kind == FS_KIND_BTRFS && !(plan->words[FS_CLASS_RO_COMPAT] & 0x1))
+                volume->state |= FS_STATE_V1_SPACE_CACHE;
 }
 
 static int judge(const Making *m, const FsVolume *volume, Error *err) {

@@ -243,6 +243,30 @@ static void test_malformed(void **state) {
         }
 }
 
+/* Without the tree, a btrfs has the old cache from its first mount on, or will have it then. */
+static void test_v1_cache(void **state) {
+        static const uint8_t generations[][8] = {
+                {0},
+                {9},
+                {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(generations); i++) {
+                uint8_t none[8] = {0}, generation[8];
+                Pieces pieces;
+                FsVolume v;
+
+                memcpy(generation, generations[i], sizeof(generation));
+                pieces_load(&pieces, "btrfs");
+                pieces_cover(&pieces, 65536 + 0xb4, none, sizeof(none));
+                pieces_cover(&pieces, 65536 + 0x22b, generation, sizeof(generation));
+                assert_int_equal(read_pieces(&pieces, &v), 0);
+                assert_int_equal((v.state & FS_STATE_V1_SPACE_CACHE) != 0, i > 0);
+                pieces_unload(&pieces);
+        }
+}
+
 static int failing_read(void *userdata, uint64_t offset, void *buffer, size_t n) {
         uint64_t *good_bytes = userdata;
 
@@ -361,12 +385,12 @@ static void test_kinds(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_checksums),     cmocka_unit_test(test_kinds),
-                cmocka_unit_test(test_recorded),      cmocka_unit_test(test_names),
-                cmocka_unit_test(test_bad_checksum),  cmocka_unit_test(test_malformed),
-                cmocka_unit_test(test_xfs_log_order), cmocka_unit_test(test_read_errors),
-                cmocka_unit_test(test_nothing),       cmocka_unit_test(test_backup),
-                cmocka_unit_test(test_bounded),
+                cmocka_unit_test(test_checksums),    cmocka_unit_test(test_kinds),
+                cmocka_unit_test(test_recorded),     cmocka_unit_test(test_names),
+                cmocka_unit_test(test_bad_checksum), cmocka_unit_test(test_malformed),
+                cmocka_unit_test(test_v1_cache),     cmocka_unit_test(test_xfs_log_order),
+                cmocka_unit_test(test_read_errors),  cmocka_unit_test(test_nothing),
+                cmocka_unit_test(test_backup),       cmocka_unit_test(test_bounded),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,12 +93,15 @@ static bool is_ignored_word(const Case *c, FsClass class) {
 static FsConfidence missing_confidence(const Case *c, FsClass class, uint64_t bit) {
         static const uint32_t xfs[] = {FS_VERSION(6, 12, 95), FS_VERSION(6, 6, 200),
                                        FS_VERSION(6, 1, 176)};
+        static const uint32_t xfs_ro[] = {FS_VERSION(5, 15, 4095), FS_VERSION(5, 10, 262)};
         static const uint32_t btrfs[] = {FS_VERSION(5, 15, 135), FS_VERSION(5, 10, 262)};
         bool is_xfs = c->volume->kind == FS_KIND_XFS && class == FS_CLASS_COMPAT;
         bool is_btrfs = c->volume->kind == FS_KIND_BTRFS && class == FS_CLASS_RO_COMPAT &&
                         bit == BTRFS_RO_GROUP_TREE;
-        const uint32_t *list = is_xfs ? xfs : btrfs;
-        size_t n = is_xfs ? 3 : is_btrfs ? 2 : 0;
+        bool is_xfs_ro = c->volume->kind == FS_KIND_XFS && class == FS_CLASS_RO_COMPAT &&
+                         c->volume->log == FS_LOG_DIRTY;
+        const uint32_t *list = is_xfs ? xfs : is_xfs_ro ? xfs_ro : btrfs;
+        size_t n = is_xfs ? 3 : is_btrfs || is_xfs_ro ? 2 : 0;
 
         for (size_t i = 0; i < n; i++) {
                 if (c->host->kernel < list[i] &&
@@ -130,7 +133,8 @@ static FsAnswer missing_limit(const Case *c, FsClass class, uint64_t bit, const 
                         return FS_ANSWER_NO;
                 /* Recovery writes the superblock: XFS before 6.1 checks the bits even then, and
                  * btrfs refuses to replay a tree it does not fully know. */
-                if (dirty && c->volume->kind == FS_KIND_XFS && kernel < K(6, 1))
+                if (dirty && c->volume->kind == FS_KIND_XFS && kernel < K(6, 1) &&
+                    !is_stable(kernel, FS_VERSION(5, 10, 262)))
                         return FS_ANSWER_RO_NORECOVERY;
                 if (dirty && c->volume->kind == FS_KIND_BTRFS)
                         return FS_ANSWER_RO_NORECOVERY;
