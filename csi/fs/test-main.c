@@ -4,6 +4,7 @@
 
 #include "csi/fs/command.h"
 #include "csi/fs/feature.h"
+#include "csi/fs/inspect.h"
 
 #include "common/base/str.h"
 
@@ -28,8 +29,25 @@ static int print_table(void) {
         return 0;
 }
 
+/* Where a blank device of that size is read: offset and length. */
+static int print_regions(const char *size) {
+        FsRegion regions[FS_REGIONS_MAX];
+        uint64_t size_bytes;
+        size_t n;
+
+        if (str_parse_u64(size, UINT64_MAX, &size_bytes) < 0)
+                return 64;
+        n = fs_blank_regions(size_bytes, regions);
+        for (size_t i = 0; i < n; i++)
+                (void)printf("%llu %llu\n", (unsigned long long)regions[i].offset,
+                             (unsigned long long)regions[i].n);
+        return 0;
+}
+
 int main(int argc, char **argv) {
         if (argc == 2 && str_equal(argv[1], "table"))
                 return print_table();
+        if (argc == 3 && str_equal(argv[1], "regions"))
+                return print_regions(argv[2]);
         return fs_command(argc - 1, argv + 1);
 }

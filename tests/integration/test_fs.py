@@ -160,6 +160,40 @@ def test_no_exec_and_little_cpu(build, sandbox):
         assert min(used) < (25 if 'asan' in str(build) else 5)
 
 
+def has_device_mapper():
+    if not shutil.which('dmsetup'):
+        return False
+    done = subprocess.run(['dmsetup', 'targets'], capture_output=True, text=True, check=False)
+    return 'error' in done.stdout and 'linear' in done.stdout
+
+
+def test_read_error_is_never_blank(build, sandbox):
+    """A blank disk with one bad block, at either end of every place that is looked at."""
+    if not has_device_mapper():
+        pytest.skip('this kernel has no device mapper, or dmsetup is not installed')
+    size, block = 512 * MIB, 4096
+    device = sandbox.loop(size)
+    text = subprocess.run([program(build), 'regions', str(size)], check=True, capture_output=True, text=True).stdout
+    regions = [tuple(map(int, line.split())) for line in text.splitlines()]
+    assert regions[0][0] == 0 and sum(regions[-1]) == size
+    bad = sorted({at // block * block for offset, n in regions for at in (offset, offset + n - 1)})
+    for at in (*bad, None):
+        parts = [(0, size, 'linear')] if at is None else [
+            (0, at, 'linear'), (at, block, 'error'), (at + block, size - at - block, 'linear')]
+        table = ''.join(f'{start // 512} {n // 512} {kind}' + (f' {device} {start // 512}' if kind == 'linear' else '') +
+                        '\n' for start, n, kind in parts if n)
+        subprocess.run(['dmsetup', 'create', '--noudevsync', '--noudevrules', 'berth-bad'], input=table, text=True,
+                       check=True)
+        try:
+            done = fs(build, 'check', '/dev/mapper/berth-bad', code=2 if at is None else 66)
+            said = done.stdout + done.stderr
+            assert ('blank' in said) == (at is None), f'bad block at {at}: {said}'
+            assert at is None or 'Input/output error' in said
+        finally:
+            subprocess.run(['dmsetup', 'remove', '--retry', '--noudevsync', 'berth-bad'], check=True)
+    assert len(bad) > 10
+
+
 def test_what_else_is_there(build, tmp_path):
     """Real tools' signatures are named, and none is a filesystem or blank."""
     key = tmp_path / 'key'
