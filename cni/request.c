@@ -10,13 +10,12 @@
 #include <errno.h>
 #include <string.h>
 
+/* The process ends here: its descriptors are left for the kernel to close all at once. */
 void request_deinit(Request *request) {
         for (size_t i = 0; i < request->n_modules; i++)
                 if (request->states[i] && modules[i]->free)
                         modules[i]->free(request->states[i]);
-        nl_socket_close(&request->rtnl);
-        closep(&request->netns_fd);
-        closep(&request->own_netns_fd);
+        free(request->rtnl.buffer);
         conf_deinit(&request->conf);
         cni_args_deinit(&request->args);
         free(request->input);
