@@ -16,6 +16,9 @@
 #define WAIT_PORT_MSECS 2550
 #define WAIT_DAD_MSECS  5000
 
+/* IFF_LOWER_UP, which is not in <net/if.h>. */
+#define LINK_FLAG_LOWER_UP (1U << 16)
+
 /* One queue: a veth has no use for more without XDP, and the kernel's default of one per possible
  * CPU costs a millisecond on a large host. */
 #define VETH_QUEUES 1
@@ -394,8 +397,9 @@ static int wait_dad(Run *run, const PlanStep *step) {
                 r = r < 0 ? r : link_find(run->sock, index, NULL, &link);
                 if (r < 0)
                         return step_failed(run->plan, step, run->sock, r, run->err);
-                if (!(link.flags & IFF_RUNNING))
-                        return 0; /* it cannot settle before it has a carrier */
+                /* It cannot settle before it has a carrier. That it runs, the kernel notes later. */
+                if (!(link.flags & LINK_FLAG_LOWER_UP))
+                        return 0;
                 if (waited >= WAIT_DAD_MSECS)
                         return error_set(run->err, ERROR_TIMEOUT,
                                          "failed to settle addresses for \"%s\": still tentative "

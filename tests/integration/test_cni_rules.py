@@ -453,6 +453,7 @@ def test_ingress_policy(node):
     assert node.ask(opened.netns, 'tcp', one.address, 80) == f'a {opened.address}'
     # The policy of a bridge is that of its latest pod.
     node.add(conf('one', 1, 'isolated'), 'e')
+    lib.sh('modprobe', 'br_netfilter', check=False)
     lib.sh('sysctl', '-qw', 'net.bridge.bridge-nf-call-iptables=1')
     assert node.ask(one.netns, 'tcp', same.address, 80) == 'none'
     assert node.ask(one.netns, 'tcp', opened.address, 80) == f'd {one.address}'

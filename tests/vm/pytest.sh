@@ -13,7 +13,7 @@ trap 'rm -f "$log"' EXIT
 cd "$source_root" || exit 1
 # One console carries both streams: what is no TAP comes last, as comments. Only /run and /dev/shm are memory there.
 # shellcheck disable=SC2016 # the guest's shell expands this
-inside='export BERTH_BUILD=$1 BERTH_TEST_DIR=/var/tmp PYTHONDONTWRITEBYTECODE=1; shift
+inside='export BERTH_BUILD=$1 BERTH_TEST_DIR=/var/tmp BERTH_TEST_PATIENCE=5 PYTHONDONTWRITEBYTECODE=1; shift
 /usr/bin/python3 tests/lib/run.py "$@" 2>/dev/shm/notes; rc=$?; sed "s/^/# /" /dev/shm/notes; exit $rc'
 "$here/vm" run "${options[@]}" -- /bin/bash -c "$inside" inside "${BERTH_BUILD:?}" "$@" 2>"$log"
 rc=$?
