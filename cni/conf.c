@@ -46,12 +46,25 @@ bool conf_name_is_valid(const char *name) {
         return true;
 }
 
-int conf_mac_parse(const char *text, uint8_t mac[6]) {
-        uint8_t bytes[6];
+/* "0200.0000.0001", which Go takes as well. */
+static int mac_parse_dotted(const char *text, uint8_t bytes[6]) {
+        for (size_t i = 0; i < 3; i++) {
+                char part[5];
+                uint64_t value;
 
-        if (strlen(text) != 17)
-                return -EINVAL;
-        for (size_t i = 0; i < sizeof(bytes); i++) {
+                memcpy(part, text + i * 5, 4);
+                part[4] = '\0';
+                if ((i < 2 && text[i * 5 + 4] != '.') ||
+                    str_parse_hex_u64(part, UINT16_MAX, &value) < 0)
+                        return -EINVAL;
+                bytes[i * 2] = (uint8_t)(value >> 8);
+                bytes[i * 2 + 1] = (uint8_t)(value & 0xff);
+        }
+        return 0;
+}
+
+static int mac_parse_pairs(const char *text, uint8_t bytes[6]) {
+        for (size_t i = 0; i < 6; i++) {
                 char pair[3] = {text[i * 3], text[i * 3 + 1], '\0'};
                 uint64_t value;
 
@@ -61,8 +74,19 @@ int conf_mac_parse(const char *text, uint8_t mac[6]) {
                         return -EINVAL;
                 bytes[i] = (uint8_t)value;
         }
-        memcpy(mac, bytes, sizeof(bytes));
         return 0;
+}
+
+int conf_mac_parse(const char *text, uint8_t mac[6]) {
+        size_t n = strlen(text);
+        uint8_t bytes[6];
+        int r = n == 17   ? mac_parse_pairs(text, bytes)
+                : n == 14 ? mac_parse_dotted(text, bytes)
+                          : -EINVAL;
+
+        if (r == 0)
+                memcpy(mac, bytes, sizeof(bytes));
+        return r;
 }
 
 bool conf_mac_is_unicast(const uint8_t mac[6]) {

@@ -54,10 +54,10 @@ static int masq_parse(const NetConf *conf, void **statep, Error *err) {
 
         if (json_read_text(conf->json, "ipMasqBackend", &backend, err) < 0)
                 return -EINVAL;
-        if (backend[0] && strcmp(backend, "iptables") != 0 && strcmp(backend, "nftables") != 0)
-                return error_set(err, ERROR_INVALID, "unknown ipmasq backend \"%s\"", backend);
         if (!conf->ip_masq)
                 return 0;
+        if (backend[0] && strcmp(backend, "iptables") != 0 && strcmp(backend, "nftables") != 0)
+                return error_set(err, ERROR_INVALID, "unknown ipmasq backend \"%s\"", backend);
         masq = calloc(1, sizeof(*masq));
         if (!masq)
                 return error_set_errno(err, ENOMEM, "masquerade");

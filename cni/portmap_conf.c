@@ -129,12 +129,22 @@ static int parse_backend(const NetConf *conf, bool has_ports, Error *err) {
         return 0;
 }
 
-static int parse_conditions(const NetConf *conf, PortmapConf *portmap, Error *err) {
-        static const char *const keys[] = {"conditionsV4", "conditionsV6"};
+static const char *const condition_keys[] = {"conditionsV4", "conditionsV6"};
 
-        for (size_t i = 0; i < N_ELEMENTS(keys); i++) {
+/* Also of a pod without ports, whose conditions nobody looks at. */
+static int check_types(const NetConf *conf, Error *err) {
+        const json_t *words = NULL;
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < N_ELEMENTS(condition_keys); i++)
+                r = json_read_texts(conf->json, condition_keys[i], &words, err);
+        return r;
+}
+
+static int parse_conditions(const NetConf *conf, PortmapConf *portmap, Error *err) {
+        for (size_t i = 0; i < N_ELEMENTS(condition_keys); i++) {
                 const json_t *words = NULL;
-                int r = json_read_texts(conf->json, keys[i], &words, err);
+                int r = json_read_texts(conf->json, condition_keys[i], &words, err);
 
                 if (r == 0 && words)
                         r = conditions_parse(words, i == 1, &portmap->conditions[i], err);
@@ -168,6 +178,8 @@ int portmap_conf_parse(const NetConf *conf, PortmapConf **confp, Error *err) {
                 r = parse_mappings(conf, portmap, err);
         if (r == 0)
                 r = parse_backend(conf, portmap->n_ports > 0, err);
+        if (r == 0)
+                r = check_types(conf, err);
         if (r < 0 || portmap->n_ports == 0)
                 return r;
         r = parse_conditions(conf, portmap, err);

@@ -154,6 +154,12 @@ static void test_mac(void **state) {
         assert_int_equal(conf_mac_parse("0a:1B:ff:00:00:09", mac), 0);
         assert_int_equal(mac[1], 0x1b);
         assert_int_equal(conf_mac_parse("0a-1B-ff-00-00-09", mac), 0);
+        assert_int_equal(conf_mac_parse("0a1B.ff01.0009", mac), 0);
+        assert_int_equal(mac[0], 0x0a);
+        assert_int_equal(mac[3], 0x01);
+        assert_int_equal(mac[5], 0x09);
+        assert_int_equal(conf_mac_parse("0a1B.ff01:0009", mac), -EINVAL);
+        assert_int_equal(conf_mac_parse("0a1B.ff01.000g", mac), -EINVAL);
         assert_int_equal(conf_mac_parse("0a:1B:ff:00:00", mac), -EINVAL);
         assert_int_equal(conf_mac_parse("0a:1B:ff:00:00:0g", mac), -EINVAL);
         assert_int_equal(conf_mac_parse("0a:1B:ff:00:00:09:", mac), -EINVAL);

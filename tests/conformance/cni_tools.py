@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""cni_tools.py TEST_FILE: builds what upstream tests plugins with, then runs pytest on TEST_FILE (tests/lib/run.py).
+"""cni_tools.py TEST_FILE...: builds what upstream tests plugins with, then runs pytest on them (tests/lib/run.py).
 
 Tests run in network namespaces of their own, where there is no network; so Go modules are fetched and built here,
 before. What is built is kept in .cache/cni-tools of the source tree:

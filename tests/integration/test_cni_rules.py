@@ -53,6 +53,7 @@ def test_unknown_masquerade_backend(node):
     netns = node.sandbox.netns('a')
     error = node.plugin.add(node.conf(ipMasq=True, ipMasqBackend='pf'), netns, 'a').failed()
     assert 'unknown ipmasq backend "pf"' in str(error)
+    node.delete(node.add(node.conf(ipMasqBackend='pf'), 'none'))
     for backend in ('iptables', 'nftables'):
         conf = node.conf(ipMasq=True, ipMasqBackend=backend)
         node.delete(node.add(conf, backend))
