@@ -122,6 +122,19 @@ static int check_readable(int fd) {
 }
 
 int block_probe(int fd, BlockProbe *probe) {
+        return block_probe_without(fd, NULL, probe);
+}
+
+static int leave_out(blkid_probe probe, const char *type) {
+        /* libblkid does not write to it. */
+        char *types[] = {(char *)(uintptr_t)type, NULL};
+
+        return type && blkid_probe_filter_superblocks_type(probe, BLKID_FLTR_NOTIN, types) != 0
+                       ? -ENOMEM
+                       : 0;
+}
+
+int block_probe_without(int fd, const char *type, BlockProbe *probe) {
         cleanup(blkid_free_probep) blkid_probe from = blkid_new_probe();
         struct stat status;
         int r;
@@ -134,6 +147,8 @@ int block_probe(int fd, BlockProbe *probe) {
         r = check_size(fd, &status);
         if (r == 0)
                 r = set_up(from, fd);
+        if (r == 0)
+                r = leave_out(from, type);
         if (r < 0)
                 return r;
         for (int i = 0; i < STEPS_MAX; i++) {

@@ -47,4 +47,7 @@ typedef struct BlockProbe {
  */
 int block_probe(int fd, BlockProbe *probe);
 
+/* As block_probe(), and does not look for one type, by libblkid's name. */
+int block_probe_without(int fd, const char *type, BlockProbe *probe);
+
 #endif

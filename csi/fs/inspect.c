@@ -7,6 +7,7 @@
 
 #include "csi/fs/inspect.h"
 
+#include "csi/fs/bytes.h"
 #include "csi/fs/inspect_internal.h"
 #include "csi/fs/signatures.h"
 
@@ -21,6 +22,11 @@
 #define MIB         (UINT64_C(1) << 20)
 #define EDGE_BYTES  131072UL
 #define CHUNK_BYTES 1048576UL
+
+#define ZFS_MAGIC          UINT64_C(0x00bab10c)
+#define ZFS_RING_AT        0x20000U
+#define ZFS_LOOK_BYTES     32768U
+#define ZFS_UBERBLOCKS_MIN 4U
 
 typedef struct Look {
         int fd;
@@ -114,6 +120,36 @@ static int look_edges(Look *look) {
                 }
                 look_scan(look, offsets[i], n);
         }
+        return 0;
+}
+
+/*
+ * libblkid reads a MiB to look for ZFS, which is a third of a stage. Beside a filesystem that is
+ * whole it is enough to look where each of its four labels begins to write: a pool that was ever
+ * used has many uberblocks there. As libblkid, four are wanted: less may be data of a user.
+ */
+static int look_zfs(Look *look) {
+        uint64_t size = look->out->size_bytes & ~UINT64_C(0x3ffff);
+        uint64_t labels[] = {0, 0x40000, size - 0x80000, size - 0x40000};
+        unsigned int n_found = 0;
+
+        for (size_t i = 0; size >= 0x200000 && i < N_ELEMENTS(labels); i++) {
+                uint64_t offset = labels[i] + ZFS_RING_AT;
+                int r = look_read(look, offset, ZFS_LOOK_BYTES);
+
+                if (r < 0) {
+                        could_not_read(look->out, r, offset);
+                        return r;
+                }
+                for (size_t at = 0; at < ZFS_LOOK_BYTES; at += 1024)
+                        if (le64(look->chunk + at) == ZFS_MAGIC ||
+                            be64(look->chunk + at) == ZFS_MAGIC)
+                                n_found++;
+        }
+        if (n_found >= ZFS_UBERBLOCKS_MIN)
+                inspect_hit(look->out, &(FsHit){.type = "zfs_member",
+                                                .usage = "filesystem",
+                                                .offset = labels[0] + ZFS_RING_AT});
         return 0;
 }
 
@@ -240,7 +276,7 @@ static bool look_backup(Look *look, const FsReader *reader) {
 
 static void look(Look *look, const FsReader *reader) {
         FsInspection *out = look->out;
-        bool found;
+        bool found, whole;
         int r;
 
         r = fs_read_volume(reader, &out->volume);
@@ -249,9 +285,10 @@ static void look(Look *look, const FsReader *reader) {
                 return;
         }
         found = r == 0;
-        if (look_edges(look) < 0)
+        whole = found && out->volume.checksum != FS_CHECKSUM_BAD;
+        if (look_edges(look) < 0 || (whole && look_zfs(look) < 0))
                 return;
-        r = inspect_library(look->fd, out);
+        r = inspect_library(look->fd, whole ? "zfs_member" : NULL, out);
         if (r < 0) {
                 out->read_errno = -r;
                 errno = -r;

@@ -8,13 +8,13 @@
 
 #include <stdio.h>
 
-int inspect_library(int fd, FsInspection *out) {
+int inspect_library(int fd, const char *without, FsInspection *out) {
         cleanup(freep) BlockProbe *probe = malloc(sizeof(*probe));
         int r;
 
         if (!probe)
                 return -ENOMEM;
-        r = block_probe(fd, probe);
+        r = block_probe_without(fd, without, probe);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < probe->n_signatures; i++) {

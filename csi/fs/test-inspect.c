@@ -268,6 +268,28 @@ static void test_two_things(void **state) {
         look(stale_fd, FS_FIND_FILESYSTEM);
 }
 
+/* Both in use on the same disk, as far as anybody can tell; a few such bytes may be a file's. */
+static void test_filesystem_and_zfs(void **state) {
+        static const char magic[] = "\x0c\xb1\xba\0\0\0\0\0", swapped[] = "\0\0\0\0\0\xba\xb1\x0c";
+        static const uint64_t labels[] = {0, 0x40000, UINT64_MAX - 0x80000 + 1,
+                                          UINT64_MAX - 0x40000 + 1};
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(labels); i++) {
+                cleanup(closep) int fd = image_of("ext4");
+                off_t size = lseek(fd, 0, SEEK_END) & ~(off_t)0x3ffff;
+                uint64_t label = i < 2 ? labels[i] : (uint64_t)size + labels[i];
+
+                for (uint64_t slot = 4; slot < 8; slot++) {
+                        /* No file lies in the last ring: one is enough there. */
+                        look(fd, i == 3 && slot > 4 ? FS_FIND_OTHER : FS_FIND_FILESYSTEM);
+                        put(fd, label + 0x20000 + slot * 1024, slot % 2 ? magic : swapped, 8);
+                }
+                look(fd, FS_FIND_OTHER);
+                assert_non_null(strstr(seen.why, "ext4 and also zfs_member"));
+        }
+}
+
 static void test_journal_device(void **state) {
         cleanup(closep) int fd = image_of("ext4-journal_dev");
 
@@ -314,11 +336,17 @@ static void test_could_not_look(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_regions),        cmocka_unit_test(test_blank),
-                cmocka_unit_test(test_signatures),     cmocka_unit_test(test_any_byte),
-                cmocka_unit_test(test_filesystems),    cmocka_unit_test(test_bad_checksums),
-                cmocka_unit_test(test_backup_only),    cmocka_unit_test(test_two_things),
-                cmocka_unit_test(test_journal_device), cmocka_unit_test(test_could_not_look),
+                cmocka_unit_test(test_regions),
+                cmocka_unit_test(test_blank),
+                cmocka_unit_test(test_signatures),
+                cmocka_unit_test(test_any_byte),
+                cmocka_unit_test(test_filesystems),
+                cmocka_unit_test(test_bad_checksums),
+                cmocka_unit_test(test_backup_only),
+                cmocka_unit_test(test_two_things),
+                cmocka_unit_test(test_filesystem_and_zfs),
+                cmocka_unit_test(test_journal_device),
+                cmocka_unit_test(test_could_not_look),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
