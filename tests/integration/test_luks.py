@@ -106,6 +106,13 @@ def close_all():
         subprocess.run(['dmsetup', 'remove', '--retry', '--force', name], capture_output=True, check=False)
 
 
+def state(pid):
+    """What a process and its children wait for."""
+    done = subprocess.run(['ps', '-eLo', 'pid,ppid,stat,wchan:30,etimes,args'], capture_output=True, text=True,
+                          check=False)
+    return f'{pid}\n{done.stdout}'
+
+
 @pytest.fixture(name='world')
 def world_fixture(sandbox, build):
     """world(cloud) -> (tree, kubelet); the daemon's log is printed."""
@@ -118,6 +125,7 @@ def world_fixture(sandbox, build):
                         provider=cloud.provider)
         made.append(daemon)
         client = daemon.start(60)
+        client.timeout = 300  # a virtual machine without help of its processor is slow
         kubelet = Kubelet(daemon, client, cloud.driver, secrets={cloud.key: SECRET}, **cloud.contexts)
         kubelet.cloud, kubelet.daemon = cloud, daemon
         return tree, kubelet
@@ -127,7 +135,12 @@ def world_fixture(sandbox, build):
     log = ''
     for daemon in made:
         if daemon.process.poll() is None:
-            daemon.stop()
+            daemon.process.terminate()
+            try:
+                daemon.process.wait(60)
+            except subprocess.TimeoutExpired:
+                print(f'still running: {state(daemon.process.pid)}')
+                daemon.kill()
         log += daemon.log()
     print(log[-6000:])
     close_all()
