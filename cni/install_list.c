@@ -59,9 +59,27 @@ static int take_prefixes(IpPrefix *prefixes, size_t max, size_t *np, const char 
         return 0;
 }
 
+/* What host-local would refuse for each pod: it needs a gateway's address and a pod's. */
+static int check_sizes(const PodNetwork *network, const char *where, Error *err) {
+        char text[IP_TEXT_MAX];
+
+        for (size_t i = 0; i < network->n_subnets; i++) {
+                const IpPrefix *subnet = &network->subnets[i];
+
+                if (subnet->length + 2U > ip_size(&subnet->address) * 8)
+                        return error_set(err, ERROR_INVALID,
+                                         "%s: %s is too small: pods need at least a /%zu", where,
+                                         ip_prefix_format(subnet, text),
+                                         ip_size(&subnet->address) * 8 - 2);
+        }
+        return 0;
+}
+
 int pod_network_subnets(PodNetwork *network, const char *text, const char *where, Error *err) {
-        return take_prefixes(network->subnets, N_ELEMENTS(network->subnets), &network->n_subnets,
-                             text, where, err);
+        int r = take_prefixes(network->subnets, N_ELEMENTS(network->subnets), &network->n_subnets,
+                              text, where, err);
+
+        return r < 0 ? r : check_sizes(network, where, err);
 }
 
 int pod_network_cluster(PodNetwork *network, const char *text, const char *where, Error *err) {

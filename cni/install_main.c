@@ -172,9 +172,13 @@ static int parse(int argc, char **argv, Install *install) {
                 if (take_option(install, c) < 0)
                         return -1;
         }
-        if (install->conf_path && (install->network.n_subnets > 0 || install->subnet_file))
-                return -1;
-        return optind == argc && !(install->network.n_subnets > 0 && install->subnet_file) ? 0 : -1;
+        if (!!install->conf_path + (install->network.n_subnets > 0) + !!install->subnet_file > 1)
+                return error_set(&install->wrong, ERROR_INVALID,
+                                 "only one of --conf, --subnet and --subnet-file");
+        if (optind < argc)
+                return error_set(&install->wrong, ERROR_INVALID, "install: unexpected \"%s\"",
+                                 argv[optind]);
+        return 0;
 }
 
 static int take_names(Install *install, Error *err) {

@@ -259,6 +259,11 @@ static int take_keep(Arguments *arguments, const char *text) {
         return keep(arguments, id, slash + 1);
 }
 
+static int wrong(const char *words, const char *what) {
+        fprintf(stderr, "berth-cni: %s \"%s\"\n", words, what);
+        return -1;
+}
+
 /* Return: 0; -1 when it is wrong; 1 for help. */
 static int parse(int argc, char **argv, Arguments *arguments) {
         static const struct option options[] = {
@@ -285,7 +290,7 @@ static int parse(int argc, char **argv, Arguments *arguments) {
                         break;
                 case 'k':
                         if (take_keep(arguments, optarg) < 0)
-                                return -1;
+                                return wrong("--keep wants ID/IFNAME, not", optarg);
                         break;
                 case 'a':
                         arguments->all = true;
@@ -297,7 +302,10 @@ static int parse(int argc, char **argv, Arguments *arguments) {
                 }
         }
         arguments->network = argv[optind];
-        return optind + 1 == argc ? 0 : -1;
+        if (!arguments->network)
+                return wrong("which network? Missing after", argv[0]);
+        return optind + 1 == argc ? 0
+                                  : wrong("one network at a time; unexpected", argv[optind + 1]);
 }
 
 static int fail(const Error *err) {

@@ -267,6 +267,8 @@ static int rules_module_status(void *userdata, Error *err) {
                                  "nftables is missing: this kernel has no netfilter over netlink");
         nft_ask_generation(&batch);
         r = nl_batch_run(&state->sock.netfilter, &batch, reply_generation, &generation);
+        if (r == -EPERM)
+                return error_set(err, ERROR_UNAVAILABLE, "nftables may not be asked without root");
         if (r < 0)
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "nftables is missing: this kernel has no nf_tables");

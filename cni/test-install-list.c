@@ -36,6 +36,19 @@ static void test_subnet_env(void **state) {
         assert_prefix(&network.cluster[1], "fd00:244::/48");
 }
 
+static void test_too_small(void **state) {
+        PodNetwork network;
+        Error err;
+
+        assert_int_equal(parse(&network, "10.1.0.0/30\nfd00::/126", &err), 0);
+        assert_true(parse(&network, "10.1.0.0/31", &err) < 0);
+        assert_string_equal(err.message,
+                            "FILE: 10.1.0.0/31 is too small: pods need at least a /30");
+        assert_true(parse(&network, "fd00::1/128", &err) < 0);
+        assert_string_equal(err.message,
+                            "FILE: fd00::1/128 is too small: pods need at least a /126");
+}
+
 static void test_lines(void **state) {
         PodNetwork network;
         Error err;
@@ -115,8 +128,8 @@ static void test_list(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_subnet_env), cmocka_unit_test(test_lines),
-                cmocka_unit_test(test_node),       cmocka_unit_test(test_wrong),
-                cmocka_unit_test(test_list),
+                cmocka_unit_test(test_too_small),  cmocka_unit_test(test_node),
+                cmocka_unit_test(test_wrong),      cmocka_unit_test(test_list),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

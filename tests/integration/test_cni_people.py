@@ -280,6 +280,10 @@ def test_status_for_people(berth, node, sandbox):
 def test_usage(berth):
     assert 'Usage' in berth('--help').stdout and 'Usage' in berth('install', '--help').stdout
     assert berth('--version').stdout.startswith('berth-cni ')
-    for argv in (('nonsense',), ('gc',), ('gc', '--nonsense', 'x'), ('install', 'x'), ('status', 'a', 'b'),
-                 ('gc', '--keep', 'x', 'net')):
-        assert berth(*argv, check=False).returncode == 2
+    for argv, words in ((('nonsense',), 'unknown argument "nonsense"'), (('gc',), 'which network?'),
+                        (('gc', '--nonsense', 'x'), 'unrecognized option'), (('install', 'x'), 'unexpected "x"'),
+                        (('status', 'a', 'b'), 'unexpected "b"'), (('gc', '--keep', 'x', 'net'), 'ID/IFNAME, not "x"'),
+                        (('install', '--subnet', '10.1.0.0/31'), '10.1.0.0/31 is too small'),
+                        (('install', '--subnet', '10.1.0.0/24', '--conf', 'x'), 'only one of')):
+        done = berth(*argv, check=False)
+        assert done.returncode == 2 and words in done.stderr
