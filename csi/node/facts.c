@@ -6,6 +6,7 @@
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/block_sysfs.h"
+#include "common/block/btrfs.h"
 #include "common/mount/mountinfo.h"
 
 #include <fcntl.h>
@@ -182,7 +183,9 @@ static int read_mount(TargetFacts *facts, int fd, Error *err) {
         if (!facts->mount.is_root)
                 return 0;
         facts->is_mounted = true;
-        facts->mounted_on = mount_device(&facts->mount);
+        if (!str_equal(facts->mount.fs_type, "btrfs") ||
+            btrfs_get_device(fd, &facts->mounted_on) < 0)
+                facts->mounted_on = mount_device(&facts->mount);
         facts->is_dead = facts->mounted_on != 0 && is_device_gone(facts->mounted_on);
         facts->is_forced_ro = mount_is_forced_ro(&facts->mount);
         (void)snprintf(facts->source_name, sizeof(facts->source_name), "%.60s",

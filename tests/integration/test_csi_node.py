@@ -13,6 +13,7 @@ import pytest
 
 from csi import (SINGLE_NODE_MULTI_WRITER, SINGLE_NODE_SINGLE_WRITER, Client, Daemon, Failure, block_capability,
                  mount_capability)
+from sandbox import mount as sandbox_mount
 
 MIB = 1 << 20
 # Of the daemon's own threads: what makes, mounts, binds, unmounts and removes. No tool that it runs uses these.
@@ -238,6 +239,46 @@ def test_upstream_driver(daemon):
         assert mounts() == before
         assert '"check' not in daemon.log()
         kubelet.unpublish(volume, target)
+        kubelet.unstage(volume)
+
+
+@pytest.mark.parametrize('fs_type, options', [('ext4', 'discard,errors=continue'), ('xfs', 'nouuid,logbufs=8'),
+                                              ('btrfs', 'compress=zstd')])
+def test_upstream_mounted_by_a_link(daemon, fs_type, options):
+    """By udev's link, at the staging path of old kubelets; the link leads elsewhere by now."""
+    capability = mount_capability(fs_type, SINGLE_NODE_MULTI_WRITER)
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        volume = create(client, 'pvc-u', 320 * MIB, capability)
+        kubelet.stage(volume, capability)
+        source = subprocess.run(['findmnt', '-no', 'SOURCE', kubelet.staging(volume)], capture_output=True, text=True,
+                                check=True).stdout.strip()
+        staging = daemon.kubelet_root / 'plugins/kubernetes.io/csi/pv/pvc-u/globalmount'
+        staging.mkdir(parents=True)
+        subprocess.run(['umount', kubelet.staging(volume)], check=True)
+        link = daemon.directory / 'by-id'
+        link.symlink_to(source)
+        # As mount(8) does not: it would resolve the link.
+        sandbox_mount(link, staging, fs_type, 0, options)
+        target = kubelet.target('pod-1', volume)
+        target.mkdir()
+        subprocess.run(['mount', '--bind', staging, target], check=True)
+        (target / 'file').write_text('kept')
+        fields = {'volume_id': volume, 'volume_capability': capability, 'staging_target_path': str(staging)}
+        for other in ('/dev/loop-control', '/dev/null', None):
+            link.unlink()
+            if other:
+                link.symlink_to(other)
+            before = mounts()
+            client.NodeStageVolume(**fields)
+            client.NodePublishVolume(target_path=str(target), **fields)
+            assert mounts() == before
+            assert not client.NodeGetVolumeStats(volume_id=volume, volume_path=str(target)).volume_condition.abnormal
+        assert (target / 'file').read_text() == 'kept'
+        assert daemon.log().count('msg=formatting\n') == 1
+        kubelet.unpublish(volume, target)
+        client.NodeUnstageVolume(volume_id=volume, staging_target_path=str(staging))
+        assert not mounted(staging)
         kubelet.unstage(volume)
 
 
