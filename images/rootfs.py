@@ -149,16 +149,17 @@ def main():
     write(target / 'sbom-cni.spdx.json',
           sbom('berth-cni', version, debian, {p: (built[p], 'STATIC_LINK') for p in STATIC['cni'] if p in built}))
 
-    subprocess.run([strip, '-o', build / 'berth-csi.stripped', build / 'csi' / 'berth-csi'], check=True)
     rootfs = Rootfs(target / 'csi', runtime / 'root', triplet)
-    rootfs.take(build / 'berth-csi.stripped', 'usr/sbin/berth-csi')
+    for program in ('berth-csi', 'berth-luks'):
+        subprocess.run([strip, '-o', build / f'{program}.stripped', build / 'csi' / program], check=True)
+        rootfs.take(build / f'{program}.stripped', f'usr/sbin/{program}')
     for line in (HERE / 'contents.txt').read_text(encoding='utf-8').splitlines():
         for path in line.split('#')[0].replace('@TRIPLET@', triplet).split()[1:]:
             rootfs.take(runtime / 'root' / path, path)
     rootfs.close()
     packages = {p: (built[p], 'STATIC_LINK') for p in STATIC['csi'] if p in built}
     installed = versions(runtime)
-    sources = [source for path, source in rootfs.taken.items() if path != 'usr/sbin/berth-csi']
+    sources = [source for path, source in rootfs.taken.items() if not path.startswith('usr/sbin/berth-')]
     packages.update({p: (installed[p], 'CONTAINS') for p in owners(runtime, sources)})
     write(target / 'sbom-csi.spdx.json', sbom('berth-csi', version, debian, packages))
 
