@@ -287,6 +287,8 @@ def test_no_more_rights_than_needed(rendered, _build):
         else:
             assert context['allowPrivilegeEscalation'] is False, name
             assert context['capabilities'] == {'drop': ['ALL']}, name
+            profile = context.get('seccompProfile') or spec['securityContext']['seccompProfile']
+            assert profile == {'type': 'RuntimeDefault'}, name
 
 
 def test_names_do_not_meet(rendered, _build):
