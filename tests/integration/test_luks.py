@@ -121,10 +121,12 @@ def world_fixture(sandbox, build):
     tree = disks.Tree(sandbox)
     made = []
 
-    def make(cloud, *argv):
+    def make(cloud, *argv, is_quick=True):
         cloud.service().start(cloud.service.address)
+        quick = pathlib.Path(build) / 'tests/lib/libquick-derivation.so'
+        environment = {'LD_PRELOAD': str(quick)} if is_quick and quick.exists() else {}
         daemon = Daemon(build, sandbox.path, ['--root', tree.root, '--log-level=debug', *argv],
-                        provider=cloud.provider)
+                        provider=cloud.provider, environment=environment)
         made.append(daemon)
         client = daemon.start(60)
         client.timeout = SLOW_SECONDS
@@ -198,7 +200,7 @@ def mapper_devno(name):
 @pytest.mark.parametrize('cloud', [Linode, Scaleway, Cloudscale, Hetzner], ids=lambda cloud: cloud.provider)
 def test_life(world, cloud):
     """A new volume, written, closed, opened by cryptsetup(8) with the same secret, opened again, expanded."""
-    tree, kubelet = world(cloud)
+    tree, kubelet = world(cloud, is_quick=cloud is not Linode)
     disk = cloud.disk(tree, 'sdb', cloud.volume, size_bytes=256 * MIB)
     capability = mount_capability('xfs' if cloud is Scaleway else '')
     size = disk.size()
@@ -207,7 +209,7 @@ def test_life(world, cloud):
     dump = luks_dump(disk.loop)
     assert re.search(rf'^Version:\s+{cloud.version}$', dump, re.MULTILINE)
     assert re.search(rf'(MK bits:\s+{cloud.bits}$|Cipher key:\s+{cloud.bits} bits)', dump, re.MULTILINE)
-    assert cloud.version == 1 or 'Memory:     65536' in dump
+    assert cloud is not Linode or 'Memory:     65536' in dump
     kubelet.mount(capability)  # again: nothing to do
     (path / 'file').write_text('plain text that nobody may find')
     subprocess.run(['sync', '-f', str(path)], check=True)
