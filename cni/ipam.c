@@ -118,6 +118,18 @@ int ipam_gc(Ipam *ipam, const GcRequest *gc, Error *err) {
         return delegate_run(ipam, "GC", NULL, err);
 }
 
+/* However it fails, the next ADD would too; 50 and 51 are its own to say. */
+static int delegate_status(Ipam *ipam, Error *err) {
+        int r = delegate_run(ipam, "STATUS", NULL, err);
+
+        if (r < 0 && ipam->passed.code != CNI_CODE_UNAVAILABLE &&
+            ipam->passed.code != CNI_CODE_LIMITED) {
+                ipam->passed.code = 0;
+                err->code = ERROR_UNAVAILABLE;
+        }
+        return r;
+}
+
 int ipam_status(Ipam *ipam, Error *err) {
         cleanup(result_deinit) CniResult result = {0};
 
@@ -129,7 +141,7 @@ int ipam_status(Ipam *ipam, Error *err) {
         case IPAM_OTHER:
                 break;
         }
-        return delegate_run(ipam, "STATUS", NULL, err);
+        return delegate_status(ipam, err);
 }
 
 void ipam_undo(Ipam *ipam) {

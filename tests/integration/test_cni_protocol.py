@@ -254,6 +254,19 @@ def test_broken_delegated_ipam(build, sandbox, body, words):
     assert words in str(plugin.add(base(sandbox, ipam={'type': 'some-ipam'}), sandbox.netns('a'), 'a').failed())
 
 
+@pytest.mark.parametrize('body, code, words', [
+    ('exit 0', 0, ''), ('exit 3', 50, 'exit status 3'), ('kill -9 $$', 50, 'killed by signal 9'),
+    ("echo '{\"code\": 50, \"msg\": \"no server\"}'; exit 1", 50, 'no server'),
+    ("echo '{\"code\": 51, \"msg\": \"no server\"}'; exit 1", 51, 'no server'),
+    ("echo '{\"code\": 4, \"msg\": \"unknown CNI_COMMAND\"}'; exit 1", 50, 'unknown CNI_COMMAND'),
+    (None, 50, 'failed to find plugin "some-ipam"'),
+])
+def test_status_of_delegated_ipam(build, sandbox, body, code, words):
+    plugin = cni.Plugin(build, 'bridge', path=[fake_ipam(sandbox, body) if body else '/nowhere'])
+    done = plugin.status(base(sandbox, ipam={'type': 'some-ipam'}, cniVersion='1.1.0'))
+    assert done.code == 0 if code == 0 else words in str(done.failed(code))
+
+
 def test_missing_delegated_ipam(build, sandbox):
     error = cni.Plugin(build, 'bridge').add(base(sandbox, ipam={'type': 'none'}), sandbox.netns('a'), 'a').failed()
     assert 'failed to find plugin "none" in path [' in str(error)
