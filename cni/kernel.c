@@ -397,7 +397,8 @@ static int wait_dad(Run *run, const PlanStep *step) {
                 r = r < 0 ? r : link_find(run->sock, index, NULL, &link);
                 if (r < 0)
                         return step_failed(run->plan, step, run->sock, r, run->err);
-                /* It cannot settle before it has a carrier. That it runs, the kernel notes later. */
+                /* It cannot settle before it has a carrier. That it runs, the kernel notes later.
+                 */
                 if (!(link.flags & LINK_FLAG_LOWER_UP))
                         return 0;
                 if (waited >= WAIT_DAD_MSECS)
