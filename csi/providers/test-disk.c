@@ -84,7 +84,8 @@ static uint64_t new_loop(void) {
 
         assert(n_loops < DISKS_MAX);
         loops[n_loops] = test_loop_open(1 << 20, path);
-        assert(fstat(loops[n_loops++], &status) == 0);
+        assert(fstat(loops[n_loops], &status) == 0);
+        n_loops++;
         return status.st_rdev;
 }
 
@@ -289,7 +290,7 @@ static void test_partition_and_rescan(void) {
         uint64_t partition;
         Error err = {0};
         char text[16] = "", path[300];
-        int fd;
+        int fd, r;
 
         begin();
         new_disk("nvme0n1", "pci0/nvme/nvme0/nvme0n1", "../../nvme0");
@@ -304,7 +305,8 @@ static void test_partition_and_rescan(void) {
         put_text("sys/devices/pci0/nvme/nvme0/nvme0n1/nvme0n1p3", "dev", path);
         make_node("nvme0n1p3", partition);
         assert_found(&wanted, "nvme0n1p3", partition);
-        assert(find(&wanted, 10000, never, &device, &err) == 0);
+        r = find(&wanted, 10000, never, &device, &err);
+        assert(r == 0);
         assert(disk_rescan(&config, &device, &err) == 0);
         snprintf(path, sizeof(path), "%s/sys/devices/pci0/nvme/nvme0/rescan_controller", root);
         fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -319,11 +321,12 @@ static void test_cancelled_and_late(void) {
         Device device = {0};
         Error err;
         pid_t pid;
+        int r;
 
         begin();
         disk_want_identity(&wanted, DISK_PROOF_SERIAL, DISK_BUS_NVME, NULL, NULL, "vol1");
-        assert(find(&wanted, 60000, always, &device, &err) < 0);
-        assert(err.code == ERROR_TIMEOUT);
+        r = find(&wanted, 60000, always, &device, &err);
+        assert(r < 0 && err.code == ERROR_TIMEOUT);
         /* It arrives while it is waited for; the link in /sys/block is the last that appears. */
         new_disk("nvme0n1", "pci0/nvme/nvme0/nvme0n1", "../../nvme0");
         pid = fork();
@@ -333,7 +336,8 @@ static void test_cancelled_and_late(void) {
                 put_text("sys/devices/pci0/nvme/nvme0", "serial", "vol1\n");
                 _exit(0);
         }
-        assert(find(&wanted, 60000, never, &device, &err) == 0);
+        r = find(&wanted, 60000, never, &device, &err);
+        assert(r == 0);
         assert(waitpid(pid, NULL, 0) == pid);
         end();
 }
