@@ -43,10 +43,10 @@ def go(*argv, cwd='/'):
     return done.stdout
 
 
-def copy_of(module, name):
-    """A writable copy of a module's source."""
+def copy_of(module, siblings=None):
+    """A writable copy of a module's source, in which modules beside it have the version siblings."""
     origin = json.loads(go('mod', 'download', '-json', module))['Dir']
-    copy = CACHE / name
+    copy = CACHE / 'source'
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(origin, copy)
     for path in [copy, *copy.rglob('*')]:
@@ -54,6 +54,8 @@ def copy_of(module, name):
     shutil.rmtree(copy / 'vendor', ignore_errors=True)
     for one in ('go.work', 'go.work.sum'):
         (copy / one).unlink(missing_ok=True)
+    path = copy / 'go.mod'
+    path.write_text(re.sub(r'(?m)(\S+) => \.\.?/(?!FORBIDDEN)\S+', rf'\1 => \1 {siblings}', path.read_text()))
     return copy
 
 
@@ -62,18 +64,16 @@ def make():
     if marker.exists():
         return
     minor, patch = KUBERNETES.split('.')[1:]
-    source = copy_of(f'go.etcd.io/etcd/server/v3@{ETCD}', 'source')
+    source = copy_of(f'go.etcd.io/etcd/server/v3@{ETCD}', ETCD)
     go('build', '-ldflags', '-s -w', '-o', str(CACHE / 'etcd'), '.', cwd=source)
     shutil.rmtree(source)
-    source = copy_of(f'k8s.io/kubernetes@v{KUBERNETES}', 'source')
-    path = source / 'go.mod'
-    path.write_text(re.sub(r'(?m)(\S+) => \./staging/src/\S+', rf'\1 => \1 v0.{minor}.{patch}', path.read_text()))
+    source = copy_of(f'k8s.io/kubernetes@v{KUBERNETES}', f'v0.{minor}.{patch}')
     version = 'k8s.io/component-base/version'
     flags = f'-s -w -X {version}.gitVersion=v{KUBERNETES} -X {version}.gitMajor=1 -X {version}.gitMinor={minor}'
     for command in COMMANDS:
         go('build', '-ldflags', flags, '-o', str(CACHE / command), f'./cmd/{command}', cwd=source)
     shutil.rmtree(source)
-    source = copy_of(f'github.com/kubernetes-csi/external-provisioner/v5@{PROVISIONER}', 'source')
+    source = copy_of(f'github.com/kubernetes-csi/external-provisioner/v5@{PROVISIONER}')
     go('build', '-ldflags', f'-s -w -X main.version={PROVISIONER}', '-o', str(CACHE / 'csi-provisioner'),
        './cmd/csi-provisioner', cwd=source)
     shutil.rmtree(source)
