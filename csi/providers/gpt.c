@@ -256,7 +256,7 @@ int gpt_make(const Device *disk, const char *name, Error *err) {
                 r = block_get_logical_sector(fd, &sector);
         if (r == 0)
                 r = gpt_format(size, sector, name, &table);
-        if (r < 0)
+        if (r != 0)
                 return error_set_errno(err, r, "partition table of %s", disk->path);
         return make(fd, disk, &table, size, sector, err);
 }
