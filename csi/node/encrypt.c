@@ -247,6 +247,38 @@ static int make_target(Job *job, Error *err) {
         return node_path_reopen(target, err);
 }
 
+/* A kernel without dm-crypt, or a key derivation that was killed: on another node the header alone
+ * would be neither a volume nor blank. */
+static void take_back(Job *job) {
+        const Device *device = &job->disk.device;
+        cleanup(closep) int fd = block_open(device->path, O_RDWR | O_EXCL, device->devno);
+
+        if (fd < 0 || fs_wipe(fd, job->disk.size_bytes) < 0)
+                return;
+        (void)marker_remove(&job->target);
+        log_mapper(job, LOG_LEVEL_WARNING,
+                   "took the new LUKS header away again, since it cannot be opened here",
+                   job->encryption.name);
+}
+
+static int write_header(Job *job, Error *err) {
+        cleanup(queue_leavep) QueueTicket ticket = {0};
+        const CryptRun run = crypt_run(job);
+        int r;
+
+        r = enter(job, FORMAT_MEMORY_BYTES, &ticket, err);
+        if (r == 0)
+                r = make_target(job, err);
+        if (r < 0)
+                return r;
+        r = marker_write(&job->target, job->volume.volume_id, job->disk.sequence,
+                         job->disk.size_bytes);
+        if (r < 0)
+                return error_set_errno(err, r, "note in %s that a format begins", job->target.text);
+        log_mapper(job, LOG_LEVEL_INFO, "encrypting a blank disk", job->encryption.name);
+        return crypt_format_volume(&job->disk.device, &job->encryption, &run, err);
+}
+
 /*
  * The disk was proven blank, and what the mapper shows of zeros is noise: where a blank test looks
  * it is made zero, so that the mapper can be proven blank in its turn. Until then the marker says
@@ -257,26 +289,13 @@ static int format_mapper(Job *job, Error *err) {
         cleanup(closep) int fd = -1;
         int r;
 
-        {
-                cleanup(queue_leavep) QueueTicket ticket = {0};
-                const CryptRun run = crypt_run(job);
-
-                r = enter(job, FORMAT_MEMORY_BYTES, &ticket, err);
-                if (r == 0)
-                        r = make_target(job, err);
-                if (r < 0)
-                        return r;
-                r = marker_write(&job->target, job->volume.volume_id, job->disk.sequence,
-                                 job->disk.size_bytes);
-                if (r < 0)
-                        return error_set_errno(err, r, "note in %s that a format begins",
-                                               job->target.text);
-                log_mapper(job, LOG_LEVEL_INFO, "encrypting a blank disk", job->encryption.name);
-                r = crypt_format_volume(&job->disk.device, &job->encryption, &run, err);
-        }
-        if (r == 0)
-                r = open_mapper(job, FORMAT_MEMORY_BYTES - OPEN_MEMORY_BYTES, err);
-        if (r == 0)
+        r = write_header(job, err);
+        if (r < 0)
+                return r;
+        r = open_mapper(job, FORMAT_MEMORY_BYTES - OPEN_MEMORY_BYTES, err);
+        if (r < 0)
+                take_back(job);
+        else
                 r = take_mapper(job, err);
         if (r < 0)
                 return r;

@@ -121,10 +121,10 @@ def world_fixture(sandbox, build):
     tree = disks.Tree(sandbox)
     made = []
 
-    def make(cloud, *argv, is_quick=True):
+    def make(cloud, *argv, is_quick=True, more=()):
         cloud.service().start(cloud.service.address)
         quick = pathlib.Path(build) / 'tests/lib/libquick-derivation.so'
-        environment = {'LD_PRELOAD': str(quick)} if is_quick and quick.exists() else {}
+        environment = {'LD_PRELOAD': str(quick), **dict(more)} if is_quick and quick.exists() else {}
         daemon = Daemon(build, sandbox.path, ['--root', tree.root, '--log-level=debug', *argv],
                         provider=cloud.provider, environment=environment)
         made.append(daemon)
@@ -478,6 +478,22 @@ def test_hetzner_two_pods(world):
     # cryptsetup(8) reads the first line of a pipe, and so did upstream when it made the volume.
     path = kubelet.mount(secrets={Hetzner.key: SECRET + '\nmore'})
     kubelet.unmount(path)
+
+
+@pytest.mark.deadline(1500)
+def test_new_volume_that_cannot_be_opened(world, build):
+    """The header is taken away again, so that another node finds the disk as it was: blank."""
+    if not (pathlib.Path(build) / 'tests/lib/libquick-derivation.so').exists():
+        pytest.skip('built with sanitizers: nothing can be preloaded')
+    tree, kubelet = world(Linode, more={'BERTH_TEST_FAIL_OPEN': '1'})
+    disk = Linode.disk(tree, 'sdb', Linode.volume, size_bytes=128 * MIB)
+    assert 'open the encryption' in kubelet.fails('FAILED_PRECONDITION')
+    assert content(disk) == bytes(MIB) and disk.filesystem() == ''
+    kubelet.daemon.stop()
+    del kubelet.daemon.environment['BERTH_TEST_FAIL_OPEN']
+    kubelet.client = kubelet.daemon.start(60)
+    kubelet.client.timeout = SLOW_SECONDS
+    kubelet.unmount(kubelet.mount())
 
 
 @pytest.mark.deadline(1500)

@@ -176,7 +176,11 @@ def sweep():
         try:
             fd = os.open(os.path.join(entry.path, '.alive'), os.O_RDWR | os.O_CLOEXEC)
         except OSError:
-            if time.time() - entry.stat(follow_symlinks=False).st_mtime > UNLOCKED_SECONDS:
+            try:
+                age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+            except FileNotFoundError:
+                continue  # its run ended meanwhile
+            if age > UNLOCKED_SECONDS:
                 shutil.rmtree(entry.path, ignore_errors=True)
             continue
         try:
