@@ -632,8 +632,12 @@ static void judge_tools(const Case *c) {
         }
 }
 
-/* Of the worst reason, but that features are looked at before the log. */
+/* Of the worst reason, but that a driver must be there first, and that features are looked at
+ * before the log. */
 static int first_errno(const FsVerdict *verdict) {
+        for (size_t i = 0; i < verdict->n_reasons; i++)
+                if (verdict->reasons[i].os_errno == ENODEV)
+                        return ENODEV;
         if (verdict->reasons[0].kind == FS_REASON_LOG_ORDER)
                 for (size_t i = 1; i < verdict->n_reasons; i++)
                         if (verdict->reasons[i].kind == FS_REASON_FEATURE &&

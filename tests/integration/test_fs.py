@@ -180,8 +180,9 @@ def test_read_error_is_never_blank(build, sandbox):
     for at in (*bad, None):
         parts = [(0, size, 'linear')] if at is None else [
             (0, at, 'linear'), (at, block, 'error'), (at + block, size - at - block, 'linear')]
-        table = ''.join(f'{start // 512} {n // 512} {kind}' + (f' {device} {start // 512}' if kind == 'linear' else '') +
-                        '\n' for start, n, kind in parts if n)
+        where = {'linear': device, 'error': ''}
+        table = ''.join(f'{start // 512} {n // 512} {kind} {where[kind]} {start // 512 if where[kind] else ""}\n'
+                        for start, n, kind in parts if n)
         subprocess.run(['dmsetup', 'create', '--noudevsync', '--noudevrules', 'berth-bad'], input=table, text=True,
                        check=True)
         try:
