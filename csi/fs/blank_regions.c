@@ -41,9 +41,13 @@ static size_t merge(FsRegion *regions, size_t n) {
 }
 
 /* XFS keeps copies at the start of each allocation group, which only the primary tells; mkfs.xfs
- * cuts anything up to 4 TiB that is not striped into four. */
+ * cuts anything up to 4 TiB that is not striped into four, and more into groups of a block less
+ * than 1 TiB. */
 static void add_xfs_groups(FsRegion *regions, size_t *np, uint64_t size_bytes) {
         uint64_t n_blocks = size_bytes / 4096, group = (n_blocks + 3) / 4;
+
+        if (group > 268435455)
+                group = 268435455;
 
         for (uint64_t i = 1; i < 4; i++)
                 add(regions, np, size_bytes, i * group * 4096, PROBE);

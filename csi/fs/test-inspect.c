@@ -248,6 +248,20 @@ static void test_backup_only(void **state) {
         look(btrfs_fd, FS_FIND_OTHER);
 }
 
+/* The first MiB of an XFS was overwritten with zeros: its groups still have copies. */
+static void test_xfs_groups(void **state) {
+        static const uint64_t sizes[] = {512 * MIB, 8192 * 1024 * MIB};
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(sizes); i++) {
+                cleanup(closep) int fd = image(sizes[i]);
+                uint64_t group = i ? UINT64_C(268435455) * 4096 : sizes[i] / 4;
+
+                put(fd, group * 2, "XFSB", 4);
+                look(fd, FS_FIND_OTHER);
+        }
+}
+
 static void test_two_things(void **state) {
         cleanup(closep) int lvm_fd = image_of("ext4"), md_fd = image_of("xfs"),
                             luks_fd = image_of("btrfs"), gpt_fd = image_of("ext4"),
@@ -344,6 +358,7 @@ int main(void) {
                 cmocka_unit_test(test_bad_checksums),
                 cmocka_unit_test(test_backup_only),
                 cmocka_unit_test(test_two_things),
+                cmocka_unit_test(test_xfs_groups),
                 cmocka_unit_test(test_filesystem_and_zfs),
                 cmocka_unit_test(test_journal_device),
                 cmocka_unit_test(test_could_not_look),

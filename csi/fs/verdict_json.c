@@ -11,6 +11,11 @@ static json_t *hex(uint64_t value) {
         return json_sprintf("0x%llx", (unsigned long long)value);
 }
 
+/* A damaged superblock may claim more than a JSON integer holds. */
+static json_int_t bytes(uint64_t n) {
+        return n > INT64_MAX ? INT64_MAX : (json_int_t)n;
+}
+
 static json_t *reason_to_json(const FsVolume *volume, const FsHost *host, const FsReason *reason) {
         char text[256], way_out[256], need[24];
         json_t *object;
@@ -97,10 +102,10 @@ struct json_t *fs_volume_to_json(const FsVolume *volume) {
         return json_pack(
                 "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:s, s:s, s:s, s:s, s:o, s:o}", "type",
                 volume->type, "uuid", uuid, "label", volume->label, "fs_bytes",
-                (json_int_t)volume->fs_bytes, "device_bytes", (json_int_t)volume->device_bytes,
-                "block_bytes", (json_int_t)volume->block_bytes, "sector_bytes",
-                (json_int_t)volume->sector_bytes, "devices", (int)volume->n_devices, "checksum",
-                checksums[volume->checksum], "log", logs[volume->log], "log_byte_order",
+                bytes(volume->fs_bytes), "device_bytes", bytes(volume->device_bytes), "block_bytes",
+                (json_int_t)volume->block_bytes, "sector_bytes", (json_int_t)volume->sector_bytes,
+                "devices", (int)volume->n_devices, "checksum", checksums[volume->checksum], "log",
+                logs[volume->log], "log_byte_order",
                 volume->log_order == FS_BYTE_ORDER_BIG      ? "big"
                 : volume->log_order == FS_BYTE_ORDER_LITTLE ? "little"
                                                             : "",
