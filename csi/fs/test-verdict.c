@@ -206,6 +206,16 @@ static void test_state(void **state) {
         volume.state |= FS_STATE_NEEDS_REPAIR;
         fs_verdict(&volume, &host, NULL, &verdict);
         assert_int_equal(verdict.expected_errno, EINVAL);
+        judge("btrfs", "5.10.262", 4096, NULL);
+        volume.words[FS_CLASS_RO_COMPAT] |= 0x8;
+        expect(RO, FS_REASON_FEATURE, EINVAL);
+        judge("btrfs", "5.10.100", 4096, NULL);
+        volume.words[FS_CLASS_RO_COMPAT] |= 0x8;
+        expect(NO, FS_REASON_FEATURE, EINVAL);
+        assert_int_equal(verdict.confidence, FS_CONFIDENCE_LOW);
+        judge("btrfs", "5.17", 4096, NULL);
+        volume.words[FS_CLASS_RO_COMPAT] |= 0x8;
+        expect(NO, FS_REASON_FEATURE, EINVAL);
         judge("btrfs", "6.12", 16384, NULL);
         volume.words[FS_CLASS_RO_COMPAT] &= ~UINT64_C(3);
         volume.state |= FS_STATE_V1_SPACE_CACHE;

@@ -126,11 +126,12 @@ static FsAnswer missing_limit(const Case *c, FsClass class, uint64_t bit, const 
                                : FS_ANSWER_RW;
         case FS_UNKNOWN_RO:
                 /* Kernels without the tree only mount it where they make up block groups. */
-                if (c->volume->kind == FS_KIND_BTRFS && bit == BTRFS_RO_GROUP_TREE &&
-                    !btrfs_makes_up_groups(kernel))
+                if (c->volume->kind == FS_KIND_BTRFS && bit == BTRFS_RO_GROUP_TREE) {
+                        if (!btrfs_makes_up_groups(kernel))
+                                return FS_ANSWER_NO;
+                } else if (f && f->ro_since > kernel) {
                         return FS_ANSWER_NO;
-                if (f && f->ro_since > kernel)
-                        return FS_ANSWER_NO;
+                }
                 /* Recovery writes the superblock: XFS before 6.1 checks the bits even then, and
                  * btrfs refuses to replay a tree it does not fully know. */
                 if (dirty && c->volume->kind == FS_KIND_XFS && kernel < K(6, 1) &&

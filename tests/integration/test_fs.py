@@ -3,6 +3,7 @@
 
 import json
 import os
+import pathlib
 import re
 import resource
 import shutil
@@ -90,6 +91,39 @@ def test_json(build, xfs, tmp_path):
                                                                 'version': '0x20'}
     odd = image(tmp_path / 'a "quoted"\\name.img', 64 * MIB)
     assert json.loads(fs(build, 'check', odd, '--json', code=2).stdout)['find'] == 'blank'
+
+
+def keys_of(value, prefix=''):
+    """Dotted paths of a document; maps whose keys are data are not entered."""
+    if isinstance(value, list):
+        return set().union(*(keys_of(one, prefix) for one in value)) if value else set()
+    if not isinstance(value, dict):
+        return set()
+    found = set()
+    for key, inner in value.items():
+        path = f'{prefix}{key}'
+        found.add(path)
+        if key not in ('words', 'drivers', 'config', 'features', 'tools'):
+            found |= keys_of(inner, f'{path}.')
+    return found
+
+
+def test_json_is_documented(build, xfs, tmp_path):
+    """Every key that is printed is in docs/filesystems.md, and the other way round."""
+    text = (pathlib.Path(__file__).parents[2] / 'docs/filesystems.md').read_text()
+    tables = [set(re.findall(r'`([^`]+)`', ' '.join(re.findall(r'^\| (`.*?) \|', part, re.MULTILINE))))
+              for part in text.split('\n| key | |\n')[1:]]
+    assert len(tables) == 3
+    seen = keys_of(json.loads(fs(build, 'check', xfs, '--kernel', '5.4', '--json', code=2).stdout))
+    seen |= keys_of(json.loads(fs(build, 'check', image(tmp_path / 'blank', MIB), '--json', code=2).stdout))
+    assert seen == tables[0]
+    assert keys_of(json.loads(fs(build, 'plan', '--type', 'xfs', '--min-kernel', '4.19', '--json').stdout)) == tables[1]
+    done = subprocess.run([build / 'csi/berth-csi', 'host', '--json'], capture_output=True, text=True, check=True,
+                          timeout=60)
+    # Only Debian and Ubuntu tell a stable number, only some drivers the rest.
+    missing = tables[2] - keys_of(json.loads(done.stdout)['filesystems'])
+    assert missing <= {'kernel_stable', 'btrfs_temp_fsid', 'ext4_large_blocks'}
+    assert keys_of(json.loads(done.stdout)['filesystems']) <= tables[2]
 
 
 def test_hosts_from_json(build, xfs, tmp_path):
