@@ -9,6 +9,7 @@
 #include "common/mount/mount_syscall.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/utsname.h>
@@ -128,13 +129,18 @@ static int create(const MountSpec *spec, MountContext *context, int *mount_fdp) 
  * mount(2) is right on all of them. */
 static bool is_deaf_to_ro(const MountSpec *spec) {
         struct utsname names;
-        unsigned int major = 0, minor = 0;
+        unsigned long major, minor = 0;
+        char *end = NULL;
 
         if (!spec->options || !(spec->options->set & MOUNT_FLAG_READ_ONLY) ||
             strcmp(spec->fs_type, "xfs") != 0)
                 return false;
-        return uname(&names) < 0 || sscanf(names.release, "%3u.%3u", &major, &minor) != 2 ||
-               major < 6 || (major == 6 && minor < 9);
+        if (uname(&names) < 0)
+                return true;
+        major = strtoul(names.release, &end, 10);
+        if (*end == '.')
+                minor = strtoul(end + 1, NULL, 10);
+        return major < 6 || (major == 6 && minor < 9);
 }
 
 int mount_new(const MountSpec *spec, const MountPlace *place, MountContext *context) {
