@@ -59,10 +59,37 @@ static int prove(unsigned int number, uint64_t backing_dev, uint64_t backing_ino
         return 0;
 }
 
-static void remember(Entry *entry, const Attachment *attachment, const struct stat *st) {
+static void remember(Entry *entry, const Attachment *attachment) {
         entry->loop_hint = attachment->number + 1;
-        entry->backing_dev = (uint64_t)st->st_dev;
-        entry->backing_inode = (uint64_t)st->st_ino;
+        if (block_get_sequence(attachment->fd, &entry->loop_sequence) < 0)
+                entry->loop_sequence = 0;
+}
+
+/*
+ * When the disk of the pool is gone neither the data file can be opened, nor does the kernel say
+ * what is behind the device (LOOP_GET_STATUS64 asks the file: EIO). But no two attachments have the
+ * same sequence number.
+ */
+static int find_by_sequence(const Entry *entry, Attachment *attachment, Error *err) {
+        cleanup(closep) int fd = -1;
+        char path[LOOP_PATH_MAX];
+        struct stat device;
+        uint64_t sequence;
+
+        loop_path(entry->loop_hint - 1, path);
+        fd = block_open(path, O_RDONLY, 0);
+        if (fd == -ENXIO || fd == -ENOENT)
+                return ATTACH_E_NONE;
+        if (fd < 0)
+                return error_set_errno(err, fd, "open %s", path);
+        if (block_get_sequence(fd, &sequence) < 0 || sequence != entry->loop_sequence)
+                return ATTACH_E_NONE;
+        if (fstat(fd, &device) < 0)
+                return error_set_errno(err, errno, "stat %s", path);
+        attachment->number = entry->loop_hint - 1;
+        attachment->devno = (uint64_t)device.st_rdev;
+        attachment->fd = fd_steal(&fd);
+        return 0;
 }
 
 static int find_by_inode(const Entry *entry, uint64_t backing_dev, uint64_t backing_inode,
@@ -90,7 +117,7 @@ static int find_by_file(Entry *entry, int data_fd, Attachment *attachment, Error
                 return ATTACH_E_NONE;
         r = find_by_inode(entry, (uint64_t)st.st_dev, (uint64_t)st.st_ino, attachment, err);
         if (r == 0)
-                remember(entry, attachment, &st);
+                remember(entry, attachment);
         return r;
 }
 
@@ -102,10 +129,8 @@ int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
         /* A link or a device in its place was never attached by us. */
         if (data_fd == -ENOENT || (data_fd < 0 && error.code == ERROR_PRECONDITION))
                 return ATTACH_E_NONE;
-        /* The pool's disk is gone: what was attached is known, and can be detached all the same. */
-        if (data_fd < 0 && entry->loop_hint != 0)
-                return find_by_inode(entry, entry->backing_dev, entry->backing_inode, attachment,
-                                     err);
+        if (data_fd < 0 && entry->loop_hint != 0 && entry->loop_sequence != 0)
+                return find_by_sequence(entry, attachment, err);
         if (data_fd < 0) {
                 if (err)
                         *err = error;
@@ -155,7 +180,7 @@ static int attach_new(Pool *pool, Entry *entry, int data_fd, Attachment *attachm
                 keep_blocks(entry, data_fd, number);
         r = prove(number, (uint64_t)st.st_dev, (uint64_t)st.st_ino, attachment, err);
         if (r == 0)
-                remember(entry, attachment, &st);
+                remember(entry, attachment);
         return r;
 }
 

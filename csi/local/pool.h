@@ -42,8 +42,8 @@ typedef struct Entry {
         bool is_stored;          /* its metadata is on disk, so its data file is ours */
         bool damaged;           /* the metadata did not parse; only the id and the stem are known */
         unsigned int loop_hint; /* one more than the loop device it was last on; 0: unknown */
-        uint64_t backing_dev, backing_inode; /* of the data file that was on it */
-        CopyJob *job; /* the background copy that holds it, or NULL; borrowed */
+        uint64_t loop_sequence; /* of that device since it was attached; 0: not known */
+        CopyJob *job;           /* the background copy that holds it, or NULL; borrowed */
 } Entry;
 
 /* Sorted by id. */
