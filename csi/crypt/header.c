@@ -27,12 +27,11 @@ static uint64_t read_be64(const uint8_t *bytes) {
 
 /* The largest "memory" (KiB) of the key slots. */
 static uint64_t find_memory(const uint8_t *bytes, size_t n) {
-        uint64_t size = read_be64(bytes + HDR_SIZE_AT), most = 0;
+        uint64_t stated = read_be64(bytes + HDR_SIZE_AT), most = 0;
+        size_t size = stated < n ? (size_t)stated : n;
         json_t *json, *slots, *slot;
         const char *key;
 
-        if (size > n)
-                size = n;
         if (size <= JSON_AT)
                 return LUKS_MEMORY_DEFAULT;
         size = strnlen((const char *)bytes + JSON_AT, size - JSON_AT);
