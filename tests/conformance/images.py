@@ -109,7 +109,7 @@ def start_programs(kind, architecture, root):
         shutil.copy(shutil.which(name), root / name)
         emulator = [f'/{name}']
     for argv in PROGRAMS[kind]:
-        done = run('chroot', root, *emulator, *argv, timeout=60)
+        done = run('chroot', root, *emulator, *argv, timeout=300)
         text = done.stdout + done.stderr
         assert done.returncode in (0, 1, 2, 16, 64) and text, f'{architecture} {argv}: {done.returncode} {text}'
         for words in ('error while loading', 'cannot open shared object', 'Could not open', 'not found'):
