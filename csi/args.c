@@ -73,7 +73,7 @@ static const Flag flags[] = {
         {"registration-endpoint", KIND_STRING, AT(registration_endpoint), 0,
          "path of the socket as kubelet sees it (default: --endpoint's, or below <kubelet-root>/plugins/<driver>)"},
         {"health-port", KIND_NUMBER, AT(health_port), 65535,
-         "port of /healthz and /metrics; 0 turns both off (default 9808)"},
+         "port of /healthz, /livez and /metrics; 0 turns both off (default 9808)"},
         {"health-address", KIND_STRING, AT(health_address), 0,
          "numeric address of that port (default: all)"},
         {"metrics", KIND_BOOL, AT(metrics), 0,

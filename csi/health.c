@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Two paths. The probe runs on the server's one thread: who asks for health waits for health. */
+/* Three paths. The probe runs on the server's one thread: who asks for health waits for health. */
 
 #include "csi/health.h"
 
@@ -31,11 +31,23 @@ static void answer_health(const Health *health, HttpAnswer *answer) {
         answer->text = strdup(err.message);
 }
 
+/* It answers, so it lives. What it waits for, a metadata service or a tool, does not come by a
+ * restart. */
+static void answer_alive(const Health *health, HttpAnswer *answer) {
+        Error err = {0};
+
+        (void)health->config.probe(health->config.userdata, &err);
+        answer->status = 200;
+        answer->text = strdup("ok");
+}
+
 static void handle(void *userdata, const HttpRequest *request, HttpAnswer *answer) {
         const Health *health = userdata;
 
         if (str_equal(request->path, "/healthz")) {
                 answer_health(health, answer);
+        } else if (str_equal(request->path, "/livez")) {
+                answer_alive(health, answer);
         } else if (str_equal(request->path, "/metrics") && health->config.metrics) {
                 answer->text = metrics_format(health->config.metrics);
                 answer->status = answer->text ? 200 : 500;

@@ -4,7 +4,8 @@
 
 /*
  * A small HTTP server: /healthz as kubernetes-csi/livenessprobe answers it (200 "ok", or 500 and
- * the reason), and /metrics for Prometheus. Bounded: 64 connections, 10 seconds each.
+ * the reason), /livez, which is 200 as long as a probe comes back, ready or not, and /metrics for
+ * Prometheus. Bounded: 64 connections, 10 seconds each.
  */
 
 #include "csi/service/metrics.h"

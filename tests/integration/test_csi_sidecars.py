@@ -73,6 +73,7 @@ def test_healthz_says_why_not(build, tmp_path, ready):
     with serving(build, tmp_path, ready=ready) as (server, _):
         until(lambda: 'msg=serving' in server.log())
         assert get('/healthz') == (500, 'not ready as asked')
+        assert get('/livez') == (200, 'ok')
         with csi.Client(server.socket_path) as client:
             if ready == UNAVAILABLE:
                 assert not client.Probe().ready.value
