@@ -28,6 +28,8 @@
 static const uint8_t type_guid[GUID_BYTES] = {0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72, 0x47,
                                               0x8e, 0x79, 0x3d, 0x69, 0xd8, 0x47, 0x7d, 0xe4};
 
+static const uint8_t signature[] = {'E', 'F', 'I', ' ', 'P', 'A', 'R', 'T'};
+
 static void put(uint8_t *at, uint64_t value, size_t n) {
         for (size_t i = 0; i < n; i++)
                 at[i] = (uint8_t)(value >> (8 * i));
@@ -81,7 +83,7 @@ static void put_entries(uint8_t *at, const Layout *layout) {
 /* @mine and @other: sectors of this header and its copy; @entries: of the entries with it. */
 static void put_header(uint8_t *at, const Layout *layout, uint64_t mine, uint64_t other,
                        uint64_t entries, uint32_t entries_crc) {
-        memcpy(at, "EFI PART", 8);
+        memcpy(at, signature, sizeof(signature));
         put(at + 8, 0x00010000, 4);
         put(at + 12, HEADER_BYTES, 4);
         put(at + 24, mine, 8);
