@@ -350,18 +350,12 @@ static void test_could_not_look(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_regions),
-                cmocka_unit_test(test_blank),
-                cmocka_unit_test(test_signatures),
-                cmocka_unit_test(test_any_byte),
-                cmocka_unit_test(test_filesystems),
-                cmocka_unit_test(test_bad_checksums),
-                cmocka_unit_test(test_backup_only),
-                cmocka_unit_test(test_two_things),
-                cmocka_unit_test(test_xfs_groups),
-                cmocka_unit_test(test_filesystem_and_zfs),
-                cmocka_unit_test(test_journal_device),
-                cmocka_unit_test(test_could_not_look),
+                cmocka_unit_test(test_regions),        cmocka_unit_test(test_blank),
+                cmocka_unit_test(test_signatures),     cmocka_unit_test(test_any_byte),
+                cmocka_unit_test(test_filesystems),    cmocka_unit_test(test_bad_checksums),
+                cmocka_unit_test(test_backup_only),    cmocka_unit_test(test_two_things),
+                cmocka_unit_test(test_xfs_groups),     cmocka_unit_test(test_filesystem_and_zfs),
+                cmocka_unit_test(test_journal_device), cmocka_unit_test(test_could_not_look),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
