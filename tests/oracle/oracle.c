@@ -20,6 +20,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -195,21 +196,22 @@ static void print_not_made(const OracleSet *set) {
                 printf("not makeable here: %s\n", set->not_made[i]);
 }
 
-/* Memory where there is plenty: the images are large and nearly empty, and are copied often. */
+/* Memory where there is plenty: the images are large and nearly empty, and are copied often. It is
+ * of our own mount namespace, so that nothing stays when we are killed. */
 static const char *scratch(void) {
         const char *temp = getenv("TMPDIR");
         struct statvfs st;
 
         if (temp)
                 return temp;
-        if (statvfs("/dev/shm", &st) == 0 && st.f_bavail * st.f_frsize > UINT64_C(6) << 30)
+        if (statvfs("/dev/shm", &st) == 0 && st.f_bavail * st.f_frsize > UINT64_C(6) << 30 &&
+            mount("berth-oracle", "/dev/shm", "tmpfs", MS_NOSUID, "mode=0700") == 0)
                 return "/dev/shm";
         return "/var/tmp";
 }
 
 int main(int argc, char **argv) {
         static OracleSet set;
-        const char *temp = scratch();
         bool make = argc > 2 && str_equal(argv[1], "make");
         bool run = argc > 2 && str_equal(argv[1], "run");
         size_t wrong;
@@ -225,12 +227,12 @@ int main(int argc, char **argv) {
                 return 77;
         }
         set.full = str_equal(argv[argc - 1], "--full");
+        oracle_place_open();
         if (make || run)
                 (void)snprintf(set.directory, sizeof(set.directory), "%s", argv[2]);
         else
                 (void)snprintf(set.directory, sizeof(set.directory), "%s/berth-oracle-XXXXXX",
-                               temp);
-        oracle_place_open();
+                               scratch());
         if (run) {
                 oracle_load(&set);
                 wrong = oracle_run(&set);
