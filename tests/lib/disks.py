@@ -261,7 +261,9 @@ class Kubelet:
     def unpublish(self, volume_id, path):
         self.client.NodeUnpublishVolume(volume_id=volume_id, target_path=str(path))
         assert not path.exists()
-        path.parent.rmdir()
+        # Block volumes of other pods lie beside it.
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
 
     def unstage(self, volume_id):
         path = self.staging(volume_id)
