@@ -250,7 +250,7 @@ static void test_backup_only(void **state) {
 
 /* The first MiB of an XFS was overwritten with zeros: its groups still have copies. */
 static void test_xfs_groups(void **state) {
-        static const uint64_t sizes[] = {512 * MIB, 8192 * 1024 * MIB};
+        static const uint64_t sizes[] = {512 * MIB, 8192 * MIB * 1024};
 
         (void)state;
         for (size_t i = 0; i < N_ELEMENTS(sizes); i++) {

@@ -242,6 +242,14 @@ def test_the_probes_ask_where_the_daemon_answers(rendered, _build):
             assert get.get('host') == ('127.0.0.1' if host else None), name
 
 
+def test_curl_of_any_release_takes_its_arguments(rendered, _build):
+    """Before 8.16 it knows no "--option=value"."""
+    seen = [one for _, _, one in rendered.containers() if one.get('command') == ['curl']]
+    assert seen
+    for container in seen:
+        assert not [word for word in container['args'] if word.startswith('--') and '=' in word]
+
+
 def test_the_plugin_goes_where_the_runtime_looks(rendered, _build):
     for name, spec, container in rendered.containers():
         if container['name'] != 'install':
