@@ -17,15 +17,17 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* A container id has no set limit; a name in a directory does. "#" cannot start an id. */
+/* A container id has no set limit; a name in a directory does. "#" cannot start an id. What a lease
+ * file says may hold "/", which no id and no interface of ours does: it must not become a path. */
 void lease_entry_path(const char *container_id, const char *ifname, char *path) {
+        bool is_odd = strchr(container_id, '/') || strchr(ifname, '/');
         char hex[SHA256_HEX_SIZE];
         int n = snprintf(path, LEASE_PATH_MAX, LEASE_INDEX "/%s@%s", container_id, ifname);
 
-        if (n > 0 && n < LEASE_PATH_MAX)
+        if (!is_odd && n > 0 && n < LEASE_PATH_MAX)
                 return;
         sha256_hex(container_id, strlen(container_id), hex);
-        (void)snprintf(path, LEASE_PATH_MAX, LEASE_INDEX "/#%s@%.20s", hex, ifname);
+        (void)snprintf(path, LEASE_PATH_MAX, LEASE_INDEX "/#%s@%.20s", hex, is_odd ? "" : ifname);
 }
 
 int lease_content_parse(char *text, const char **idp, const char **ifnamep) {

@@ -244,12 +244,14 @@ def test_what_does_not_belong_there(leases):
     (directory / '.berth' / 'a@eth0').symlink_to('10.1.0.2,nothing')
     (directory / '10.1.0.2').mkdir()
     (directory / '10.1.0.3').symlink_to('/etc/passwd')
-    (directory / '10.1.0.4').write_bytes(os.urandom(5000))
+    (directory / '10.1.0.4').write_bytes(b'..//../odd\xff' * 500)
+    (directory / '10.1.0.6').write_bytes(b'x/../../escaped\r\n../eth')
     (directory / 'last_reserved_ip.0').write_bytes(b'\0garbage')
     leases.ours.delete(leases.conf(), NETNS, 'a').ok()
     assert address(leases.ours.add(leases.conf(), NETNS, 'a')) == '10.1.0.5'
     leases.ours.delete(leases.conf(), NETNS, 'a').ok()
-    assert leases.files() == ['10.1.0.2', '10.1.0.3', '10.1.0.4']
+    assert leases.files() == ['10.1.0.2', '10.1.0.3', '10.1.0.4', '10.1.0.6']
+    assert [one.name for one in leases.path.iterdir()] == ['net']
 
 
 def test_directory_that_leads_nowhere(leases, sandbox):
