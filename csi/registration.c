@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <time.h>
 
 #define READY_PAUSE_MSECS 200
 #define READY_PAUSE_MAX   10000
@@ -116,14 +117,27 @@ static void tell(Registration *registration, LogLevel level, const char *what, c
         log_fields(level, (LogField[]){{"op", "register"}}, 1, "%s: %s", what, err->message);
 }
 
-/* Return: false when it is time to stop. */
+static int64_t now_msecs(void) {
+        struct timespec now;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Only the end of everything cuts it short: the wake of a refusal may come after it was seen.
+ * Return: false when it is time to stop. */
 static bool pause_msecs(Registration *registration, int msecs) {
-        struct pollfd wait = {.fd = registration->wake, .events = POLLIN};
+        int64_t end = now_msecs() + msecs, left = msecs;
         uint64_t ignored;
 
-        if (poll(&wait, 1, msecs) > 0 && read(registration->wake, &ignored, sizeof(ignored)) < 0 &&
-            errno != EAGAIN)
-                log_warning("wake descriptor: %m");
+        do {
+                struct pollfd wait = {.fd = registration->wake, .events = POLLIN};
+
+                if (poll(&wait, 1, (int)left) > 0 &&
+                    read(registration->wake, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
+                        log_warning("wake descriptor: %m");
+                left = end - now_msecs();
+        } while (left > 0 && !atomic_load(&registration->stop));
         return !atomic_load(&registration->stop);
 }
 
