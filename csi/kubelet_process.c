@@ -5,6 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
+#include "common/mount/mount_query.h"
 #include "csi/kubelet_view.h"
 
 #include <fcntl.h>
@@ -72,24 +73,6 @@ static bool read_namespace(const char *pid, char name[NAMESPACE_MAX]) {
         return n > 0;
 }
 
-/* The id of the mount that an open directory is in. */
-static bool read_mount_id(int fd, uint64_t *idp) {
-        cleanup(freep) char *text = NULL;
-        char path[64];
-        char *at;
-
-        (void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-        if (file_read_at(AT_FDCWD, path, 4096, &text, NULL) < 0)
-                return false;
-        at = strstr(text, "mnt_id:");
-        if (!at)
-                return false;
-        at += strlen("mnt_id:");
-        at += strspn(at, " \t");
-        at[strcspn(at, "\n")] = '\0';
-        return str_parse_u64(at, UINT64_MAX, idp) == 0;
-}
-
 /* Of the mount that a directory of a process is in. */
 typedef struct PeerGroups {
         uint64_t shared, master;
@@ -101,7 +84,7 @@ static bool read_groups(const char *pid, const char *directory, PeerGroups *grou
         cleanup(freep) char *text = NULL;
         const Mount *found;
         char path[64];
-        uint64_t id;
+        MountStatus status = {0};
         size_t n;
 
         (void)snprintf(path, sizeof(path), "/proc/%.20s/root", pid);
@@ -111,11 +94,11 @@ static bool read_groups(const char *pid, const char *directory, PeerGroups *grou
         /* Its links lead where they lead for that process. */
         fd = file_open_in_root(root, directory, O_PATH | O_DIRECTORY);
         (void)snprintf(path, sizeof(path), "/proc/%.20s/mountinfo", pid);
-        if (fd < 0 || !read_mount_id(fd, &id) ||
+        if (fd < 0 || mount_query(fd, MOUNT_QUERY_SHORT, &status) < 0 ||
             file_read_at(AT_FDCWD, path, MOUNTINFO_MAX_BYTES, &text, &n) < 0 ||
             mountinfo_parse(text, n, &table, NULL) != 0)
                 return false;
-        found = mount_table_find_id(table, id);
+        found = mount_table_find_id(table, status.id);
         if (found)
                 *groups = (PeerGroups){found->shared_group, found->master_group};
         return found != NULL;

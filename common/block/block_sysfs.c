@@ -62,16 +62,10 @@ static int read_name(int dir_fd, char name[BLOCK_NAME_MAX]) {
         return 0;
 }
 
-/* "8:16" */
-static int read_devno(int dir_fd, uint64_t *devnop) {
-        cleanup(freep) char *text = NULL;
+int block_sysfs_parse_devno(char *text, uint64_t *devnop) {
         uint64_t major_number, minor_number;
         char *colon;
-        int r;
 
-        r = read_attribute(dir_fd, "dev", &text, NULL);
-        if (r < 0)
-                return r;
         str_trim_end(text);
         colon = strchr(text, ':');
         if (!colon)
@@ -82,6 +76,13 @@ static int read_devno(int dir_fd, uint64_t *devnop) {
                 return -EIO;
         *devnop = makedev((unsigned int)major_number, (unsigned int)minor_number);
         return 0;
+}
+
+static int read_devno(int dir_fd, uint64_t *devnop) {
+        cleanup(freep) char *text = NULL;
+        int r = read_attribute(dir_fd, "dev", &text, NULL);
+
+        return r < 0 ? r : block_sysfs_parse_devno(text, devnop);
 }
 
 static int fill(int dir_fd, BlockInfo *info) {

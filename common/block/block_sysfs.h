@@ -24,6 +24,9 @@ typedef struct BlockInfo {
         bool is_partition;
 } BlockInfo;
 
+/* A "dev" attribute, "8:16\n", which is cut up. Pure. Return: 0; -EIO. */
+int block_sysfs_parse_devno(char *text, uint64_t *devnop);
+
 /* By device number. Return: 0; -ENODEV if there is no such device; another -errno. */
 int block_sysfs_info(int root_fd, uint64_t devno, BlockInfo *info);
 

@@ -5,15 +5,12 @@
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
 #include "common/base/str.h"
+#include "common/crypt/luks.h" /* its flags; its functions are berth-luks' alone */
 
 #include <inttypes.h>
 #include <limits.h>
 
 #define PROGRAM "berth-luks"
-
-/* Of the helper, common/crypt/luks.h; that header is the helper's alone. */
-#define OPEN_READ_ONLY 1U
-#define OPEN_DISCARDS  2U
 
 /* A derivation of four GiB on one slow core ends within this. */
 #define TIMEOUT_MSECS UINT64_C(300000)
@@ -130,8 +127,8 @@ int crypt_open_volume(const Device *device, const Encryption *encryption, bool r
 
         (void)snprintf(devno, sizeof(devno), "%" PRIu64, device->devno);
         (void)snprintf(flags, sizeof(flags), "%u",
-                       (read_only ? OPEN_READ_ONLY : 0U) |
-                               (encryption->allows_discards ? OPEN_DISCARDS : 0U));
+                       (read_only ? LUKS_OPEN_READ_ONLY : 0U) |
+                               (encryption->allows_discards ? LUKS_OPEN_DISCARDS : 0U));
         r = run_helper(arguments, encryption, run, words, sizeof(words), err);
         if (r == 0 || error_is_set(err))
                 return r;

@@ -12,6 +12,7 @@
 #include "csi/node/queue.h"
 
 #include <pthread.h>
+#include <sys/statvfs.h>
 
 /* How much is asked of this host; what costs more is asked when it matters. */
 typedef enum NodeHost {
@@ -148,6 +149,9 @@ enum {
  * directory or an empty file; a marker of an interrupted mkfs goes in any case.
  */
 int node_unmount(NodePath *path, unsigned int how, Error *err);
+
+/* Bytes and inodes of a filesystem, as df(1) counts them. */
+void stats_set_usage(const struct statvfs *usage, NodeStatsResult *result);
 
 /* Writes what the volume wishes of sysfs, once it is mounted; what cannot be written is logged. */
 void job_tune(const Job *job);

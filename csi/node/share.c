@@ -127,7 +127,7 @@ static int check_single(const Job *job, const NodePublishRequest *request, const
 static int judge_mounted(Job *job, const Mount *mount, const Share *share, bool read_only,
                          Error *err) {
         bool is_read_only = mount_options_have(mount->options, "ro");
-        ShareUsage usage;
+        struct statvfs usage;
         int r;
 
         if (!share_is_remote(mount->fs_type) || !str_equal(mount->source, share->source))

@@ -16,13 +16,9 @@ int share_real_path(const NodePath *path, char text[PATH_MAX], Error *err);
 /* The topmost mount at @path; NULL: none. @tablep: owns it. */
 int share_find_mount(const NodePath *path, MountTable **tablep, const Mount **mountp, Error *err);
 
-typedef struct ShareUsage {
-        struct statvfs usage;
-} ShareUsage;
-
 /* Asks the server, and waits a few seconds. Return: 0; -ETIMEDOUT it does not answer; -ESTALE;
  * another -errno of it. */
-int share_look(Node *node, const NodePath *path, ShareUsage *usage);
+int share_look(Node *node, const NodePath *path, struct statvfs *usage);
 
 /* Sets permission bits of the root. Return: as share_look(). */
 int share_set_mode(Node *node, const NodePath *path, unsigned int mode);

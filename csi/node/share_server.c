@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "csi/node/condition.h"
+#include "csi/node/node_internal.h"
 #include "csi/node/patience.h"
 #include "csi/node/share_internal.h"
 
@@ -90,11 +91,11 @@ static int run_look(Node *node, const NodePath *path, Look *look) {
         return look->r;
 }
 
-int share_look(Node *node, const NodePath *path, ShareUsage *usage) {
+int share_look(Node *node, const NodePath *path, struct statvfs *usage) {
         Look look = {.parent_fd = -1};
         int r = run_look(node, path, &look);
 
-        usage->usage = look.usage;
+        *usage = look.usage;
         return r;
 }
 
@@ -144,7 +145,7 @@ static int detach_dead(Node *node, const NodePath *path) {
 }
 
 static int detach_one(Node *node, const NodePath *path, const Mount *mount, Error *err) {
-        ShareUsage usage;
+        struct statvfs usage;
         int r;
 
         r = share_look(node, path, &usage);
@@ -365,29 +366,13 @@ static void set_condition(const Call *call, const char *text, NodeStatsResult *r
         result->has_condition = result->condition_message != NULL;
 }
 
-static void set_usage(const struct statvfs *usage, NodeStatsResult *result) {
-        uint64_t unit = usage->f_frsize;
-
-        result->bytes = (VolumeUsage){
-                .available = (uint64_t)usage->f_bavail * unit,
-                .total = (uint64_t)usage->f_blocks * unit,
-                .used = (uint64_t)(usage->f_blocks - usage->f_bfree) * unit,
-        };
-        result->has_inodes = usage->f_files > 0;
-        result->inodes = (VolumeUsage){
-                .available = usage->f_favail,
-                .total = usage->f_files,
-                .used = usage->f_files - usage->f_ffree,
-        };
-}
-
-static void fill(const Call *call, int r, const ShareUsage *usage, NodeStatsResult *result) {
+static void fill(const Call *call, int r, const struct statvfs *usage, NodeStatsResult *result) {
         char text[CONDITION_MAX];
 
         /* A usage must be there, or kubelet takes the whole answer for an error. */
         result->has_bytes = true;
         if (r == 0) {
-                set_usage(&usage->usage, result);
+                stats_set_usage(usage, result);
                 set_condition(call, NULL, result);
         } else if (r == -ETIMEDOUT) {
                 set_condition(call, "the server does not answer", result);
@@ -402,7 +387,7 @@ int share_stats(Node *node, const Call *call, const NodeStatsRequest *request,
                 NodeStatsResult *result, Error *err) {
         cleanup(mount_table_freep) MountTable *table = NULL;
         NodePath path = NODE_PATH_INIT;
-        ShareUsage usage = {0};
+        struct statvfs usage = {0};
         const Mount *mount = NULL;
         int r;
 

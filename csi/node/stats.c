@@ -35,7 +35,7 @@ static void stats_block(const Job *job, NodeStatsResult *result) {
         set_condition(job->call, &facts, result);
 }
 
-static void set_usage(const struct statvfs *usage, NodeStatsResult *result) {
+void stats_set_usage(const struct statvfs *usage, NodeStatsResult *result) {
         uint64_t unit = usage->f_frsize;
 
         /* As df(1): what is reserved for root is not available, and not used either. */
@@ -79,7 +79,7 @@ static void stats_mount(Job *job, const NodeStatsRequest *request, NodeStatsResu
                 usage_errno = has_usage ? 0 : errno;
         }
         if (has_usage)
-                set_usage(&usage, result);
+                stats_set_usage(&usage, result);
         condition_read(&facts, &job->target, &job->target_facts, has_usage ? &usage : NULL);
         if (facts.open_errno == 0)
                 facts.open_errno = usage_errno;

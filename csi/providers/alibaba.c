@@ -164,8 +164,6 @@ static int adapt(void *self, const Call *call, const VolumeRef *volume,
 
 /* clang-format off */
 static const char *const fs_types[] = {"ext4", "ext3", "xfs", "btrfs", NULL};
-static const char *const no_reserve[] = {"-m", "0", NULL};
-static const FormatDefault defaults[] = {{"ext4", no_reserve}, {"ext3", no_reserve}, {NULL, NULL}};
 static const FormatParameter parameters[] = {
         {"mkfsOptions", "", NULL, NULL, NULL},
         {NULL, NULL, NULL, NULL, NULL},
@@ -177,10 +175,7 @@ const Provider provider_alibaba = {
         .driver_name = "diskplugin.csi.alibabacloud.com",
         .flags = PROVIDER_STAGES | PROVIDER_TOPOLOGY | PROVIDER_EXPANDS_ONLINE |
                  PROVIDER_BLOCK_MULTI_WRITER | PROVIDER_STAGES_BLOCK,
-        .format = {.default_fs_type = "ext4",
-                   .fs_types = fs_types,
-                   .defaults = defaults,
-                   .parameters = parameters},
+        .format = {.default_fs_type = "ext4", .fs_types = fs_types, .parameters = parameters},
         .match = match,
         .open = open_alibaba,
         .close = cloud_close,

@@ -167,8 +167,8 @@ static int parse_volume_id(const char *id, char serial[VOLUME_ID_MAX], Error *er
         size_t n = strlen(id);
         bool good = str_has_prefix(id, "vol-") && n > 4 && n < VOLUME_ID_MAX;
 
-        for (const char *at = id + 4; good && *at; at++)
-                good = islower((unsigned char)*at) || isdigit((unsigned char)*at);
+        for (size_t i = 4; good && i < n; i++)
+                good = islower((unsigned char)id[i]) || isdigit((unsigned char)id[i]);
         if (!good)
                 return error_set(err, ERROR_NOT_FOUND,
                                  "volume %.64s: expected \"vol-\" and letters and digits", id);
@@ -234,15 +234,6 @@ static bool aws_match(const Platform *platform) {
 
 static const char *const fs_types[] = {"ext4", "ext3", "xfs", NULL};
 
-/* As Kubernetes' mount-utils formats: nothing is kept for root. */
-static const char *const ext_words[] = {"-m", "0", NULL};
-
-static const FormatDefault defaults[] = {
-        {"ext4", ext_words},
-        {"ext3", ext_words},
-        {NULL, NULL},
-};
-
 static const FormatParameter parameters[] = {
         {"blocksize", "ext4", "-b", NULL, NULL},
         {"blocksize", "ext3", "-b", NULL, NULL},
@@ -268,7 +259,6 @@ const Provider provider_aws = {
                 {
                         .default_fs_type = "ext4",
                         .fs_types = fs_types,
-                        .defaults = defaults,
                         .parameters = parameters,
                         .minimum_bytes = UINT64_C(1) << 30,
                 },

@@ -201,15 +201,6 @@ static bool azure_match(const Platform *platform) {
 
 static const char *const fs_types[] = {"ext4", "ext3", "ext2", "xfs", "btrfs", NULL};
 
-static const char *const ext_words[] = {"-m", "0", NULL};
-
-static const FormatDefault defaults[] = {
-        {"ext4", ext_words},
-        {"ext3", ext_words},
-        {"ext2", ext_words},
-        {NULL, NULL},
-};
-
 const Provider provider_azure = {
         .name = "azure",
         .driver_name = "disk.csi.azure.com",
@@ -219,7 +210,6 @@ const Provider provider_azure = {
                 {
                         .default_fs_type = "ext4",
                         .fs_types = fs_types,
-                        .defaults = defaults,
                         .minimum_bytes = UINT64_C(1) << 30,
                 },
         .match = azure_match,

@@ -97,14 +97,6 @@ static int cloudscale_encryption(void *self, const VolumeRef *volume, Encryption
 
 static const char *const fs_types[] = {"ext4", "ext3", "xfs", NULL};
 
-static const char *const ext_words[] = {"-m", "0", NULL};
-
-static const FormatDefault defaults[] = {
-        {"ext4", ext_words},
-        {"ext3", ext_words},
-        {NULL, NULL},
-};
-
 const Provider provider_cloudscale = {
         .name = "cloudscale",
         .driver_name = DRIVER,
@@ -113,7 +105,6 @@ const Provider provider_cloudscale = {
                 {
                         .default_fs_type = "ext4",
                         .fs_types = fs_types,
-                        .defaults = defaults,
                         .minimum_bytes = UINT64_C(1) << 30,
                 },
         .open = cloudscale_open,

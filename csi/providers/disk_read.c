@@ -7,6 +7,7 @@
 #include "common/base/file.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
+#include "common/block/block_sysfs.h"
 #include "common/block/nvme.h"
 #include "csi/providers/disk_internal.h"
 
@@ -48,22 +49,10 @@ int disk_attribute(int dir_fd, const char *name, char *text, size_t n_text) {
 }
 
 int disk_devno(int dir_fd, const char *name, uint64_t *devnop) {
-        uint64_t major_number, minor_number;
-        char text[32], *colon;
-        int r;
+        char text[32];
+        int r = disk_attribute(dir_fd, name, text, sizeof(text));
 
-        r = disk_attribute(dir_fd, name, text, sizeof(text));
-        if (r < 0)
-                return r;
-        colon = strchr(text, ':');
-        if (!colon)
-                return -EIO;
-        *colon = '\0';
-        if (str_parse_u64(text, UINT32_MAX, &major_number) < 0 ||
-            str_parse_u64(colon + 1, UINT32_MAX, &minor_number) < 0)
-                return -EIO;
-        *devnop = makedev((unsigned int)major_number, (unsigned int)minor_number);
-        return 0;
+        return r < 0 ? r : block_sysfs_parse_devno(text, devnop);
 }
 
 /* --- which disk --- */

@@ -161,15 +161,6 @@ static bool gcp_match(const Platform *platform) {
 
 static const char *const fs_types[] = {"ext4", "ext3", "xfs", "btrfs", NULL};
 
-/* As Kubernetes' mount-utils formats: nothing is kept for root. */
-static const char *const ext_words[] = {"-m", "0", NULL};
-
-static const FormatDefault defaults[] = {
-        {"ext4", ext_words},
-        {"ext3", ext_words},
-        {NULL, NULL},
-};
-
 const Provider provider_gcp = {
         .name = "gcp",
         .driver_name = "pd.csi.storage.gke.io",
@@ -178,7 +169,6 @@ const Provider provider_gcp = {
                 {
                         .default_fs_type = "ext4",
                         .fs_types = fs_types,
-                        .defaults = defaults,
                         .minimum_bytes = UINT64_C(1) << 30,
                 },
         .match = gcp_match,

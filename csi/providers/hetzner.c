@@ -134,8 +134,6 @@ static bool hetzner_match(const Platform *platform) {
 
 static const char *const fs_types[] = {"ext4", "ext3", "xfs", "btrfs", NULL};
 
-static const char *const ext_words[] = {"-m", "0", NULL};
-
 /* What upstream takes from xfsprogs' lts_4.19.conf, so that the file need not be there. */
 static const char *const xfs_words[] = {
         "-m", "crc=1,bigtime=0,finobt=1,inobtcount=0,reflink=0,rmapbt=0",
@@ -144,8 +142,6 @@ static const char *const xfs_words[] = {
 };
 
 static const FormatDefault defaults[] = {
-        {"ext4", ext_words},
-        {"ext3", ext_words},
         {"xfs", xfs_words},
         {NULL, NULL},
 };

@@ -236,14 +236,6 @@ static bool linode_match(const Platform *platform) {
 
 static const char *const fs_types[] = {"ext4", "ext3", "xfs", NULL};
 
-static const char *const ext_words[] = {"-m", "0", NULL};
-
-static const FormatDefault defaults[] = {
-        {"ext4", ext_words},
-        {"ext3", ext_words},
-        {NULL, NULL},
-};
-
 const Provider provider_linode = {
         .name = "linode",
         .driver_name = DRIVER,
@@ -253,7 +245,6 @@ const Provider provider_linode = {
                 {
                         .default_fs_type = "ext4",
                         .fs_types = fs_types,
-                        .defaults = defaults,
                         .minimum_bytes = UINT64_C(10) << 30,
                 },
         .match = linode_match,

@@ -141,8 +141,6 @@ static int find_device(void *self, const Call *call, const VolumeRef *volume, De
 
 /* clang-format off */
 static const char *const fs_types[] = {"ext4", "ext3", "xfs", "btrfs", NULL};
-static const char *const no_reserve[] = {"-m", "0", NULL};
-static const FormatDefault defaults[] = {{"ext4", no_reserve}, {"ext3", no_reserve}, {NULL, NULL}};
 static const FormatParameter parameters[] = {
         {"mkfs-options", "", NULL, NULL, NULL},
         {NULL, NULL, NULL, NULL, NULL},
@@ -154,10 +152,7 @@ const Provider provider_openstack = {
         .driver_name = "cinder.csi.openstack.org",
         .flags = PROVIDER_STAGES | PROVIDER_TOPOLOGY | PROVIDER_EXPANDS_ONLINE |
                  PROVIDER_BLOCK_MULTI_WRITER,
-        .format = {.default_fs_type = "ext4",
-                   .fs_types = fs_types,
-                   .defaults = defaults,
-                   .parameters = parameters},
+        .format = {.default_fs_type = "ext4", .fs_types = fs_types, .parameters = parameters},
         .match = match,
         .open = open_openstack,
         .close = cloud_close,

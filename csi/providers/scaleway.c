@@ -242,14 +242,6 @@ static bool scaleway_match(const Platform *platform) {
 
 static const char *const fs_types[] = {"ext4", "ext3", "xfs", "btrfs", NULL};
 
-static const char *const ext_words[] = {"-m", "0", NULL};
-
-static const FormatDefault defaults[] = {
-        {"ext4", ext_words},
-        {"ext3", ext_words},
-        {NULL, NULL},
-};
-
 const Provider provider_scaleway = {
         .name = "scaleway",
         .driver_name = DRIVER,
@@ -259,7 +251,6 @@ const Provider provider_scaleway = {
                 {
                         .default_fs_type = "ext4",
                         .fs_types = fs_types,
-                        .defaults = defaults,
                         .minimum_bytes = UINT64_C(1000000000),
                 },
         .match = scaleway_match,
