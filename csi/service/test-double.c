@@ -3,6 +3,7 @@
 #include "csi/service/test-double.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/log.h"
 #include "common/base/str.h"
 
 #include <pthread.h>
@@ -71,6 +72,7 @@ static int act(const Call *call, const char *id, Error *err) {
                 return error_set(err, (ErrorCode)number, "as asked \xff for %s", id);
         if (!double_waits || (!deaf && !str_has_prefix(id, "sleep-")))
                 return 0;
+        log_info("at work on %s", id);
         for (uint64_t waited = 0; waited < number; waited += 5) {
                 (void)nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
                 if (!deaf && call->cancelled(call->userdata))

@@ -313,7 +313,7 @@ def test_refused_endpoints(build, tmp_path):
 def test_sigterm_lets_calls_end(build, tmp_path):
     with serving(build, tmp_path) as (server, client):
         call = client.start('NodeUnstageVolume', volume_id='sleep-700', staging_target_path='/s')
-        time.sleep(0.2)
+        until(lambda: 'at work on sleep-700' in server.log())
         server.process.terminate()
         call.result()
         assert server.process.wait(5) == 0
@@ -324,7 +324,7 @@ def test_sigterm_lets_calls_end(build, tmp_path):
 def test_sigterm_cancels_what_takes_too_long(build, tmp_path):
     with serving(build, tmp_path, '--drain-timeout=300ms') as (server, client):
         call = client.start('NodeUnstageVolume', volume_id='sleep-60000', staging_target_path='/s')
-        time.sleep(0.2)
+        until(lambda: 'at work on sleep-60000' in server.log())
         start = time.monotonic()
         server.process.terminate()
         assert call.exception(timeout=10) is not None
@@ -335,7 +335,7 @@ def test_sigterm_cancels_what_takes_too_long(build, tmp_path):
 def test_sigterm_leaves_calls_that_do_not_listen(build, tmp_path):
     with serving(build, tmp_path, '--drain-timeout=0') as (server, client):
         client.start('NodeUnstageVolume', volume_id='deaf-60000', staging_target_path='/s')
-        time.sleep(2)  # it must be at work: a call that has not begun is refused, and nothing is left
+        until(lambda: 'at work on deaf-60000' in server.log())
         server.process.terminate()
         assert server.process.wait(15) == 1
         assert not server.socket_path.exists()
