@@ -15,13 +15,10 @@ Without Go or without its modules the tests are skipped, with the reason. flanne
 the tests that want it are skipped by name then.
 """
 
-import fcntl
 import json
 import os
 import pathlib
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 
@@ -31,6 +28,9 @@ PLUGINS = 'github.com/containernetworking/plugins'
 PLUGINS_VERSION = 'v1.9.1'
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(SOURCE / 'tests' / 'lib'))
+import go_tools  # noqa: E402
+
 CACHE = pathlib.Path(os.environ.get('BERTH_CNI_TOOLS', SOURCE / '.cache' / 'cni-tools'))
 
 FLANNEL = 'github.com/flannel-io/cni-plugin@v1.8.0-flannel1'
@@ -46,28 +46,8 @@ TESTS = {'integration.test': './integration', 'portmap.test': './plugins/meta/po
 OUT = ['// Check the chain exists', '_, err = ipt.List("nat", dnatChainName)', 'Expect(err).NotTo(HaveOccurred())']
 
 
-class Missing(Exception):
-    pass
-
-
-def environment():
-    home = pathlib.Path(os.environ.get('HOME', '/root'))
-    return {**os.environ, 'HOME': str(home), 'GOFLAGS': '-mod=mod', 'CGO_ENABLED': '0', 'GOTOOLCHAIN': 'local',
-            'GOBIN': str(CACHE)}
-
-
-def go(*argv, cwd=None, **env):
-    try:
-        done = subprocess.run(['go', *argv], cwd=cwd, env={**environment(), **env}, capture_output=True, text=True,
-                              timeout=1200, check=False)
-    except FileNotFoundError:
-        raise Missing('needs Go') from None
-    except subprocess.TimeoutExpired:
-        raise Missing(f'go {argv[0]} took too long') from None
-    if done.returncode != 0:
-        last = (done.stderr.strip() or 'no message').splitlines()[-1]
-        raise Missing(f'needs Go modules: go {argv[0]}: {last[:200]}')
-    return done.stdout
+def go(*argv, cwd='/', **env):
+    return go_tools.go(*argv, cwd=cwd, timeout=1200, **{'GOTOOLCHAIN': 'local', 'GOBIN': str(CACHE), **env})
 
 
 def module(path, version):
@@ -87,7 +67,7 @@ def make_flannel(package, name):
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         try:
             go('install', package, cwd='/', GOBIN=directory)
-        except Missing as reason:
+        except go_tools.Missing as reason:
             print(f'# {name}: {reason}')
             return
         for made in pathlib.Path(directory).iterdir():
@@ -99,10 +79,7 @@ def make():
     if marker.exists():
         return
     source = CACHE / 'source'
-    shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(module(PLUGINS, PLUGINS_VERSION), source)
-    for path in [source, *source.rglob('*')]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    go_tools.copy_writable(module(PLUGINS, PLUGINS_VERSION), source)
     patch(source)
     go('install', f'{CNI}/cnitool@{CNI_VERSION}', cwd='/')
     make_flannel(FLANNEL, 'flannel')
@@ -117,19 +94,5 @@ def make():
     marker.touch()
 
 
-def main():
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / 'lock', 'w', encoding='utf-8') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            make()
-        except Missing as reason:
-            print(f'1..0 # SKIP {reason}')
-            return 0
-    os.environ['BERTH_CNI_TOOLS'] = str(CACHE)
-    run = SOURCE / 'tests' / 'lib' / 'run.py'
-    os.execv(sys.executable, [sys.executable, str(run), *sys.argv[1:]])
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(go_tools.run(CACHE, 'BERTH_CNI_TOOLS', make))

@@ -8,13 +8,11 @@ in .cache/kubernetes of the source tree (350 MB; ten minutes on two idle process
 Without Go or without its modules the tests are skipped, with the reason.
 """
 
-import fcntl
 import json
 import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 
 KUBERNETES = '1.34.2'
@@ -22,35 +20,22 @@ PROVISIONER = 'v5.3.0'
 ETCD = 'v3.6.5'
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(SOURCE / 'tests' / 'lib'))
+import go_tools  # noqa: E402
+
 CACHE = pathlib.Path(os.environ.get('BERTH_KUBERNETES', SOURCE / '.cache' / 'kubernetes'))
 COMMANDS = ('kubelet', 'kube-apiserver', 'kube-scheduler', 'kube-controller-manager', 'kubectl')
 
 
-class Missing(Exception):
-    pass
-
-
 def go(*argv, cwd='/'):
-    environment = {**os.environ, 'HOME': os.environ.get('HOME', '/root'), 'GOFLAGS': '-mod=mod -p=2',
-                   'CGO_ENABLED': '0'}
-    try:
-        done = subprocess.run(['go', *argv], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise Missing('needs Go') from None
-    if done.returncode != 0:
-        last = (done.stderr.strip() or 'no message').splitlines()[-1]
-        raise Missing(f'needs Go modules: go {argv[0]}: {last[:200]}')
-    return done.stdout
+    return go_tools.go(*argv, cwd=cwd, GOFLAGS='-mod=mod -p=2')
 
 
 def copy_of(module, siblings=None):
     """A writable copy of a module's source, in which modules beside it have the version siblings."""
     origin = json.loads(go('mod', 'download', '-json', module))['Dir']
     copy = CACHE / 'source'
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(origin, copy)
-    for path in [copy, *copy.rglob('*')]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    go_tools.copy_writable(origin, copy)
     shutil.rmtree(copy / 'vendor', ignore_errors=True)
     for one in ('go.work', 'go.work.sum'):
         (copy / one).unlink(missing_ok=True)
@@ -84,17 +69,7 @@ def main():
     if os.geteuid() != 0:
         print('1..0 # SKIP needs root')
         return 0
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / 'lock', 'w', encoding='utf-8') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            make()
-        except Missing as reason:
-            print(f'1..0 # SKIP {reason}')
-            return 0
-    os.environ['BERTH_KUBERNETES'] = str(CACHE)
-    run = SOURCE / 'tests' / 'lib' / 'run.py'
-    os.execv(sys.executable, [sys.executable, str(run), *sys.argv[1:]])
+    return go_tools.run(CACHE, 'BERTH_KUBERNETES', make)
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ import pytest
 
 import disks
 import metadata
-from csi import MULTI_NODE_MULTI_WRITER, Client, Daemon, block_capability, mount_capability, pairs
+from csi import MULTI_NODE_MULTI_WRITER, Client, block_capability, mount_capability, pairs
 
 MODEL = 'Amazon Elastic Block Store'
 VOLUME = 'vol-0a1b2c3d4e5f67890'
@@ -31,17 +31,8 @@ def tree_fixture(sandbox):
 @pytest.fixture(name='make')
 def make_fixture(tree, sandbox, build):
     """make(flags) -> Daemon"""
-    made = []
-
-    def make(*argv, provider='aws', **kwargs):
-        daemon = Daemon(build, sandbox.path, ['--root', tree.root, *argv], provider=provider, **kwargs)
-        made.append(daemon)
-        return daemon
-    yield make
-    for daemon in made:
-        if daemon.process and daemon.process.poll() is None:
-            daemon.stop()
-        print(daemon.log()[-6000:])
+    with disks.daemons(build, sandbox, tree) as make:
+        yield lambda *argv, **kwargs: make(*argv, **{'provider': 'aws', **kwargs})
 
 
 def kubelet_of(daemon, client, **more):
@@ -152,14 +143,7 @@ def test_block(make, tree):
     daemon = make()
     with daemon.start() as client:
         kubelet = kubelet_of(daemon, client)
-        kubelet.stage(VOLUME, capability)
-        target = kubelet.publish('pod-1', VOLUME, capability)
-        assert os.stat(target).st_rdev == disk.devno
-        disk.grow(2 * disks.GIB)
-        assert kubelet.expand(VOLUME, target, 2 * disks.GIB) == 2 * disks.GIB
-        assert disk.asked_to_rescan()
-        kubelet.unpublish(VOLUME, target)
-        kubelet.unstage(VOLUME)
+        disks.whole_block_life(kubelet, disk, VOLUME, capability)
         message = kubelet.stage_fails('FAILED_PRECONDITION', VOLUME, mount_capability('', MULTI_NODE_MULTI_WRITER))
         assert 'access mode' in message
     assert disk.filesystem() == ''

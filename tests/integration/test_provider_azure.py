@@ -10,8 +10,9 @@ import pytest
 
 import disks
 import metadata
-from csi import MULTI_NODE_MULTI_WRITER, Daemon, block_capability, mount_capability, pairs
+from csi import MULTI_NODE_MULTI_WRITER, block_capability, mount_capability, pairs
 
+NODE_NAME = 'aks-nodepool1-31415926-vmss000002'
 DRIVER = 'disk.csi.azure.com'
 VOLUME = ('/subscriptions/8d10da13-8125-4ba9-a717-bf7490507b3d/resourceGroups/mc_shop/providers/Microsoft.Compute/'
           'disks/pvc-7a1c')
@@ -39,18 +40,8 @@ def tree_fixture(sandbox):
 @pytest.fixture(name='make')
 def make_fixture(tree, sandbox, build):
     """make(flags) -> Daemon"""
-    made = []
-
-    def make(*argv, **kwargs):
-        daemon = Daemon(build, sandbox.path, ['--root', tree.root, *argv], provider='azure',
-                        node_name='aks-nodepool1-31415926-vmss000002', **kwargs)
-        made.append(daemon)
-        return daemon
-    yield make
-    for daemon in made:
-        if daemon.process and daemon.process.poll() is None:
-            daemon.stop()
-        print(daemon.log()[-6000:])
+    with disks.daemons(build, sandbox, tree) as make:
+        yield lambda *argv, **kwargs: make(*argv, **{'provider': 'azure', 'node_name': NODE_NAME, **kwargs})
 
 
 def kubelet_of(daemon, client, lun='1', **volume_context):
@@ -110,14 +101,7 @@ def test_block(make, tree):
     daemon = make()
     with daemon.start() as client:
         kubelet = kubelet_of(daemon, client, '/dev/disk/azure/scsi1/lun4')
-        kubelet.stage(VOLUME, capability)
-        target = kubelet.publish('pod-1', VOLUME, capability)
-        assert os.stat(target).st_rdev == disk.devno
-        disk.grow(2 * disks.GIB)
-        assert kubelet.expand(VOLUME, target, 2 * disks.GIB) == 2 * disks.GIB
-        assert disk.asked_to_rescan()
-        kubelet.unpublish(VOLUME, target)
-        kubelet.unstage(VOLUME)
+        disks.whole_block_life(kubelet, disk, VOLUME, capability)
 
 
 def test_nvme(make, tree):

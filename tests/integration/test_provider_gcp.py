@@ -10,7 +10,7 @@ import pytest
 
 import disks
 import metadata
-from csi import (MULTI_NODE_MULTI_WRITER, MULTI_NODE_READER_ONLY, Daemon, block_capability, mount_capability, pairs)
+from csi import (MULTI_NODE_MULTI_WRITER, MULTI_NODE_READER_ONLY, block_capability, mount_capability, pairs)
 
 DRIVER = 'pd.csi.storage.gke.io'
 VOLUME = 'projects/shop-prod/zones/europe-west1-b/disks/pvc-3f7e'
@@ -35,17 +35,8 @@ def tree_fixture(sandbox):
 @pytest.fixture(name='make')
 def make_fixture(tree, sandbox, build):
     """make(flags) -> Daemon"""
-    made = []
-
-    def make(*argv, **kwargs):
-        daemon = Daemon(build, sandbox.path, ['--root', tree.root, *argv], provider='gcp', **kwargs)
-        made.append(daemon)
-        return daemon
-    yield make
-    for daemon in made:
-        if daemon.process and daemon.process.poll() is None:
-            daemon.stop()
-        print(daemon.log()[-6000:])
+    with disks.daemons(build, sandbox, tree) as make:
+        yield lambda *argv, **kwargs: make(*argv, **{'provider': 'gcp', **kwargs})
 
 
 def kubelet_of(daemon, client, **contexts):
@@ -107,14 +98,7 @@ def test_block(make, tree):
     daemon = make()
     with daemon.start() as client:
         kubelet = kubelet_of(daemon, client)
-        kubelet.stage(VOLUME, capability)
-        target = kubelet.publish('pod-1', VOLUME, capability)
-        assert os.stat(target).st_rdev == disk.devno
-        disk.grow(2 * disks.GIB)
-        assert kubelet.expand(VOLUME, target, 2 * disks.GIB) == 2 * disks.GIB
-        assert disk.asked_to_rescan()
-        kubelet.unpublish(VOLUME, target)
-        kubelet.unstage(VOLUME)
+        disks.whole_block_life(kubelet, disk, VOLUME, capability)
 
 
 def test_readers(make, tree):

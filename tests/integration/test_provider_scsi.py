@@ -15,7 +15,7 @@ import pytest
 
 import disks
 import metadata
-from csi import SINGLE_NODE_SINGLE_WRITER, Client, Daemon, block_capability, mount_capability, pairs
+from csi import SINGLE_NODE_SINGLE_WRITER, Client, block_capability, mount_capability, pairs
 
 UUID = '6b1d2c3e-4f50-4a6b-8c7d-9e0f1a2b3c4d'
 OTHER_UUID = '6b1d2c3e-4f50-4a6b-8c7d-000000000000'
@@ -136,19 +136,11 @@ def tree_fixture(sandbox):
 @pytest.fixture(name='make')
 def make_fixture(tree, sandbox, build):
     """make(cloud, *flags) -> Daemon"""
-    made = []
-
-    def make(cloud, *argv, **kwargs):
-        tree.dmi(sys_vendor=cloud.vendor, product_serial='12345678')
-        daemon = Daemon(build, sandbox.path, ['--root', tree.root, *argv],
-                        provider=kwargs.pop('provider', cloud.provider), **kwargs)
-        made.append(daemon)
-        return daemon
-    yield make
-    for daemon in made:
-        if daemon.process and daemon.process.poll() is None:
-            daemon.stop()
-        print(daemon.log()[-6000:])
+    with disks.daemons(build, sandbox, tree) as make_daemon:
+        def make(cloud, *argv, **kwargs):
+            tree.dmi(sys_vendor=cloud.vendor, product_serial='12345678')
+            return make_daemon(*argv, **{'provider': cloud.provider, **kwargs})
+        yield make
 
 
 def kubelet_of(cloud, daemon, client, **more):

@@ -9,12 +9,13 @@ What the files hold is what those of Linux hold; what is below device/ lies wher
 controllers above a disk are above it here too. Kubelet makes and removes what kubelet does around the calls.
 """
 
+import contextlib
 import os
 import pathlib
 import struct
 import subprocess
 
-from csi import mount_capability
+from csi import Daemon, mount_capability
 
 GIB = 1 << 30
 
@@ -315,3 +316,31 @@ def whole_life(kubelet, disk, volume_id, fs_type='', mode=1):
     after = os.statvfs(staging)
     assert after.f_blocks * after.f_frsize > 1.7 * before.f_blocks * before.f_frsize
     kubelet.unstage(volume_id)
+
+
+def whole_block_life(kubelet, disk, volume_id, capability):
+    """The same of a raw block volume."""
+    kubelet.stage(volume_id, capability)
+    target = kubelet.publish('pod-1', volume_id, capability)
+    assert os.stat(target).st_rdev == disk.devno
+    disk.grow(2 * GIB)
+    assert kubelet.expand(volume_id, target, 2 * GIB) == 2 * GIB
+    assert disk.asked_to_rescan()
+    kubelet.unpublish(volume_id, target)
+    kubelet.unstage(volume_id)
+
+
+@contextlib.contextmanager
+def daemons(build, sandbox, tree):
+    """make(*flags, provider=...) -> Daemon; in the end all are stopped and their logs are printed."""
+    made = []
+
+    def make(*argv, **kwargs):
+        daemon = Daemon(build, sandbox.path, ['--root', tree.root, *argv], **kwargs)
+        made.append(daemon)
+        return daemon
+    yield make
+    for daemon in made:
+        if daemon.process and daemon.process.poll() is None:
+            daemon.stop()
+        print(daemon.log()[-6000:])
