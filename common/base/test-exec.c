@@ -127,6 +127,9 @@ static void test_settle(void **state) {
         bool stop = false;
         pthread_t threads[3];
 
+        /* User emulation makes fork() of vfork(): the parent cannot wait for the exec. */
+        if (getenv("MESON_EXE_WRAPPER"))
+                skip();
         for (size_t i = 0; i < 3; i++)
                 assert_int_equal(pthread_create(&threads[i], NULL, spawn_on, &stop), 0);
         for (int i = 0; i < 3000; i++) {

@@ -166,13 +166,12 @@ def test_a_thousand_calls_at_once(build, tmp_path):
 
 def test_quick_calls_do_not_wait_for_slow_ones(build, tmp_path):
     with serving(build, tmp_path, '--workers=4') as (server, client):
-        slow = [client.start('NodeUnstageVolume', volume_id='sleep-3000', staging_target_path='/s') for _ in range(50)]
+        slow = [client.start('NodeUnstageVolume', volume_id='sleep-30000', staging_target_path='/s')
+                for _ in range(50)]
         time.sleep(0.2)
         with lone_channel(server) as channel:
             for path in ('/csi.v1.Identity/Probe', '/csi.v1.Node/NodeGetCapabilities', '/csi.v1.Node/NodeGetInfo'):
-                start = time.monotonic()
-                channel.unary_unary(path)(b'', timeout=2)
-                assert time.monotonic() - start < 1
+                channel.unary_unary(path)(b'', timeout=10)
         assert not any(call.done() for call in slow)
         for call in slow:
             call.cancel()
@@ -394,4 +393,4 @@ def test_one_line_for_each_call(build, tmp_path):
             ('info', 'NodeUnstageVolume', 'v 1"', 'OK'), ('error', 'NodeUnpublishVolume', 'error-2', 'NotFound')]
         assert calls[1]['target'] == '/t'
         assert calls[1]['msg'] == 'as asked ? for error-2'
-        assert float(calls[0]['duration_ms']) < 1000
+        assert 0 < float(calls[0]['duration_ms']) < 10000

@@ -170,18 +170,24 @@ def test_without_root(build, xfs, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_no_exec_and_little_cpu(build, sandbox):
-    """A device, on this node: the number that the README promises."""
+def traced(*command):
+    """The system calls of a program and of whom it starts, a line each."""
+    return subprocess.run(['strace', '-f', *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          timeout=60, check=True,
+                          # Leaks cannot be looked for under ptrace.
+                          env={**os.environ, 'ASAN_OPTIONS': 'detect_leaks=0'}).stderr.splitlines()
+
+
+def test_no_exec_and_few_calls(build, sandbox):
+    """A device, on this node, counted in what noise cannot touch; the time is in docs/benchmarks.md."""
     if not shutil.which('strace'):
         pytest.skip('no strace')
+    start = len(traced(program(build), 'regions', str(320 * MIB)))
     for mkfs in (['mke2fs', '-q', '-t', 'ext4'], ['mkfs.xfs', '-q'], ['mkfs.btrfs', '-q']):
         device = sandbox.loop(320 * MIB, mkfs)
-        trace = subprocess.run(['strace', '-f', '-e', 'trace=execve,clone,clone3,fork,vfork', program(build), 'fs',
-                                'check', device], capture_output=True, text=True, timeout=30, check=True,
-                               # Leaks cannot be looked for under ptrace.
-                               env={**os.environ, 'ASAN_OPTIONS': 'detect_leaks=0'}).stderr
-        assert trace.count('execve(') == 1 and 'clone' not in trace and 'fork' not in trace
-        fs(build, 'check', device)
+        calls = traced(program(build), 'fs', 'check', device)
+        assert sum('execve(' in call for call in calls) == 1
+        assert not [call for call in calls if 'clone' in call or 'fork(' in call]
         used = []
         for _ in range(20):
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -189,9 +195,10 @@ def test_no_exec_and_little_cpu(build, sandbox):
                            env={})
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             used.append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000)
-        print(f'{mkfs[0]}: {min(used):.2f} ms of CPU, process start included')
-        # The least of many: other work on the machine only adds to it. Sanitizers cost several times as much.
-        assert min(used) < (25 if 'asan' in str(build) else 5)
+        print(f'{mkfs[0]}: {len(calls) - start} system calls, '
+              f'{min(used):.2f} ms of CPU, process start included')
+        # Some seventy are needed; a walk through /dev, /sys or the device would be hundreds.
+        assert len(calls) - start < 200
 
 
 def has_device_mapper():
