@@ -228,7 +228,10 @@ static int bridge_name_parse(NetConf *conf, Error *err) {
                 return r;
         if (name[0] == '\0' || strlen(name) >= IFNAMSIZ || strpbrk(name, "/: \t\r\n") ||
             str_equal(name, ".") || str_equal(name, ".."))
-                return error_set(err, ERROR_INVALID, "\"bridge\": \"%s\" is no link name", name);
+                return error_set(err, ERROR_INVALID,
+                                 "\"bridge\": \"%s\" is no link name, which has up to %d bytes "
+                                 "and no \"/\", \":\" or space",
+                                 name, IFNAMSIZ - 1);
         memcpy(conf->link.bridge, name, strlen(name) + 1);
         return 0;
 }

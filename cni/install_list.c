@@ -49,7 +49,9 @@ static int take_prefixes(IpPrefix *prefixes, size_t max, size_t *np, const char 
                 IpPrefix prefix;
 
                 if (ip_prefix_parse(one, &prefix) < 0)
-                        return error_set(err, ERROR_INVALID, "%s: \"%s\" is no subnet", where, one);
+                        return error_set(err, ERROR_INVALID,
+                                         "%s: \"%s\" is no subnet such as 10.244.3.0/24", where,
+                                         one);
                 if (*np == max)
                         return error_set(err, ERROR_INVALID, "%s: more than %zu subnets", where,
                                          max);

@@ -464,7 +464,8 @@ int install_main(int argc, char **argv) {
                 if (install.wrong.message[0])
                         fprintf(stderr, "berth-cni: %s\n", install.wrong.message);
                 else
-                        fputs(usage, r > 0 ? stdout : stderr);
+                        fputs(r > 0 ? usage : "Try: berth-cni install --help\n",
+                              r > 0 ? stdout : stderr);
                 return r > 0 ? 0 : 2;
         }
         if (run(&install, &err) < 0) {

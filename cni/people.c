@@ -30,6 +30,8 @@
 
 #define CACHE_DIRECTORY "/var/lib/cni"
 
+static const char try_help[] = "Try: berth-cni --help\n";
+
 static const char usage[] =
         "Usage: berth-cni install [OPTION]...           see berth-cni install --help\n"
         "       berth-cni gc [OPTION]... NETWORK        remove what belongs to no running pod\n"
@@ -337,7 +339,7 @@ static int gc_or_status(int argc, char **argv) {
         arguments.plugins = arguments.found.plugins;
         r = arguments.keep ? parse(argc, argv, &arguments) : -1;
         if (r != 0) {
-                fputs(usage, r > 0 ? stdout : stderr);
+                fputs(r > 0 ? usage : try_help, r > 0 ? stdout : stderr);
                 return r > 0 ? 0 : 2;
         }
         return run(&arguments, strcmp(argv[0], "gc") == 0);
@@ -356,6 +358,7 @@ int people_main(int argc, char **argv) {
                 fputs(usage, stdout);
                 return 0;
         }
-        fprintf(stderr, "berth-cni: unknown argument \"%s\"\n%s", argv[1], usage);
+        (void)wrong("unknown argument", argv[1]);
+        fputs(try_help, stderr);
         return 2;
 }

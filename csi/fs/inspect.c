@@ -316,7 +316,7 @@ static bool is_expected(int fd, const FsExpect *expect, FsInspection *out) {
                 return false;
         }
         if (out->size_bytes < 65536) {
-                conclude(out, FS_FIND_UNKNOWN, "has a size of %llu bytes",
+                conclude(out, FS_FIND_UNKNOWN, "has %llu bytes, too few for any filesystem",
                          (unsigned long long)out->size_bytes);
                 return false;
         }

@@ -335,8 +335,8 @@ static void test_could_not_look(void **state) {
         size.size_bytes = SIZE;
         assert_int_equal(fs_blank_test(fd, &size, &err), 0);
         expect_unknown(fd, &devno, "not the device");
-        expect_unknown(empty, NULL, "size of 0 bytes");
-        expect_unknown(tiny, NULL, "size of 4096 bytes");
+        expect_unknown(empty, NULL, "has 0 bytes");
+        expect_unknown(tiny, NULL, "has 4096 bytes, too few");
         (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
         unreadable = open(path, O_WRONLY | O_CLOEXEC);
         assert_true(unreadable >= 0);
