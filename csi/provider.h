@@ -46,7 +46,8 @@ typedef struct VolumeRef {
                 *publish_context; /* NULL where the request has none (unstage, expand, stats) */
         const StringMap *volume_context;
         const StringMap *secrets;
-        bool is_block; /* raw block is asked for; false where the request does not tell */
+        bool is_block;     /* raw block is asked for; false where the request does not tell */
+        bool is_read_only; /* find_device(): nothing is to be written, not even on a blank disk */
 } VolumeRef;
 
 /* A proven block device. */

@@ -96,6 +96,7 @@ int job_find_device(Job *job, Error *err) {
         Error error = {0};
         int r;
 
+        job->volume.is_read_only = (job->options.set & MOUNT_FLAG_READ_ONLY) != 0;
         r = provider->find_device(self, job->call, &job->volume, &job->device.device, err);
         if (r < 0)
                 return r;

@@ -42,17 +42,18 @@ static int node_info_of(void *self, const Call *call, NodeInfo *info, Error *err
                                   err);
 }
 
-/* @device: the disk. A new disk has none yet; one that is neither blank nor partitioned, or whose
- * partitions the kernel has not read yet, is waited for, and refused. */
-static int find_partition(const Cloud *cloud, const Call *call, DiskWanted *wanted, Device *device,
-                          Error *err) {
+/* @device: the disk. A new disk has none yet; one that is neither blank nor partitioned, whose
+ * partitions the kernel has not read yet, or that is only to be read, is waited for, and refused.
+ */
+static int find_partition(const Cloud *cloud, const Call *call, bool is_read_only,
+                          DiskWanted *wanted, Device *device, Error *err) {
         unsigned int last = 0;
         size_t n = 0;
         int r = gpt_count(&cloud->config, device, &n, &last);
 
         if (r < 0)
                 return error_set_errno(err, r, "partitions of %s", device->path);
-        if (n == 0) {
+        if (n == 0 && !is_read_only) {
                 r = gpt_make(device, wanted->name, err);
                 if (r < 0)
                         return r;
@@ -76,7 +77,9 @@ static int find_device(void *self, const Call *call, const VolumeRef *volume, De
         disk_want_identity(&wanted, DISK_PROOF_SERIAL, DISK_BUS_VIRTIO, NULL, NULL, serial);
         disk_want_link(&wanted, "/dev/disk/by-id/virtio-%.20s", serial);
         r = disk_find(&cloud->config, call, &wanted, device, err);
-        return r < 0 || volume->is_block ? r : find_partition(cloud, call, &wanted, device, err);
+        return r < 0 || volume->is_block
+                       ? r
+                       : find_partition(cloud, call, volume->is_read_only, &wanted, device, err);
 }
 
 static const char *const fs_types[] = {"ext4", "ext3", "xfs", NULL};

@@ -509,6 +509,18 @@ def test_upcloud_a_blank_disk_gets_a_partition(make):
         node.unstage(client, case.volume_id)
 
 
+def test_upcloud_a_blank_disk_that_is_only_read_stays_blank(make):
+    case = by_name('upcloud')
+    machine, node = make(case)
+    disk = machine.disk(case.name, **case.says)
+    with node.daemon as client:
+        message = client.fails('FAILED_PRECONDITION', 'NodeStageVolume', timeout=10, volume_id=case.volume_id,
+                               staging_target_path=str(node.staging(case.volume_id)),
+                               volume_capability=mount_capability('ext4', flags=['ro']))
+        assert 'has no partition 1' in message
+        assert not any(pathlib.Path(disk.loop).read_bytes())
+
+
 def test_upcloud_a_partition_is_used_as_it_is(make):
     """What upstream's driver or parted made: the last partition counts."""
     case = by_name('upcloud')
