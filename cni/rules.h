@@ -95,6 +95,9 @@ const char *rule_set_name(const RuleGroup *group, RuleSet set, char *name);
 /* Which set a name is about. Return: 0; -EINVAL when it is none of ours. */
 int rule_set_parse(const char *name, RuleSet *setp);
 
+/* Name of a chain whose rules look into @group's sets; as rule_set_name(). */
+const char *rule_group_chain(const RuleGroup *group, char *name);
+
 /* The messages that make @group: table, chains, sets, rules. Its first set is made exclusively, so
  * that a group that appeared in between fails the transaction instead of having its rules twice. */
 void rule_group_make(NftBatch *batch, const RuleGroup *group);
@@ -202,8 +205,8 @@ typedef enum RuleFound {
 int rules_del(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER_SIZE],
               RuleFound *found, Error *err);
 
-/* Every element is there, of @owner, with its value. Return: 0; NOT_FOUND naming what is missing.
- */
+/* Every element is there, of @owner, with its value, and there are rules that look for them.
+ * Return: 0; NOT_FOUND naming what is missing. */
 int rules_check(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER_SIZE],
                 Error *err);
 

@@ -408,6 +408,34 @@ int rules_del(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER
         return r;
 }
 
+static int count_rule(const NftRule *rule, void *userdata) {
+        size_t *np = userdata;
+
+        *np = rule ? *np + 1 : 0;
+        return 0;
+}
+
+/* "nft flush table" takes the rules and leaves sets and elements. */
+static int check_chains(RulesSocket *sock, const RuleList *list, Error *err) {
+        for (size_t i = 0; i < list->n_groups; i++) {
+                const RuleGroup *group = &list->groups[i];
+                char chain[RULE_SET_NAME_MAX];
+                size_t n = 0;
+                int r;
+
+                r = nft_rule_dump(&sock->netfilter, group->family, RULES_TABLE,
+                                  rule_group_chain(group, chain), count_rule, &n);
+                if (r < 0 && r != -ENOENT)
+                        return fail(sock, r, "read the ruleset", err);
+                if (n == 0)
+                        return error_set(err, ERROR_NOT_FOUND,
+                                         "chain %s of table " RULES_TABLE
+                                         " has lost its rules: delete the table",
+                                         chain);
+        }
+        return 0;
+}
+
 int rules_check(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER_SIZE],
                 Error *err) {
         cleanup(snapshot_deinit) Snapshot snapshot = {.list = list, .owner = owner};
@@ -433,5 +461,5 @@ int rules_check(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWN
                         return error_set(err, ERROR_CONFLICT, "%s in set %s belongs to \"%s\"",
                                          rule->label, rule->set_name, snapshot.rules[i].comment);
         }
-        return 0;
+        return check_chains(sock, list, err);
 }

@@ -358,6 +358,19 @@ static void make_isolation(const Maker *maker) {
         nft_rule_end(maker->batch);
 }
 
+const char *rule_group_chain(const RuleGroup *group, char *name) {
+        static const char *const chains[_RULE_GROUP_N] = {
+                [RULE_GROUP_MASQ] = CHAIN_MASQ,           [RULE_GROUP_SNAT] = CHAIN_PORTS_SNAT,
+                [RULE_GROUP_SNAT_ALL] = CHAIN_PORTS_SNAT, [RULE_GROUP_SPOOF] = CHAIN_SPOOF,
+                [RULE_GROUP_ISOLATION] = CHAIN_ISOLATION,
+        };
+
+        if (group->kind == RULE_GROUP_PORTS)
+                return rule_set_name(group, RULE_SET_PORTS, name);
+        snprintf(name, RULE_SET_NAME_MAX, "%s", chains[group->kind]);
+        return name;
+}
+
 void rule_group_make(NftBatch *batch, const RuleGroup *group) {
         static void (*const makers[_RULE_GROUP_N])(const Maker *maker) = {
                 [RULE_GROUP_MASQ] = make_masq,   [RULE_GROUP_PORTS] = make_ports,

@@ -320,6 +320,20 @@ def test_ruleset_that_was_saved(node):
     assert [one for one in lib.elements() if one[1] not in ('isolated', 'same-bridge')] == []
 
 
+@pytest.mark.parametrize('family, more', [
+    ('ip', {'ipMasq': True}), ('ip6', {'ipMasq': True}), ('ip', {'runtimeConfig': ports((8080, 80))}),
+    ('ip', {'ingressPolicy': 'same-bridge'}), ('bridge', {'macspoofchk': True})])
+def test_table_that_was_flushed(node, family, more):
+    """The elements are there, and no rule looks for them: CHECK tells what to do, and that does it."""
+    pod = node.add(node.conf(**more), 'a')
+    node.check(pod).ok()
+    lib.sh('nft', 'flush', 'table', family, 'berth')
+    assert 'has lost its rules: delete the table' in str(node.check(pod).failed())
+    lib.sh('nft', 'delete', 'table', family, 'berth')
+    other = node.add(node.conf(**{**more, 'runtimeConfig': ports((8081, 80))}), 'b')
+    node.check(other).ok()
+
+
 def test_ruleset_that_was_flushed(node):
     """CHECK tells, the next ADD makes what is missing, and DEL does not mind."""
     pod = node.add(node.conf(ipMasq=True, runtimeConfig=ports((8080, 80))), 'a')
