@@ -222,14 +222,12 @@ void host_local_conf_deinit(HostLocalConf *conf) {
 
 static int static_add(CniResult *result, const char *text, const char *what, Error *err) {
         ResultIp ip = {.interface = -1};
-        int r;
 
         if (ip_prefix_parse(text, &ip.address) < 0)
                 return error_set(err, ERROR_INVALID,
                                  "the '%s' field is expected to be in CIDR notation, got: '%s'",
                                  what, text);
-        r = result_add_ip(result, &ip);
-        return r < 0 ? error_set_errno(err, r, "addresses") : 0;
+        return result_added(result_add_ip(result, &ip), err);
 }
 
 static int static_addresses(const NetConf *net, CniResult *result, Error *err) {

@@ -29,6 +29,13 @@ void result_deinit(CniResult *result) {
         *result = (CniResult){0};
 }
 
+int result_added(int r, Error *err) {
+        if (r == -E2BIG)
+                return error_set(err, ERROR_INVALID, "more than %u interfaces, addresses or routes",
+                                 RESULT_ITEMS_MAX);
+        return r < 0 ? error_set_errno(err, r, "result") : 0;
+}
+
 /* Room for one more: grows by 8, since a pod has one or two of each. */
 static int grow(void **itemsp, size_t n, size_t item_size) {
         void *items;

@@ -14,7 +14,7 @@
 #include <jansson.h>
 
 /* A result that needs more is refused: what comes in is foreign. */
-#define RESULT_ITEMS_MAX 1024
+#define RESULT_ITEMS_MAX 1024U
 
 typedef struct ResultInterface {
         char *name;        /* owned */
@@ -56,6 +56,9 @@ void result_deinit(CniResult *result);
 int result_add_interface(CniResult *result, const char *name, const char *mac, const char *sandbox);
 int result_add_ip(CniResult *result, const ResultIp *ip);
 int result_add_route(CniResult *result, const ResultRoute *route);
+
+/* What result_add_*() returned, as an error. Return: 0; negative. */
+int result_added(int r, Error *err);
 
 /* Appends copies of everything in @from, indices of interfaces adjusted; dns is replaced when @from
  * has some. Return: 0; -ENOMEM; -E2BIG. */

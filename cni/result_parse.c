@@ -45,10 +45,6 @@ static int read_u32(const json_t *object, const char *key, uint32_t *valuep, Err
         return r;
 }
 
-static int out_of_room(int r, Error *err) {
-        return r < 0 ? error_set_errno(err, r, "result") : 0;
-}
-
 static int copy_member(const json_t *object, const char *key, char **textp, Error *err) {
         const char *text = NULL;
         int r = json_read_text(object, key, &text, err);
@@ -71,7 +67,7 @@ static int parse_interface(const json_t *json, CniResult *result, Error *err) {
                 return r;
         r = result_add_interface(result, name, mac, sandbox);
         if (r < 0)
-                return out_of_room(r, err);
+                return result_added(r, err);
         interface = &result->interfaces[r];
         r = read_u32(json, "mtu", &interface->mtu, err);
         r = r < 0 ? r : copy_member(json, "socketPath", &interface->socket_path, err);
@@ -89,7 +85,7 @@ static int parse_ip(const json_t *json, CniResult *result, Error *err) {
         if (r < 0)
                 return r;
         ip.interface = (int)interface;
-        return out_of_room(result_add_ip(result, &ip), err);
+        return result_added(result_add_ip(result, &ip), err);
 }
 
 static int parse_route(const json_t *json, CniResult *result, Error *err) {
@@ -105,7 +101,7 @@ static int parse_route(const json_t *json, CniResult *result, Error *err) {
         r = r < 0 ? r : json_read_number(json, "scope", 0, 255, &route.scope, err);
         if (r < 0)
                 return r;
-        return out_of_room(result_add_route(result, &route), err);
+        return result_added(result_add_route(result, &route), err);
 }
 
 typedef int (*ItemParse)(const json_t *item, CniResult *result, Error *err);
@@ -143,7 +139,7 @@ static int parse_family(const json_t *json, const char *key, CniResult *result, 
                 return r;
         r = read_prefix(object, "ip", &ip.address, err);
         r = r < 0 ? r : read_address(object, "gateway", &ip.gateway, err);
-        r = r < 0 ? r : out_of_room(result_add_ip(result, &ip), err);
+        r = r < 0 ? r : result_added(result_add_ip(result, &ip), err);
         r = r < 0 ? r : parse_list(object, "routes", parse_route, result, err);
         return r < 0 ? error_wrap(err, r, "%s", key) : 0;
 }

@@ -146,6 +146,21 @@ static void test_malformed(void **state) {
         }
 }
 
+static void test_too_much(void **state) {
+        json_t *value = json_value("{'routes':[]}");
+        json_t *route = json_value("{'dst':'10.0.0.0/8'}");
+        CniResult result = {0};
+        Error err = {0};
+
+        for (size_t i = 0; i <= RESULT_ITEMS_MAX; i++)
+                assert_int_equal(json_array_append(json_object_get(value, "routes"), route), 0);
+        assert_true(result_parse(value, CNI_1_0_0, &result, &err) < 0);
+        assert_contains(err.message, "more than 1024 interfaces, addresses or routes");
+        assert_int_equal(err.code, ERROR_INVALID);
+        json_decref(route);
+        json_decref(value);
+}
+
 static void test_merge(void **state) {
         json_t *value = json_value(FULL);
         cleanup(result_deinit) CniResult first = {0}, merged = {0};
@@ -170,7 +185,7 @@ int main(void) {
                 cmocka_unit_test(test_one),      cmocka_unit_test(test_versioned_ips),
                 cmocka_unit_test(test_families), cmocka_unit_test(test_no_address),
                 cmocka_unit_test(test_strings),  cmocka_unit_test(test_malformed),
-                cmocka_unit_test(test_merge),
+                cmocka_unit_test(test_too_much), cmocka_unit_test(test_merge),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
