@@ -41,7 +41,8 @@ static const char usage[] =
         "  --bin-dir DIR     plugin directory, below the root (default: as the runtime is set up)\n"
         "  --conf-dir DIR    directory of configuration lists (default: likewise)\n"
         "  --names LIST      which names to link, separated by commas; \"all\" (default), "
-        "\"none\"\n"
+        "\"none\",\n"
+        "                    or \"missing\": those that no other program has\n"
         "  --replace         programs of others under these names are moved to\n"
         "                    NAME" INSTALL_SAVED_SUFFIX "; without it they are a reason to refuse\n"
         "  --conf FILE       configuration list to install; \"-\": standard input\n"
@@ -69,6 +70,7 @@ typedef struct Install {
         unsigned int wait_secs;
         Error wrong; /* what an option's value has wrong */
         bool replace, uninstall, dry_run;
+        bool only_missing; /* --names missing: programs of others stay */
         const char *names[NAMES_MAX];
         size_t n_names;
         char *names_copy;                           /* owned */
@@ -186,7 +188,8 @@ static int take_names(Install *install, Error *err) {
 
         if (strcmp(install->names_text, "none") == 0)
                 return 0;
-        if (strcmp(install->names_text, "all") == 0) {
+        install->only_missing = strcmp(install->names_text, "missing") == 0;
+        if (install->only_missing || strcmp(install->names_text, "all") == 0) {
                 for (size_t i = 0; install_names[i]; i++)
                         install->names[install->n_names++] = install_names[i];
                 return 0;
@@ -293,9 +296,7 @@ static int open_directories(Install *install, Error *err) {
                 return error_set(err, ERROR_INVALID, "directories are given from the root on");
         printf("plugins: %s, configurations: %s (%s)\n", install->plugins, install->configurations,
                install->found.why);
-        if (install->dry_run)
-                return 0;
-        if (install->uninstall) {
+        if (install->dry_run || install->uninstall) {
                 /* What is missing holds nothing to remove. */
                 install->plugins_fd = file_open_in_root(install->root_fd, install->plugins,
                                                         O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -312,18 +313,32 @@ static int open_directories(Install *install, Error *err) {
         return r;
 }
 
+static bool is_foreign(const Install *install, size_t i) {
+        return install->plugins_fd >= 0 &&
+               install_name_state(install->plugins_fd, install->names[i]) == INSTALLED_FOREIGN;
+}
+
+static void leave_foreign(Install *install) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < install->n_names; i++)
+                if (!is_foreign(install, i))
+                        install->names[n++] = install->names[i];
+        install->n_names = n;
+}
+
 /* All names that belong to somebody else, in one message. */
 static int refuse_foreign(const Install *install, Error *err) {
         cleanup(strbuf_deinit) StrBuf names = {0};
 
         for (size_t i = 0; i < install->n_names && !install->replace; i++)
-                if (install_name_state(install->plugins_fd, install->names[i]) == INSTALLED_FOREIGN)
+                if (is_foreign(install, i))
                         strbuf_printf(&names, "%s%s", names.n > 0 ? ", " : "", install->names[i]);
         if (names.n == 0)
                 return 0;
         return error_set(err, ERROR_CONFLICT,
                          "%s has programs of somebody else: %s. --replace moves them aside, "
-                         "--names none leaves them",
+                         "--names missing leaves them",
                          install->plugins, strbuf_text(&names));
 }
 
@@ -441,6 +456,8 @@ static int run(Install *install, Error *err) {
         r = r < 0 ? r : open_directories(install, err);
         if (r < 0)
                 return r;
+        if (install->only_missing)
+                leave_foreign(install);
         if (install->dry_run) {
                 tell_plan(install);
                 return 0;

@@ -64,7 +64,9 @@ class Rootfs:
         os.chmod(target, 0o755 if os.access(source, os.X_OK) else 0o644)
         needed, loader = elf(source)
         if loader:
-            self.take(self.runtime / loader.lstrip('/'), loader)
+            # Debian 13 has it below /usr, with a link that is no package's.
+            found = self.runtime / loader.lstrip('/')
+            self.take(found if found.exists() else self.runtime / 'usr' / loader.lstrip('/'), loader)
         for name in needed:
             if re.match(r'ld(-linux|64)', name):
                 continue  # the loader itself

@@ -2,6 +2,7 @@
 """Kubernetes itself: API server, scheduler, controller manager and kubelet, built from their Go modules
 (tests/e2e/kubernetes_tools.py), on a node whose network is berth-cni and whose volumes are berth-csi's."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import cgroups
 import containerd as containerd_lib
 import csi
+import image
 import kubernetes
 import node as lib
 import sandbox as sandbox_module
@@ -20,6 +22,7 @@ from node import NODE
 
 PROGRAMS = pathlib.Path(os.environ.get('BERTH_KUBERNETES', '/none'))
 DRIVER = 'local.csi.berth.dev'
+MANIFESTS = pathlib.Path(__file__).resolve().parents[2] / 'manifests'
 MIB = 1 << 20
 
 for reason in (containerd_lib.missing(), kubernetes.missing(PROGRAMS)):
@@ -69,11 +72,14 @@ class World:
                                  kubelet_root=root, node_name=kubernetes.NODE)
         self.daemon.socket_path = socket
 
-    def start(self):
+    def start_cluster(self):
         self.containerd.start()
         self.containerd.load(self.sandbox.path)
         self.cluster.start_control_plane()
         self.cluster.start_kubelet()
+
+    def start(self):
+        self.start_cluster()
         subprocess.run([self.build / 'cni' / 'berth-cni', 'install', '--subnet', '10.5.0.0/24'], check=True,
                        capture_output=True)
         self.cluster.wait(self.cluster.node_is_ready, 90, 'node')
@@ -191,7 +197,6 @@ def test_dynamic_provisioning(world):
 def test_manifests_are_accepted(sandbox, build):
     """Every overlay and example, by the API server itself, with unknown fields as errors. Nothing is kept."""
     lib.Node(sandbox, build)
-    source = pathlib.Path(__file__).resolve().parents[2] / 'manifests'
     cluster = kubernetes.Kubernetes(sandbox, PROGRAMS, None)
     refused, n = [], 0
     try:
@@ -199,15 +204,129 @@ def test_manifests_are_accepted(sandbox, build):
         wrong = '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "nmespace": "y"}}'
         done = cluster.kubectl('apply', '--dry-run=server', '--validate=strict', '-f', '-', given=wrong, check=False)
         assert done.returncode != 0 and 'nmespace' in done.stderr
-        for path in sorted([*source.glob('overlays/**/kustomization.yaml'),
-                            *source.glob('examples/**/kustomization.yaml')]):
+        for path in sorted([*MANIFESTS.glob('overlays/**/kustomization.yaml'),
+                            *MANIFESTS.glob('examples/**/kustomization.yaml')]):
             done = cluster.kubectl('apply', '--dry-run=server', '--validate=strict', '-k', path.parent, check=False)
             n += 1
             # Snapshots are kinds of a controller that is not here.
             words = [one for one in done.stderr.splitlines() if 'no matches for kind "VolumeSnapshot' not in one
                      and 'ensure CRDs are installed first' not in one]
             if done.returncode != 0 and words:
-                refused.append(f'{path.parent.relative_to(source)}: {" ".join(words)[:400]}')
+                refused.append(f'{path.parent.relative_to(MANIFESTS)}: {" ".join(words)[:400]}')
     finally:
         cluster.close()
     assert n > 10 and not refused, '\n'.join(refused)
+
+
+# --- from a cluster that has nothing ---
+
+def load_images(world):
+    """Those of this tree, and stand-ins under names of our own for those that the manifests take elsewhere."""
+    path = world.sandbox.path
+
+    def load(archive, *flags):
+        lib.sh('ctr', '-a', world.containerd.socket, '-n', 'k8s.io', 'images', 'import', *flags, archive)
+    for name in ('berth-csi', 'berth-cni'):
+        lib.sh('tar', '-C', PROGRAMS / 'images' / name, '-cf', path / f'{name}.tar', '.')
+        load(path / f'{name}.tar', '--base-name', f'docker.io/library/{name}')
+    load(image.make_of(path / 'curl.tar', 'test.local/curl:8', PROGRAMS / 'images' / 'curl', '/usr/bin/curl'))
+    files = path / 'provisioner'
+    files.mkdir()
+    os.link(PROGRAMS / 'csi-provisioner', files / 'csi-provisioner')
+    load(image.make_of(path / 'provisioner.tar', 'test.local/csi-provisioner:1', files, '/csi-provisioner'))
+    load(image.make(path / 'busybox.tar', 'docker.io/library/busybox:1.36'))
+
+
+def kustomization(world):
+    """An admin's own: the overlay for kubeadm, a registry of their own, and another place for the pool."""
+    path, pool = world.sandbox.path / 'overlay', str(world.sandbox.path / 'node-pool')
+    path.mkdir()
+    overlay = os.path.relpath(MANIFESTS / 'overlays/distributions/kubeadm', path)
+    where = '/spec/template/spec'
+    patch = [{'op': 'test', 'path': f'{where}/containers/0/args/4', 'value': '--pool=/var/lib/berth/pool'},
+             {'op': 'replace', 'path': f'{where}/containers/0/args/4', 'value': f'--pool={pool}'},
+             {'op': 'replace', 'path': f'{where}/containers/0/volumeMounts/4/mountPath', 'value': pool},
+             {'op': 'replace', 'path': f'{where}/volumes/4/hostPath/path', 'value': pool}]
+    (path / 'kustomization.yaml').write_text(json.dumps({
+        'resources': [overlay],
+        'images': [{'name': 'curlimages/curl', 'newName': 'test.local/curl', 'newTag': '8'},
+                   {'name': 'registry.k8s.io/pause', 'newName': 'test.local/busybox', 'newTag': '1'},
+                   {'name': 'registry.k8s.io/sig-storage/csi-provisioner', 'newName': 'test.local/csi-provisioner',
+                    'newTag': '1'}],
+        'patches': [{'target': {'kind': 'DaemonSet', 'name': 'berth-csi-local'}, 'patch': json.dumps(patch)}]}))
+    return path
+
+
+OURS = 'app.kubernetes.io/part-of=berth'
+
+
+def system(cluster, *argv, **keywords):
+    return cluster.kubectl('-n', 'kube-system', *argv, **keywords).stdout
+
+
+def wait_for_daemonsets(cluster):
+    done = system(cluster, 'rollout', 'status', 'daemonset', '-l', OURS, '--timeout=120s', timeout=130)
+    assert done.count('successfully rolled out') == 2
+
+
+def look_at_it(cluster):
+    """What docs/ tells an admin to ask."""
+    columns = 'NODE:.metadata.name,DRIVERS:.spec.drivers[*].name'
+    assert cluster.kubectl('get', 'csinodes', '-o', f'custom-columns={columns}').stdout.split()[-2:] == [
+        kubernetes.NODE, DRIVER]
+    daemon = system(cluster, 'get', 'pods', '-l', 'app.kubernetes.io/name=berth-csi', '-o', 'name').strip()
+    assert f'kubelet registered driver {DRIVER}' in system(cluster, 'logs', daemon)
+    host = json.loads(system(cluster, 'exec', daemon, '--', 'berth-csi', 'host', '--json'))
+    assert host['kernel'] == os.uname().release
+    address = system(cluster, 'get', daemon, '-o', 'jsonpath={.status.podIP}')
+    metrics = lib.sh('busybox', 'wget', '-qO-', f'http://{address}:9808/metrics').stdout
+    assert 'csi_operations_seconds_bucket' in metrics
+
+
+def starts(cluster):
+    """Runs the example that notes each of its starts on its volume: how many there were."""
+    cluster.kubectl('apply', '-k', MANIFESTS / 'examples/pvc')
+    cluster.wait(lambda: cluster.phase('writer') == 'Running', 90, 'pod writer')
+    return len(cluster.kubectl('logs', 'writer').stdout.splitlines())
+
+
+@pytest.mark.deadline(900)
+@pytest.mark.skipif(not (PROGRAMS / 'images/ready').exists(), reason='needs images (kubernetes_tools.py)')
+def test_from_a_clean_cluster(sandbox, build):
+    """One kubectl apply: DaemonSets of the images, under their own service accounts, make network and volumes."""
+    world = World(sandbox, build)
+    cluster = world.cluster
+    try:
+        world.start_cluster()
+        cluster.stand_in_for_kube_proxy()
+        load_images(world)
+        overlay = kustomization(world)
+        started = time.monotonic()
+        cluster.kubectl('apply', '-k', overlay)
+        wait_for_daemonsets(cluster)
+        cluster.wait(lambda: cluster.node_is_ready() and DRIVER in cluster.drivers(), 60, 'node')
+        print(f'DaemonSets ready after {time.monotonic() - started:.2f} s')
+        started = time.monotonic()
+        assert starts(cluster) == 1
+        print(f'the first claim and its pod after {time.monotonic() - started:.2f} s')
+        assert cluster.get('-n', 'kube-system', 'csistoragecapacities')['items'], 'no capacity for the scheduler'
+        look_at_it(cluster)
+        # An upgrade below a running pod, and back; then the pod itself goes and comes.
+        for move in (('restart', 'daemonset'), ('undo', 'daemonset', '-l', OURS)):
+            system(cluster, 'rollout', *move)
+            wait_for_daemonsets(cluster)
+        cluster.exec('writer', 'sh', '-c', 'echo another >>/data/starts')
+        cluster.delete('pod', 'writer')
+        assert starts(cluster) == 3
+        cluster.kubectl('apply', '-k', MANIFESTS / 'examples/ephemeral')
+        cluster.wait(lambda: cluster.phase('scratch') == 'Running', 60, 'pod with an inline volume')
+        # And back.
+        for example in ('ephemeral', 'pvc'):
+            cluster.kubectl('delete', '-k', MANIFESTS / 'examples' / example, '--timeout=90s', timeout=100)
+        cluster.wait(lambda: not cluster.get('pv')['items'], 60, 'deleted volume')
+        assert not list((world.sandbox.path / 'node-pool/volumes').iterdir())
+        cluster.kubectl('delete', '-k', overlay, '--timeout=90s', timeout=100)
+        cluster.wait(lambda: settled(world), 60, 'clean node')
+    finally:
+        print(cluster.kubectl('describe', 'pod', '-A', check=False).stdout[-6000:])
+        world.close()

@@ -90,7 +90,11 @@ def test_install_leaves_others(berth, root):
     assert sorted(os.listdir(plugins)) == ['bridge', 'calico', 'portmap']
     berth('install', '--root', root, '--names', 'none')
     assert sorted(os.listdir(plugins)) == ['berth-cni', 'bridge', 'calico', 'portmap']
-    berth('install', '--root', root, '--names', 'loopback,tuning')
+    out = berth('install', '--root', root, '--names', 'missing', '--dry-run').stdout
+    assert 'loopback' in out and 'bridge' not in out and 'portmap' not in out
+    berth('install', '--root', root, '--names', 'missing')
+    assert os.readlink(plugins / 'loopback') == 'berth-cni'
+    assert (plugins / 'bridge').read_text() == 'foreign bridge' and not (plugins / 'bridge.before-berth').exists()
     berth('install', '--root', root, '--replace')
     assert os.readlink(plugins / 'bridge') == 'berth-cni'
     assert (plugins / 'bridge.before-berth').read_text() == 'foreign bridge'

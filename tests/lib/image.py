@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A container image of one static busybox, made without any registry or tool."""
+"""Container images, above all of one static busybox, made without any registry or tool."""
 
 import gzip
 import hashlib
@@ -34,17 +34,30 @@ def make(path, name, busybox='/usr/bin/busybox'):
     """Writes an image archive that containerd and podman load. name: "test.local/busybox:1"."""
     with open(busybox, 'rb') as file:
         program = file.read()
-    applets = ['sh', 'sleep', 'cat', 'ip', 'ping', 'httpd', 'nc', 'wget', 'echo', 'ls', 'sysctl']
-    layer = _tar([('bin', None), ('etc', None), ('tmp', None), ('proc', None), ('sys', None), ('dev', None),
-                  ('bin/busybox', program), *[(f'bin/{one}', 'busybox') for one in applets],
-                  ('etc/passwd', b'root:x:0:0::/:/bin/sh\n')])
+    applets = ['sh', 'sleep', 'cat', 'date', 'ip', 'ping', 'httpd', 'nc', 'wget', 'echo', 'ls', 'sysctl']
+    entries = [('bin', None), ('etc', None), ('tmp', None), ('proc', None), ('sys', None), ('dev', None),
+               ('bin/busybox', program), *[(f'bin/{one}', 'busybox') for one in applets],
+               ('etc/passwd', b'root:x:0:0::/:/bin/sh\n')]
+    return write(path, name, _tar(entries), ['/bin/sleep', '1000000'])
+
+
+def make_of(path, name, directory, *entrypoint):
+    """The same of all files below a directory."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w') as archive:
+        archive.add(directory, '.')
+    return write(path, name, out.getvalue(), list(entrypoint))
+
+
+def write(path, name, layer, entrypoint):
+    """layer: a tar archive."""
     compressed = gzip.compress(layer, 1, mtime=0)
 
     def digest(data):
         return 'sha256:' + hashlib.sha256(data).hexdigest()
     config = json.dumps({
         'architecture': ARCHITECTURES.get(platform.machine(), platform.machine()), 'os': 'linux',
-        'config': {'Entrypoint': ['/bin/sleep', '1000000'], 'Env': ['PATH=/bin']},
+        'config': {'Entrypoint': entrypoint, 'Env': ['PATH=/usr/bin:/bin']},
         'rootfs': {'type': 'layers', 'diff_ids': [digest(layer)]},
     }).encode()
     manifest = json.dumps({

@@ -18,6 +18,7 @@ PROGRAMS = ('etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler
 API = '127.0.0.1:16443'
 ETCD = '127.0.0.1:12379'
 PEER = '127.0.0.1:12380'
+SERVICE = '10.233.0.1'  # the first of --service-cluster-ip-range: the API server as pods see it
 TOKEN = 'sandbox-token'
 NODE = 'node-1'
 
@@ -39,11 +40,19 @@ class Kubernetes:
         self.processes = []
         self.config.write_text(json.dumps({
             'apiVersion': 'v1', 'kind': 'Config', 'current-context': 'c',
-            'clusters': [{'name': 'c', 'cluster': {'server': f'https://{API}', 'insecure-skip-tls-verify': True}}],
+            'clusters': [{'name': 'c', 'cluster': {'server': f'https://{API}', 'certificate-authority': 'ca.crt'}}],
             'users': [{'name': 'u', 'user': {'token': TOKEN}}],
             'contexts': [{'name': 'c', 'context': {'cluster': 'c', 'user': 'u'}}]}))
-        subprocess.run(['openssl', 'genrsa', '-out', self.path / 'sa.key', '2048'], check=True, capture_output=True)
+        self.openssl('genrsa', '-out', 'sa.key', '2048')
+        self.openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=sandbox',
+                     '-keyout', 'ca.key', '-out', 'ca.crt')
+        self.openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=kube-apiserver',
+                     '-CA', 'ca.crt', '-CAkey', 'ca.key', '-keyout', 'api.key', '-out', 'api.crt', '-addext',
+                     f'subjectAltName=DNS:kubernetes.default.svc,IP:127.0.0.1,IP:{SERVICE},IP:{address}')
         (self.path / 'tokens.csv').write_text(f'{TOKEN},admin,admin,system:masters\n')
+
+    def openssl(self, *argv):
+        subprocess.run(['openssl', *argv], check=True, capture_output=True, cwd=self.path)
 
     def run(self, name, *argv):
         with open(self.path / f'{name}.log', 'ab') as log:
@@ -83,17 +92,27 @@ class Kubernetes:
                  '--advertise-client-urls', f'http://{ETCD}', '--listen-peer-urls', f'http://{PEER}',
                  '--initial-advertise-peer-urls', f'http://{PEER}', '--initial-cluster', f'default=http://{PEER}')
         issuer = 'https://kubernetes.default.svc'
-        self.run('kube-apiserver', f'--etcd-servers=http://{ETCD}', '--bind-address=127.0.0.1',
-                 f'--advertise-address={self.address}', f'--secure-port={API.rsplit(":", 1)[1]}', '--cert-dir=pki',
+        self.run('kube-apiserver', f'--etcd-servers=http://{ETCD}', f'--advertise-address={self.address}',
+                 f'--secure-port={API.rsplit(":", 1)[1]}', '--tls-cert-file=api.crt', '--tls-private-key-file=api.key',
                  f'--service-account-issuer={issuer}', '--service-account-key-file=sa.key',
                  '--service-account-signing-key-file=sa.key', f'--api-audiences={issuer}',
-                 '--service-cluster-ip-range=10.233.0.0/24', '--authorization-mode=AlwaysAllow',
+                 '--service-cluster-ip-range=10.233.0.0/24', '--authorization-mode=RBAC',
                  '--token-auth-file=tokens.csv', '--allow-privileged=true',
-                 '--disable-admission-plugins=ServiceAccount', '--kubelet-preferred-address-types=InternalIP')
+                 '--kubelet-preferred-address-types=InternalIP')
         self.wait(lambda: self.kubectl('get', '--raw', '/readyz', check=False).stdout == 'ok', 90, 'API server')
         common = [f'--kubeconfig={self.config}', '--leader-elect=false', '--bind-address=127.0.0.1', '--cert-dir=pki']
-        self.run('kube-controller-manager', *common, '--secure-port=11257', '--service-account-private-key-file=sa.key')
+        self.run('kube-controller-manager', *common, '--secure-port=11257', '--service-account-private-key-file=sa.key',
+                 '--root-ca-file=ca.crt', '--allocate-node-cidrs', '--cluster-cidr=10.5.0.0/16')
         self.run('kube-scheduler', *common, '--secure-port=11259')
+        self.wait(lambda: self.kubectl('get', 'serviceaccount', 'default', check=False).returncode == 0, 60,
+                  'service account')
+
+    def stand_in_for_kube_proxy(self):
+        """The one service that is needed, from pods and from the node."""
+        port = API.rsplit(':', 1)[1]
+        rule = f'ip daddr {SERVICE} tcp dport 443 dnat to {self.address}:{port}'
+        lib.sh('nft', f'table ip kube-proxy {{ chain in {{ type nat hook prerouting priority -100; {rule}; }}; '
+               f'chain out {{ type nat hook output priority -100; {rule}; }}; }}')
 
     def start_kubelet(self):
         os.makedirs(f'/run/{cgroups.NAME}', exist_ok=True)
