@@ -11,7 +11,6 @@
 #include "common/base/log.h"
 
 #include <malloc.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,8 +22,7 @@
 
 /* On a busy node, who formats makes room for who answers: within one container's share of the
  * processors, not against other pods. */
-#define SLOW_NICE  5
-#define FIRST_NICE 10
+#define SLOW_NICE 5
 
 /* Connections that stay open without a call are cut this long after the last call has ended. */
 #define LINGER_MSECS 250
@@ -89,8 +87,6 @@ void rpc_server_count(RpcServer *server, bool came) {
 static void *queue_main(void *userdata) {
         RpcServer *server = userdata;
 
-        /* Needs CAP_SYS_NICE; without it all are equal. */
-        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) - FIRST_NICE);
         for (;;) {
                 grpc_event event = grpc_completion_queue_next(
                         server->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);

@@ -56,6 +56,10 @@ class Node:
     def __init__(self, build, directory):
         self.daemon = csi.Daemon(build, directory)
         self.daemon.start().close()
+        # Two seconds after the start it asks the tools for their versions, once.
+        end = time.monotonic() + 10
+        while 'filesystem tools' not in self.daemon.log() and time.monotonic() < end:
+            time.sleep(0.1)
         self.raw = daemon_bench.Raw(self.daemon.socket_path)
         self.root = self.daemon.kubelet_root
 
