@@ -106,17 +106,22 @@ def kustomizations():
 
 
 def combinations(directory):
-    """Every provider, with the network, on every distribution; each with its own kustomization."""
+    """Every provider, with the network, on every distribution, and the network taken away there."""
     components = sorted(p.parent for p in MANIFESTS.glob('components/distributions/*/kustomization.yaml'))
-    for provider in sorted(p for p in MANIFESTS.glob('overlays/providers/*') if p.is_dir()):
-        for component in components:
-            target = directory / f'{provider.name}-{component.name}'
-            target.mkdir()
-            lines = {'apiVersion': 'kustomize.config.k8s.io/v1beta1', 'kind': 'Kustomization',
-                     'resources': [os.path.relpath(p, target) for p in (provider, MANIFESTS / 'base' / 'cni')],
-                     'components': [os.path.relpath(component, target)]}
-            (target / 'kustomization.yaml').write_text(yaml.safe_dump(lines), encoding='utf-8')
-            yield f'{provider.name} on {component.name}', target
+    network, remove = MANIFESTS / 'base/cni', MANIFESTS / 'components/remove-cni'
+    wanted = [(f'{provider.name} on {component.name}', [provider, network], [component])
+              for provider in sorted(p for p in MANIFESTS.glob('overlays/providers/*') if p.is_dir())
+              for component in components]
+    wanted += [(f'no network on {component.name}', [network], [component, remove]) for component in components]
+    wanted.append(('no network', [network], [remove]))
+    for name, resources, parts in wanted:
+        target = directory / name.replace(' ', '-')
+        target.mkdir()
+        lines = {'apiVersion': 'kustomize.config.k8s.io/v1beta1', 'kind': 'Kustomization',
+                 'resources': [os.path.relpath(p, target) for p in resources],
+                 'components': [os.path.relpath(p, target) for p in parts]}
+        (target / 'kustomization.yaml').write_text(yaml.safe_dump(lines), encoding='utf-8')
+        yield name, target
 
 
 def expanded(container):
@@ -192,6 +197,13 @@ def test_the_programs_take_their_command_lines(rendered, build):
         done = subprocess.run([build / program, *argv, '--no-such-flag', '--help'], capture_output=True, check=False)
         assert done.returncode != 0, f'{program} takes any flag'
     assert len(seen) > 20
+
+
+def test_the_network_goes_away_again(rendered, _build):
+    for name, _, container in rendered.containers():
+        if name.startswith('no network') and container['name'] != 'installed':
+            assert container['name'] == 'install' and container['args'][-1] == '--uninstall', name
+            assert [one['name'] for one in container['volumeMounts']] == ['bin', 'conf'], name
 
 
 def test_every_provider_has_an_overlay(_rendered, build):

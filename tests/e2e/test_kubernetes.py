@@ -237,6 +237,21 @@ def load_images(world):
     load(image.make(path / 'busybox.tar', 'docker.io/library/busybox:1.36'))
 
 
+IMAGES = [{'name': 'curlimages/curl', 'newName': 'test.local/curl', 'newTag': '8'},
+          {'name': 'registry.k8s.io/pause', 'newName': 'test.local/busybox', 'newTag': '1'},
+          {'name': 'registry.k8s.io/sig-storage/csi-provisioner', 'newName': 'test.local/csi-provisioner',
+           'newTag': '1'}]
+
+
+def removal(world):
+    path = world.sandbox.path / 'remove'
+    path.mkdir()
+    (path / 'kustomization.yaml').write_text(json.dumps({
+        'resources': [os.path.relpath(MANIFESTS / 'base/cni', path)],
+        'components': [os.path.relpath(MANIFESTS / 'components/remove-cni', path)], 'images': IMAGES}))
+    return path
+
+
 def kustomization(world):
     """An admin's own: the overlay for kubeadm, a registry of their own, and another place for the pool."""
     path, pool = world.sandbox.path / 'overlay', str(world.sandbox.path / 'node-pool')
@@ -249,10 +264,7 @@ def kustomization(world):
              {'op': 'replace', 'path': f'{where}/volumes/4/hostPath/path', 'value': pool}]
     (path / 'kustomization.yaml').write_text(json.dumps({
         'resources': [overlay],
-        'images': [{'name': 'curlimages/curl', 'newName': 'test.local/curl', 'newTag': '8'},
-                   {'name': 'registry.k8s.io/pause', 'newName': 'test.local/busybox', 'newTag': '1'},
-                   {'name': 'registry.k8s.io/sig-storage/csi-provisioner', 'newName': 'test.local/csi-provisioner',
-                    'newTag': '1'}],
+        'images': IMAGES,
         'patches': [{'target': {'kind': 'DaemonSet', 'name': 'berth-csi-local'}, 'patch': json.dumps(patch)}]}))
     return path
 
@@ -327,6 +339,12 @@ def test_from_a_clean_cluster(sandbox, build):
         assert not list((world.sandbox.path / 'node-pool/volumes').iterdir())
         cluster.kubectl('delete', '-k', overlay, '--timeout=90s', timeout=100)
         cluster.wait(lambda: settled(world), 60, 'clean node')
+        # What is on the node itself.
+        assert os.listdir(containerd_lib.PLUGINS) and os.listdir(containerd_lib.CONFIGURATIONS)
+        cluster.kubectl('apply', '-k', removal(world))
+        system(cluster, 'rollout', 'status', 'daemonset', 'berth-cni', '--timeout=60s')
+        assert not os.listdir(containerd_lib.PLUGINS) + os.listdir(containerd_lib.CONFIGURATIONS)
+        cluster.kubectl('delete', '-k', world.sandbox.path / 'remove', '--timeout=60s')
     finally:
         print(cluster.kubectl('describe', 'pod', '-A', check=False).stdout[-6000:])
         world.close()
