@@ -17,15 +17,28 @@ static uint64_t device_size(const Device *device) {
         return (uint64_t)size;
 }
 
-static bool is_attached(const Device *device) {
+static bool is_attached(const Device *device, LoopStatus *status) {
         int fd = open(device->path, O_RDONLY | O_CLOEXEC);
-        LoopStatus status;
         int r;
 
         assert(fd >= 0);
-        r = loop_get_status(fd, &status);
+        r = loop_get_status(fd, status);
         close(fd);
         return r == 0;
+}
+
+/* From the file that it had, whoever got the number since. It may have to wait for those who look
+ * through all loop devices: the kernel detaches at the last close. */
+static bool is_detached(const Device *device, const LoopStatus *was) {
+        LoopStatus now;
+
+        for (unsigned int i = 0; i < 200; i++) {
+                if (!is_attached(device, &now) || now.backing_dev != was->backing_dev ||
+                    now.backing_inode != was->backing_inode)
+                        return true;
+                (void)usleep(10000);
+        }
+        return false;
 }
 
 static bool is_direct(const Device *device) {
@@ -50,6 +63,7 @@ static void case_lifecycle(Bed *bed) {
         Want want = {.name = "pvc-1", .required = 64 * MIB, .fs_type = "ext4"};
         VolumeInfo info = {0}, again = {0};
         Device device, same;
+        LoopStatus status;
         VolumeRef ref;
 
         EXPECT(ERROR_NONE, bed_create, bed, &want, &info);
@@ -72,7 +86,7 @@ static void case_lifecycle(Bed *bed) {
         assert(mount(device.path, "/run/m", "ext4", 0, NULL) == 0);
         EXPECT(ERROR_PRECONDITION, bed_delete, bed, info.volume_id);
         EXPECT(ERROR_NONE, bed_release, bed, info.volume_id);
-        assert(is_attached(&device));
+        assert(is_attached(&device, &status));
 
         /* Growth: the file first, the device when the node says so. */
         EXPECT(ERROR_NONE, bed_expand, bed, info.volume_id, 96 * MIB, 0);
@@ -86,12 +100,13 @@ static void case_lifecycle(Bed *bed) {
 
         assert(umount("/run/m") == 0);
         EXPECT(ERROR_NONE, bed_release, bed, info.volume_id);
-        assert(!is_attached(&device));
+        assert(is_detached(&device, &status));
         EXPECT(ERROR_NONE, bed_release, bed, info.volume_id);
         /* Attached and unused, as after a crash between unmount and release. */
         EXPECT(ERROR_NONE, bed_find, bed, info.volume_id, &device);
+        assert(is_attached(&device, &status));
         EXPECT(ERROR_NONE, bed_delete, bed, info.volume_id);
-        assert(!is_attached(&device));
+        assert(is_detached(&device, &status));
         EXPECT(ERROR_NONE, bed_delete, bed, info.volume_id);
         EXPECT(ERROR_NONE, bed_release, bed, info.volume_id);
         EXPECT(ERROR_NOT_FOUND, bed_find, bed, info.volume_id, &device);

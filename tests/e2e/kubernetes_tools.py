@@ -21,6 +21,7 @@ import sys
 KUBERNETES = '1.34.2'
 PROVISIONER = 'v5.3.0'
 ETCD = 'v3.6.5'
+SNAPSHOTTER = 'v8.7.0'
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / 'tests' / 'lib'))
@@ -47,6 +48,25 @@ def copy_of(module, siblings=None):
     path = copy / 'go.mod'
     path.write_text(re.sub(r'(?m)(\S+) => \.\.?/(?!FORBIDDEN)\S+', rf'\1 => \1 {siblings}', path.read_text()))
     return copy
+
+
+def make_snapshotter():
+    """Sidecar and controller of snapshots, and crd/ with what they are about."""
+    marker = CACHE / f'made-snapshotter-{SNAPSHOTTER}'
+    if marker.exists():
+        return
+    module = 'github.com/kubernetes-csi/external-snapshotter'
+    source = copy_of(f'{module}/v8@{SNAPSHOTTER}', SNAPSHOTTER)
+    for command in ('csi-snapshotter', 'snapshot-controller'):
+        go('build', '-ldflags', '-s -w', '-o', str(CACHE / command), f'./cmd/{command}', cwd=source)
+    shutil.rmtree(source)
+    client = json.loads(go('mod', 'download', '-json', f'{module}/client/v8@{SNAPSHOTTER}'))['Dir']
+    crd = CACHE / 'crd'
+    shutil.rmtree(crd, ignore_errors=True)
+    crd.mkdir()
+    for path in pathlib.Path(client).glob('config/crd/snapshot.storage.k8s.io_*.yaml'):
+        shutil.copyfile(path, crd / path.name)
+    marker.touch()
 
 
 def make_images():
@@ -95,6 +115,10 @@ def make_kubernetes():
 
 def make():
     make_kubernetes()
+    try:
+        make_snapshotter()
+    except go_tools.Missing as reason:
+        print(f'# no snapshotter: {reason}', flush=True)
     make_images()
 
 

@@ -5,6 +5,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import time
 
@@ -230,17 +231,19 @@ def load_images(world):
         lib.sh('tar', '-C', PROGRAMS / 'images' / name, '-cf', path / f'{name}.tar', '.')
         load(path / f'{name}.tar', '--base-name', f'docker.io/library/{name}')
     load(image.make_of(path / 'curl.tar', 'test.local/curl:8', PROGRAMS / 'images' / 'curl', '/usr/bin/curl'))
-    files = path / 'provisioner'
-    files.mkdir()
-    os.link(PROGRAMS / 'csi-provisioner', files / 'csi-provisioner')
-    load(image.make_of(path / 'provisioner.tar', 'test.local/csi-provisioner:1', files, '/csi-provisioner'))
+    for name in ('csi-provisioner', 'csi-snapshotter'):
+        if (PROGRAMS / name).exists():
+            files = path / f'{name}-files'
+            files.mkdir()
+            shutil.copy(PROGRAMS / name, files / name)
+            load(image.make_of(path / f'{name}.tar', f'test.local/{name}:1', files, f'/{name}'))
     load(image.make(path / 'busybox.tar', 'docker.io/library/busybox:1.36'))
 
 
 IMAGES = [{'name': 'curlimages/curl', 'newName': 'test.local/curl', 'newTag': '8'},
           {'name': 'registry.k8s.io/pause', 'newName': 'test.local/busybox', 'newTag': '1'},
-          {'name': 'registry.k8s.io/sig-storage/csi-provisioner', 'newName': 'test.local/csi-provisioner',
-           'newTag': '1'}]
+          *[{'name': f'registry.k8s.io/sig-storage/{name}', 'newName': f'test.local/{name}', 'newTag': '1'}
+            for name in ('csi-provisioner', 'csi-snapshotter')]]
 
 
 def removal(world):
@@ -252,18 +255,17 @@ def removal(world):
     return path
 
 
-def kustomization(world):
-    """An admin's own: the overlay for kubeadm, a registry of their own, and another place for the pool."""
+def kustomization(world, *resources):
+    """An admin's own: what it is made of, a registry of their own, and another place for the pool."""
     path, pool = world.sandbox.path / 'overlay', str(world.sandbox.path / 'node-pool')
     path.mkdir()
-    overlay = os.path.relpath(MANIFESTS / 'overlays/distributions/kubeadm', path)
     where = '/spec/template/spec'
     patch = [{'op': 'test', 'path': f'{where}/containers/0/args/4', 'value': '--pool=/var/lib/berth/pool'},
              {'op': 'replace', 'path': f'{where}/containers/0/args/4', 'value': f'--pool={pool}'},
              {'op': 'replace', 'path': f'{where}/containers/0/volumeMounts/4/mountPath', 'value': pool},
              {'op': 'replace', 'path': f'{where}/volumes/4/hostPath/path', 'value': pool}]
     (path / 'kustomization.yaml').write_text(json.dumps({
-        'resources': [overlay],
+        'resources': [os.path.relpath(MANIFESTS / one, path) for one in resources],
         'images': IMAGES,
         'patches': [{'target': {'kind': 'DaemonSet', 'name': 'berth-csi-local'}, 'patch': json.dumps(patch)}]}))
     return path
@@ -302,49 +304,98 @@ def starts(cluster):
     return len(cluster.kubectl('logs', 'writer').stdout.splitlines())
 
 
-@pytest.mark.deadline(900)
-@pytest.mark.skipif(not (PROGRAMS / 'images/ready').exists(), reason='needs images (kubernetes_tools.py)')
-def test_from_a_clean_cluster(sandbox, build):
-    """One kubectl apply: DaemonSets of the images, under their own service accounts, make network and volumes."""
+@pytest.fixture(name='clean')
+def clean_fixture(sandbox, build):
+    """A cluster that has nothing, and images for it. What its pods say when a test fails is printed."""
+    if not (PROGRAMS / 'images/ready').exists():
+        pytest.skip('needs images (tests/e2e/kubernetes_tools.py)')
     world = World(sandbox, build)
-    cluster = world.cluster
     try:
         world.start_cluster()
-        cluster.stand_in_for_kube_proxy()
+        world.cluster.stand_in_for_kube_proxy()
         load_images(world)
-        overlay = kustomization(world)
-        started = time.monotonic()
-        cluster.kubectl('apply', '-k', overlay)
-        wait_for_daemonsets(cluster)
-        cluster.wait(lambda: cluster.node_is_ready() and DRIVER in cluster.drivers(), 60, 'node')
-        print(f'DaemonSets ready after {time.monotonic() - started:.2f} s')
-        started = time.monotonic()
-        assert starts(cluster) == 1
-        print(f'the first claim and its pod after {time.monotonic() - started:.2f} s')
-        assert cluster.get('-n', 'kube-system', 'csistoragecapacities')['items'], 'no capacity for the scheduler'
-        look_at_it(cluster)
-        # An upgrade below a running pod, and back; then the pod itself goes and comes.
-        for move in (('restart', 'daemonset'), ('undo', 'daemonset', '-l', OURS)):
-            system(cluster, 'rollout', *move)
-            wait_for_daemonsets(cluster)
-        cluster.exec('writer', 'sh', '-c', 'echo another >>/data/starts')
-        cluster.delete('pod', 'writer')
-        assert starts(cluster) == 3
-        cluster.kubectl('apply', '-k', MANIFESTS / 'examples/ephemeral')
-        cluster.wait(lambda: cluster.phase('scratch') == 'Running', 60, 'pod with an inline volume')
-        # And back.
-        for example in ('ephemeral', 'pvc'):
-            cluster.kubectl('delete', '-k', MANIFESTS / 'examples' / example, '--timeout=90s', timeout=100)
-        cluster.wait(lambda: not cluster.get('pv')['items'], 60, 'deleted volume')
-        assert not list((world.sandbox.path / 'node-pool/volumes').iterdir())
-        cluster.kubectl('delete', '-k', overlay, '--timeout=90s', timeout=100)
-        cluster.wait(lambda: settled(world), 60, 'clean node')
-        # What is on the node itself.
-        assert os.listdir(containerd_lib.PLUGINS) and os.listdir(containerd_lib.CONFIGURATIONS)
-        cluster.kubectl('apply', '-k', removal(world))
-        system(cluster, 'rollout', 'status', 'daemonset', 'berth-cni', '--timeout=60s')
-        assert not os.listdir(containerd_lib.PLUGINS) + os.listdir(containerd_lib.CONFIGURATIONS)
-        cluster.kubectl('delete', '-k', world.sandbox.path / 'remove', '--timeout=60s')
+        yield world
     finally:
-        print(cluster.kubectl('describe', 'pod', '-A', check=False).stdout[-6000:])
+        print(world.cluster.kubectl('describe', 'pod', '-A', check=False).stdout[-6000:])
         world.close()
+
+
+def install(world, *resources):
+    overlay = kustomization(world, *resources)
+    started = time.monotonic()
+    world.cluster.kubectl('apply', '-k', overlay)
+    wait_for_daemonsets(world.cluster)
+    world.cluster.wait(lambda: world.cluster.node_is_ready() and DRIVER in world.cluster.drivers(), 60, 'node')
+    print(f'DaemonSets ready after {time.monotonic() - started:.2f} s')
+    return overlay
+
+
+def take_away(world, *examples):
+    """Examples, and then their volumes: nothing of them stays in the pool."""
+    for example in examples:
+        world.cluster.kubectl('delete', '-k', MANIFESTS / 'examples' / example, '--timeout=90s', timeout=100)
+    world.cluster.wait(lambda: not world.cluster.get('pv')['items'], 60, 'deleted volume')
+    pool = world.sandbox.path / 'node-pool'
+    assert not [*pool.glob('volumes/*'), *pool.glob('snapshots/*')]
+
+
+@pytest.mark.deadline(900)
+def test_from_a_clean_cluster(clean):
+    """One kubectl apply: DaemonSets of the images, under their own service accounts, make network and volumes."""
+    cluster = clean.cluster
+    overlay = install(clean, 'overlays/distributions/kubeadm')
+    started = time.monotonic()
+    assert starts(cluster) == 1
+    print(f'the first claim and its pod after {time.monotonic() - started:.2f} s')
+    assert cluster.get('-n', 'kube-system', 'csistoragecapacities')['items'], 'no capacity for the scheduler'
+    look_at_it(cluster)
+    # An upgrade below a running pod, and back; then the pod itself goes and comes.
+    for move in (('restart', 'daemonset'), ('undo', 'daemonset', '-l', OURS)):
+        system(cluster, 'rollout', *move)
+        wait_for_daemonsets(cluster)
+    cluster.exec('writer', 'sh', '-c', 'echo another >>/data/starts')
+    cluster.delete('pod', 'writer')
+    assert starts(cluster) == 3
+    cluster.kubectl('apply', '-k', MANIFESTS / 'examples/ephemeral')
+    cluster.wait(lambda: cluster.phase('scratch') == 'Running', 60, 'pod with an inline volume')
+    # And back.
+    take_away(clean, 'ephemeral', 'pvc')
+    cluster.kubectl('delete', '-k', overlay, '--timeout=90s', timeout=100)
+    cluster.wait(lambda: settled(clean), 60, 'clean node')
+    # What is on the node itself.
+    assert os.listdir(containerd_lib.PLUGINS) and os.listdir(containerd_lib.CONFIGURATIONS)
+    cluster.kubectl('apply', '-k', removal(clean))
+    system(cluster, 'rollout', 'status', 'daemonset', 'berth-cni', '--timeout=60s')
+    assert not os.listdir(containerd_lib.PLUGINS) + os.listdir(containerd_lib.CONFIGURATIONS)
+    cluster.kubectl('delete', '-k', clean.sandbox.path / 'remove', '--timeout=60s')
+
+
+def lines_of(cluster, claim):
+    """What a pod finds in a claim of the example's data."""
+    cluster.run_pod(pod(claim, '/bin/sleep', '1000', volumes={'/data': {'persistentVolumeClaim': {
+        'claimName': claim}}}), 90)
+    lines = cluster.exec(claim, 'cat', '/data/starts').splitlines()
+    cluster.delete('pod', claim)
+    return len(lines)
+
+
+@pytest.mark.deadline(900)
+@pytest.mark.skipif(not (PROGRAMS / 'crd').exists(), reason='needs csi-snapshotter')
+def test_snapshots_and_clones(clean):
+    """The overlay with snapshots, beside the cluster's own controller of them; and a raw block volume."""
+    cluster = clean.cluster
+    cluster.kubectl('apply', '-f', PROGRAMS / 'crd')
+    cluster.run('snapshot-controller', f'--kubeconfig={cluster.config}', '--leader-election=false',
+                '--enable-distributed-snapshotting')
+    overlay = install(clean, 'base/cni', 'overlays/local-snapshots')
+    assert starts(cluster) == 1
+    cluster.kubectl('apply', '-k', MANIFESTS / 'examples/snapshot')
+    cluster.kubectl('wait', 'volumesnapshot/data-1', '--for=jsonpath={.status.readyToUse}=true', '--timeout=60s')
+    cluster.exec('writer', 'sh', '-c', 'echo later >>/data/starts; sync')
+    cluster.kubectl('apply', '-k', MANIFESTS / 'examples/clone')
+    assert (lines_of(cluster, 'data-restored'), lines_of(cluster, 'data-clone')) == (1, 2)
+    cluster.kubectl('apply', '-k', MANIFESTS / 'examples/block')
+    cluster.wait(lambda: cluster.phase('raw') == 'Running', 60, 'pod with a block volume')
+    assert cluster.kubectl('logs', 'raw').stdout.split()[1:3] == ['0000', '0000']
+    take_away(clean, 'block', 'clone', 'snapshot', 'pvc')
+    cluster.kubectl('delete', '-k', overlay, '--timeout=90s', timeout=100)

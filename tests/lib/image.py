@@ -34,7 +34,8 @@ def make(path, name, busybox='/usr/bin/busybox'):
     """Writes an image archive that containerd and podman load. name: "test.local/busybox:1"."""
     with open(busybox, 'rb') as file:
         program = file.read()
-    applets = ['sh', 'sleep', 'cat', 'date', 'ip', 'ping', 'httpd', 'nc', 'wget', 'echo', 'ls', 'sysctl']
+    applets = ['sh', 'sleep', 'cat', 'date', 'ip', 'ping', 'httpd', 'nc', 'wget', 'echo', 'ls', 'sysctl', 'head',
+               'hexdump', 'sync']
     entries = [('bin', None), ('etc', None), ('tmp', None), ('proc', None), ('sys', None), ('dev', None),
                ('bin/busybox', program), *[(f'bin/{one}', 'busybox') for one in applets],
                ('etc/passwd', b'root:x:0:0::/:/bin/sh\n')]
