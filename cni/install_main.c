@@ -390,9 +390,8 @@ static void warn_about_others(const Install *install) {
 }
 
 static int install_all(const Install *install, Error *err) {
-        int r = refuse_foreign(install, err);
+        int r = install_programs(install, err);
 
-        r = r < 0 ? r : install_programs(install, err);
         if (r < 0 || !install->conf_text)
                 return r;
         r = install_configuration(install->configurations_fd, install->conf_name,
@@ -458,6 +457,9 @@ static int run(Install *install, Error *err) {
                 return r;
         if (install->only_missing)
                 leave_foreign(install);
+        r = install->uninstall ? 0 : refuse_foreign(install, err);
+        if (r < 0)
+                return r;
         if (install->dry_run) {
                 tell_plan(install);
                 return 0;

@@ -183,10 +183,8 @@ static int print(LinkAdd *add, Error *err) {
         if (conf->role != ROLE_BERTH || !conf->has_prev)
                 return request_print(add->request, result, err);
         r = result_merge(&merged, &conf->prev);
-        r = r < 0 ? r : result_merge(&merged, result);
-        if (r < 0)
-                return error_set_errno(err, r, "result");
-        return request_print(add->request, &merged, err);
+        r = result_added(r < 0 ? r : result_merge(&merged, result), err);
+        return r < 0 ? r : request_print(add->request, &merged, err);
 }
 
 static void attach(LinkAdd *add) {

@@ -126,9 +126,9 @@ int plan_gateways(const NetConf *conf, CniResult *result, Error *err) {
                 if (!conf->link.is_default_gateway || has_default_route(result, family))
                         continue;
                 route.gateway = ip->gateway;
-                r = result_add_route(result, &route);
+                r = result_added(result_add_route(result, &route), err);
                 if (r < 0)
-                        return error_set_errno(err, r, "default route");
+                        return r;
         }
         return 0;
 }

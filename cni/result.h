@@ -57,7 +57,7 @@ int result_add_interface(CniResult *result, const char *name, const char *mac, c
 int result_add_ip(CniResult *result, const ResultIp *ip);
 int result_add_route(CniResult *result, const ResultRoute *route);
 
-/* What result_add_*() returned, as an error. Return: 0; negative. */
+/* What result_add_*() or result_merge() returned, as an error. Return: 0; negative. */
 int result_added(int r, Error *err);
 
 /* Appends copies of everything in @from, indices of interfaces adjusted; dns is replaced when @from

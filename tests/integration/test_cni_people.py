@@ -85,8 +85,9 @@ def test_install_leaves_others(berth, root):
     plugins.mkdir(parents=True)
     for name in ('bridge', 'portmap', 'calico'):
         (plugins / name).write_text(f'foreign {name}')
-    error = berth('install', '--root', root, check=False)
-    assert error.returncode == 1 and 'programs of somebody else: bridge, portmap' in error.stderr
+    for more in ([], ['--dry-run']):
+        error = berth('install', '--root', root, *more, check=False)
+        assert error.returncode == 1 and 'programs of somebody else: bridge, portmap' in error.stderr
     assert sorted(os.listdir(plugins)) == ['bridge', 'calico', 'portmap']
     berth('install', '--root', root, '--names', 'none')
     assert sorted(os.listdir(plugins)) == ['berth-cni', 'bridge', 'calico', 'portmap']
