@@ -246,29 +246,26 @@ IMAGES = [{'name': 'curlimages/curl', 'newName': 'test.local/curl', 'newTag': '8
             for name in ('csi-provisioner', 'csi-snapshotter')]]
 
 
-def removal(world):
-    path = world.sandbox.path / 'remove'
+def kustomization(world, name, resources, **more):
+    """An admin's own: of these manifests, with the images of a registry of their own."""
+    path = world.sandbox.path / name
     path.mkdir()
+
+    def below(names):
+        return [os.path.relpath(MANIFESTS / one, path) for one in names]
     (path / 'kustomization.yaml').write_text(json.dumps({
-        'resources': [os.path.relpath(MANIFESTS / 'base/cni', path)],
-        'components': [os.path.relpath(MANIFESTS / 'components/remove-cni', path)], 'images': IMAGES}))
+        'resources': below(resources), 'components': below(more.pop('components', ())), 'images': IMAGES, **more}))
     return path
 
 
-def kustomization(world, *resources):
-    """An admin's own: what it is made of, a registry of their own, and another place for the pool."""
-    path, pool = world.sandbox.path / 'overlay', str(world.sandbox.path / 'node-pool')
-    path.mkdir()
+def other_pool(path):
+    """A patch: a pool that lies elsewhere."""
     where = '/spec/template/spec'
     patch = [{'op': 'test', 'path': f'{where}/containers/0/args/4', 'value': '--pool=/var/lib/berth/pool'},
-             {'op': 'replace', 'path': f'{where}/containers/0/args/4', 'value': f'--pool={pool}'},
-             {'op': 'replace', 'path': f'{where}/containers/0/volumeMounts/4/mountPath', 'value': pool},
-             {'op': 'replace', 'path': f'{where}/volumes/4/hostPath/path', 'value': pool}]
-    (path / 'kustomization.yaml').write_text(json.dumps({
-        'resources': [os.path.relpath(MANIFESTS / one, path) for one in resources],
-        'images': IMAGES,
-        'patches': [{'target': {'kind': 'DaemonSet', 'name': 'berth-csi-local'}, 'patch': json.dumps(patch)}]}))
-    return path
+             {'op': 'replace', 'path': f'{where}/containers/0/args/4', 'value': f'--pool={path}'},
+             {'op': 'replace', 'path': f'{where}/containers/0/volumeMounts/4/mountPath', 'value': path},
+             {'op': 'replace', 'path': f'{where}/volumes/4/hostPath/path', 'value': path}]
+    return {'target': {'kind': 'DaemonSet', 'name': 'berth-csi-local'}, 'patch': json.dumps(patch)}
 
 
 OURS = 'app.kubernetes.io/part-of=berth'
@@ -321,7 +318,7 @@ def clean_fixture(sandbox, build):
 
 
 def install(world, *resources):
-    overlay = kustomization(world, *resources)
+    overlay = kustomization(world, 'overlay', resources, patches=[other_pool(str(world.sandbox.path / 'node-pool'))])
     started = time.monotonic()
     world.cluster.kubectl('apply', '-k', overlay)
     wait_for_daemonsets(world.cluster)
@@ -364,10 +361,11 @@ def test_from_a_clean_cluster(clean):
     cluster.wait(lambda: settled(clean), 60, 'clean node')
     # What is on the node itself.
     assert os.listdir(containerd_lib.PLUGINS) and os.listdir(containerd_lib.CONFIGURATIONS)
-    cluster.kubectl('apply', '-k', removal(clean))
+    removal = kustomization(clean, 'removal', ['base/cni'], components=['components/remove-cni'])
+    cluster.kubectl('apply', '-k', removal)
     system(cluster, 'rollout', 'status', 'daemonset', 'berth-cni', '--timeout=60s')
     assert not os.listdir(containerd_lib.PLUGINS) + os.listdir(containerd_lib.CONFIGURATIONS)
-    cluster.kubectl('delete', '-k', clean.sandbox.path / 'remove', '--timeout=60s')
+    cluster.kubectl('delete', '-k', removal, '--timeout=60s')
 
 
 def lines_of(cluster, claim):
