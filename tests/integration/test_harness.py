@@ -82,7 +82,7 @@ def sleepers():
     return sum(1 for line in found if line == b'sleep\x004711\x00')
 
 
-def wait_until(condition, seconds=10):
+def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -97,8 +97,8 @@ def test_nothing_left_after_sigkill(sandbox):
     assert sleepers() == 1
     run.send_signal(signal.SIGKILL)
     run.wait()
-    wait_until(lambda: sleepers() == 0)
-    assert os.path.isdir(path)
+    # Both: the sleeper holds no lock, and the sweep rightly spares a run of which one process is still dying.
+    wait_until(lambda: sleepers() == 0 and not sandbox_module.lives(path))
     subprocess.run([sys.executable, '-c', SWEEP, str(LIB)], check=True, env=environment)
     assert not os.path.exists(path)
     # By their files: somebody else may have been given a device of that name since.

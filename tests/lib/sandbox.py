@@ -168,13 +168,26 @@ class Workspace:
         os.close(self._lock)
 
 
+def lives(path):
+    """Whether a process of the run with this workspace is there: children hold the lock too, up to their very end."""
+    fd = os.open(os.path.join(path, '.alive'), os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+
+
 def sweep():
     """Removes what runs that are dead by now have left: their loop devices and their directories."""
     for entry in os.scandir(base_directory()):
         if not entry.name.startswith(PREFIX) or not entry.is_dir(follow_symlinks=False):
             continue
         try:
-            fd = os.open(os.path.join(entry.path, '.alive'), os.O_RDWR | os.O_CLOEXEC)
+            if lives(entry.path):
+                continue
         except OSError:
             try:
                 age = time.time() - entry.stat(follow_symlinks=False).st_mtime
@@ -183,12 +196,6 @@ def sweep():
             if age > UNLOCKED_SECONDS:
                 shutil.rmtree(entry.path, ignore_errors=True)
             continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue  # it lives
-        finally:
-            os.close(fd)
         detach_below(entry.path)
         shutil.rmtree(entry.path, ignore_errors=True)
 
