@@ -81,7 +81,7 @@ def network(sandbox, build):
         runtime.start()
         runtime.load(sandbox.path)
         client = cri.Cri(runtime.socket, cgroups.NAME)
-        lib.wait_for(lambda: client.ready()[0], 20)
+        lib.wait_for(lambda: client.ready()[0])
         started = time.monotonic()
         subprocess.run([build / 'cni' / 'berth-cni', 'install', '--subnet', '10.5.0.0/24'], check=True,
                        capture_output=True)

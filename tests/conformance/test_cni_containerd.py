@@ -59,7 +59,7 @@ def test_cri(containerd, build):
     runtime = cri.Cri(containerd.socket, cgroups.NAME)
     assert runtime.ready()[:2] == (True, False)
     install(build, '10.5.0.0/24', 'fd00:5::/64')
-    lib.wait_for(lambda: runtime.ready()[1], 10)  # the list is noticed by the running containerd
+    lib.wait_for(lambda: runtime.ready()[1])  # the list is noticed by the running containerd
     web_config = runtime.sandbox_config('web', ports=[(8080, 80, 0), (8053, 53, 1)],
                                         annotations=[('kubernetes.io/ingress-bandwidth', '20M'),
                                                      ('kubernetes.io/egress-bandwidth', '20M')])
@@ -108,7 +108,7 @@ def test_cri_with_a_chain_of_names(containerd, build):
             {'type': 'tuning', 'sysctl': {'net.core.somaxconn': '777'}},
         ]}))
     os.rename('/etc/cni/net.d/.new', '/etc/cni/net.d/10-flannel.conflist')
-    lib.wait_for(lambda: runtime.ready()[1], 10)
+    lib.wait_for(lambda: runtime.ready()[1])
     config = runtime.sandbox_config('web', ports=[(8080, 80, 0)])
     pod = runtime.run_pod(config)
     container = runtime.run_container(pod, config, IMAGE, '/bin/httpd', '-f', '-p', '80', '-h', '/etc')

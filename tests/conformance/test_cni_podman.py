@@ -96,10 +96,10 @@ def check(podman, network):
     run(podman, 'client', '--network', network)
     # A neighbour, the host port from outside, from the node, and from the pod itself. Between two connections nobody
     # listens for a moment.
-    lib.wait_for(lambda: podman('exec', 'client', 'nc', '-w', '2', web, '80', check=False).stdout == 'web\n', 20)
-    lib.wait_for(lambda: 'web' in podman.node.ask(podman.node.outside, 'tcp', NODE, 8080), 20)
-    lib.wait_for(lambda: 'web' in podman.node.ask(None, 'tcp', '127.0.0.1', 8080), 20)
-    lib.wait_for(lambda: podman('exec', 'web', 'nc', '-w', '2', NODE, '8080', check=False).stdout == 'web\n', 20)
+    lib.wait_for(lambda: podman('exec', 'client', 'nc', '-w', '2', web, '80', check=False).stdout == 'web\n')
+    lib.wait_for(lambda: 'web' in podman.node.ask(podman.node.outside, 'tcp', NODE, 8080))
+    lib.wait_for(lambda: 'web' in podman.node.ask(None, 'tcp', '127.0.0.1', 8080))
+    lib.wait_for(lambda: podman('exec', 'web', 'nc', '-w', '2', NODE, '8080', check=False).stdout == 'web\n')
     podman.node.serve(podman.node.outside, 'tcp', 80, 'outside')
     assert podman('exec', 'client', 'nc', '-w', '2', OUTSIDE, '80').stdout == f'outside {NODE}'
     podman('rm', '-f', '-t', '0', 'web', 'client')

@@ -63,13 +63,13 @@ class World:
         self.start_runtime()
         subprocess.run([self.build / 'cni' / 'berth-cni', 'install',
                         *[word for one in subnets for word in ('--subnet', one)]], check=True, capture_output=True)
-        lib.wait_for(lambda: self.runtime.ready()[1], 10)
+        lib.wait_for(lambda: self.runtime.ready()[1])
         self.containerd.load(self.sandbox.path)
 
     def start_runtime(self):
         self.containerd.start()
         self.runtime = cri.Cri(self.containerd.socket, cgroups.NAME)
-        lib.wait_for(self.serves, 20)
+        lib.wait_for(self.serves)
 
     def serves(self):
         try:
@@ -184,7 +184,7 @@ def test_runtime_restarts_under_pods(world):
         assert world.node.outside.run('busybox', 'wget', '-qO-',
                                       f'http://{NODE}:8080/passwd').stdout.startswith('root:')
         world.start_runtime()
-        lib.wait_for(lambda: world.runtime.ready()[1], 10)
+        lib.wait_for(lambda: world.runtime.ready()[1])
         assert world.runtime.pods() == [web]
     again, client = world.run('again', '/bin/sleep', '1000')
     assert world.runtime.addresses(again) != [address]
@@ -215,7 +215,7 @@ def test_what_the_runtime_forgot(world):
     assert address not in leases and len(leases) == 1
     assert not [one for one in elements if address in one[2]] and not [one for one in links if one.startswith('bwp')]
     world.start_runtime()
-    lib.wait_for(lambda: world.runtime.ready()[1], 10)
+    lib.wait_for(lambda: world.runtime.ready()[1])
     assert lib.sh('busybox', 'wget', '-qO-', f'http://{world.runtime.addresses(kept)[0]}/passwd').stdout
     for pod in (kept, lost):
         world.runtime.remove_pod(pod)

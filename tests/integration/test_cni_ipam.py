@@ -177,7 +177,7 @@ def test_lock_that_stays_taken(leases):
         fcntl.flock(lock, fcntl.LOCK_EX)
         start = time.monotonic()
         error = leases.ours.add(leases.conf(), NETNS, 'b').failed(11)
-        assert 9 < time.monotonic() - start < 20
+        assert 9 < time.monotonic() - start < 60
         assert 'held by another process for more than 10 seconds' in error['details']
     assert address(leases.ours.add(leases.conf(), NETNS, 'b')) == '10.1.0.3'
 

@@ -128,4 +128,4 @@ def test_a_volume_that_belongs_to_its_pod(build, tmp_path):
         kubelet.unstage(volume)
         start = time.monotonic()
         client.DeleteVolume(volume_id=volume)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 60

@@ -283,7 +283,7 @@ def test_dead_fuse_at_both_paths(world):
     assert condition.abnormal
     client.NodeUnpublishVolume(volume_id=volume, target_path=str(target))
     client.NodeUnstageVolume(volume_id=volume, staging_target_path=str(staging))
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert not os.path.lexists(target) and not mounts_at(staging)
 
 
@@ -330,7 +330,7 @@ def test_the_disk_below_is_gone(sharing_world, fs_type):
     # The next call says what is wrong.
     assert client.fails('INTERNAL', 'NodeStageVolume', volume_id=volume, volume_capability=capability,
                         staging_target_path=str(world.kubelet.staging(volume)))
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 150
 
 
 def test_the_loop_device_is_taken_away(world):
@@ -364,7 +364,7 @@ def test_somebody_has_the_device_open(world):
         start = time.monotonic()
         world.kubelet.unstage(volume)
         world.kubelet.stage(volume, capability)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 30
         assert world.loops() == [loop]
         world.kubelet.unstage(volume)
         world.kubelet.stage(volume, mount('ext4'))

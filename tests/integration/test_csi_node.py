@@ -12,7 +12,7 @@ import time
 import pytest
 
 from csi import (SINGLE_NODE_MULTI_WRITER, SINGLE_NODE_SINGLE_WRITER, Client, Daemon, Failure, block_capability,
-                 mount_capability)
+                 held_mkfs, mount_capability, n_called, until)
 from sandbox import mount as sandbox_mount
 
 MIB = 1 << 20
@@ -522,7 +522,7 @@ def test_hundred_at_once(daemon):
         list(pool.map(lambda volume: kubelet.stage(volume, capability), volumes))
         done.set()
         asker.join()
-        assert slowest[0] < 2, f'a cheap call took {slowest[0]:.3f} s'
+        assert slowest[0] < 10, f'a cheap call took {slowest[0]:.3f} s'
         targets = list(pool.map(lambda volume: kubelet.publish('pod-1', volume, capability), volumes))
         assert len([line for line in mounts() if str(daemon.kubelet_root) in line]) == 200
         list(pool.map(kubelet.unpublish, volumes, targets))
@@ -534,31 +534,37 @@ def test_hundred_at_once(daemon):
 def test_pending(daemon):
     """A second call for a volume whose mkfs runs is ABORTED, at once; the first ends well."""
     capability = mount_capability('ext4', SINGLE_NODE_MULTI_WRITER)
-    slow = daemon.directory / 'slow'
-    slow.mkdir()
-    (slow / 'mke2fs').write_text('#!/bin/sh\ncase "$*" in *-V*) ;; *) sleep 2;; esac\nexec /sbin/mke2fs "$@"\n')
-    (slow / 'mke2fs').chmod(0o755)
-    daemon.environment['PATH'] = f'{slow}:{daemon.environment["PATH"]}'
+    held = daemon.directory / 'held'
+    daemon.environment |= held_mkfs(held)
     with daemon.start() as client:
         kubelet = Kubelet(daemon, client)
         volume = create(client, 'pvc-p')
         first = client.start('NodeStageVolume', volume_id=volume, volume_capability=capability,
                              staging_target_path=str(kubelet.staging(volume)))
-        time.sleep(0.4)
+        until(lambda: n_called(held) == 1)
         client.fails('ABORTED', 'NodeStageVolume', volume_id=volume, volume_capability=capability,
                      staging_target_path=str(kubelet.staging(volume)))
         assert not first.done()
+        (held / 'go').touch()
         first.result()
+        (held / 'go').unlink()
         # A caller that gives up at its deadline finds it done the next time: mkfs was not killed for it.
         other = create(client, 'pvc-q')
         with pytest.raises(Failure) as failed:
-            client.NodeStageVolume(timeout=0.5, volume_id=other, volume_capability=capability,
+            client.NodeStageVolume(timeout=3, volume_id=other, volume_capability=capability,
                                    staging_target_path=str(kubelet.staging(other)))
         assert failed.value.code == 'DEADLINE_EXCEEDED'
-        end = time.monotonic() + 10
-        while mounted(kubelet.staging(other)) == 0:
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        kubelet.stage(other, capability)
+        (held / 'go').touch()
+
+        def staged():
+            try:
+                kubelet.stage(other, capability)
+            except Failure as failure:
+                assert failure.code == 'ABORTED'
+                return False
+            return True
+
+        until(staged)
+        assert n_called(held) == 2
         for one in (volume, other):
             kubelet.unstage(one)

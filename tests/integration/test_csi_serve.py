@@ -4,7 +4,6 @@
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import time
 import urllib.error
@@ -14,6 +13,7 @@ import csi
 import grpc
 import pytest
 import sandbox as sandbox_module
+from csi import held_mkfs, n_called, until
 
 DRIVER = 'local.csi.berth.dev'
 ALL = ['--registration', '--health-port=9808']
@@ -26,16 +26,9 @@ def short(sandbox):
     return pathlib.Path('/mnt')
 
 
-def until(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f'not within {seconds} s'
-        time.sleep(0.02)
-
-
 def http(path):
     try:
-        with urllib.request.urlopen(f'http://127.0.0.1:9808{path}', timeout=5) as reply:
+        with urllib.request.urlopen(f'http://127.0.0.1:9808{path}', timeout=30) as reply:
             return reply.status, reply.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -45,7 +38,7 @@ def registered(path):
     """What kubelet is told on a registration socket."""
     with grpc.insecure_channel(f'unix:{path}') as channel:
         return channel.unary_unary('/pluginregistration.Registration/GetInfo',
-                                   response_deserializer=csi.registration_pb2.PluginInfo.FromString)(b'', timeout=5)
+                                   response_deserializer=csi.registration_pb2.PluginInfo.FromString)(b'', timeout=30)
 
 
 @pytest.mark.parametrize('argv, message', [
@@ -58,7 +51,7 @@ def registered(path):
     (['--endpoint=unix:///a/'], 'names no socket'),
 ])
 def test_wrong_usage_says_what_is_expected(build, argv, message):
-    run = subprocess.run([build / 'csi' / 'berth-csi', *argv], capture_output=True, text=True, timeout=10)
+    run = subprocess.run([build / 'csi' / 'berth-csi', *argv], capture_output=True, text=True, timeout=60)
     assert run.returncode == 64
     assert message in run.stderr
     assert not run.stdout
@@ -118,7 +111,7 @@ def test_not_ready_until_kubelets_root_is_there(build, short):
     assert client.NodeGetCapabilities().capabilities
     (root / 'plugins_registry').mkdir(parents=True)
     until(lambda: client.Probe().ready.value)
-    until((root / 'plugins_registry' / f'{DRIVER}-reg.sock').exists, 15)
+    until((root / 'plugins_registry' / f'{DRIVER}-reg.sock').exists)
     client.close()
     assert daemon.stop() == 0
 
@@ -178,19 +171,9 @@ def test_capabilities_are_those_of_the_provider(build, tmp_path):
             assert (number in controller) == (code != 'UNIMPLEMENTED'), (method, code)
 
 
-def slow_mkfs(directory, seconds):
-    """A PATH in which mke2fs takes its time before it is the real one."""
-    directory.mkdir()
-    script = directory / 'mke2fs'
-    real = shutil.which('mke2fs')
-    script.write_text(f'#!/bin/sh\ncase "$*" in *-V*) ;; *) sleep {seconds} ;; esac\nexec {real} "$@"\n')
-    script.chmod(0o755)
-    return {'PATH': f'{directory}:{os.environ["PATH"]}'}
-
-
 def test_cheap_calls_never_wait_for_mkfs(build, tmp_path):
     """Eight formats at once: probes and capabilities are answered at once, and so is a second stage, with ABORTED."""
-    daemon = csi.Daemon(build, tmp_path, environment=slow_mkfs(tmp_path / 'bin', 2), argv=['--max-formatters=4', *ALL])
+    daemon = csi.Daemon(build, tmp_path, environment=held_mkfs(tmp_path / 'bin'), argv=['--max-formatters=4', *ALL])
     with daemon as client:
         capability = csi.mount_capability('ext4')
         stages = []
@@ -202,7 +185,7 @@ def test_cheap_calls_never_wait_for_mkfs(build, tmp_path):
             stages.append({'volume_id': volume.volume_id, 'staging_target_path': str(path),
                            'volume_capability': capability, 'volume_context': csi.pairs(volume.volume_context)})
         calls = [client.start('NodeStageVolume', **stage) for stage in stages]
-        time.sleep(0.5)
+        until(lambda: n_called(tmp_path / 'bin') == 4)
         times = []
         for _ in range(100):
             start = time.monotonic()
@@ -210,21 +193,21 @@ def test_cheap_calls_never_wait_for_mkfs(build, tmp_path):
             client.Probe()
             times.append(time.monotonic() - start)
         assert not any(call.done() for call in calls), [call.exception() for call in calls if call.done()]
-        assert sorted(times)[98] < 0.2
+        assert sorted(times)[98] < 2
         client.fails('ABORTED', 'NodeStageVolume', **stages[0])
+        (tmp_path / 'bin' / 'go').touch()
         for call in calls:
             call.result()
         status, text = http('/metrics')
         assert status == 200
         assert 'berth_csi_mkfs_seconds_count{fs_type="ext4"} 8\n' in text
-        assert 'berth_csi_mkfs_seconds_bucket{fs_type="ext4",le="1"} 0\n' in text
         for stage in stages:
             client.NodeUnstageVolume(volume_id=stage['volume_id'], staging_target_path=stage['staging_target_path'])
             client.DeleteVolume(volume_id=stage['volume_id'])
 
 
 def test_sigterm_kills_a_format_and_the_next_start_goes_on(build, tmp_path):
-    daemon = csi.Daemon(build, tmp_path, environment=slow_mkfs(tmp_path / 'bin', 600), argv=['--drain-timeout=200ms'])
+    daemon = csi.Daemon(build, tmp_path, environment=held_mkfs(tmp_path / 'bin'), argv=['--drain-timeout=200ms'])
     client = daemon.start()
     capability = csi.mount_capability('ext4')
     volume = client.CreateVolume(name='pvc', volume_capabilities=[capability],
@@ -233,13 +216,13 @@ def test_sigterm_kills_a_format_and_the_next_start_goes_on(build, tmp_path):
     path.mkdir(parents=True)
     stage = {'volume_id': volume.volume_id, 'staging_target_path': str(path), 'volume_capability': capability}
     call = client.start('NodeStageVolume', **stage)
-    time.sleep(0.5)
+    until(lambda: n_called(tmp_path / 'bin') == 1)
     start = time.monotonic()
     assert daemon.stop() == 0
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     # Not a code that kubelet takes for final: it may ask for the rest, or for the undo.
-    assert call.exception(5).code().name in ('UNAVAILABLE', 'CANCELLED', 'DEADLINE_EXCEEDED', 'ABORTED')
-    assert subprocess.run(['pgrep', '-f', 'sleep 600'], check=False).returncode == 1
+    assert call.exception(30).code().name in ('UNAVAILABLE', 'CANCELLED', 'DEADLINE_EXCEEDED', 'ABORTED')
+    assert subprocess.run(['pgrep', 'mke2fs'], check=False).returncode == 1
     client.close()
     daemon.environment.pop('PATH')
     daemon.environment['PATH'] = os.environ['PATH']

@@ -13,7 +13,8 @@ import time
 import csi
 import grpc
 import pytest
-from csi_double import Server, serving, until
+from csi import until
+from csi_double import Server, serving
 
 CODES = {1: 'INVALID_ARGUMENT', 2: 'NOT_FOUND', 3: 'ALREADY_EXISTS', 4: 'FAILED_PRECONDITION', 5: 'FAILED_PRECONDITION',
          6: 'OUT_OF_RANGE', 7: 'RESOURCE_EXHAUSTED', 8: 'ABORTED', 9: 'UNAVAILABLE', 10: 'DEADLINE_EXCEEDED',
@@ -46,7 +47,7 @@ def test_unknown_methods_are_unimplemented(build, tmp_path):
     with serving(build, tmp_path) as (server, client):
         for path in ('/csi.v1.Node/NodeDance', '/csi.v9.Node/NodeGetInfo', '/x', '/' + 'y' * 4000):
             with pytest.raises(csi.Failure) as failure:
-                client.raw(path, b'', timeout=5)
+                client.raw(path, b'', timeout=30)
             assert failure.value.code == 'UNIMPLEMENTED'
         assert 'unknown method /csi.v1.Node/NodeDance' in server.log()
         assert client.Probe().ready.value
@@ -86,7 +87,7 @@ def test_message_size_is_limited(build, tmp_path):
 def test_compressed_messages_are_refused(build, tmp_path):
     with serving(build, tmp_path) as (server, client):
         with lone_channel(server) as channel, pytest.raises(grpc.RpcError) as error:
-            unstage(channel)(unstage_bytes('v') + b'\xa2\x06\x80\x10' + b'x' * 2048, timeout=5,
+            unstage(channel)(unstage_bytes('v') + b'\xa2\x06\x80\x10' + b'x' * 2048, timeout=30,
                              compression=grpc.Compression.Gzip)
         assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
         # 200 MiB of nothing never become 200 MiB of memory.
@@ -101,7 +102,7 @@ def test_compressed_messages_are_refused(build, tmp_path):
 def test_metadata_is_limited(build, tmp_path):
     with serving(build, tmp_path) as (server, client):
         with lone_channel(server) as channel, pytest.raises(grpc.RpcError) as error:
-            unstage(channel)(unstage_bytes('v'), timeout=5, metadata=[('big', 'x' * 20000)])
+            unstage(channel)(unstage_bytes('v'), timeout=30, metadata=[('big', 'x' * 20000)])
         assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert client.Probe().ready.value
 
@@ -110,9 +111,9 @@ def test_stream_without_or_with_more_messages(build, tmp_path):
     with serving(build, tmp_path) as (server, client), lone_channel(server) as channel:
         call = channel.stream_unary('/csi.v1.Node/NodeUnstageVolume')
         with pytest.raises(grpc.RpcError) as error:
-            call(iter([]), timeout=5)
+            call(iter([]), timeout=30)
         assert error.value.code() == grpc.StatusCode.INTERNAL
-        assert call(iter([unstage_bytes('a'), unstage_bytes('b')]), timeout=5) == b''
+        assert call(iter([unstage_bytes('a'), unstage_bytes('b')]), timeout=30) == b''
         assert client.Probe().ready.value
 
 
@@ -133,25 +134,25 @@ def logged(server, volume):
 def test_deadline_reaches_the_handler(build, tmp_path):
     with serving(build, tmp_path) as (server, client):
         start = time.monotonic()
-        client.fails('DEADLINE_EXCEEDED', 'NodeUnstageVolume', timeout=0.3, volume_id='sleep-20000',
+        client.fails('DEADLINE_EXCEEDED', 'NodeUnstageVolume', timeout=1, volume_id='sleep-60000',
                      staging_target_path='/s')
-        assert time.monotonic() - start < 2
-        until(lambda: logged(server, 'sleep-20000'), 2)
-        assert 'cancelled after' in logged(server, 'sleep-20000')[0]
+        until(lambda: logged(server, 'sleep-60000'))
+        assert time.monotonic() - start < 30
+        assert 'cancelled after' in logged(server, 'sleep-60000')[0]
 
 
 def test_cancellation_reaches_the_handler(build, tmp_path):
     with serving(build, tmp_path) as (server, client):
-        call = client.start('NodeUnstageVolume', volume_id='sleep-20001', staging_target_path='/s')
-        time.sleep(0.2)
+        call = client.start('NodeUnstageVolume', volume_id='sleep-60001', staging_target_path='/s')
+        until(lambda: 'at work on sleep-60001' in server.log())
         call.cancel()
-        until(lambda: logged(server, 'sleep-20001'), 2)
+        until(lambda: logged(server, 'sleep-60001'))
         # And so does a connection that is gone.
         with lone_channel(server) as channel:
-            call = unstage(channel).future(unstage_bytes('sleep-20002'))
-            time.sleep(0.5)
+            call = unstage(channel).future(unstage_bytes('sleep-60002'))
+            until(lambda: 'at work on sleep-60002' in server.log())
             assert not call.done()
-        until(lambda: logged(server, 'sleep-20002'), 2)
+        until(lambda: logged(server, 'sleep-60002'))
         assert client.Probe().ready.value
 
 
@@ -166,12 +167,12 @@ def test_a_thousand_calls_at_once(build, tmp_path):
 
 def test_quick_calls_do_not_wait_for_slow_ones(build, tmp_path):
     with serving(build, tmp_path, '--workers=4') as (server, client):
-        slow = [client.start('NodeUnstageVolume', volume_id='sleep-30000', staging_target_path='/s')
+        slow = [client.start('NodeUnstageVolume', volume_id='sleep-90000', staging_target_path='/s')
                 for _ in range(50)]
-        time.sleep(0.2)
+        until(lambda: server.log().count('at work on sleep-90000') == 4)
         with lone_channel(server) as channel:
             for path in ('/csi.v1.Identity/Probe', '/csi.v1.Node/NodeGetCapabilities', '/csi.v1.Node/NodeGetInfo'):
-                channel.unary_unary(path)(b'', timeout=10)
+                channel.unary_unary(path)(b'', timeout=30)
         assert not any(call.done() for call in slow)
         for call in slow:
             call.cancel()
@@ -180,9 +181,9 @@ def test_quick_calls_do_not_wait_for_slow_ones(build, tmp_path):
 def test_a_full_queue_is_told_at_once(build, tmp_path):
     with serving(build, tmp_path, '--workers=1') as (server, client), contextlib.ExitStack() as stack:
         channels = [stack.enter_context(lone_channel(server)) for _ in range(12)]
-        calls = [unstage(channel).future(unstage_bytes('sleep-30000')) for channel in channels for _ in range(100)]
+        calls = [unstage(channel).future(unstage_bytes('sleep-90000')) for channel in channels for _ in range(100)]
         # One runs, 1024 wait.
-        until(lambda: sum(call.done() for call in calls) >= 175, 20)
+        until(lambda: sum(call.done() for call in calls) >= 175)
         failed = [call for call in calls if call.done()]
         assert len(failed) == 175
         for call in failed:
@@ -192,7 +193,7 @@ def test_a_full_queue_is_told_at_once(build, tmp_path):
         for call in calls:
             call.cancel()
         # Those that waited were never decoded.
-        until(lambda: server.log().count('method=NodeUnstageVolume') == 1200, 20)
+        until(lambda: server.log().count('method=NodeUnstageVolume') == 1200)
         assert server.log().count('msg="cancelled before it began"') > 1000
         client.NodeUnstageVolume(volume_id='v', staging_target_path='/s')
 
@@ -213,7 +214,7 @@ def test_garbage_and_silence_on_the_socket(build, tmp_path):
                 while peer.recv(65536):
                     pass
         with lone_channel(server) as channel:
-            assert channel.unary_unary('/csi.v1.Identity/Probe')(b'', timeout=5) == b'\n\x02\x08\x01'
+            assert channel.unary_unary('/csi.v1.Identity/Probe')(b'', timeout=30) == b'\n\x02\x08\x01'
         for peer in silent:
             peer.close()
         assert server.process.poll() is None
@@ -228,7 +229,7 @@ def test_many_short_connections(build, tmp_path):
         for rounds in range(3):
             for _ in range(300):
                 with lone_channel(server) as channel:
-                    channel.unary_unary('/csi.v1.Node/NodeGetCapabilities')(b'', timeout=5)
+                    channel.unary_unary('/csi.v1.Node/NodeGetCapabilities')(b'', timeout=30)
             if rounds == 0:
                 before = anonymous()
         if 'asan' not in pathlib.Path(f'/proc/{server.process.pid}/maps').read_text():  # which keeps what is freed
@@ -241,7 +242,7 @@ def test_running_out_of_descriptors_passes(build, tmp_path):
     server.argv = ['prlimit', '--nofile=64:64', *server.argv]
     client = server.start()
     peers = [connect(server) for _ in range(100)]
-    until(lambda: 'out of file descriptors' in server.log(), 5)
+    until(lambda: 'out of file descriptors' in server.log())
     for peer in peers:
         peer.close()
     with lone_channel(server) as channel:
@@ -259,7 +260,7 @@ def test_strangers_are_hung_up_on(build, tmp_path):
                    's.settimeout(5); s.connect(sys.argv[1]); sys.exit(0 if s.recv(1) == b"" else 1)')
         run = subprocess.run(['/usr/bin/python3', '-c', program, server.socket_path], capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
-        until(lambda: 'hung up on user 65534' in server.log(), 2)
+        until(lambda: 'hung up on user 65534' in server.log())
         assert client.Probe().ready.value
 
 
@@ -269,11 +270,11 @@ def test_a_living_instance_keeps_its_socket(build, tmp_path):
     with serving(build, tmp_path) as (server, client):
         second = Server(build, tmp_path, ['--health-port=0'])
         second.start(ready_seconds=0)
-        assert second.process.wait(10) == 1
+        assert second.process.wait(30) == 1
         assert f'another instance already serves {server.socket_path}' in server.log()
         assert client.Probe().ready.value
         with lone_channel(server) as channel:
-            channel.unary_unary('/csi.v1.Identity/Probe')(b'', timeout=5)
+            channel.unary_unary('/csi.v1.Identity/Probe')(b'', timeout=30)
 
 
 def test_a_dead_instance_is_replaced(build, tmp_path):
@@ -290,9 +291,9 @@ def test_a_dead_instance_is_replaced(build, tmp_path):
 def test_a_removed_socket_comes_back(build, tmp_path):
     with serving(build, tmp_path) as (server, client):
         server.socket_path.unlink()
-        until(server.socket_path.exists, 5)
+        until(server.socket_path.exists)
         with lone_channel(server) as channel:
-            channel.unary_unary('/csi.v1.Identity/Probe')(b'', timeout=5)
+            channel.unary_unary('/csi.v1.Identity/Probe')(b'', timeout=30)
 
 
 def test_refused_endpoints(build, tmp_path):
@@ -302,7 +303,7 @@ def test_refused_endpoints(build, tmp_path):
                                     (f'{tmp_path}/none/csi.sock', 1, 'No such file or directory'),
                                     ('tcp://127.0.0.1:1', 64, 'expected unix:///path')):
         run = subprocess.run([build / 'csi' / 'test-csi-daemon', f'--endpoint={endpoint}', '--no-registration'],
-                             capture_output=True, text=True, timeout=10)
+                             capture_output=True, text=True, timeout=30)
         assert run.returncode == code
         assert message in run.stderr
 
@@ -315,7 +316,7 @@ def test_sigterm_lets_calls_end(build, tmp_path):
         until(lambda: 'at work on sleep-700' in server.log())
         server.process.terminate()
         call.result()
-        assert server.process.wait(5) == 0
+        assert server.process.wait(30) == 0
         assert not server.socket_path.exists()
         assert 'msg=stopped' in server.log()
 
@@ -326,9 +327,9 @@ def test_sigterm_cancels_what_takes_too_long(build, tmp_path):
         until(lambda: 'at work on sleep-60000' in server.log())
         start = time.monotonic()
         server.process.terminate()
-        assert call.exception(timeout=10) is not None
-        assert server.process.wait(10) == 0
-        assert 0.3 <= time.monotonic() - start < 3
+        assert call.exception(timeout=30) is not None
+        assert server.process.wait(30) == 0
+        assert 0.3 <= time.monotonic() - start < 30
 
 
 def test_sigterm_leaves_calls_that_do_not_listen(build, tmp_path):
@@ -337,8 +338,8 @@ def test_sigterm_leaves_calls_that_do_not_listen(build, tmp_path):
         call = client.start('NodeUnstageVolume', volume_id='deaf-60000', staging_target_path='/s')
         until(lambda: 'at work on deaf-60000' in server.log())
         server.process.terminate()
-        assert server.process.wait(15) == 1
-        assert call.exception(timeout=10) is not None
+        assert server.process.wait(30) == 1
+        assert call.exception(timeout=30) is not None
         assert not server.socket_path.exists()
 
 
@@ -348,7 +349,7 @@ def test_sigterm_does_not_wait_for_silent_peers(build, tmp_path):
         time.sleep(0.1)
         start = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 15
         peer.close()
 
 

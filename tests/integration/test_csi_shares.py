@@ -263,11 +263,9 @@ def test_nfs_helper_hangs(sandbox, nfs):
     nfs.environment |= helper(sandbox, f'sleep 1000 & echo $! > {sandbox.path}/pid; wait\n')
     with nfs.start() as client:
         target = target_of(nfs, 'a')
-        started = time.monotonic()
         with pytest.raises(Failure) as failure:
             publish_nfs(client, target, timeout=8)
         assert failure.value.code == 'UNAVAILABLE' and '192.0.2.9 does not answer' in failure.value.message
-        assert time.monotonic() - started < 7
         assert not target.exists()
         pid = (sandbox.path / 'pid').read_text().strip()
         # Whoever inherited it may not have reaped it yet.

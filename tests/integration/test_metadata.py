@@ -208,7 +208,7 @@ def test_nobody_answers(ask):
     answer = ask('hetzner', 'node', total=1500)[0]
     assert answer['code'] == 'unavailable'
     assert '169.254.169.254' in answer['message']
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
 
 
 def test_silence(ask):

@@ -217,7 +217,7 @@ class Daemon:
         self.environment = {**os.environ, **(environment or {})}
         self.process = None
 
-    def start(self, ready_seconds=20):
+    def start(self, ready_seconds=60):
         """Starts it and returns a Client once Probe says ready; None with ready_seconds=0."""
         with open(self.log_path, 'ab') as log:
             self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, env=self.environment)
@@ -235,7 +235,7 @@ class Daemon:
             raise AssertionError(f'{error}{state}; log:\n{self.log()}') from None
         return client
 
-    def stop(self, seconds=20):
+    def stop(self, seconds=60):
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
@@ -253,3 +253,31 @@ class Daemon:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.stop()
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f'not within {seconds} s'
+        time.sleep(0.02)
+
+
+def held_mkfs(directory):
+    """A PATH in which mke2fs notes that it was called and waits for directory/go before it is the real one."""
+    directory.mkdir()
+    script = directory / 'mke2fs'
+    real = shutil.which('mke2fs')
+    script.write_text(f'''#!/bin/sh
+case "$*" in
+*-V*) ;;
+*) echo >> {directory}/called; until [ -e {directory}/go ]; do sleep 0.05; done ;;
+esac
+exec {real} "$@"
+''')
+    script.chmod(0o755)
+    return {'PATH': f'{directory}:{os.environ["PATH"]}'}
+
+
+def n_called(directory):
+    called = directory / 'called'
+    return len(called.read_text()) if called.exists() else 0

@@ -5,7 +5,6 @@ csi/service/test-double.h: "sleep-300" takes 300 ms unless it is cancelled, "dea
 """
 
 import contextlib
-import time
 
 import csi
 
@@ -25,7 +24,7 @@ class Server(csi.Daemon):
 @contextlib.contextmanager
 def serving(build, directory, *argv, **keywords):
     server = Server(build, directory, argv, **keywords)
-    client = server.start(ready_seconds=0 if keywords.get('ready') else 20)
+    client = server.start(ready_seconds=0 if keywords.get('ready') else 60)
     try:
         yield server, client
     finally:
@@ -33,10 +32,3 @@ def serving(build, directory, *argv, **keywords):
             client.close()
         if server.process.poll() is None:
             server.kill()
-
-
-def until(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f'not within {seconds} s'
-        time.sleep(0.02)

@@ -26,7 +26,7 @@ def sh(*argv, check=True):
     return subprocess.run(list(map(str, argv)), check=check, capture_output=True, text=True, timeout=60)
 
 
-def wait_for(condition, seconds=5):
+def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, 'waited in vain'
