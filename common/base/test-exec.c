@@ -50,15 +50,15 @@ static void test_deadline_kills_the_group(void **state) {
 
         assert_int_equal(run("sleep 60 & sleep 60", NULL, 200, &result), -ETIMEDOUT);
         assert_int_equal(result.term_signal, SIGKILL);
-        assert_true(result.duration_msecs < 5000);
+        assert_true(result.duration_msecs < 30000);
 }
 
 static void test_grandchild_with_open_pipe_does_not_block(void **state) {
         cleanup(exec_result_deinit) ExecResult result = {0};
 
-        assert_int_equal(run("sleep 3 & echo done", NULL, 10000, &result), 0);
+        assert_int_equal(run("sleep 20 & echo done", NULL, 60000, &result), 0);
         assert_string_equal(result.output, "done\n");
-        assert_true(result.duration_msecs < 2500);
+        assert_true(result.duration_msecs < 15000);
 }
 
 static void test_early_close_of_stdin(void **state) {

@@ -100,20 +100,24 @@ static bool is_attached(const CutPart *part) {
 static int check(Pool *pool, const CutPart *part, size_t n_parts, Error *err) {
         const char *id = part->source->meta.id;
 
-        if (!is_attached(part) || part->is_mounted)
+        if (!is_attached(part) || part->is_mounted || (n_parts == 1 && pool->can_reflink))
                 return 0;
+        /* Unstaged, and a probe of udev, for one, still looks at it. */
+        if (part->attachment.is_leaving)
+                return error_set(err, ERROR_AGAIN,
+                                 "volume %s is not in use any more, but somebody still has "
+                                 "/dev/loop%u open; try again",
+                                 id, part->attachment.number);
         if (n_parts > 1)
                 return error_set(err, ERROR_PRECONDITION,
                                  "volume %s is in use as a raw block device: a group snapshot "
                                  "cannot stop its writers",
                                  id);
-        if (!pool->can_reflink)
-                return error_set(err, ERROR_PRECONDITION,
-                                 "volume %s is in use as a raw block device and pool %s is on a "
-                                 "filesystem without reflink: stop its user, or move the pool to "
-                                 "xfs or btrfs",
-                                 id, pool->path);
-        return 0;
+        return error_set(err, ERROR_PRECONDITION,
+                         "volume %s is in use as a raw block device and pool %s is on a "
+                         "filesystem without reflink: stop its user, or move the pool to "
+                         "xfs or btrfs",
+                         id, pool->path);
 }
 
 static int prepare(Pool *pool, CutPart *part, size_t n_parts, Error *err) {

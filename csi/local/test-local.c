@@ -304,11 +304,20 @@ static void case_group(Bed *bed) {
                 .name = "g", .source_volume_ids = ids, .n_source_volume_ids = 2};
         SnapshotGroup group, again;
         ErrorCode expected = ERROR_NONE;
+        Device device;
+        int fd;
 
         ids[0] = bed_made(bed, &want);
         want.name = "b";
         ids[1] = bed_made(bed, &want);
         volume_put(bed, ids[0], 0, "A");
+        /* Somebody else looks at the device while it is detached. */
+        EXPECT(ERROR_NONE, bed_find, bed, ids[0], &device);
+        fd = open(device.path, O_RDONLY | O_CLOEXEC);
+        assert(fd >= 0);
+        EXPECT(ERROR_NONE, bed_release, bed, ids[0]);
+        EXPECT(ERROR_AGAIN, bed->ops->create_group, bed->pool, &bed->call, &request, &group);
+        close(fd);
         volume_put(bed, ids[1], 0, "B");
         EXPECT(expected, bed->ops->create_group, bed->pool, &bed->call, &request, &group);
         assert(group.n_snapshots == 2 && group.ready && group.snapshots[0].group_id[0]);

@@ -477,11 +477,21 @@ class Shown:
         self.thread.start()
 
     def run(self):
-        loop = pathlib.Path(self.disk.loop).name
-        while not pathlib.Path(f'/sys/block/{loop}/{loop}p1/dev').exists():
+        while not self.is_there():
             time.sleep(0.05)
-            subprocess.run(['partx', '--update', self.disk.loop], check=False, capture_output=True)
         self.devno = self.disk.show_partition(1)
+
+    def is_there(self):
+        """And stays: who writes the table holds the disk, and has the kernel read it at the end, which forgets ours."""
+        loop = pathlib.Path(self.disk.loop).name
+        subprocess.run(['partx', '--update', self.disk.loop], check=False, capture_output=True)
+        try:
+            fd = os.open(self.disk.loop, os.O_RDONLY | os.O_EXCL)
+        except OSError:
+            return False
+        found = pathlib.Path(f'/sys/block/{loop}/{loop}p1/dev').exists()
+        os.close(fd)
+        return found
 
 
 def test_upcloud_a_blank_disk_gets_a_partition(make):

@@ -118,11 +118,12 @@ class Disk:
         text = pathlib.Path(f'/sys/block/{loop}/{loop}p{number}/dev').read_text(encoding='ascii')
         name = f'{self.name}{"p" if self.name[-1].isdigit() else ""}{number}'
         directory = self.directory / name
+        devno = os.makedev(*map(int, text.split(':')))
+        # The last file is the one that makes it a partition: all else must be there when it is seen.
+        os.mknod(self.tree.root / 'dev' / name, 0o60600, devno)
         directory.mkdir()
         (directory / 'dev').write_text(text)
         (directory / 'partition').write_text(f'{number}\n')
-        devno = os.makedev(*map(int, text.split(':')))
-        os.mknod(self.tree.root / 'dev' / name, 0o60600, devno)
         return devno
 
     def vanish(self, keep_node=False):
