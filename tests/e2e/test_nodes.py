@@ -125,9 +125,9 @@ class Net:
         self.servers.append(process)
 
     def ask(self, netns, address, port):
-        argv = [PYTHON, TALK, 'ask', 'tcp', address, str(port)]
+        argv = [PYTHON, TALK, 'ask', 'tcp', address, str(port), '10']
         return subprocess.run(netns.argv(*argv) if netns else argv, check=True, capture_output=True, text=True,
-                              timeout=30).stdout.strip()
+                              timeout=60).stdout.strip()
 
 
 def family(address):

@@ -102,10 +102,14 @@ class Node:
         self.servers.append(process)
         return process
 
-    def ask(self, netns, protocol, address, port, *source):
-        done = subprocess.run(self._argv(netns, 'ask', protocol, address, port, *source), check=True,
-                              capture_output=True, text=True, timeout=30)
+    def ask(self, netns, protocol, address, port, *source, seconds=10):
+        """The answer; 'none' after so many seconds without one, longer than TCP and neighbours take to try again."""
+        done = subprocess.run(self._argv(netns, 'ask', protocol, address, port, seconds, *source), check=True,
+                              capture_output=True, text=True, timeout=60)
         return done.stdout.strip()
+
+    def is_silent(self, *question):
+        return self.ask(*question, seconds=1) == 'none'
 
     def megabits(self, server, client, address, port=5000, seconds=2):
         """What flows from client to server, in megabits per second."""

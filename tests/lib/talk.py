@@ -3,7 +3,8 @@
 """Small talk over a network, as a program to be started in some namespace.
 
 talk.py serve PROTOCOL PORT NAME      answers every question with "NAME ADDRESS-OF-THE-ASKER"; says "ready" first
-talk.py ask PROTOCOL ADDRESS PORT [SOURCE-PORT [SOURCE-ADDRESS]]    prints the answer, or "none" after a second
+talk.py ask PROTOCOL ADDRESS PORT SECONDS [SOURCE-PORT [SOURCE-ADDRESS]]
+                                      prints the answer, or "none" when there was none for so long
 talk.py drain PORT                    reads from one connection, prints bytes and seconds at its end
 talk.py fill ADDRESS PORT SECONDS     writes to one for so long
 PROTOCOL: tcp, udp, sctp.
@@ -12,8 +13,6 @@ PROTOCOL: tcp, udp, sctp.
 import socket
 import sys
 import time
-
-SECONDS = 1.0
 
 
 def new_socket(protocol, family):
@@ -45,17 +44,29 @@ def serve(protocol, port, name):
         client.close()
 
 
-def ask(protocol, address, port, source_port=0, source_address=''):
+def receive(client, protocol, seconds):
+    """A datagram may be lost: the question is asked again each second."""
+    if protocol != 'udp':
+        return client.recv(100)
+    client.settimeout(1)
+    for left in reversed(range(int(seconds))):
+        client.send(b'?')
+        try:
+            return client.recv(100)
+        except TimeoutError:
+            if left == 0:
+                raise
+
+
+def ask(protocol, address, port, seconds, source_port=0, source_address=''):
     family = socket.AF_INET6 if ':' in address else socket.AF_INET
     client = new_socket(protocol, family)
-    client.settimeout(SECONDS)
+    client.settimeout(int(seconds))
     try:
         if int(source_port) or source_address:
             client.bind((source_address, int(source_port)))
         client.connect((address, int(port)))
-        if protocol == 'udp':
-            client.send(b'?')
-        print(client.recv(100).decode() or 'none')
+        print(receive(client, protocol, seconds).decode() or 'none')
     except OSError:
         print('none')
 
