@@ -244,7 +244,7 @@ def test_a_claim_moves_from_pod_to_pod(world, fs_type):
     assert {one.unit for one in usage} == {1, 2} and usage[0].total > 250 * MIB
     world.runtime.remove_pod(sandbox)
     kubelet.unmount(first)
-    assert not loops(world)
+    csi.until(lambda: not loops(world))
 
     second = Pod('second', [claim])
     path = kubelet.mount(second)[claim.name]
@@ -271,7 +271,8 @@ def test_a_claim_moves_from_pod_to_pod(world, fs_type):
     world.runtime.remove_pod(sandbox)
     kubelet.unmount(second)
     kubelet.delete(claim)
-    assert not loops(world) and world.clean()
+    csi.until(lambda: not loops(world))
+    assert world.clean()
     assert not [one for one in sandbox_module.mounts_below(world.root) if one[0] != str(world.root)]
 
 
@@ -296,7 +297,7 @@ def test_block_and_inline_volumes(world):
         world.runtime.remove_pod(sandbox)
         kubelet.unmount(pod)
     kubelet.delete(claim)
-    assert not loops(world)
+    csi.until(lambda: not loops(world))
 
 
 # --- the stand-in is held against the record ---

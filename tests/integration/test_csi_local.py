@@ -217,7 +217,7 @@ def test_pod_with_a_claim(world, fstype):
     client.fails('FAILED_PRECONDITION', 'DeleteVolume', volume_id=volume_id)
     for _ in range(2):
         kubelet.unstage(volume_id)
-    assert world.loops() == []
+    csi.until(lambda: not world.loops())
     kubelet.stage(volume_id, capability)
     kubelet.publish(volume_id, target, capability)
     assert (target / 'file').read_text(encoding='utf-8') == 'hello'
@@ -225,7 +225,8 @@ def test_pod_with_a_claim(world, fstype):
     kubelet.unstage(volume_id)
     for _ in range(2):
         client.DeleteVolume(volume_id=volume_id)
-    assert world.files() == [] and world.loops() == []
+    assert world.files() == []
+    csi.until(lambda: not world.loops())
 
 
 def test_pod_with_an_inline_volume(world):
@@ -249,7 +250,8 @@ def test_pod_with_an_inline_volume(world):
     assert (target / 'file').read_text(encoding='utf-8') == 'scratch'
     for _ in range(2):
         kubelet.unpublish(volume_id, target)
-    assert world.files() == [] and world.loops() == []
+    assert world.files() == []
+    csi.until(lambda: not world.loops())
     request['volume_context'] = {**request['volume_context'], 'size': 'much'}
     assert 'much' in client.fails('INVALID_ARGUMENT', 'NodePublishVolume', **request)
     assert world.files() == [] and not target.exists()
@@ -269,7 +271,7 @@ def test_two_pods_of_one_claim(world):
     assert (two / 'file').read_text(encoding='utf-8') == 'shared'
     kubelet.unpublish(volume_id, two)
     kubelet.unstage(volume_id)
-    assert world.loops() == []
+    csi.until(lambda: not world.loops())
 
 
 def test_raw_block(world):
@@ -297,7 +299,7 @@ def test_raw_block(world):
     assert client.NodeGetVolumeStats(volume_id=volume_id, volume_path=str(target)).usage[0].total == 32 * MIB
     kubelet.unpublish(volume_id, target)
     kubelet.unstage(volume_id, staging)
-    assert world.loops() == []
+    csi.until(lambda: not world.loops())
     kubelet.stage(volume_id, block(), staging)
     kubelet.publish(volume_id, target, block(), staging)
     with open(target, 'rb') as device:
@@ -381,7 +383,8 @@ def test_restore_to_a_larger_volume_beside_its_source(request, pool, fstype):
     client.DeleteSnapshot(snapshot_id=snapshot.snapshot_id)
     for name in filter(None, (volume_id, restored, clone)):
         client.DeleteVolume(volume_id=name)
-    assert world.files() == [] and world.loops() == []
+    assert world.files() == []
+    csi.until(lambda: not world.loops())
 
 
 def test_group_snapshot_of_mounted_volumes(sharing_world):
@@ -448,7 +451,7 @@ def test_plugin_dies_under_running_pods(world):
     assert not stats.volume_condition.abnormal
     world.kubelet.unpublish(volume_id, target)
     world.kubelet.unstage(volume_id)
-    assert world.loops() == []
+    csi.until(lambda: not world.loops())
 
 
 def test_node_is_rebooted(world):
@@ -491,7 +494,7 @@ def test_kubelet_is_upgraded_over_the_staging_layout(world):
     assert world.loops() == loops
     kubelet.unpublish(volume_id, other)
     kubelet.unstage(volume_id)
-    assert world.loops() == []
+    csi.until(lambda: not world.loops())
 
 
 def test_interrupted_create_is_undone_at_start(world):
@@ -646,6 +649,7 @@ def test_many_pods_at_once(world):
     with concurrent.futures.ThreadPoolExecutor(40) as workers:
         for one in [workers.submit(pod, number) for number in range(40)]:
             one.result()
-    assert world.files() == [] and world.loops() == []
+    assert world.files() == []
+    csi.until(lambda: not world.loops())
     with contextlib.suppress(csi.Failure):
         world.client.Probe()

@@ -68,18 +68,25 @@ def _die_with_parent():
 
 # --- loop devices ---
 
-def _loop_status(name):
-    """(device number of the filesystem that holds the backing file, its path) or None."""
+def backing_file(name):
+    """Path of the file behind /dev/NAME, as seen from here; '' if there is none."""
     try:
         with open(f'/sys/block/{name}/loop/backing_file', 'rb') as file:
-            backing = os.fsdecode(file.read().rstrip(b'\n'))
+            return os.fsdecode(file.read().rstrip(b'\n'))
+    except OSError:
+        return ''
+
+
+def _backing_device(name):
+    """Number of the device with the filesystem that holds the file behind /dev/NAME, or None."""
+    try:
         fd = os.open(f'/dev/{name}', os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
         info = bytearray(232)
         fcntl.ioctl(fd, LOOP_GET_STATUS64, info)
-        return int.from_bytes(info[0:8], sys.byteorder), backing
+        return int.from_bytes(info[0:8], sys.byteorder)
     except OSError:
         return None
     finally:
@@ -102,19 +109,17 @@ def _detach(name):
 def loops_below(directory):
     """Names of loop devices whose backing file lies below directory, those on top of others first."""
     prefix = os.path.realpath(directory) + '/'
-    rest = {}
-    for entry in os.listdir('/sys/block'):
-        if entry.startswith('loop'):
-            status = _loop_status(entry)
-            if status is not None:
-                rest[entry] = status
-    ours = [name for name, (_, backing) in rest.items() if backing.startswith(prefix)]
+    backing = {name: backing_file(name) for name in os.listdir('/sys/block') if name.startswith('loop')}
+    ours = [name for name, path in backing.items() if path.startswith(prefix)]
+    if not ours:
+        return []  # nor any on top of them; a device that somebody is detaching stays while others have it open
     # A file in a filesystem that is on one of our devices: its path starts at the root of that filesystem.
+    rest = {name: _backing_device(name) for name, path in backing.items() if path and name not in ours}
     grew = True
     while grew:
         grew = False
         devices = {os.stat(f'/dev/{name}').st_rdev for name in ours}
-        for name, (device, _) in rest.items():
+        for name, device in rest.items():
             if name not in ours and device in devices:
                 ours.append(name)
                 grew = True
