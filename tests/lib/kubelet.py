@@ -58,18 +58,21 @@ class Kubelet:
         for _ in range(times):
             self.call('NodeGetCapabilities')
 
-    def register(self, seconds=20):
-        """The plugin watcher: a socket appears, is asked what it is, and the driver is asked what the node is."""
+    def register(self, seconds=60):
+        """The plugin watcher: a socket appears, is asked what it is, and the driver is asked what the node is.
+
+        Names that begin with a dot it leaves alone; they are there before the socket is listened on.
+        """
         directory = self.root / 'plugins_registry'
         end = time.monotonic() + seconds
-        while not (found := [one for one in sorted(directory.iterdir()) if one.name.endswith('-reg.sock')]):
+        while not (found := sorted(directory.glob('[!.]*-reg.sock'))):
             assert time.monotonic() < end, 'no driver asks to be registered'
             time.sleep(0.002)
         with grpc.insecure_channel(f'unix:{found[0]}') as channel:
             def ask(method, request, reply):
                 return channel.unary_unary(f'/pluginregistration.Registration/{method}',
                                            request_serializer=lambda message: message.SerializeToString(),
-                                           response_deserializer=reply.FromString)(request, timeout=5)
+                                           response_deserializer=reply.FromString)(request, timeout=30)
             info = ask('GetInfo', csi.registration_pb2.InfoRequest(), csi.registration_pb2.PluginInfo)
             assert info.type == 'CSIPlugin' and '1.0.0' in info.supported_versions
             self.driver, self.endpoint = info.name, info.endpoint or str(found[0])
