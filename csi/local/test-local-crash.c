@@ -32,22 +32,23 @@ static const Want blank = {.name = "a", .required = 8 * MIB, .fs_type = "ext4"};
 static const Want thick = {
         .name = "a", .required = 8 * MIB, .fs_type = "ext4", .provisioning = "thick"};
 
-/* As a sidecar does it: again while the answer is "again". */
-static const char *create_again(Bed *bed, const Want *want) {
-        VolumeInfo info = {0};
-
-        for (unsigned int i = 0;; i++) {
-                Error err = {0};
-                int r = bed_create(bed, want, &info, &err);
-
-                if (r == 0)
-                        return info.volume_id;
-                if (err.code != ERROR_AGAIN || i > 50) {
-                        printf("create %s: %s\n", want->name, err.message);
-                        abort();
-                }
-                usleep(10000);
+/* What a sidecar does before it asks again, while the answer is "again". */
+static void wait_to_ask(const char *what, const Error *err, unsigned int *n_asked) {
+        if (err->code != ERROR_AGAIN || ++*n_asked > 50) {
+                printf("%s: %s\n", what, err->message);
+                abort();
         }
+        usleep(10000);
+}
+
+static const char *create_again(Bed *bed, const Want *want) {
+        unsigned int n_asked = 0;
+        VolumeInfo info = {0};
+        Error err = {0};
+
+        while (bed_create(bed, want, &info, &err) != 0)
+                wait_to_ask(want->name, &err, &n_asked);
+        return info.volume_id;
 }
 
 static Want from_source(const char *name, ContentSourceKind kind, const char *source_id,
@@ -116,19 +117,12 @@ static void clone_undo(Bed *bed) {
 }
 
 static void snapshot_run(Bed *bed) {
+        unsigned int n_asked = 0;
         SnapshotInfo info;
+        Error err = {0};
 
-        for (unsigned int i = 0;; i++) {
-                Error err = {0};
-
-                if (bed_snapshot(bed, "s", stem_of("vol", "a"), &info, &err) == 0)
-                        return;
-                if (err.code != ERROR_AGAIN || i > 50) {
-                        printf("snapshot: %s\n", err.message);
-                        abort();
-                }
-                usleep(10000);
-        }
+        while (bed_snapshot(bed, "s", stem_of("vol", "a"), &info, &err) != 0)
+                wait_to_ask("snapshot", &err, &n_asked);
 }
 
 static void snapshot_check(Bed *bed) {
@@ -230,19 +224,12 @@ static void group_run(Bed *bed) {
         const char *ids[] = {stem_of("vol", "a"), stem_of("vol", "b")};
         CreateGroupRequest request = {
                 .name = "g", .source_volume_ids = ids, .n_source_volume_ids = 2};
+        unsigned int n_asked = 0;
         SnapshotGroup group;
+        Error err = {0};
 
-        for (unsigned int i = 0;; i++) {
-                Error err = {0};
-
-                if (bed->ops->create_group(bed->pool, &bed->call, &request, &group, &err) == 0)
-                        break;
-                if (err.code != ERROR_AGAIN || i > 50) {
-                        printf("group: %s\n", err.message);
-                        abort();
-                }
-                usleep(10000);
-        }
+        while (bed->ops->create_group(bed->pool, &bed->call, &request, &group, &err) != 0)
+                wait_to_ask("group", &err, &n_asked);
         assert(group.n_snapshots == 2 && group.ready);
 }
 
