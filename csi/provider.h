@@ -13,7 +13,8 @@
 
 #include "csi/request.h"
 
-typedef struct Platform Platform; /* common/platform/platform.h */
+typedef struct Platform Platform;   /* common/platform/platform.h */
+typedef struct LockTable LockTable; /* csi/wait/lock.h */
 
 /* What the command line gives every provider. Strings are borrowed and live as long as the process.
  */
@@ -37,6 +38,10 @@ typedef struct ProviderConfig {
         bool has_reserved_volumes;        /* reserved_volumes was given, be it 0 */
         /* In place of what the metadata service says of this node; NULL: ask it. */
         const char *node_id, *instance_type, *region, *zone;
+        /* The node's, borrowed. The node's calls hold ("volume", ID) while they call the provider;
+         * a controller's call that changes the volume or its data takes it itself. NULL: nobody
+         * else holds anything. */
+        LockTable *locks;
 } ProviderConfig;
 
 /* Which volume is meant, from any node request. */

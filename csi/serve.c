@@ -15,6 +15,7 @@
 #include "csi/daemon.h"
 #include "csi/kubelet_view.h"
 #include "csi/tools_log.h"
+#include "csi/wait/lock.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -36,6 +37,7 @@ typedef struct Serve {
         const char *node_name;   /* borrowed */
         void *provider_self;     /* the provider's close() */
         Metrics *metrics;        /* owned */
+        LockTable *locks;        /* owned; the node's and the provider's */
         Node *node;              /* owned */
         ToolsLog *tools_log;     /* owned */
         char host_name[HOST_NAME_MAX + 1];
@@ -227,6 +229,7 @@ static int open_provider(Serve *serve, Error *err) {
                 .instance_type = args->instance_type,
                 .region = args->region,
                 .zone = args->zone,
+                .locks = serve->locks,
         };
         int r = serve->provider->open ? serve->provider->open(&config, &serve->provider_self, err)
                                       : 0;
@@ -249,6 +252,7 @@ static int make_node(Serve *serve, Error *err) {
                 .count = metrics_count,
                 .count_userdata = serve->metrics,
                 .node_name = serve->node_name,
+                .locks = serve->locks,
         };
 
         return node_new(&serve->node, &config, err);
@@ -342,6 +346,8 @@ static int start_and_run(Serve *serve, Error *err) {
         if (r == 0)
                 r = metrics_new(&serve->metrics, serve->driver_name);
         if (r == 0)
+                r = lock_table_new(&serve->locks);
+        if (r == 0)
                 r = open_provider(serve, err);
         if (r == 0)
                 r = make_node(serve, err);
@@ -357,6 +363,7 @@ static void serve_deinit(Serve *serve) {
         node_free(serve->node);
         if (serve->provider && serve->provider->close && serve->provider_self)
                 serve->provider->close(serve->provider_self);
+        lock_table_free(serve->locks);
         metrics_free(serve->metrics);
         platform_free(serve->platform);
 }

@@ -61,7 +61,10 @@ int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKerne
                 node->kernel.userdata = node;
         node->has_selinux = read_has_selinux();
         node->can_grow_mounted_ext = privilege_has(CAP_SYS_RESOURCE);
-        r = lock_table_new(&node->locks);
+        node->locks = config->locks;
+        r = node->locks ? 0 : lock_table_new(&node->own_locks);
+        if (r == 0 && !node->locks)
+                node->locks = node->own_locks;
         if (r == 0)
                 r = queue_new(&node->queue, &limits);
         if (r == 0)
@@ -81,7 +84,7 @@ int node_new(Node **nodep, const NodeConfig *config, Error *err) {
 void node_free(Node *node) {
         if (!node)
                 return;
-        lock_table_free(node->locks);
+        lock_table_free(node->own_locks);
         queue_free(node->queue);
         patience_free(node->patience);
         for (size_t i = 0; i < _NODE_HOST_N; i++)
@@ -120,9 +123,11 @@ int node_locks_acquire(Node *node, const char *volume_id, const char *path, Node
                        Error *err) {
         int r;
 
-        r = lock_acquire(node->locks, "volume", volume_id, &locks->volume, err);
+        r = lock_acquire(node->locks, "volume", volume_id, LOCK_EXCLUSIVE, NULL, &locks->volume,
+                         err);
         if (r == 0)
-                r = lock_acquire(node->locks, "path", path, &locks->path, err);
+                r = lock_acquire(node->locks, "path", path, LOCK_EXCLUSIVE, NULL, &locks->path,
+                                 err);
         return r;
 }
 

@@ -30,6 +30,7 @@ typedef struct NodeConfig {
         void *count_userdata;
         const char *node_name; /* for providers that have no node_info(); NULL: none */
         FsCluster cluster; /* which other hosts a new filesystem must suit; strings are borrowed */
+        LockTable *locks;  /* shared with the provider; borrowed. NULL: one of its own */
 } NodeConfig;
 
 int node_new(Node **nodep, const NodeConfig *config, Error *err);

@@ -6,10 +6,10 @@
 
 #include "common/block/mapper.h"
 #include "csi/node/apply.h"
-#include "csi/node/lock.h"
 #include "csi/node/node.h"
 #include "csi/node/patience.h"
 #include "csi/node/queue.h"
+#include "csi/wait/lock.h"
 
 #include <pthread.h>
 #include <sys/statvfs.h>
@@ -26,9 +26,10 @@ struct Node {
         NodeConfig config;
         NodeRoot root; /* borrowed from @config */
         NodeKernel kernel;
-        LockTable *locks;   /* owned */
-        Queue *queue;       /* owned */
-        Patience *patience; /* owned */
+        LockTable *locks;     /* the config's, or @own_locks */
+        LockTable *own_locks; /* owned; NULL: the config has one */
+        Queue *queue;         /* owned */
+        Patience *patience;   /* owned */
         bool has_selinux;
         bool can_grow_mounted_ext;
         pthread_mutex_t host_mutex;

@@ -1,78 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Locks and the queue, with threads. */
+/* The queue, with threads. */
 
 #undef NDEBUG
-#include "common/base/cleanup.h"
-#include "csi/node/lock.h"
 #include "csi/node/queue.h"
+
+#include "common/base/cleanup.h"
 
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-static void test_lock(void **state) {
-        LockTable *table = NULL;
-        Lock a = {0}, b = {0}, c = {0};
-        Error err = {0};
-
-        assert_int_equal(lock_table_new(&table), 0);
-        assert_int_equal(lock_acquire(table, "volume", "v1", &a, &err), 0);
-        assert_true(lock_acquire(table, "volume", "v1", &b, &err) < 0);
-        assert_int_equal(err.code, ERROR_AGAIN);
-        assert_int_equal(lock_acquire(table, "path", "v1", &b, &err), 0);
-        assert_int_equal(lock_acquire(table, "volume", "v2", &c, &err), 0);
-        lock_release(&a);
-        lock_release(&a);
-        assert_int_equal(lock_acquire(table, "volume", "v1", &a, &err), 0);
-        lock_release(&a);
-        lock_release(&b);
-        lock_release(&c);
-        lock_table_free(table);
-}
-
 typedef struct Shared {
-        LockTable *table;
         Queue *queue;
         atomic_int inside, most, refused, done;
         atomic_bool cancel;
         uint64_t memory_bytes;
 } Shared;
-
-static void *lock_often(void *userdata) {
-        Shared *shared = userdata;
-
-        for (int i = 0; i < 2000; i++) {
-                Lock lock = {0};
-
-                if (lock_acquire(shared->table, "volume", "v", &lock, NULL) < 0) {
-                        atomic_fetch_add(&shared->refused, 1);
-                        continue;
-                }
-                assert_int_equal(atomic_fetch_add(&shared->inside, 1), 0);
-                atomic_fetch_sub(&shared->inside, 1);
-                lock_release(&lock);
-        }
-        return NULL;
-}
-
-static void test_lock_threads(void **state) {
-        Shared shared = {0};
-        pthread_t threads[4];
-
-        assert_int_equal(lock_table_new(&shared.table), 0);
-        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
-                assert_int_equal(pthread_create(&threads[i], NULL, lock_often, &shared), 0);
-        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
-                assert_int_equal(pthread_join(threads[i], NULL), 0);
-        lock_table_free(shared.table);
-}
 
 static bool is_cancelled(void *userdata) {
         Shared *shared = userdata;
@@ -162,8 +111,8 @@ static void test_queue_limits(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_lock),         cmocka_unit_test(test_lock_threads),
-                cmocka_unit_test(test_queue_bounds), cmocka_unit_test(test_queue_cancel),
+                cmocka_unit_test(test_queue_bounds),
+                cmocka_unit_test(test_queue_cancel),
                 cmocka_unit_test(test_queue_limits),
         };
 

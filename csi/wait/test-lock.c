@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Locks, with threads. */
+
+#undef NDEBUG
+#include "csi/wait/lock.h"
+
+#include "common/base/cleanup.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+static uint64_t now_msecs(void) {
+        struct timespec now;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static int try(LockTable *table, const char *kind, const char *key, LockMode mode, Lock *lock) {
+        Error err = {0};
+        int r = lock_acquire(table, kind, key, mode, NULL, lock, &err);
+
+        assert_true(r == 0 || err.code == ERROR_AGAIN);
+        return r;
+}
+
+static void test_names(void **state) {
+        LockTable *table = NULL;
+        Lock a = {0}, b = {0}, c = {0};
+
+        assert_int_equal(lock_table_new(&table), 0);
+        assert_false(lock_is_held(table, "volume", "v1"));
+        assert_int_equal(try(table, "volume", "v1", LOCK_EXCLUSIVE, &a), 0);
+        assert_true(lock_is_held(table, "volume", "v1"));
+        assert_true(try(table, "volume", "v1", LOCK_EXCLUSIVE, &b) < 0);
+        assert_true(try(table, "volume", "v1", LOCK_SHARED, &b) < 0);
+        assert_int_equal(try(table, "path", "v1", LOCK_EXCLUSIVE, &b), 0);
+        assert_int_equal(try(table, "volume", "v2", LOCK_EXCLUSIVE, &c), 0);
+        lock_release(&a);
+        lock_release(&a);
+        assert_false(lock_is_held(table, "volume", "v1"));
+        assert_int_equal(try(table, "volume", "v1", LOCK_EXCLUSIVE, &a), 0);
+        lock_release(&a);
+        lock_release(&b);
+        lock_release(&c);
+        lock_table_free(table);
+}
+
+static void test_shared(void **state) {
+        LockTable *table = NULL;
+        Lock a = {0}, b = {0}, c = {0};
+
+        assert_int_equal(lock_table_new(&table), 0);
+        assert_int_equal(try(table, "volume", "v", LOCK_SHARED, &a), 0);
+        assert_int_equal(try(table, "volume", "v", LOCK_SHARED, &b), 0);
+        assert_true(try(table, "volume", "v", LOCK_EXCLUSIVE, &c) < 0);
+        lock_release(&a);
+        assert_true(try(table, "volume", "v", LOCK_EXCLUSIVE, &c) < 0);
+        lock_release(&b);
+        assert_int_equal(try(table, "volume", "v", LOCK_EXCLUSIVE, &c), 0);
+        lock_release(&c);
+        lock_table_free(table);
+}
+
+/* One thread that wants the lock and says what became of it. */
+typedef struct Wanting {
+        LockTable *table;
+        LockMode mode;
+        uint64_t deadline_msecs;
+        atomic_bool cancel, polled;
+        Lock lock;
+        Error err;
+        int r;
+} Wanting;
+
+static bool is_cancelled(void *userdata) {
+        Wanting *wanting = userdata;
+
+        atomic_store(&wanting->polled, true);
+        return atomic_load(&wanting->cancel);
+}
+
+static void *want(void *userdata) {
+        Wanting *wanting = userdata;
+        const LockWait wait = {wanting->deadline_msecs, is_cancelled, wanting};
+
+        wanting->r = lock_acquire(wanting->table, "volume", "v", wanting->mode, &wait,
+                                  &wanting->lock, &wanting->err);
+        return NULL;
+}
+
+/* It is in line when it has looked at its cancellation once. */
+static pthread_t start_waiting(Wanting *wanting) {
+        pthread_t thread;
+
+        assert_int_equal(pthread_create(&thread, NULL, want, wanting), 0);
+        while (!atomic_load(&wanting->polled))
+                (void)sched_yield();
+        return thread;
+}
+
+static void test_wait(void **state) {
+        Lock held = {0}, late = {0};
+        LockTable *table = NULL;
+        Wanting writer = {.mode = LOCK_EXCLUSIVE, .deadline_msecs = UINT64_MAX};
+        Wanting reader = {.mode = LOCK_SHARED, .deadline_msecs = UINT64_MAX};
+        pthread_t writes, reads;
+
+        assert_int_equal(lock_table_new(&table), 0);
+        writer.table = reader.table = table;
+        assert_int_equal(try(table, "volume", "v", LOCK_SHARED, &held), 0);
+        writes = start_waiting(&writer);
+        /* A reader does not overtake the writer that waits. */
+        assert_true(try(table, "volume", "v", LOCK_SHARED, &late) < 0);
+        reads = start_waiting(&reader);
+        lock_release(&held);
+        assert_int_equal(pthread_join(writes, NULL), 0);
+        assert_int_equal(writer.r, 0);
+        lock_release(&writer.lock);
+        assert_int_equal(pthread_join(reads, NULL), 0);
+        assert_int_equal(reader.r, 0);
+        lock_release(&reader.lock);
+        assert_false(lock_is_held(table, "volume", "v"));
+        lock_table_free(table);
+}
+
+static void test_wait_ends(void **state) {
+        Lock held = {0}, shared = {0};
+        LockTable *table = NULL;
+        Wanting late = {.mode = LOCK_EXCLUSIVE};
+        Wanting gone = {.mode = LOCK_EXCLUSIVE, .deadline_msecs = UINT64_MAX};
+        pthread_t thread;
+
+        assert_int_equal(lock_table_new(&table), 0);
+        late.table = gone.table = table;
+        assert_int_equal(try(table, "volume", "v", LOCK_SHARED, &held), 0);
+        late.deadline_msecs = now_msecs() + 20;
+        (void)want(&late);
+        assert_true(late.r < 0);
+        assert_int_equal(late.err.code, ERROR_AGAIN);
+        assert_true(now_msecs() >= late.deadline_msecs);
+        thread = start_waiting(&gone);
+        atomic_store(&gone.cancel, true);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_true(gone.r < 0);
+        assert_int_equal(gone.err.code, ERROR_TIMEOUT);
+        /* Whoever gave up keeps nobody out. */
+        assert_int_equal(try(table, "volume", "v", LOCK_SHARED, &shared), 0);
+        lock_release(&shared);
+        lock_release(&held);
+        lock_table_free(table);
+}
+
+typedef struct Shared {
+        LockTable *table;
+        atomic_int readers, writers, refused;
+} Shared;
+
+static void *lock_often(void *userdata) {
+        Shared *shared = userdata;
+
+        for (int i = 0; i < 2000; i++) {
+                LockWait wait = {now_msecs() + 5, NULL, NULL};
+                LockMode mode = i % 3 ? LOCK_SHARED : LOCK_EXCLUSIVE;
+                atomic_int *mine = i % 3 ? &shared->readers : &shared->writers;
+                Lock lock = {0};
+
+                if (lock_acquire(shared->table, "volume", "v", mode, i % 2 ? &wait : NULL, &lock,
+                                 NULL) < 0) {
+                        atomic_fetch_add(&shared->refused, 1);
+                        continue;
+                }
+                atomic_fetch_add(mine, 1);
+                if (mode == LOCK_EXCLUSIVE) {
+                        assert_int_equal(atomic_load(&shared->writers), 1);
+                        assert_int_equal(atomic_load(&shared->readers), 0);
+                } else {
+                        assert_int_equal(atomic_load(&shared->writers), 0);
+                }
+                atomic_fetch_sub(mine, 1);
+                lock_release(&lock);
+        }
+        return NULL;
+}
+
+static void test_threads(void **state) {
+        Shared shared = {0};
+        pthread_t threads[4];
+
+        assert_int_equal(lock_table_new(&shared.table), 0);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, lock_often, &shared), 0);
+        for (size_t i = 0; i < N_ELEMENTS(threads); i++)
+                assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_false(lock_is_held(shared.table, "volume", "v"));
+        lock_table_free(shared.table);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_names),   cmocka_unit_test(test_shared),
+                cmocka_unit_test(test_wait),    cmocka_unit_test(test_wait_ends),
+                cmocka_unit_test(test_threads),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
