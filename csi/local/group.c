@@ -22,6 +22,7 @@ typedef struct Making {
         const Call *call;
         const CreateGroupRequest *request;
         Entry *group;
+        Lock names[LOCAL_MEMBERS_MAX]; /* of the sources, as far as they are held */
         CutPart parts[LOCAL_MEMBERS_MAX];
         size_t n_parts; /* whose target is held; the source may be NULL in the last */
 } Making;
@@ -169,6 +170,9 @@ static int add_member(Making *making, const char *volume_id, Error *err) {
         (void)snprintf(name, sizeof(name), "%s/%.*s", making->group->meta.stem, LOCAL_STEM_MAX,
                        volume_id);
         r = local_plan_snapshot(pool, name, volume_id, &fresh, &needs_bytes, err);
+        if (r == 0)
+                r = pool_lock_volume(pool, making->call, volume_id, LOCK_SHARED,
+                                     &making->names[making->n_parts], err);
         if (r < 0)
                 return r;
         memcpy(fresh.group_id, making->group->meta.id, sizeof(fresh.group_id));
@@ -210,6 +214,8 @@ static void end_making(Making *making, bool committed) {
                 else
                         pool_undo(pool, part->target);
         }
+        for (size_t i = 0; i < N_ELEMENTS(making->names); i++)
+                lock_release(&making->names[i]);
         if (committed)
                 pool_release(pool, making->group, POOL_EXCLUSIVE);
         else

@@ -161,7 +161,7 @@ static int configure(Pool *pool, const ProviderConfig *config, Error *err) {
                                   &pool->reserve_percent, err);
 }
 
-static int init_threads(Pool *pool, Error *err) {
+static int init_threads(Pool *pool, const ProviderConfig *config, Error *err) {
         pthread_condattr_t attributes;
         int r;
 
@@ -172,6 +172,11 @@ static int init_threads(Pool *pool, Error *err) {
                 r = pthread_cond_init(&pool->changed, &attributes);
         if (r == 0)
                 r = pthread_mutex_init(&pool->mutex, NULL);
+        pool->locks = config->locks;
+        if (r == 0 && !pool->locks)
+                r = -lock_table_new(&pool->own_locks);
+        if (!pool->locks)
+                pool->locks = pool->own_locks;
         return r == 0 ? 0 : error_set_errno(err, r, "open pool");
 }
 
@@ -217,7 +222,7 @@ int pool_open(Pool **poolp, const ProviderConfig *config, Error *err) {
 
         if (!pool)
                 return error_set_errno(err, ENOMEM, "open pool");
-        r = init_threads(pool, err);
+        r = init_threads(pool, config, err);
         if (r < 0) {
                 free(pool);
                 return r;
@@ -252,6 +257,7 @@ void pool_close(Pool *pool) {
         closep(&pool->lock_fd);
         (void)pthread_cond_destroy(&pool->changed);
         (void)pthread_mutex_destroy(&pool->mutex);
+        lock_table_free(pool->own_locks);
         free(pool->path);
         free(pool->node_name);
         free(pool);

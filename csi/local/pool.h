@@ -19,10 +19,15 @@
  * Locks. One mutex guards the index and is held only for memory and stat(2), never for a copy, a
  * sync or a device. Each entry has its own exclusive or shared hold, so operations on different
  * volumes run in parallel and a second one on the same volume gets ERROR_AGAIN after a short wait.
+ * The hold guards the entry for one step; what a whole operation needs is the volume's name in the
+ * table of locks that node and pool share: the node has it from the first look at a volume until it
+ * is mounted, so a delete, a growth or a cut that comes meanwhile waits or is told so. Names are
+ * taken before holds.
  */
 
 #include "csi/local/meta.h"
 #include "csi/provider.h"
+#include "csi/wait/lock.h"
 
 #include <pthread.h>
 
@@ -63,6 +68,8 @@ typedef struct Pool {
         uint64_t reserve_percent; /* of the filesystem */
         uint64_t overcommit_percent;
         uint64_t volume_limit; /* told to kubelet; 0: none */
+        LockTable *locks;      /* the node's, or @own_locks */
+        LockTable *own_locks;  /* owned; NULL: there is the node's */
         pthread_mutex_t mutex;
         pthread_cond_t changed; /* a hold ended, a copy moved; CLOCK_MONOTONIC */
         EntryTable tables[_LOCAL_KIND_N];
@@ -104,6 +111,17 @@ int pool_recover(Pool *pool, Error *err);
 void pool_close(Pool *pool);
 
 /* --- Holds --- */
+
+/**
+ * pool_lock_volume() - hold the name of a volume, as the node does for as long as its calls take
+ *
+ * For the controller's calls: who asks for the volume on behalf of the node has the name already.
+ * Waits as pool_acquire() does.
+ *
+ * Return: 0, then lock_release(); ERROR_AGAIN; ERROR_TIMEOUT when the call was cancelled.
+ */
+int pool_lock_volume(Pool *pool, const Call *call, const char *volume_id, LockMode mode, Lock *lock,
+                     Error *err);
 
 typedef enum PoolHold {
         POOL_SHARED,

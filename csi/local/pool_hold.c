@@ -105,6 +105,19 @@ void pool_drop(Pool *pool, Entry *entry) {
         free(entry);
 }
 
+int pool_lock_volume(Pool *pool, const Call *call, const char *volume_id, LockMode mode, Lock *lock,
+                     Error *err) {
+        LockWait wait = {
+                .deadline_msecs = pool_now_msecs() + POOL_WAIT_MSECS,
+                .cancelled = call->cancelled,
+                .userdata = call->userdata,
+        };
+
+        if (wait.deadline_msecs > call->deadline_msecs)
+                wait.deadline_msecs = call->deadline_msecs;
+        return lock_acquire(pool->locks, "volume", volume_id, mode, &wait, lock, err);
+}
+
 bool pool_peek(Pool *pool, LocalKind kind, const char *id, LocalMeta *meta) {
         Entry *entry;
 

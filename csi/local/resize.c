@@ -64,12 +64,15 @@ static int hold_persistent(Pool *pool, const Call *call, const char *volume_id, 
 int local_expand_volume(void *self, const Call *call, const ControllerExpandRequest *request,
                         ControllerExpandResult *result, Error *err) {
         const CapacityRange *range = &request->capacity_range;
+        cleanup(lock_release) Lock lock = {0};
         Pool *pool = self;
         Entry *entry = NULL;
         uint64_t size_bytes = 0;
         int r;
 
-        r = hold_persistent(pool, call, request->volume_id, &entry, err);
+        r = pool_lock_volume(pool, call, request->volume_id, LOCK_EXCLUSIVE, &lock, err);
+        if (r == 0)
+                r = hold_persistent(pool, call, request->volume_id, &entry, err);
         if (r < 0)
                 return r;
         if (range->limit_bytes && entry->meta.size_bytes > range->limit_bytes)
@@ -121,12 +124,15 @@ static int make_thin(Pool *pool, Entry *entry, Error *err) {
 
 int local_modify_volume(void *self, const Call *call, const char *volume_id,
                         const StringMap *parameters, Error *err) {
+        cleanup(lock_release) Lock lock = {0};
         Pool *pool = self;
         LocalSpec spec = {0};
         Entry *entry = NULL;
         int r;
 
         r = local_spec_add_parameters(&spec, parameters, err);
+        if (r == 0)
+                r = pool_lock_volume(pool, call, volume_id, LOCK_EXCLUSIVE, &lock, err);
         if (r < 0)
                 return r;
         r = hold_persistent(pool, call, volume_id, &entry, err);

@@ -154,6 +154,7 @@ static int find_existing(Pool *pool, const CreateSnapshotRequest *request, Local
 
 int local_create_snapshot(void *self, const Call *call, const CreateSnapshotRequest *request,
                           SnapshotInfo *result, Error *err) {
+        cleanup(lock_release) Lock source = {0};
         Pool *pool = self;
         LocalMeta fresh, made;
         uint64_t needs_bytes;
@@ -168,6 +169,9 @@ int local_create_snapshot(void *self, const Call *call, const CreateSnapshotRequ
                 return r < 0 ? r : local_fill_snapshot(call, &made, result, err);
         r = local_plan_snapshot(pool, request->name, request->source_volume_id, &fresh,
                                 &needs_bytes, err);
+        if (r == 0)
+                r = pool_lock_volume(pool, call, request->source_volume_id, LOCK_SHARED, &source,
+                                     err);
         if (r < 0)
                 return r;
         r = find_or_make(pool, call, &fresh, needs_bytes, err);

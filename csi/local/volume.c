@@ -296,11 +296,14 @@ static int find_or_make(Pool *pool, const Call *call, const LocalMeta *fresh,
 
 int local_create_volume(void *self, const Call *call, const CreateVolumeRequest *request,
                         VolumeInfo *result, Error *err) {
+        cleanup(lock_release) Lock source = {0};
         Pool *pool = self;
         LocalMeta fresh, made;
         int r;
 
         r = understand(pool, request, &fresh, err);
+        if (r == 0 && fresh.source == LOCAL_SOURCE_VOLUME)
+                r = pool_lock_volume(pool, call, fresh.source_id, LOCK_SHARED, &source, err);
         if (r < 0)
                 return r;
         r = find_or_make(pool, call, &fresh, &request->capacity_range, err);
@@ -360,8 +363,13 @@ static int remove_volume(Pool *pool, const Call *call, const char *volume_id, bo
 }
 
 int local_delete_volume(void *self, const Call *call, const char *volume_id, Error *err) {
+        cleanup(lock_release) Lock lock = {0};
         Error error = {0};
-        int r = remove_volume(self, call, volume_id, false, &error);
+        int r;
+
+        r = pool_lock_volume(self, call, volume_id, LOCK_EXCLUSIVE, &lock, &error);
+        if (r == 0)
+                r = remove_volume(self, call, volume_id, false, &error);
 
         if (r < 0 && err)
                 *err = error;
