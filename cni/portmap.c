@@ -11,8 +11,6 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/sha256.h"
-#include "common/netlink/rtnl_link.h"
-#include "common/netlink/rtnl_route.h"
 #include "common/nft/conntrack.h"
 
 #include <arpa/inet.h>
@@ -22,6 +20,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/netfilter.h>
 
 static int portmap_parse(const NetConf *conf, void **statep, Error *err) {
         PortmapConf *portmap;
@@ -65,13 +67,14 @@ typedef struct Target {
         const PortmapConf *conf;
         const IpPrefix *pod;
         RuleList *list;
-        size_t ports, snat; /* groups */
+        size_t ports, snat, node; /* groups */
 } Target;
 
 static int open_groups(Target *target) {
         uint8_t family = rules_family(&target->pod->address);
         RuleGroup ports = {.kind = RULE_GROUP_PORTS, .family = family};
         RuleGroup all = {.kind = RULE_GROUP_SNAT_ALL, .family = family};
+        RuleGroup node = {.kind = RULE_GROUP_NODE, .family = family};
         int r;
 
         if (target->conf) {
@@ -82,6 +85,12 @@ static int open_groups(Target *target) {
         if (r < 0)
                 return r;
         target->ports = (size_t)r;
+        if (target->conf) {
+                r = rules_group(target->list, &node);
+                if (r < 0)
+                        return r;
+                target->node = (size_t)r;
+        }
         if (!target->conf || !target->conf->snat)
                 return 0;
         r = target->conf->masq_all ? rules_group(target->list, &all)
@@ -191,7 +200,58 @@ static int add_pod(Target *target, uint32_t n_elements, Error *err) {
         return 0;
 }
 
-static int want_address(Target *target, Error *err) {
+static int add_held(Target *target, const PortMapping *held, Error *err) {
+        Rule *rule = append(target, RULE_SET_HELD, target->node, held);
+
+        if (!rule)
+                return error_set_errno(err, ENOMEM, "portMappings");
+        key_address(rule, &held->host_ip);
+        key_port(rule, held->protocol, held->host_port);
+        drop_if_known(target->list);
+        return 0;
+}
+
+/* No packet is sent to the address zero: the element says that the rules before the host ports are
+ * there, also to a node whose table was made by a version that did not have them. */
+static int add_node(Target *target, Error *err) {
+        static const uint8_t zero[16];
+        Rule *rule = rules_append(target->list, target->node, RULE_SET_SERVICES, RULE_CLAIM_NOBODY);
+
+        if (!rule)
+                return error_set_errno(err, ENOMEM, "portMappings");
+        rule_key(rule, zero, ip_size(&target->pod->address));
+        snprintf(rule->label, sizeof(rule->label), "what comes before host ports");
+        drop_if_known(target->list);
+        return 0;
+}
+
+/* What lets 127.0.0.1 leave towards pods lets others come to it. */
+static int add_localnet(Target *target, Error *err) {
+        RuleGroup group = {.kind = RULE_GROUP_LOCALNET, .family = NFPROTO_IPV4};
+        const char name[IFNAMSIZ] = "lo";
+        int r = rules_group(target->list, &group);
+        Rule *rule =
+                r < 0 ? NULL
+                      : rules_append(target->list, (size_t)r, RULE_SET_LOCALNET, RULE_CLAIM_NOBODY);
+
+        if (!rule)
+                return error_set_errno(err, ENOMEM, "portMappings");
+        rule_key(rule, name, sizeof(name));
+        snprintf(rule->label, sizeof(rule->label), "127.0.0.0/8 for this host alone");
+        return 0;
+}
+
+static int want_held(Target *target, Error *err) {
+        const PortmapConf *conf = target->conf;
+        int r = 0;
+
+        for (size_t i = 0; i < conf->n_held && r == 0; i++)
+                if (conf->held[i].host_ip.family == target->pod->address.family)
+                        r = add_held(target, &conf->held[i], err);
+        return r;
+}
+
+static int want_address(Target *target, bool deleting, Error *err) {
         const PortmapConf *conf = target->conf;
         size_t n_before = target->list->n_rules;
         bool any = false;
@@ -214,7 +274,14 @@ static int want_address(Target *target, Error *err) {
         }
         if (conf && !any)
                 return 0;
-        return add_pod(target, (uint32_t)(target->list->n_rules - n_before), err);
+        r = conf ? want_held(target, err) : 0;
+        r = r < 0 ? r : add_pod(target, (uint32_t)(target->list->n_rules - n_before), err);
+        if (r < 0 || deleting)
+                return r;
+        r = add_node(target, err);
+        if (r == 0 && conf->snat && target->pod->address.family == AF_INET)
+                r = add_localnet(target, err);
+        return r;
 }
 
 /* As upstream: the first address of each family has the ports. */
@@ -232,66 +299,149 @@ static int portmap_want(const void *state, const Attachment *at, bool deleting, 
                 if (done[pod->address.family == AF_INET6])
                         continue;
                 done[pod->address.family == AF_INET6] = true;
-                r = want_address(&target, err);
+                r = want_address(&target, deleting, err);
                 if (r < 0)
                         return r;
         }
         return 0;
 }
 
+/* --- facts -------------------------------------------------------------------------------- */
+
+/* The first port that the kernel gives to clients. */
+static uint16_t first_ephemeral(void) {
+        cleanup(freep) char *text = NULL;
+        unsigned int first = 32768;
+
+        if (file_read_at(AT_FDCWD, "/proc/sys/net/ipv4/ip_local_port_range", 64, &text, NULL) == 0)
+                (void)sscanf(text, "%u", &first);
+        return (uint16_t)first;
+}
+
+typedef struct Listening {
+        PortmapConf *conf;
+        uint16_t n_ephemeral;
+        Error *err;
+} Listening;
+
+static int each_waiting(const WaitingSocket *socket, void *userdata) {
+        Listening *listening = userdata;
+
+        return portmap_conf_hold(listening->conf, socket, listening->n_ephemeral, listening->err);
+}
+
+/* A kernel that does not tell of its sockets leaves it as upstream has it. */
+static int look_at_sockets(PortmapConf *conf, Error *err) {
+        static const uint8_t families[] = {AF_INET, AF_INET6},
+                             protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
+        Listening listening = {.conf = conf, .n_ephemeral = first_ephemeral(), .err = err};
+
+        for (size_t i = 0; i < N_ELEMENTS(protocols); i++) {
+                bool asked = false;
+
+                for (size_t j = 0; j < conf->n_ports && !asked; j++)
+                        asked = conf->ports[j].protocol == protocols[i];
+                for (size_t j = 0; j < N_ELEMENTS(families) && asked; j++) {
+                        int r = sock_diag_waiting(families[j], protocols[i], each_waiting,
+                                                  &listening);
+
+                        if (r < 0 && error_is_set(err))
+                                return r;
+                }
+        }
+        return 0;
+}
+
+static int portmap_facts(void *state, Attachment *at, RulesSocket *sock, Error *err) {
+        Error local = {0};
+        int r;
+
+        if (!state)
+                return 0;
+        r = look_at_sockets(state, &local);
+        if (r < 0) {
+                if (err)
+                        *err = local;
+                return r;
+        }
+        return rules_services_sync(sock, at->rtnl, err);
+}
+
 /* --- outside of nftables ------------------------------------------------------------------ */
 
-/* An old flow of a UDP port sticks to what conntrack remembers; only telling, never failing. */
-static void forget_flows(const PortmapConf *conf, const Attachment *at, RulesSocket *sock) {
+typedef struct Stale {
+        const PortmapConf *conf; /* NULL: nothing is known of its ports */
+        const IpPrefix *pod;     /* of the family */
+        bool pod_lives;
+} Stale;
+
+/* A flow sticks to what conntrack remembers: to one of the ports that leads elsewhere, and when the
+ * pod is gone, to whatever the pod answered. */
+static bool is_stale_flow(const ConntrackFlow *flow, void *userdata) {
+        const Stale *stale = userdata;
+        bool of_pod = flow->answers && flow->n_answers == ip_size(&stale->pod->address) &&
+                      memcmp(flow->answers, stale->pod->address.bytes, flow->n_answers) == 0;
+
+        if (of_pod)
+                return !stale->pod_lives;
+        for (size_t i = 0; i < stale->conf->n_ports; i++)
+                if (stale->conf->ports[i].protocol == IPPROTO_UDP &&
+                    stale->conf->ports[i].host_port == flow->port)
+                        return true;
+        return false;
+}
+
+static void forget_flows(const PortmapConf *conf, const Attachment *at, NlSocket *sock,
+                         bool pod_lives) {
         bool done[2] = {false, false};
 
         for (size_t i = 0; i < at->n_ips; i++) {
-                uint8_t family = at->ips[i].address.address.family;
+                Stale stale = {.conf = conf, .pod = &at->ips[i].address, .pod_lives = pod_lives};
+                uint8_t family = stale.pod->address.family;
 
                 if (done[family == AF_INET6])
                         continue;
                 done[family == AF_INET6] = true;
-                for (size_t j = 0; j < conf->n_ports; j++)
-                        if (conf->ports[j].protocol == IPPROTO_UDP)
-                                (void)conntrack_forget_port(&sock->netfilter, family, IPPROTO_UDP,
-                                                            conf->ports[j].host_port);
+                (void)conntrack_forget(sock, family, IPPROTO_UDP, is_stale_flow, &stale);
         }
 }
 
-static int reply_route(size_t index, const struct nlmsghdr *message, void *userdata) {
-        return route_parse(message, userdata);
-}
+/*
+ * The kernel walks all of conntrack for it, 12 ms a family: in a child, which holds the socket and
+ * nothing else, so that nobody waits. The flows that it takes are those that lead elsewhere, so it
+ * may come after the pod's first packets.
+ */
+static void forget_flows_behind(const PortmapConf *conf, const Attachment *at, RulesSocket *sock,
+                                bool pod_lives) {
+        bool any = false;
+        pid_t pid;
 
-static void batch_deinit(NlBatch *batch) {
-        nl_batch_deinit(batch);
-}
-
-/* The link that leads to the pod: the bridge, or whatever a foreign plugin made. */
-static int find_link(const Attachment *at, const IpAddress *pod, char name[IFNAMSIZ]) {
-        cleanup(batch_deinit) NlBatch batch = {0};
-        Route route = {0};
-        Link link;
-        int r;
-
-        if (at->bridge[0]) {
-                memcpy(name, at->bridge, IFNAMSIZ);
-                return 0;
+        for (size_t i = 0; i < conf->n_ports; i++)
+                any = any || conf->ports[i].protocol == IPPROTO_UDP;
+        if (!any || sock->netfilter.fd < 0)
+                return;
+        pid = fork();
+        if (pid > 0)
+                return;
+        if (pid < 0) {
+                forget_flows(conf, at, &sock->netfilter, pod_lives);
+                return;
         }
-        route_get(&batch, pod->family, pod->bytes);
-        r = nl_batch_run(at->rtnl, &batch, reply_route, &route);
-        if (r == 0)
-                r = link_find(at->rtnl, route.index, NULL, &link);
-        if (r == 0)
-                memcpy(name, link.name, IFNAMSIZ);
-        return r;
+        (void)setsid();
+        (void)dup2(sock->netfilter.fd, STDIN_FILENO);
+        (void)syscall(SYS_close_range, STDOUT_FILENO, ~0U, 0);
+        sock->netfilter.fd = STDIN_FILENO;
+        forget_flows(conf, at, &sock->netfilter, pod_lives);
+        _exit(0);
 }
 
-/* Lets packets from 127.0.0.1 leave towards the pod. */
+/* Lets packets from 127.0.0.1 leave towards the pod, on the link that leads there: the bridge, its
+ * VLAN link, the pair. */
 static int allow_localhost(const Attachment *at, const IpAddress *pod, Error *err) {
         cleanup(closep) int fd = -1;
         char name[IFNAMSIZ], path[64 + IFNAMSIZ];
 
-        if (find_link(at, pod, name) < 0)
+        if (rules_link_to(at->rtnl, pod, name) < 0)
                 return 0; /* no way to the pod: then there is none for localhost either */
         snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/route_localnet", name);
         fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -306,7 +456,7 @@ static int portmap_after_add(const void *state, Attachment *at, RulesSocket *soc
 
         if (!conf)
                 return 0;
-        forget_flows(conf, at, sock);
+        forget_flows_behind(conf, at, sock, true);
         for (size_t i = 0; i < at->n_ips && conf->snat; i++)
                 if (at->ips[i].address.address.family == AF_INET)
                         return allow_localhost(at, &at->ips[i].address.address, err);
@@ -314,8 +464,8 @@ static int portmap_after_add(const void *state, Attachment *at, RulesSocket *soc
 }
 
 static int portmap_after_del(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
-        if (state && sock->netfilter.fd >= 0)
-                forget_flows(state, at, sock);
+        if (state)
+                forget_flows_behind(state, at, sock, false);
         return 0;
 }
 
@@ -323,10 +473,12 @@ const RulePart part_portmap = {
         .name = "portmap",
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_PORTMAP),
         .sets = 1U << RULE_SET_PORTS | 1U << RULE_SET_PORTS_AT | 1U << RULE_SET_PORT_PODS |
-                1U << RULE_SET_SNAT | 1U << RULE_SET_HAIRPIN | 1U << RULE_SET_SNAT_ALL,
+                1U << RULE_SET_SNAT | 1U << RULE_SET_HAIRPIN | 1U << RULE_SET_SNAT_ALL |
+                1U << RULE_SET_HELD,
         .parse = portmap_parse,
         .free = portmap_free,
         .want = portmap_want,
+        .facts = portmap_facts,
         .after_add = portmap_after_add,
         .after_del = portmap_after_del,
 };

@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 static const struct {
         const char *name;
@@ -154,10 +156,93 @@ static int parse_conditions(const NetConf *conf, PortmapConf *portmap, Error *er
         return 0;
 }
 
+/* Addresses of Services are never a host port's, whoever else takes them for this host's own. */
+static int parse_services(const NetConf *conf, PortmapConf *portmap, Error *err) {
+        const json_t *list = NULL;
+        int r = json_read_texts(conf->json, "serviceCIDR", &list, err);
+
+        for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
+                const char *text = json_string_value(json_array_get(list, i));
+                RuleCondition one = {.kind = CONDITION_DESTINATION, .differs = true};
+                RuleConditions *conditions;
+
+                if (ip_prefix_parse(text, &one.prefix) < 0)
+                        return error_set(err, ERROR_INVALID,
+                                         "serviceCIDR: \"%s\" is no subnet such as 10.96.0.0/12",
+                                         text);
+                conditions = &portmap->conditions[one.prefix.address.family == AF_INET6];
+                if (conditions->n == RULE_CONDITIONS_MAX)
+                        return error_set(err, ERROR_INVALID,
+                                         "serviceCIDR: too many networks and conditions");
+                conditions->items[conditions->n++] = one;
+        }
+        return r;
+}
+
+/* --- sockets of the host ------------------------------------------------------------------ */
+
+/* Return: does the socket wait at an address that the port is for? */
+static bool overlaps(const PortMapping *port, const WaitingSocket *socket) {
+        bool any_port = !ip_is_set(&port->host_ip) || ip_is_zero(&port->host_ip);
+
+        if (socket->protocol != port->protocol || socket->port != port->host_port)
+                return false;
+        if (!ip_is_set(&port->host_ip))
+                return true;
+        if (socket->family != port->host_ip.family && !socket->both_families)
+                return false;
+        return any_port ||
+               (socket->family == port->host_ip.family &&
+                memcmp(socket->address, port->host_ip.bytes, ip_size(&port->host_ip)) == 0);
+}
+
+static int hold(PortmapConf *conf, const PortMapping *port, const WaitingSocket *socket) {
+        PortMapping *held = reallocarray(conf->held, conf->n_held + 1, sizeof(*held));
+
+        if (!held)
+                return -ENOMEM;
+        conf->held = held;
+        held[conf->n_held] = *port;
+        held[conf->n_held].host_ip = (IpAddress){.family = socket->family};
+        memcpy(held[conf->n_held].host_ip.bytes, socket->address, sizeof(socket->address));
+        conf->n_held++;
+        return 0;
+}
+
+int portmap_conf_hold(PortmapConf *conf, const WaitingSocket *socket, uint16_t n_ephemeral,
+                      Error *err) {
+        static const uint8_t zero[sizeof(socket->address)];
+        IpAddress address = {.family = socket->family};
+        char text[IP_TEXT_MAX];
+
+        memcpy(address.bytes, socket->address, sizeof(socket->address));
+        if (socket->protocol == IPPROTO_UDP && socket->port >= n_ephemeral)
+                return 0;
+        for (size_t i = 0; i < conf->n_ports; i++) {
+                const PortMapping *port = &conf->ports[i];
+                bool anywhere = !ip_is_set(&port->host_ip) || ip_is_zero(&port->host_ip);
+
+                if (!overlaps(port, socket))
+                        continue;
+                if (anywhere && memcmp(socket->address, zero, sizeof(zero)) != 0) {
+                        if (hold(conf, port, socket) < 0)
+                                return error_set_errno(err, ENOMEM, "portMappings");
+                        continue;
+                }
+                return error_set(err, ERROR_CONFLICT,
+                                 "hostPort %u/%s is in use by a program of this host, which "
+                                 "listens at %s: choose another hostPort, or a hostIP",
+                                 port->host_port, portmap_protocol_name(port->protocol),
+                                 ip_format(&address, text));
+        }
+        return 0;
+}
+
 void portmap_conf_free(PortmapConf *conf) {
         if (!conf)
                 return;
         free(conf->ports);
+        free(conf->held);
         free(conf);
 }
 
@@ -183,6 +268,7 @@ int portmap_conf_parse(const NetConf *conf, PortmapConf **confp, Error *err) {
         if (r < 0 || portmap->n_ports == 0)
                 return r;
         r = parse_conditions(conf, portmap, err);
+        r = r < 0 ? r : parse_services(conf, portmap, err);
         if (r < 0)
                 return r;
         *confp = ptr_steal(&portmap);

@@ -5,6 +5,7 @@
 /* Keys of the portmap plugin. Pure. */
 
 #include "cni/rules.h"
+#include "common/netlink/sock_diag.h"
 
 typedef struct PortMapping {
         uint16_t host_port, pod_port;
@@ -18,6 +19,8 @@ typedef struct PortmapConf {
         RuleConditions conditions[2]; /* IPv4, IPv6 */
         PortMapping *ports;           /* owned */
         size_t n_ports;
+        PortMapping *held; /* owned, of the node: a program of the host listens at host_ip */
+        size_t n_held;
 } PortmapConf;
 
 /* "tcp". Static. */
@@ -31,6 +34,19 @@ const char *portmap_protocol_name(uint8_t protocol);
  */
 int portmap_conf_parse(const NetConf *conf, PortmapConf **confp, Error *err);
 void portmap_conf_free(PortmapConf *conf);
+
+/**
+ * portmap_conf_hold() - what a port means to a socket of this host
+ *
+ * One that waits at every address where the port is for every address, or at the very address of
+ * the port, would lose all of it: that is refused. One at another address of the host keeps it, and
+ * goes into @conf->held. Of UDP ports from @n_ephemeral on nobody knows whether they are a
+ * server's.
+ *
+ * Pure. Return: 0; CONFLICT naming the port and the socket; -ENOMEM.
+ */
+int portmap_conf_hold(PortmapConf *conf, const WaitingSocket *socket, uint16_t n_ephemeral,
+                      Error *err);
 
 /**
  * conditions_parse() - conditionsV4 or conditionsV6

@@ -19,7 +19,7 @@ static const RulePart *const parts[] = {&part_masq, &part_portmap, &part_firewal
 
 #define PORT_SETS                                                                                  \
         (1U << RULE_SET_PORTS | 1U << RULE_SET_PORTS_AT | 1U << RULE_SET_SNAT |                    \
-         1U << RULE_SET_HAIRPIN | 1U << RULE_SET_SNAT_ALL)
+         1U << RULE_SET_HAIRPIN | 1U << RULE_SET_SNAT_ALL | 1U << RULE_SET_HELD)
 
 typedef struct RulesState {
         PluginRole role;
@@ -73,6 +73,15 @@ static int rules_parse(const NetConf *conf, void **statep, Error *err) {
         return 0;
 }
 
+static int look(RulesState *state, Attachment *at, Error *err) {
+        int r = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(parts) && r == 0; i++)
+                if (takes_part(state, i) && parts[i]->facts)
+                        r = parts[i]->facts(state->states[i], at, &state->sock, err);
+        return r;
+}
+
 /* What all parts want for @at; on failure @list may hold some of it. */
 static int want(const RulesState *state, const Attachment *at, bool deleting, RuleList *list,
                 Error *err) {
@@ -111,7 +120,7 @@ static void learn_mac(Attachment *at, const CniResult *result) {
 
 /* --- DEL, GC ------------------------------------------------------------------------------ */
 
-static bool is_owners(const RuleOwner *owner, void *userdata) {
+static bool is_owners(const RuleOwner *owner, const NftFound *found, void *userdata) {
         return memcmp(owner->owner, userdata, OWNER_SIZE) == 0;
 }
 
@@ -193,7 +202,7 @@ static int rules_module_del(void *userdata, Attachment *at, Error *err) {
         return r;
 }
 
-static bool is_garbage(const RuleOwner *owner, void *userdata) {
+static bool is_garbage(const RuleOwner *owner, const NftFound *found, void *userdata) {
         const GcRequest *gc = userdata;
 
         return rule_owner_is_of(owner, gc->network) && !gc_keeps(gc, owner->owner);
@@ -217,7 +226,8 @@ static int rules_module_add(void *userdata, Attachment *at, CniResult *result, E
         int r;
 
         learn_mac(at, result);
-        r = want(state, at, false, &list, err);
+        r = look(state, at, err);
+        r = r < 0 ? r : want(state, at, false, &list, err);
         if (r == 0)
                 r = rules_add(&state->sock, &list, at->rtnl, err);
         if (r < 0)

@@ -24,6 +24,12 @@
 /* Ports of one pod: a list that is longer is a mistake. Each costs up to 4 elements a family. */
 #define RULES_PORTS_MAX 1024
 
+/* Of the mark that a packet carries through FORWARD; taken away again behind it. */
+#define RULES_FORWARD_MARK 0x10000000U
+
+/* ct state established and related, in the kernel's bits. */
+#define RULES_CT_ANSWERS (1U << 1 | 1U << 2)
+
 /* Elements of one list. */
 #define RULES_ELEMENTS_MAX (RULES_PORTS_MAX * 10)
 
@@ -36,6 +42,9 @@ typedef enum RuleGroupKind {
         RULE_GROUP_SNAT_ALL,  /* the same for every source (masqAll) */
         RULE_GROUP_SPOOF,     /* MAC addresses that a link may send from */
         RULE_GROUP_ISOLATION, /* bridges that do not talk to each other */
+        RULE_GROUP_NODE,      /* what of this host is not for host ports, and comes before them */
+        RULE_GROUP_LOCALNET,  /* who may send to 127.0.0.0/8 */
+        RULE_GROUP_FIREWALL,  /* pods that pass FORWARD (cni/forward.h) */
         _RULE_GROUP_N,
 } RuleGroupKind;
 
@@ -61,6 +70,15 @@ typedef struct RuleConditions {
         size_t n;
 } RuleConditions;
 
+/* How pods are masqueraded, beside the subnet. */
+#define RULE_INSIDE_MAX 16
+typedef struct RuleMasq {
+        IpPrefix inside[RULE_INSIDE_MAX]; /* further networks that see the pod's own address */
+        size_t n_inside;
+        IpAddress egress; /* the address that pods leave under; family 0: the outgoing link's */
+        bool randomly;    /* the source port */
+} RuleMasq;
+
 /* "masq-10.1.0.0-16", "snat-fd00_1__-64", "ports-1f2e3d4c5b6a7988". */
 #define RULE_SET_NAME_MAX 64
 
@@ -68,6 +86,7 @@ typedef struct RuleGroup {
         RuleGroupKind kind;
         uint8_t family;                   /* NFPROTO_IPV4, NFPROTO_IPV6, NFPROTO_BRIDGE */
         IpPrefix subnet;                  /* MASQ, SNAT; a full-length one is "no subnet" */
+        const RuleMasq *masq;             /* MASQ; borrowed; NULL: the defaults */
         const RuleConditions *conditions; /* PORTS; borrowed; NULL or none: unconditional */
         char suffix[48]; /* behind the names of its sets, "" if there is one only */
 } RuleGroup;
@@ -86,6 +105,10 @@ typedef enum RuleSet {
         RULE_SET_SPOOF_MACS,  /* SPOOF: host link . MAC address that it may send from */
         RULE_SET_ISOLATED,    /* ISOLATION: bridge */
         RULE_SET_SAME_BRIDGE, /* ISOLATION: bridge . bridge that may talk among themselves */
+        RULE_SET_SERVICES,    /* NODE: address of this host that stands for a Service */
+        RULE_SET_HELD,        /* NODE: host address . protocol . port of a program of the host */
+        RULE_SET_LOCALNET,    /* LOCALNET: link, which is the loopback */
+        RULE_SET_FIREWALL,    /* FIREWALL: pod address */
         _RULE_SET_N,
 } RuleSet;
 
@@ -211,7 +234,7 @@ int rules_check(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWN
                 Error *err);
 
 /* Is this element, in a set of a part in question, to be deleted? */
-typedef bool (*RuleDoomed)(const RuleOwner *owner, void *userdata);
+typedef bool (*RuleDoomed)(const RuleOwner *owner, const NftFound *found, void *userdata);
 
 /**
  * rules_scan() - look through whole sets, for GC and for DEL when nobody knows the keys
@@ -220,6 +243,16 @@ typedef bool (*RuleDoomed)(const RuleOwner *owner, void *userdata);
  * The cost grows with the pods on the node.
  */
 int rules_scan(RulesSocket *sock, unsigned int sets, RuleDoomed doomed, void *userdata, Error *err);
+
+/* --- the node (cni/rules_node.c) --------------------------------------------------------- */
+
+/* The link that leads to @pod: the bridge, a VLAN link on it, the pair. Return: 0; -ENETUNREACH
+ * when a router does, or nobody; another -errno. */
+int rules_link_to(NlSocket *rtnl, const IpAddress *pod, char name[IFNAMSIZ]);
+
+/* Brings the set "services" in step with the addresses on kube-ipvs0, where kube-proxy in IPVS mode
+ * makes every Service's address one of this host; nothing without that link. */
+int rules_services_sync(RulesSocket *sock, NlSocket *rtnl, Error *err);
 
 /* --- parts ------------------------------------------------------------------------------- */
 
@@ -240,6 +273,9 @@ typedef struct RulePart {
          */
         int (*want)(const void *state, const Attachment *at, bool deleting, RuleList *list,
                     Error *err);
+
+        /* ADD, before want(): looks at what of this node counts. NULL: nothing. */
+        int (*facts)(void *state, Attachment *at, RulesSocket *sock, Error *err);
 
         /* Outside of nftables; after the elements are made. NULL: nothing. */
         int (*after_add)(const void *state, Attachment *at, RulesSocket *sock, Error *err);

@@ -181,6 +181,9 @@ static int ask_groups(RulesSocket *sock, Questions *questions, const RuleList *l
                 [RULE_GROUP_SNAT_ALL] = RULE_SET_SNAT_ALL,
                 [RULE_GROUP_SPOOF] = RULE_SET_SPOOF_LINKS,
                 [RULE_GROUP_ISOLATION] = RULE_SET_ISOLATED,
+                [RULE_GROUP_NODE] = RULE_SET_SERVICES,
+                [RULE_GROUP_LOCALNET] = RULE_SET_LOCALNET,
+                [RULE_GROUP_FIREWALL] = RULE_SET_FIREWALL,
         };
         int r = 0;
 
@@ -457,7 +460,10 @@ int rules_check(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWN
                 if (snapshot.rules[i].state == RULE_ABSENT)
                         return error_set(err, ERROR_NOT_FOUND, "%s is missing in set %s of %s",
                                          rule->label, rule->set_name, RULES_TABLE);
-                if (snapshot.rules[i].state == RULE_OTHER || !snapshot.rules[i].same_data)
+                /* How many elements there are is DEL's to know: held ports count as well, which
+                 * are not asked for here. */
+                if (snapshot.rules[i].state == RULE_OTHER ||
+                    (!snapshot.rules[i].same_data && rule->set != RULE_SET_PORT_PODS))
                         return error_set(err, ERROR_CONFLICT, "%s in set %s belongs to \"%s\"",
                                          rule->label, rule->set_name, snapshot.rules[i].comment);
         }

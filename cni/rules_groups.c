@@ -36,6 +36,9 @@
 #define CHAIN_PORTS_SNAT "ports-snat"
 #define CHAIN_SPOOF      "spoof-check"
 #define CHAIN_ISOLATION  "isolation"
+#define CHAIN_LOCALNET   "localnet-check" /* a set's name is no chain's, or nft(8) is confused */
+#define CHAIN_FIREWALL   "firewall-mark"
+#define CHAIN_UNMARK     "firewall-unmark"
 
 static const char *const set_names[_RULE_SET_N] = {
         [RULE_SET_MASQ] = "masq",
@@ -49,6 +52,10 @@ static const char *const set_names[_RULE_SET_N] = {
         [RULE_SET_SPOOF_MACS] = "spoof-macs",
         [RULE_SET_ISOLATED] = "isolated",
         [RULE_SET_SAME_BRIDGE] = "same-bridge",
+        [RULE_SET_SERVICES] = "services",
+        [RULE_SET_HELD] = "held",
+        [RULE_SET_LOCALNET] = "localnet",
+        [RULE_SET_FIREWALL] = "firewall",
 };
 
 const char *rule_set_name(const RuleGroup *group, RuleSet set, char *name) {
@@ -165,6 +172,7 @@ static IpPrefix multicast(const Maker *maker) {
 
 /* Pods reach their own subnet and multicast groups under their own address. */
 static void make_masq(const Maker *maker) {
+        const RuleMasq *masq = maker->group->masq;
         IpPrefix group = multicast(maker);
 
         make_chain(maker, CHAIN_MASQ, "nat", NF_INET_POST_ROUTING, PRIORITY_SNAT);
@@ -175,7 +183,14 @@ static void make_masq(const Maker *maker) {
         if (has_subnet(maker))
                 match_prefix(maker, maker->destination, &maker->group->subnet, true);
         match_prefix(maker, maker->destination, &group, true);
-        nft_expr_masquerade(maker->batch);
+        for (size_t i = 0; masq && i < masq->n_inside; i++)
+                match_prefix(maker, maker->destination, &masq->inside[i], true);
+        if (masq && ip_is_set(&masq->egress)) {
+                nft_expr_immediate(maker->batch, 0, masq->egress.bytes, maker->n_address);
+                nft_expr_snat(maker->batch, maker->group->family, 0, masq->randomly);
+        } else {
+                nft_expr_masquerade(maker->batch, masq && masq->randomly);
+        }
         nft_rule_end(maker->batch);
 }
 
@@ -277,7 +292,7 @@ static void masquerade_if_redirected(const Maker *maker) {
         nft_expr_ct(maker->batch, NFT_CT_STATUS, 0);
         nft_expr_mask(maker->batch, 0, &redirected, sizeof(redirected));
         nft_expr_cmp(maker->batch, 0, &zero, sizeof(zero), true);
-        nft_expr_masquerade(maker->batch);
+        nft_expr_masquerade(maker->batch, false);
 }
 
 static void make_back_rule(const Maker *maker, const IpPrefix *source, RuleSet set) {
@@ -326,6 +341,105 @@ static void make_snat_all(const Maker *maker) {
         make_back_rule(maker, NULL, RULE_SET_SNAT_ALL);
 }
 
+/* A rule before the others of @chain: they were made by then, or are by an older version. */
+static void begin_first(const Maker *maker, const char *chain) {
+        nft_rule_begin(maker->batch, &(NftRuleAt){.family = maker->group->family,
+                                                  .table = RULES_TABLE,
+                                                  .chain = chain,
+                                                  .first = true});
+}
+
+/*
+ * An address of a Service is this host's own where kube-proxy runs in IPVS mode, and a program of
+ * the host that listens at one address of it keeps that: both are left to whoever comes later.
+ */
+static void make_node(const Maker *maker) {
+        static const struct {
+                const char *chain;
+                uint32_t hook;
+        } entries[] = {{CHAIN_PORTS_IN, NF_INET_PRE_ROUTING}, {CHAIN_PORTS_OUT, NF_INET_LOCAL_OUT}};
+        uint32_t n = maker->n_address;
+
+        make_set(maker, RULE_SET_SERVICES, maker->address_type, n, true);
+        make_set(maker, RULE_SET_HELD, back_key_type(maker), n + 8, false);
+        for (size_t i = 0; i < N_ELEMENTS(entries); i++) {
+                make_chain(maker, entries[i].chain, "nat", entries[i].hook, PRIORITY_DNAT);
+                begin_first(maker, entries[i].chain);
+                load_back_key(maker, 0);
+                lookup(maker, RULE_SET_HELD, 0, false);
+                nft_expr_verdict(maker->batch, NF_ACCEPT, NULL);
+                nft_rule_end(maker->batch);
+                begin_first(maker, entries[i].chain);
+                load_address(maker, maker->destination, 0);
+                lookup(maker, RULE_SET_SERVICES, 0, false);
+                nft_expr_verdict(maker->batch, NF_ACCEPT, NULL);
+                nft_rule_end(maker->batch);
+        }
+}
+
+/*
+ * With route_localnet a link takes packets to and from 127.0.0.0/8, which are nobody's but this
+ * host's. Before conntrack: what is translated there later, and answers to it, are not meant.
+ */
+static void make_localnet(const Maker *maker) {
+        IpPrefix loopback = {{.family = AF_INET, .bytes = {127}}, 8};
+        const uint32_t ends[] = {maker->destination, maker->source};
+
+        make_chain(maker, CHAIN_LOCALNET, "filter", NF_INET_PRE_ROUTING, PRIORITY_EARLY);
+        make_set(maker, RULE_SET_LOCALNET, NFT_TYPE_IFNAME, IFNAMSIZ, true);
+        for (size_t i = 0; i < N_ELEMENTS(ends); i++) {
+                begin(maker, CHAIN_LOCALNET);
+                match_prefix(maker, ends[i], &loopback, false);
+                nft_expr_meta(maker->batch, NFT_META_IIFNAME, 0);
+                lookup(maker, RULE_SET_LOCALNET, 0, true);
+                nft_expr_verdict(maker->batch, NF_DROP, NULL);
+                nft_rule_end(maker->batch);
+        }
+}
+
+static void set_mark(const Maker *maker, uint32_t keep, uint32_t bits) {
+        nft_expr_meta(maker->batch, NFT_META_MARK, 0);
+        nft_expr_mask_flip(maker->batch, 0, &keep, &bits, sizeof(keep));
+        nft_expr_meta_set(maker->batch, NFT_META_MARK, 0);
+}
+
+static void match_ct(const Maker *maker, uint32_t key, uint32_t bits) {
+        uint32_t zero = 0;
+
+        nft_expr_ct(maker->batch, key, 0);
+        nft_expr_mask(maker->batch, 0, &bits, sizeof(bits));
+        nft_expr_cmp(maker->batch, 0, &zero, sizeof(zero), true);
+}
+
+/* What pods send, what answers them, and what was sent to their host ports carries a mark through
+ * the FORWARD chain (cni/forward.h), and no further. */
+static void make_firewall(const Maker *maker) {
+        static const struct {
+                uint32_t key, bits;
+        } to_pod[] = {{NFT_CT_STATE, RULES_CT_ANSWERS}, {NFT_CT_STATUS, IPS_DST_NAT}};
+        uint32_t bit = RULES_FORWARD_MARK;
+
+        make_chain(maker, CHAIN_FIREWALL, "filter", NF_INET_FORWARD, PRIORITY_FILTER - 1);
+        make_chain(maker, CHAIN_UNMARK, "filter", NF_INET_FORWARD, PRIORITY_FILTER + 1);
+        make_set(maker, RULE_SET_FIREWALL, maker->address_type, maker->n_address, true);
+        begin(maker, CHAIN_FIREWALL);
+        load_address(maker, maker->source, 0);
+        lookup(maker, RULE_SET_FIREWALL, 0, false);
+        set_mark(maker, ~bit, bit);
+        nft_rule_end(maker->batch);
+        for (size_t i = 0; i < N_ELEMENTS(to_pod); i++) {
+                begin(maker, CHAIN_FIREWALL);
+                load_address(maker, maker->destination, 0);
+                lookup(maker, RULE_SET_FIREWALL, 0, false);
+                match_ct(maker, to_pod[i].key, to_pod[i].bits);
+                set_mark(maker, ~bit, bit);
+                nft_rule_end(maker->batch);
+        }
+        begin(maker, CHAIN_UNMARK);
+        set_mark(maker, ~bit, 0);
+        nft_rule_end(maker->batch);
+}
+
 static void make_spoof(const Maker *maker) {
         make_chain(maker, CHAIN_SPOOF, "filter", NF_BR_PRE_ROUTING, PRIORITY_EARLY);
         make_set(maker, RULE_SET_SPOOF_LINKS, NFT_TYPE_IFNAME, IFNAMSIZ, true);
@@ -362,7 +476,8 @@ const char *rule_group_chain(const RuleGroup *group, char *name) {
         static const char *const chains[_RULE_GROUP_N] = {
                 [RULE_GROUP_MASQ] = CHAIN_MASQ,           [RULE_GROUP_SNAT] = CHAIN_PORTS_SNAT,
                 [RULE_GROUP_SNAT_ALL] = CHAIN_PORTS_SNAT, [RULE_GROUP_SPOOF] = CHAIN_SPOOF,
-                [RULE_GROUP_ISOLATION] = CHAIN_ISOLATION,
+                [RULE_GROUP_ISOLATION] = CHAIN_ISOLATION, [RULE_GROUP_NODE] = CHAIN_PORTS_IN,
+                [RULE_GROUP_LOCALNET] = CHAIN_LOCALNET,   [RULE_GROUP_FIREWALL] = CHAIN_FIREWALL,
         };
 
         if (group->kind == RULE_GROUP_PORTS)
@@ -373,9 +488,11 @@ const char *rule_group_chain(const RuleGroup *group, char *name) {
 
 void rule_group_make(NftBatch *batch, const RuleGroup *group) {
         static void (*const makers[_RULE_GROUP_N])(const Maker *maker) = {
-                [RULE_GROUP_MASQ] = make_masq,   [RULE_GROUP_PORTS] = make_ports,
-                [RULE_GROUP_SNAT] = make_snat,   [RULE_GROUP_SNAT_ALL] = make_snat_all,
-                [RULE_GROUP_SPOOF] = make_spoof, [RULE_GROUP_ISOLATION] = make_isolation,
+                [RULE_GROUP_MASQ] = make_masq,         [RULE_GROUP_PORTS] = make_ports,
+                [RULE_GROUP_SNAT] = make_snat,         [RULE_GROUP_SNAT_ALL] = make_snat_all,
+                [RULE_GROUP_SPOOF] = make_spoof,       [RULE_GROUP_ISOLATION] = make_isolation,
+                [RULE_GROUP_NODE] = make_node,         [RULE_GROUP_LOCALNET] = make_localnet,
+                [RULE_GROUP_FIREWALL] = make_firewall,
         };
         Maker maker = maker_of(batch, group);
 

@@ -14,8 +14,9 @@
 /* Subnets and conditions of one node; more are left for the next GC. */
 #define SETS_MAX 4096
 
-/* Elements deleted in one transaction; the rest goes into the next one. */
-#define DELETED_MAX 4096
+/* Elements deleted in one transaction, which fits an ordinary send buffer; the rest goes into the
+ * next one. */
+#define DELETED_MAX 1024
 
 #define TRIES_MAX 64
 
@@ -77,7 +78,7 @@ static int each_element(const NftFound *found, void *userdata) {
         }
         if (scan->n_doomed >= DELETED_MAX || found->n_key > NFT_VALUE_MAX ||
             rule_owner_parse(found->comment, &owner) < 0 ||
-            !scan->is_doomed(&owner, scan->userdata))
+            !scan->is_doomed(&owner, found, scan->userdata))
                 return 0;
         element = &scan->doomed[scan->n_doomed++];
         *element = (NftElement){

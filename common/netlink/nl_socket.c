@@ -12,6 +12,7 @@
 #include "common/base/cleanup.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/netlink.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,6 +20,16 @@
 
 /* The kernel fills at most 32 KiB per message of a dump; only pages that are used are touched. */
 #define RECEIVE_SIZE (32UL * 1024)
+
+/* A refused transaction of nftables is answered with one message for each of its messages, all of
+ * them before the first is read. It is a limit: memory is used for what is queued only. */
+#define RECEIVE_QUEUE (32 * 1024 * 1024)
+
+/* Beyond the system's limit where the namespace's administrator asks, else up to it. */
+static void raise_buffer(int fd, int force, int ordinary, int size) {
+        if (setsockopt(fd, SOL_SOCKET, force, &size, sizeof(size)) < 0)
+                (void)setsockopt(fd, SOL_SOCKET, ordinary, &size, sizeof(size));
+}
 
 int nl_socket_open(NlSocket *sock, int protocol) {
         cleanup(closep) int fd = -1;
@@ -32,6 +43,8 @@ int nl_socket_open(NlSocket *sock, int protocol) {
         (void)setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
         if (protocol == NETLINK_ROUTE)
                 (void)setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
+        if (protocol == NETLINK_NETFILTER)
+                raise_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_QUEUE);
         if (!sock->buffer)
                 sock->buffer = malloc(RECEIVE_SIZE);
         if (!sock->buffer)
@@ -64,7 +77,12 @@ static int transmit(NlSocket *sock, struct iovec *parts, size_t n_parts) {
 
 int nl_socket_send(NlSocket *sock, const void *data, size_t n) {
         struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = n};
+        int r = transmit(sock, &part, 1);
 
+        /* Longer than the send buffer: the kernel wants one that holds all of it. */
+        if (r != -EMSGSIZE || n > INT_MAX / 2)
+                return r;
+        raise_buffer(sock->fd, SO_SNDBUFFORCE, SO_SNDBUF, (int)n + 4096);
         return transmit(sock, &part, 1);
 }
 

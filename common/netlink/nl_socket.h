@@ -37,7 +37,8 @@ typedef struct NlSocket {
  * @protocol: NETLINK_ROUTE, NETLINK_NETFILTER
  *
  * Turns on NETLINK_EXT_ACK, NETLINK_CAP_ACK and NETLINK_GET_STRICT_CHK where the kernel has them
- * (4.12, 4.2, 4.20). The socket keeps working on its namespace after setns(2).
+ * (4.12, 4.2, 4.20), and makes room for the answers to a long transaction of NETLINK_NETFILTER. The
+ * socket keeps working on its namespace after setns(2).
  *
  * Return: 0; -errno.
  */
@@ -119,7 +120,8 @@ struct nl_msg *nl_message_new(uint16_t type, uint16_t flags, const void *header,
 /**
  * nl_socket_send(), nl_socket_receive() - the two halves, for protocols with their own batches
  * (nftables)
- * @data: whole messages; sequence numbers are the caller's
+ * @data: whole messages; sequence numbers are the caller's; what is longer than the send buffer
+ *        raises that (CAP_NET_ADMIN; else -EMSGSIZE beyond net.core.wmem_max)
  *
  * nl_socket_receive() hands every message that is queued to @each, acks included, until @each
  * returns non-zero or the queue is empty (-ENODATA). @each returns 1 to end with 0.

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Finding and deleting flows by their destination port. */
+/* Finding and deleting flows. */
 
 #include "common/nft/conntrack.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <string.h>
 
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
@@ -16,7 +17,6 @@
 #define ATTR_FILTER            25
 #define ATTR_FILTER_ORIG_FLAGS 1
 #define FILTER_PROTO_NUM       (1U << 3)
-#define FILTER_PROTO_DST_PORT  (1U << 5)
 
 /* Deleted in one round; what is left is found by the next one. */
 #define FLOWS_PER_ROUND NL_BATCH_MAX
@@ -24,10 +24,27 @@
 
 #define ROOM 512U
 
+/* The address that the reply direction comes from. */
+static void parse_answers(const struct nlattr *reply, ConntrackFlow *flow) {
+        const struct nlattr *tuple[CTA_TUPLE_MAX + 1];
+        const struct nlattr *ip[CTA_IP_MAX + 1];
+        const struct nlattr *source;
+
+        if (!reply || nl_nested(reply, tuple, CTA_TUPLE_MAX + 1) < 0 || !tuple[CTA_TUPLE_IP] ||
+            nl_nested(tuple[CTA_TUPLE_IP], ip, CTA_IP_MAX + 1) < 0)
+                return;
+        source = ip[CTA_IP_V4_SRC] ? ip[CTA_IP_V4_SRC] : ip[CTA_IP_V6_SRC];
+        if (!source)
+                return;
+        flow->answers = nla_data(source);
+        flow->n_answers = (size_t)nla_len(source);
+}
+
 int conntrack_parse(const struct nlmsghdr *message, ConntrackFlow *flow) {
         const struct nlattr *table[CTA_MAX + 1];
         const struct nlattr *tuple[CTA_TUPLE_MAX + 1];
         const struct nlattr *proto[CTA_PROTO_MAX + 1];
+        struct nfgenmsg header;
         int r;
 
         *flow = (ConntrackFlow){0};
@@ -46,8 +63,11 @@ int conntrack_parse(const struct nlmsghdr *message, ConntrackFlow *flow) {
         r = nl_nested(tuple[CTA_TUPLE_PROTO], proto, CTA_PROTO_MAX + 1);
         if (r < 0)
                 return r;
+        memcpy(&header, nl_payload(message), sizeof(header));
+        flow->family = header.nfgen_family;
         flow->protocol = nl_get_u8(proto[CTA_PROTO_NUM], 0);
         flow->port = ntohs(nl_get_u16(proto[CTA_PROTO_DST_PORT], 0));
+        parse_answers(table[CTA_TUPLE_REPLY], flow);
         flow->tuple = table[CTA_TUPLE_ORIG];
         flow->zone = table[CTA_ZONE];
         flow->id = table[CTA_ID];
@@ -57,7 +77,8 @@ int conntrack_parse(const struct nlmsghdr *message, ConntrackFlow *flow) {
 typedef struct Round {
         NlBatch deletions;
         uint8_t family, protocol;
-        uint16_t port;
+        ConntrackDoomed doomed;
+        void *userdata;
 } Round;
 
 static void put_copy(NlBatch *batch, struct nl_msg *message, const struct nlattr *attr) {
@@ -78,8 +99,8 @@ static int each_flow(size_t index, const struct nlmsghdr *message, void *userdat
         r = conntrack_parse(message, &flow);
         if (r < 0)
                 return r;
-        if (flow.protocol != round->protocol || flow.port != round->port ||
-            round->deletions.n == FLOWS_PER_ROUND)
+        if (flow.protocol != round->protocol || round->deletions.n == FLOWS_PER_ROUND ||
+            !round->doomed(&flow, round->userdata))
                 return 0;
         header.nfgen_family = round->family;
         deletion = nl_batch_add(&round->deletions, TYPE(IPCTNL_MSG_CT_DELETE), 0, &header,
@@ -92,7 +113,7 @@ static int each_flow(size_t index, const struct nlmsghdr *message, void *userdat
         return 0;
 }
 
-/* Asks for flows by port; a kernel that does not know the filter ignores it. */
+/* Asks for flows by protocol; a kernel that does not know the filter ignores it. */
 static struct nl_msg *question(const Round *round) {
         struct nfgenmsg header = {.nfgen_family = round->family, .version = NFNETLINK_V0};
         struct nl_msg *message =
@@ -103,14 +124,12 @@ static struct nl_msg *question(const Round *round) {
                 return NULL;
         tuple = nla_nest_start(message, CTA_TUPLE_ORIG | NLA_F_NESTED);
         proto = tuple ? nla_nest_start(message, CTA_TUPLE_PROTO | NLA_F_NESTED) : NULL;
-        if (!proto || nla_put_u8(message, CTA_PROTO_NUM, round->protocol) < 0 ||
-            nla_put_u16(message, CTA_PROTO_DST_PORT, htons(round->port)) < 0)
+        if (!proto || nla_put_u8(message, CTA_PROTO_NUM, round->protocol) < 0)
                 goto failed;
         nla_nest_end(message, proto);
         nla_nest_end(message, tuple);
         filter = nla_nest_start(message, ATTR_FILTER | NLA_F_NESTED);
-        if (!filter || nla_put_u32(message, ATTR_FILTER_ORIG_FLAGS,
-                                   FILTER_PROTO_NUM | FILTER_PROTO_DST_PORT) < 0)
+        if (!filter || nla_put_u32(message, ATTR_FILTER_ORIG_FLAGS, FILTER_PROTO_NUM) < 0)
                 goto failed;
         nla_nest_end(message, filter);
         return message;
@@ -135,11 +154,15 @@ static int forget_some(NlSocket *sock, Round *round) {
         return r == 0 || r == -ENOENT ? (int)round->deletions.n : r;
 }
 
-int conntrack_forget_port(NlSocket *sock, uint8_t family, uint8_t protocol, uint16_t port) {
+int conntrack_forget(NlSocket *sock, uint8_t family, uint8_t protocol, ConntrackDoomed doomed,
+                     void *userdata) {
         int r = 0;
 
         for (unsigned int i = 0; i < ROUNDS_MAX; i++) {
-                Round round = {.family = family, .protocol = protocol, .port = port};
+                Round round = {.family = family,
+                               .protocol = protocol,
+                               .doomed = doomed,
+                               .userdata = userdata};
 
                 r = forget_some(sock, &round);
                 nl_batch_deinit(&round.deletions);

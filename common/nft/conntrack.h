@@ -6,10 +6,14 @@
 
 #include "common/netlink/nl_socket.h"
 
-/* One tuple of a flow as far as it counts here. */
+/* A flow as far as it counts here. Addresses: network order, 4 or 16 bytes. */
 typedef struct ConntrackFlow {
+        uint8_t family; /* AF_INET, AF_INET6 */
         uint8_t protocol;
-        uint16_t port;           /* destination of the original direction, host order */
+        uint16_t port;          /* destination of the original direction, host order */
+        const uint8_t *answers; /* borrowed: who answers, as the reply direction's source; NULL if
+                                   not told */
+        size_t n_answers;
         const struct nlattr *id; /* borrowed from the message; NULL if not told */
         const struct nlattr *tuple, *zone;
 } ConntrackFlow;
@@ -17,15 +21,19 @@ typedef struct ConntrackFlow {
 /* Return: 0; -EBADMSG; -ENOMSG when @message is no flow. */
 int conntrack_parse(const struct nlmsghdr *message, ConntrackFlow *flow);
 
+typedef bool (*ConntrackDoomed)(const ConntrackFlow *flow, void *userdata);
+
 /**
- * conntrack_forget_port() - delete every flow that was opened to @port of any address
- * @sock:   NETLINK_NETFILTER
- * @family: AF_INET, AF_INET6
+ * conntrack_forget() - delete every flow of @family and @protocol that @doomed chooses
+ * @sock: NETLINK_NETFILTER
  *
- * The kernel filters the list since Linux 5.8; an older one sends all flows.
+ * Each call walks the whole table in the kernel, about 12 ms for its 262144 buckets, however few
+ * flows there are; so one call is for many ports. The kernel filters by protocol since Linux 5.8;
+ * an older one sends all flows of the family.
  *
  * Return: 0; -errno (-EOPNOTSUPP or -EINVAL: the kernel has no conntrack over netlink).
  */
-int conntrack_forget_port(NlSocket *sock, uint8_t family, uint8_t protocol, uint16_t port);
+int conntrack_forget(NlSocket *sock, uint8_t family, uint8_t protocol, ConntrackDoomed doomed,
+                     void *userdata);
 
 #endif

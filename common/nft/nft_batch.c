@@ -19,8 +19,8 @@
 
 /* The longest message is a rule of a dozen expressions. */
 #define MESSAGE_ROOM 2048U
-/* A batch of hundreds of elements fits; more is no request of ours. */
-#define BATCH_MAX (4UL * 1024 * 1024)
+/* 1024 host ports of both families, each element replaced: 5 MB. */
+#define BATCH_MAX (16UL * 1024 * 1024)
 
 /* Type, length, value, in user data; type 0 is the comment for rules and for elements. */
 #define USERDATA_COMMENT 0

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nf_tables_compat.h>
 
@@ -64,6 +65,13 @@ void nft_expr_meta(NftBatch *batch, uint32_t key, uint32_t word) {
         end(batch);
 }
 
+void nft_expr_meta_set(NftBatch *batch, uint32_t key, uint32_t word) {
+        begin(batch, "meta");
+        nft_put_u32(batch, NFTA_META_KEY, key);
+        nft_put_u32(batch, NFTA_META_SREG, register_of(word));
+        end(batch);
+}
+
 void nft_expr_ct(NftBatch *batch, uint32_t key, uint32_t word) {
         begin(batch, "ct");
         nft_put_u32(batch, NFTA_CT_KEY, key);
@@ -87,16 +95,28 @@ void nft_expr_cmp(NftBatch *batch, uint32_t word, const void *value, uint32_t n,
         end(batch);
 }
 
-void nft_expr_mask(NftBatch *batch, uint32_t word, const void *mask, uint32_t n) {
-        static const uint8_t zero[NFT_VALUE_MAX];
+void nft_expr_immediate(NftBatch *batch, uint32_t word, const void *value, uint32_t n) {
+        begin(batch, "immediate");
+        nft_put_u32(batch, NFTA_IMMEDIATE_DREG, register_of(word));
+        nft_put_value(batch, NFTA_IMMEDIATE_DATA, value, n);
+        end(batch);
+}
 
+void nft_expr_mask_flip(NftBatch *batch, uint32_t word, const void *mask, const void *flip,
+                        uint32_t n) {
         begin(batch, "bitwise");
         nft_put_u32(batch, NFTA_BITWISE_SREG, register_of(word));
         nft_put_u32(batch, NFTA_BITWISE_DREG, register_of(word));
         nft_put_u32(batch, NFTA_BITWISE_LEN, n);
         nft_put_value(batch, NFTA_BITWISE_MASK, mask, n);
-        nft_put_value(batch, NFTA_BITWISE_XOR, zero, n <= sizeof(zero) ? n : sizeof(zero));
+        nft_put_value(batch, NFTA_BITWISE_XOR, flip, n);
         end(batch);
+}
+
+void nft_expr_mask(NftBatch *batch, uint32_t word, const void *mask, uint32_t n) {
+        static const uint8_t zero[NFT_VALUE_MAX];
+
+        nft_expr_mask_flip(batch, word, mask, zero, n <= sizeof(zero) ? n : sizeof(zero));
 }
 
 void nft_expr_lookup(NftBatch *batch, const char *set, uint32_t word, bool absent) {
@@ -140,8 +160,23 @@ void nft_expr_dnat(NftBatch *batch, uint8_t family, uint32_t address_word, uint3
         end(batch);
 }
 
-void nft_expr_masquerade(NftBatch *batch) {
+static void put_flags(NftBatch *batch, int type, bool randomly) {
+        if (randomly)
+                nft_put_u32(batch, type, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
+}
+
+void nft_expr_masquerade(NftBatch *batch, bool randomly) {
         begin(batch, "masq");
+        put_flags(batch, NFTA_MASQ_FLAGS, randomly);
+        end(batch);
+}
+
+void nft_expr_snat(NftBatch *batch, uint8_t family, uint32_t address_word, bool randomly) {
+        begin(batch, "nat");
+        nft_put_u32(batch, NFTA_NAT_TYPE, NFT_NAT_SNAT);
+        nft_put_u32(batch, NFTA_NAT_FAMILY, family);
+        nft_put_u32(batch, NFTA_NAT_REG_ADDR_MIN, register_of(address_word));
+        put_flags(batch, NFTA_NAT_FLAGS, randomly);
         end(batch);
 }
 

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+import cni
 import node as lib
 from node import NODE, NODE_SECOND, OUTSIDE, OUTSIDE6
 
@@ -478,3 +479,167 @@ def test_ingress_policy(node):
 def test_unknown_ingress_policy(node):
     error = node.plugin.add(node.conf(ingressPolicy='shut'), node.sandbox.netns('a'), 'a').failed()
     assert 'unknown ingress policy: "shut"' in str(error)
+
+
+# --- large numbers ---
+
+def test_as_many_ports_as_are_promised(node):
+    """1024 host ports are the first pod's of a node: nothing of the tables is there yet. One more is refused."""
+    many = [(20000 + i, 80 + i % 7, 'tcp' if i % 2 else 'udp') for i in range(1024)]
+    conf = node.conf(ipMasq=True, runtimeConfig=ports(*many))
+    pod = node.add(conf, 'a')
+    assert len(lib.elements('ports', 'ip')) == len(lib.elements('ports', 'ip6')) == 1024
+    node.check(pod).ok()
+    error = node.plugin.add(node.conf(runtimeConfig=ports(*many, (30000, 80))), node.sandbox.netns('b'), 'b').failed()
+    assert 'portMappings has more than 1024 entries' in str(error)
+    node.delete(pod)
+    assert lib.elements() == []
+
+
+def test_gc_of_thousands(node):
+    """A saved ruleset of thousands of dead pods came back: one GC takes all of it."""
+    keep = node.add(node.conf(ipMasq=True), 'keep')
+    before = sorted(lib.elements())
+    dead = ', '.join(f'10.1.{200 + i // 256}.{i % 256} comment "{i:032x} net vethdead{i:04x} eth0 c{i}"'
+                     for i in range(5000))
+    script = node.sandbox.path / 'saved'
+    script.write_text(f'add element ip berth masq-10.1.0.0-16 {{ {dead} }}\n')
+    lib.sh('nft', '-f', script)
+    assert len(lib.elements()) == len(before) + 5000
+    node.plugin.gc(node.conf(), [(lib.container('keep'), 'eth0')]).ok()
+    assert sorted(lib.elements()) == before
+    node.check(keep).ok()
+
+
+# --- what of the node is not the pods' ---
+
+def test_services_of_ipvs_mode(node):
+    """A Service's address is the host's own there, and keeps its ports, also one that comes and goes later."""
+    lib.sh('ip', 'link', 'add', 'kube-ipvs0', 'type', 'bridge')  # as kube-proxy's: down, and only holding addresses
+    for address in ('10.96.0.1/32', 'fd00:96::1/128'):
+        lib.sh('ip', 'addr', 'add', address, 'dev', 'kube-ipvs0', *(['nodad'] if ':' in address else []))
+    lib.sh('ip', 'link', 'set', 'kube-ipvs0', 'up')
+    node.serve(None, 'tcp', 443, 'service')  # IPVS takes packets where those of a program arrive
+    pod = node.add(node.conf(), 'client')
+    assert 'listens at' in str(node.plugin.add(node.conf(runtimeConfig=ports((443, 80))), node.sandbox.netns('no'),
+                                               'no').failed())
+    node.servers.pop().kill()
+    ingress = node.add(node.conf(runtimeConfig=ports((443, 80))), 'ingress')
+    node.serve(ingress.netns, 'tcp', 80, 'ingress')
+    node.serve(None, 'tcp', 443, 'service')
+    assert node.ask(pod.netns, 'tcp', '10.96.0.1', 443) == f'service {pod.address}'
+    assert node.ask(pod.netns, 'tcp', 'fd00:96::1', 443) == f'service {pod.address6}'
+    assert node.ask(None, 'tcp', '10.96.0.1', 443).startswith('service ')
+    assert node.ask(node.outside, 'tcp', NODE, 443) == f'ingress {OUTSIDE}'
+    lib.sh('ip', 'addr', 'add', '10.96.0.9/32', 'dev', 'kube-ipvs0')
+    lib.sh('ip', 'addr', 'del', '10.96.0.1/32', 'dev', 'kube-ipvs0')
+    node.add(node.conf(runtimeConfig=ports((8080, 80))), 'later')
+    assert '10.96.0.9' in str(lib.elements('services')) and '10.96.0.1"' not in str(lib.elements('services'))
+    assert node.ask(pod.netns, 'tcp', '10.96.0.9', 443) == f'service {pod.address}'
+
+
+def test_service_cidr(node):
+    """Named networks of Services are left alone without asking kube-proxy's link."""
+    lib.sh('ip', 'addr', 'add', '10.96.0.1/32', 'dev', 'lo')
+    pod = node.add(node.conf(), 'client')
+    services = ['10.96.0.0/12', 'fd00:96::/108']
+    ingress = node.add(node.conf(serviceCIDR=services, runtimeConfig=ports((443, 80))), 'ingress')
+    node.serve(ingress.netns, 'tcp', 80, 'ingress')
+    node.serve(None, 'tcp', 443, 'service')
+    assert node.ask(pod.netns, 'tcp', '10.96.0.1', 443) == f'service {pod.address}'
+    assert node.ask(node.outside, 'tcp', NODE, 443) == f'ingress {OUTSIDE}'
+    conf = node.conf(serviceCIDR=['x'], runtimeConfig=ports((80, 80)))
+    error = node.plugin.add(conf, node.sandbox.netns('x'), 'x').failed()
+    assert 'serviceCIDR: "x" is no subnet' in str(error)
+
+
+def loopback_server(node, port, name, address='127.0.0.1'):
+    """A program of the node at one address only."""
+    import subprocess
+    code = f'''
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ':' in '{address}' else socket.AF_INET)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('{address}', {port})); s.listen()
+print('ready', flush=True)
+while True:
+    c, peer = s.accept()
+    c.sendall(b'{name} ' + peer[0].encode()); c.close()
+'''
+    process = subprocess.Popen([lib.PYTHON, '-c', code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == 'ready\n'
+    node.servers.append(process)
+
+
+def test_loopback_of_the_node_is_its_own(node):
+    """route_localnet lets 127.0.0.1 reach a host port, and no pod reach the node's 127.0.0.1 or ::1."""
+    loopback_server(node, 2379, 'etcd')
+    loopback_server(node, 2380, 'etcd6', '::1')
+    pod = node.add(node.conf(runtimeConfig=ports((8080, 80))), 'a')
+    other = node.add(node.conf(), 'b')
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    for one in (pod, other):
+        one.netns.run('ip', 'route', 'add', '127.0.0.1', 'via', '10.1.0.1', 'table', '7')
+        one.netns.run('ip', '-6', 'route', 'add', '::1', 'via', 'fd00:1::1', 'table', '7')
+        for family in ('-4', '-6'):
+            one.netns.run('ip', family, 'rule', 'add', 'pref', '1', 'lookup', '7')
+            one.netns.run('ip', family, 'rule', 'del', 'lookup', 'local')
+            one.netns.run('ip', family, 'rule', 'add', 'pref', '2', 'lookup', 'local')
+        one.netns.run('sysctl', '-qw', 'net.ipv4.conf.all.route_localnet=1')
+        one.netns.run('ip', 'addr', 'del', '127.0.0.1/8', 'dev', 'lo')
+        assert node.is_silent(one.netns, 'tcp', '127.0.0.1', 2379)
+        assert node.is_silent(one.netns, 'tcp', '::1', 2380)
+    assert lib.sh('cat', '/proc/sys/net/ipv4/conf/cni0/route_localnet').stdout.strip() == '1'
+    assert node.ask(None, 'tcp', '127.0.0.1', 8080) == 'a 10.1.0.1'
+    assert node.ask(None, 'tcp', '127.0.0.1', 2379) == 'etcd 127.0.0.1'
+
+
+def test_port_of_the_host_itself(node):
+    """Of two who want a port, the host's program comes first: all of it is refused, one address of it stays."""
+    node.serve(None, 'tcp', 10250, 'kubelet')
+    node.serve(None, 'udp', 8053, 'dns')
+    netns = node.sandbox.netns('x')
+    for one in ((10250, 80), (8053, 53, 'udp'), (10250, 80, 'tcp', '0.0.0.0')):
+        error = node.plugin.add(node.conf(runtimeConfig=ports(one)), netns, 'x').failed()
+        assert f'hostPort {one[0]}/' in str(error) and 'is in use by a program of this host' in str(error)
+    assert [link['ifname'] for link in netns.ip('link')] == ['lo']
+    loopback_server(node, 10248, 'healthz')
+    pod = node.add(node.conf(runtimeConfig=ports((10248, 80), (10250, 80, 'udp'))), 'a')
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    assert node.ask(None, 'tcp', '127.0.0.1', 10248) == 'healthz 127.0.0.1'
+    assert node.ask(node.outside, 'tcp', NODE, 10248) == f'a {OUTSIDE}'
+    assert node.ask(node.outside, 'tcp', NODE, 10250) == f'kubelet {OUTSIDE}'
+    node.check(pod).ok()
+    node.delete(pod)
+    assert lib.elements() == []
+
+
+def test_udp_port_costs_what_a_tcp_port_costs(node):
+    """All of conntrack is walked once, by a child that nobody waits for."""
+    if not shutil.which('strace'):
+        pytest.skip('needs strace')
+    trace = node.sandbox.path / 'trace'
+    conf = node.conf(runtimeConfig=ports(*((8000 + i, 53, 'udp') for i in range(50))))
+    wrapper = ['strace', '-qq', '-f', '-y', '-e', 'trace=sendto,sendmsg,fork,vfork,clone,clone3', '-o', str(trace)]
+    node.plugin.add(conf, node.sandbox.netns('a'), lib.container('a'), wrapper=wrapper).ok()
+    asked = [line.split()[0] for line in trace.read_text().splitlines() if 'NFNL_SUBSYS_CTNETLINK' in line]
+    first = trace.read_text().split()[0]
+    assert 0 < len(asked) <= 2 and first not in asked, trace.read_text()
+
+
+def test_host_port_beside_the_bridge(node):
+    """The link that leads to the pod counts, not the bridge of the result: a VLAN link on it, here another pair."""
+    lib.sh('ip', 'link', 'add', 'br0', 'type', 'bridge')
+    link = cni.Plugin(node.build, 'ptp')
+    ptp = {'cniVersion': '1.0.0', 'name': 'net', 'type': 'ptp',
+           'ipam': {**node.conf()['ipam'], 'ranges': [[{'subnet': '10.1.0.0/16'}]]}}
+    pod = node.add(ptp, 'a', plugin=link)
+    result = {**pod.result, 'interfaces': [{'name': 'br0'}, *pod.result['interfaces']],
+              'ips': [{**one, 'interface': one['interface'] + 1} for one in pod.result['ips']]}
+    portmap = {'cniVersion': '1.0.0', 'name': 'net', 'type': 'portmap', 'prevResult': result,
+               'runtimeConfig': ports((8080, 80))}
+    cni.Plugin(node.build, 'portmap').add(portmap, pod.netns, lib.container('a')).ok()
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    assert node.ask(None, 'tcp', '127.0.0.1', 8080) == 'a 10.1.0.1'
+    assert lib.sh('cat', '/proc/sys/net/ipv4/conf/br0/route_localnet').stdout.strip() == '0'
+    assert lib.sh('cat', '/proc/sys/net/ipv4/conf/uplink/route_localnet').stdout.strip() == '0'

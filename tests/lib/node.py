@@ -140,13 +140,15 @@ def ruleset_text():
 
 
 def elements(name=None, family=None):
-    """Elements of Berth's sets: (family, set, element), comments taken off; of one set, or of all."""
+    """Elements of Berth's sets: (family, set, element), comments taken off; of one set, or of all that pods have."""
     found = []
     for item in ruleset():
         for kind in ('set', 'map'):
             one = item.get(kind)
             if not one or one['table'] != 'berth' or name not in (None, one['name']):
                 continue
+            if name is None and one['name'] in ('services', 'localnet'):
+                continue  # of the node
             if family not in (None, one['family']):
                 continue
             for element in one.get('elem', []):

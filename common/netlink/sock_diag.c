@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "common/netlink/sock_diag.h"
+
+#include "common/netlink/nl_socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+/* Of enum in linux/inet_diag.h since 4.10; older headers lack it. */
+#define ATTR_V6ONLY 11
+
+typedef struct Dump {
+        uint8_t protocol;
+        WaitingSocketEach each;
+        void *userdata;
+} Dump;
+
+static int reply(size_t index, const struct nlmsghdr *message, void *userdata) {
+        static const uint8_t zero[16];
+        const struct nlattr *table[ATTR_V6ONLY + 1];
+        struct inet_diag_msg header;
+        WaitingSocket found = {0};
+        Dump *dump = userdata;
+        int r;
+
+        if (!message || message->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+                return 0;
+        r = nl_attributes(message, sizeof(header), table, ATTR_V6ONLY + 1);
+        if (r < 0)
+                return r;
+        memcpy(&header, nl_payload(message), sizeof(header));
+        found.family = header.idiag_family;
+        found.protocol = dump->protocol;
+        found.port = ntohs(header.id.idiag_sport);
+        found.index = header.id.idiag_if;
+        memcpy(found.address, header.id.idiag_src, header.idiag_family == AF_INET ? 4 : 16);
+        found.both_families = header.idiag_family == AF_INET6 &&
+                              memcmp(found.address, zero, sizeof(zero)) == 0 &&
+                              nl_get_u8(table[ATTR_V6ONLY], 0) == 0;
+        return dump->each(&found, dump->userdata);
+}
+
+int sock_diag_waiting(uint8_t family, uint8_t protocol, WaitingSocketEach each, void *userdata) {
+        struct inet_diag_req_v2 request = {
+                .sdiag_family = family,
+                .sdiag_protocol = protocol,
+                /* A bound UDP socket without a peer is in the state of a closed TCP socket. */
+                .idiag_states = 1U << (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE),
+        };
+        Dump dump = {.protocol = protocol, .each = each, .userdata = userdata};
+        NlSocket sock = NL_SOCKET_NULL;
+        struct nl_msg *message;
+        int r;
+
+        message = nl_message_new(SOCK_DIAG_BY_FAMILY, 0, &request, sizeof(request), 0);
+        if (!message)
+                return -ENOMEM;
+        r = nl_socket_open(&sock, NETLINK_SOCK_DIAG);
+        if (r == 0)
+                r = nl_socket_dump(&sock, SOCK_DIAG_BY_FAMILY, message, reply, &dump);
+        nlmsg_free(message);
+        nl_socket_close(&sock);
+        return r;
+}
