@@ -1,0 +1,520 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Somebody else acts between any two system calls of berth-csi.
+
+Each scenario is one call of the CSI socket. The daemon is held before its N-th system call (tests/lib/stop-at.c), a
+second actor does one thing to the volume, the device, the disk's name or the pool, and the daemon goes on. Then the
+world is compared: nothing that is not this volume has changed, the call either succeeded on the right disk or said
+why, and what is cleaned up afterwards leaves nothing behind.
+
+Points are sampled, another one each day; with BERTH_ADVERSARY=every:K each K-th point is taken (K=1: all of some
+20,000), with BERTH_ADVERSARY=SCENARIO:ACT:N one.
+"""
+
+import collections
+import contextlib
+import fcntl
+import hashlib
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import time
+
+import csi
+import pytest
+import sandbox as sandbox_module
+from test_csi_local import Kubelet, block, mount
+
+MIB = 1 << 20
+SIZE = 40 * MIB
+LOOP_CLR_FD = 0x4C01
+WANTED = os.environ.get('BERTH_ADVERSARY', '')
+EVERY = int(WANTED[6:]) if WANTED.startswith('every:') else 0
+N_SAMPLES = 1
+
+
+def pattern(path, size, seed):
+    """Bytes that no call may change."""
+    with open(path, 'r+b' if os.path.exists(path) else 'wb') as file:
+        file.write(random.Random(seed).randbytes(size))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def digest(path):
+    with open(path, 'rb') as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+class Stopper:
+    """The daemon, held before its N-th system call; n=0 counts."""
+
+    def __init__(self, build, pid, n):
+        self.process = subprocess.Popen([build / 'tests/lib/stop-at', str(pid), str(n)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == 'ready\n'
+        os.set_blocking(self.process.stdout.fileno(), False)
+
+    def held(self, call):
+        """True when the daemon is held; False when the call ended before."""
+        while True:
+            line = self.process.stdout.readline()
+            if line:
+                return line
+            if call.done():
+                return ''
+            time.sleep(0.001)
+
+    def end(self):
+        self.process.stdin.close()
+        os.set_blocking(self.process.stdout.fileno(), True)
+        text = self.process.stdout.read()
+        self.process.wait(30)
+        return int(text.rsplit('seen ', 1)[1])
+
+
+class World:
+    """A pool on a filesystem of its own, a daemon, a tenant with a raw block volume, and a foreign image."""
+
+    def __init__(self, build, sandbox):
+        self.build, self.sandbox = build, sandbox
+        self.root = sandbox.shared_directory('kubelet')
+        self.disk = sandbox.loop(3072 * MIB, ['mkfs.xfs', '-q'])
+        self.mount_point = sandbox.mounted(self.disk, 'xfs')
+        self.pool = self.mount_point / 'pool'
+        self.pool.mkdir(mode=0o700)
+        self.daemon = csi.Daemon(build, sandbox.path, [f'--pool={self.pool}', '--pool-reserve=0'],
+                                 kubelet_root=self.root)
+        self.daemon.argv = [word for word in self.daemon.argv if word != f'--pool={self.daemon.pool}']
+        shutil.rmtree(self.daemon.pool, ignore_errors=True)
+        self.foreign = sandbox.path / 'foreign.img'
+        pattern(self.foreign, 8 * MIB, 1)
+        self.foreign_digest = digest(self.foreign)
+        self.foreign_loop = None
+        self.n = 0
+        self.tenants = {}  # path of the published device: what is on it
+        self.start()
+
+    def start(self):
+        self.client = self.daemon.start()
+        self.kubelet = Kubelet(self.root, self.client)
+
+    def stop(self):
+        self.client.close()
+        if self.daemon.process.poll() is None:
+            self.daemon.kill()
+
+    def create(self, name, capability, size=SIZE, **fields):
+        return self.client.CreateVolume(name=name, capacity_range={'required_bytes': size},
+                                        volume_capabilities=[capability], **fields).volume.volume_id
+
+    def tenant(self):
+        """A raw block volume of somebody else, published to a pod, with a pattern on it."""
+        self.n += 1
+        name = f'tenant-{self.n}'
+        volume = self.create(name, block())
+        staging, target = self.kubelet.block_staging(name), self.kubelet.block_target('pod', name)
+        self.kubelet.stage(volume, block(), staging)
+        self.kubelet.publish(volume, target, block(), staging)
+        pattern(target, 4 * MIB, self.n)
+        self.tenants[target] = (volume, staging, self.read(target))
+        return target
+
+    @staticmethod
+    def read(path):
+        with open(path, 'rb', buffering=0) as file:
+            return hashlib.sha256(file.read(4 * MIB)).hexdigest()
+
+    def forget_tenants(self):
+        for target, (volume, staging, _) in self.tenants.items():
+            self.kubelet.unpublish(volume, target)
+            self.kubelet.unstage(volume, staging)
+            self.client.DeleteVolume(volume_id=volume)
+        self.tenants = {}
+
+    def image(self, volume):
+        """The data file; volumes are named by their id."""
+        found = [p for p in (self.pool / 'volumes').glob('*.img') if volume in p.name]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+    def loop_of(self, volume):
+        image = self.image(volume)
+        if not image:
+            return None
+        for name in os.listdir('/sys/block'):
+            if name.startswith('loop') and sandbox_module.backing_file(name) == str(image):
+                return f'/dev/{name}'
+        return None
+
+
+# --- what the call is; each returns how to begin it, and the volume that it is about ---
+
+Scenario = collections.namedtuple('Scenario', 'volume capability begin undo')
+
+
+def new_volume(world, fstype, size=SIZE):
+    capability = mount(fstype)
+    return world.create(f'v-{world.n}-{random.getrandbits(48):x}', capability, size), capability
+
+
+def stage_fields(world, volume, capability):
+    return {'volume_id': volume, 'staging_target_path': str(world.kubelet.staging(volume)),
+            'volume_capability': capability}
+
+
+def undo_stage(world, volume):
+    def unstage():
+        try:
+            world.client.NodeUnstageVolume(volume_id=volume, staging_target_path=str(world.kubelet.staging(volume)))
+            return True
+        except csi.Failure as failure:
+            assert failure.code in ('ABORTED', 'UNAVAILABLE', 'FAILED_PRECONDITION', 'INTERNAL'), failure
+            return False
+    csi.until(unstage, 30)
+
+
+def stage_blank(world, fstype='ext4'):
+    volume, capability = new_volume(world, fstype)
+    fields = stage_fields(world, volume, capability)
+    return Scenario(volume, capability, lambda: world.client.start('NodeStageVolume', **fields),
+                    lambda: undo_stage(world, volume))
+
+
+def staged_before(world, fstype='ext4', size=SIZE):
+    volume, capability = new_volume(world, fstype, size)
+    world.kubelet.stage(volume, capability)
+    (world.kubelet.staging(volume) / 'file').write_text('kept', encoding='utf-8')
+    return volume, capability
+
+
+def stage_formatted(world):
+    volume, capability = staged_before(world)
+    world.kubelet.unstage(volume)
+    csi.until(lambda: not world.loop_of(volume))
+    fields = stage_fields(world, volume, capability)
+    return Scenario(volume, capability, lambda: world.client.start('NodeStageVolume', **fields),
+                    lambda: undo_stage(world, volume))
+
+
+def stage_dirty(world):
+    """Not unmounted: the journal has to be replayed."""
+    volume, capability = staged_before(world)
+    copy = world.sandbox.path / 'dirty.img'
+    os.sync()
+    shutil.copyfile(world.image(volume), copy)
+    world.kubelet.unstage(volume)
+    csi.until(lambda: not world.loop_of(volume))
+    with open(copy, 'rb') as source, open(world.image(volume), 'r+b') as target:
+        shutil.copyfileobj(source, target)
+    fields = stage_fields(world, volume, capability)
+    return Scenario(volume, capability, lambda: world.client.start('NodeStageVolume', **fields),
+                    lambda: undo_stage(world, volume))
+
+
+def unstage(world):
+    volume, capability = staged_before(world)
+    fields = {'volume_id': volume, 'staging_target_path': str(world.kubelet.staging(volume))}
+    return Scenario(volume, capability, lambda: world.client.start('NodeUnstageVolume', **fields),
+                    lambda: undo_stage(world, volume))
+
+
+def expand(world):
+    volume, capability = staged_before(world)
+    world.kubelet.unstage(volume)
+    fields = {'volume_id': volume, 'capacity_range': {'required_bytes': 2 * SIZE}, 'volume_capability': capability}
+    return Scenario(volume, capability, lambda: world.client.start('ControllerExpandVolume', **fields), lambda: None)
+
+
+def node_expand(world):
+    """XFS: the kernel grows a mounted ext4 only for who has CAP_SYS_RESOURCE, which tests often lack."""
+    size = 320 * MIB
+    volume, capability = staged_before(world, 'xfs', size)
+    world.client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': 2 * size},
+                                        volume_capability=capability)
+    staging = str(world.kubelet.staging(volume))
+    fields = {'volume_id': volume, 'volume_path': staging, 'staging_target_path': staging,
+              'capacity_range': {'required_bytes': 2 * size}, 'volume_capability': capability}
+    return Scenario(volume, capability, lambda: world.client.start('NodeExpandVolume', **fields),
+                    lambda: undo_stage(world, volume))
+
+
+def snapshot(world):
+    volume, capability = staged_before(world)
+    name = f's-{random.getrandbits(48):x}'
+
+    def undo():
+        for entry in world.client.ListSnapshots(source_volume_id=volume).entries:
+            world.client.DeleteSnapshot(snapshot_id=entry.snapshot.snapshot_id)
+        undo_stage(world, volume)
+    return Scenario(volume, capability,
+                    lambda: world.client.start('CreateSnapshot', source_volume_id=volume, name=name), undo)
+
+
+def clone(world):
+    volume, capability = staged_before(world)
+    world.kubelet.unstage(volume)
+    name = f'c-{random.getrandbits(48):x}'
+    fields = {'name': name, 'capacity_range': {'required_bytes': SIZE}, 'volume_capabilities': [capability],
+              'volume_content_source': {'volume': {'volume_id': volume}}}
+
+    def undo():
+        def gone():
+            for entry in world.client.ListVolumes().entries:
+                if entry.volume.content_source.volume.volume_id == volume:
+                    try:
+                        world.client.DeleteVolume(volume_id=entry.volume.volume_id)
+                    except csi.Failure as failure:
+                        assert failure.code in ('ABORTED', 'UNAVAILABLE'), failure
+                        return False
+            return True
+        csi.until(gone)
+    return Scenario(volume, capability, lambda: world.client.start('CreateVolume', **fields), undo)
+
+
+def delete(world):
+    volume, capability = staged_before(world)
+    world.kubelet.unstage(volume)
+    return Scenario(volume, capability, lambda: world.client.start('DeleteVolume', volume_id=volume), lambda: None)
+
+
+SCENARIOS = {function.__name__: function for function in (
+    stage_blank, stage_formatted, stage_dirty, unstage, expand, node_expand, snapshot, clone, delete)}
+
+
+# --- what the other one does; each returns what to check and put right when the call has ended ---
+
+def nothing(_world, _scenario, _outcome):
+    return
+
+
+def act_delete(world, scenario):
+    """Deletes the volume; whoever comes next gets its device number."""
+    try:
+        world.client.DeleteVolume(volume_id=scenario.volume, timeout=30)
+    except csi.Failure as failure:
+        assert failure.code in ('ABORTED', 'FAILED_PRECONDITION', 'UNAVAILABLE'), failure
+        return nothing
+    world.tenant()
+    return nothing
+
+
+def act_number(world, scenario):
+    """Detaches the volume's device, as any pod with a raw device can, and puts another image at its number."""
+    device = world.loop_of(scenario.volume)
+    if device:
+        with open(device, 'rb') as file, contextlib.suppress(OSError):
+            fcntl.ioctl(file, LOOP_CLR_FD)
+        if subprocess.run(['losetup', device, world.foreign], capture_output=True).returncode == 0:
+            world.foreign_loop = device
+    else:
+        world.foreign_loop = subprocess.run(['losetup', '--find', '--show', world.foreign], check=True,
+                                            capture_output=True, text=True).stdout.strip()
+
+    def after(_world, _scenario, _outcome):
+        if world.foreign_loop:
+            assert sandbox_module.backing_file(world.foreign_loop[5:]) == str(world.foreign), 'detached what is foreign'
+            assert not [m for m in sandbox_module.mounts_below('/') if m[3] == world.foreign_loop]
+            subprocess.run(['losetup', '-d', world.foreign_loop], check=True)
+            world.foreign_loop = None
+    return after
+
+
+def act_format(world, scenario):
+    """Formats the disk, writes a file and unmounts."""
+    device = world.loop_of(scenario.volume)
+    image = world.image(scenario.volume)
+    if not image:
+        return nothing
+    extra = None
+    if not device:
+        device = extra = subprocess.run(['losetup', '--find', '--show', image], check=True, capture_output=True,
+                                        text=True).stdout.strip()
+    place = world.sandbox.path / 'theirs'
+    place.mkdir(exist_ok=True)
+    made = subprocess.run(['mkfs.ext4', '-q', '-F', '-L', 'THEIRS', device], capture_output=True).returncode == 0
+    if made and subprocess.run(['mount', '-t', 'ext4', device, place], capture_output=True).returncode == 0:
+        (place / 'theirs').write_text('written by somebody else', encoding='utf-8')
+        subprocess.run(['umount', place], check=True)
+    else:
+        made = False
+    if extra:
+        subprocess.run(['losetup', '-d', extra], check=True)
+
+    def after(_world, scenario, _outcome):
+        image = world.image(scenario.volume)
+        if made and image:
+            where = subprocess.run(['debugfs', '-R', 'cat /theirs', image], capture_output=True, text=True)
+            assert 'written by somebody else' in where.stdout, f'their filesystem is gone: {where.stderr}'
+    return after
+
+
+def act_swap(world, scenario):
+    """Another file stands at the name of the volume's."""
+    image = world.image(scenario.volume)
+    if not image:
+        return nothing
+    away = world.mount_point / 'away.img'
+    os.rename(image, away)
+    size = away.stat().st_size
+    with open(image, 'wb') as file:
+        file.truncate(size)
+    pattern(image, 8 * MIB, 7)
+    before = digest(image)
+
+    def after(_world, _scenario, _outcome):
+        if image.exists() and image.stat().st_ino != away.stat().st_ino:
+            with open(image, 'rb') as file:
+                now = hashlib.sha256(file.read(size)).hexdigest()
+            assert now == before, 'the other file was written to'
+            os.rename(away, image)
+        else:
+            away.unlink()
+    return after
+
+
+def act_unmount(world, _scenario):
+    """The pool's disk goes away from its name."""
+    subprocess.run(['umount', '-l', world.mount_point], check=True)
+
+    def after(_world, _scenario, _outcome):
+        assert list(world.mount_point.iterdir()) == [], 'something was made where the pool is not'
+        sandbox_module.mount(world.disk, world.mount_point, 'xfs')
+    return after
+
+
+def act_fill(world, _scenario):
+    """Not a byte is free in the pool."""
+    filler = world.mount_point / 'filler'
+    with open(filler, 'wb') as file:
+        space = os.statvfs(world.mount_point)
+        left = space.f_bavail * space.f_frsize
+        while left >= 4096:
+            try:
+                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, left)
+            except OSError:
+                left //= 2
+
+    def after(_world, _scenario, _outcome):
+        filler.unlink()
+    return after
+
+
+ACTS = {'delete': act_delete, 'number': act_number, 'format': act_format, 'swap': act_swap, 'unmount': act_unmount,
+        'fill': act_fill}
+TAKES_MOUNT = ('stage_blank', 'stage_formatted', 'stage_dirty')
+
+
+# --- one point ---
+
+def outcome_of(call):
+    try:
+        call.result()
+        return 'OK', ''
+    except csi.grpc.RpcError as error:
+        assert error.details(), f'{error.code().name} without a message'
+        assert error.code().name not in ('UNKNOWN', 'DEADLINE_EXCEEDED', 'CANCELLED'), error
+        return error.code().name, error.details()
+
+
+def right_disk(world, scenario):
+    """What is mounted at the staging path is the volume's file."""
+    mounts = sandbox_module.mounts_below(world.kubelet.staging(scenario.volume))
+    assert len(mounts) == 1, 'OK, and nothing is mounted'
+    device = mounts[0][3]
+    assert device.startswith('/dev/'), device
+    assert world.foreign_loop != device
+    backing = pathlib.Path(f'/sys/block/{device[5:]}/loop/backing_file')
+    if backing.exists():
+        assert scenario.volume in backing.read_text(encoding='utf-8')
+
+
+def one_point(world, name, act, n):
+    """Returns False when the call ended before its n-th system call."""
+    scenario = SCENARIOS[name](world)
+    stopper = Stopper(world.build, world.daemon.process.pid, n)
+    call = scenario.begin()
+    where = stopper.held(call)
+    after = nothing
+    try:
+        after = ACTS[act](world, scenario) if where else nothing
+    finally:
+        stopper.end()
+    outcome = outcome_of(call)
+    print(f'{name} {act} {n} {where.strip()}: {outcome}', flush=True)
+    if outcome[0] == 'OK' and name in TAKES_MOUNT and act in ('number', 'fill', 'delete'):
+        right_disk(world, scenario)
+    scenario_undo(world, scenario, act)
+    after(world, scenario, outcome)
+    if act == 'unmount':
+        world.stop()
+        world.start()
+        scenario_undo(world, scenario, act)
+    compare(world)
+    clean(world, scenario)
+    return bool(where)
+
+
+def scenario_undo(world, scenario, act):
+    try:
+        scenario.undo()
+    except (csi.Failure, AssertionError):
+        if act != 'unmount':
+            raise
+
+
+def compare(world):
+    os.sync()
+    assert digest(world.foreign) == world.foreign_digest, 'the foreign image has changed'
+    for target, (_, _, before) in world.tenants.items():
+        assert world.read(target) == before, f'{target}: another tenant\'s bytes have changed'
+
+
+def clean(world, scenario):
+    def deleted():
+        try:
+            world.client.DeleteVolume(volume_id=scenario.volume)
+            return True
+        except csi.Failure as failure:
+            assert failure.code in ('ABORTED', 'FAILED_PRECONDITION', 'UNAVAILABLE'), failure
+            return False
+    world.forget_tenants()
+    csi.until(deleted, 30)
+    assert not world.image(scenario.volume)
+    csi.until(lambda: not sandbox_module.loops_below(world.pool), 30)
+
+
+def n_calls(world, name):
+    scenario = SCENARIOS[name](world)
+    stopper = Stopper(world.build, world.daemon.process.pid, 0)
+    call = scenario.begin()
+    assert outcome_of(call)[0] == 'OK'
+    n = stopper.end()
+    scenario.undo()
+    clean(world, scenario)
+    return n
+
+
+def points(n):
+    if EVERY:
+        return range(1 + int(time.strftime('%j')) % EVERY, n + 1, EVERY)
+    if WANTED:
+        return [int(WANTED.split(':')[2])]
+    return sorted(random.Random(time.strftime('%j')).sample(range(1, n + 1), min(N_SAMPLES, n)))
+
+
+@pytest.mark.deadline(14400 if EVERY else 120)
+@pytest.mark.parametrize('act', ACTS)
+@pytest.mark.parametrize('name', SCENARIOS)
+def test_somebody_else_acts(build, sandbox, name, act):
+    if WANTED and not EVERY and WANTED.split(':')[:2] != [name, act]:
+        pytest.skip(f'only {WANTED} was asked for')
+    world = World(build, sandbox)
+    try:
+        n = n_calls(world, name)
+        for point in points(n):
+            one_point(world, name, act, point)
+        print(f'{len(points(n))} of {n} points')
+    finally:
+        world.stop()
