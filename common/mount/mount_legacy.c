@@ -74,8 +74,10 @@ static unsigned long bit_from_option(const MountOption *option) {
                 const char *key;
                 unsigned long bit;
         } map[] = {
-                {"sync", MS_SYNCHRONOUS}, {"dirsync", MS_DIRSYNC},    {"lazytime", MS_LAZYTIME},
-                {"mand", MS_MANDLOCK},    {"iversion", MS_I_VERSION}, {"silent", MS_SILENT},
+                {"sync", MS_SYNCHRONOUS},
+                {"dirsync", MS_DIRSYNC},
+                {"lazytime", MS_LAZYTIME},
+                {"mand", MS_MANDLOCK},
         };
 
         for (size_t i = 0; i < N_ELEMENTS(map) && !option->value; i++)

@@ -35,10 +35,12 @@ static const Word flag_words[] = {
         {"symfollow", 0, MOUNT_FLAG_NO_SYMLINK_FOLLOW},
 };
 
-/* What mount(8) keeps for itself: the kernel would refuse it. */
+/* What mount(8) keeps for itself, by libmount's own list (libmount/src/optmap.c): the kernel would
+ * refuse it. "silent" and "iversion" are bits of mount(2) that fsconfig() has no word for. */
 static const char *const ignored_words[] = {
-        "defaults", "auto",    "noauto", "user",    "nouser", "users",   "nousers",
-        "owner",    "noowner", "group",  "nogroup", "nofail", "_netdev", "comment",
+        "defaults", "auto",    "noauto", "user",    "nouser",   "users",      "nousers",
+        "owner",    "noowner", "group",  "nogroup", "nofail",   "_netdev",    "comment",
+        "helper",   "uhelper", "silent", "loud",    "iversion", "noiversion",
 };
 
 static bool is_ignored(const char *key) {
@@ -70,18 +72,23 @@ static const char *word_end(const char *at) {
         return quoted ? NULL : at;
 }
 
-/* Takes the quotes off a value that is quoted as a whole. */
+/*
+ * Takes the quotes off a value that is quoted as a whole. Anywhere else they are refused: a program
+ * that counts them otherwise would see the commas between them, and more words than were looked at.
+ */
 static char *unquote(char *value) {
         size_t n = strlen(value);
 
-        if (n < 2 || value[0] != '"' || strchr(value + 1, '"') != value + n - 1)
+        if (!strchr(value, '"'))
                 return value;
+        if (n < 2 || value[0] != '"' || strchr(value + 1, '"') != value + n - 1)
+                return NULL;
         value[n - 1] = '\0';
         return value + 1;
 }
 
 static int add_word(MountOptions *options, char *word) {
-        char *equals = strchr(word, '=');
+        char *equals = strchr(word, '='), *value = NULL;
         const Word *flag;
 
         if (equals == word)
@@ -92,8 +99,12 @@ static int add_word(MountOptions *options, char *word) {
                 options->clear = (options->clear & ~flag->set) | flag->clear;
                 return 0;
         }
-        if (equals)
+        if (equals) {
                 *equals = '\0';
+                value = unquote(equals + 1);
+        }
+        if (strchr(word, '"') || (equals && !value))
+                return -EINVAL;
         /* The kernel would take "ro=x" for "ro". */
         if (find_flag(word))
                 return -EINVAL;
@@ -103,8 +114,7 @@ static int add_word(MountOptions *options, char *word) {
         }
         if (options->n_options == MOUNT_OPTIONS_MAX)
                 return -E2BIG;
-        options->options[options->n_options++] =
-                (MountOption){word, equals ? unquote(equals + 1) : NULL};
+        options->options[options->n_options++] = (MountOption){word, value};
         return 0;
 }
 

@@ -45,7 +45,7 @@ typedef struct MountOptions {
         unsigned int set, clear; /* MOUNT_FLAG_*; the last word wins, so that none is in both */
         MountOption options[MOUNT_OPTIONS_MAX];
         size_t n_options;
-        size_t n_ignored; /* words for mount(8) or fstab only: "defaults", "_netdev", "x-*" */
+        size_t n_ignored; /* words for mount(8) or fstab only: "defaults", "silent", "x-*" */
         char text[MOUNT_OPTIONS_TEXT_MAX];
         size_t n_text;
 } MountOptions;
@@ -53,9 +53,10 @@ typedef struct MountOptions {
 /**
  * mount_options_add() - add words to @options
  * @words: "ro,nosuid,context=\"a,b\",data=journal": a comma inside double quotes does not end a
- *         word, and quotes around a whole value are taken off; empty words are skipped
+ *         word; quotes are only taken around a whole value, and off it; empty words are skipped
  *
- * Return: 0; -EINVAL for an open quote, or for a word without a name ("=x"), a flag with a value
+ * Return: 0; -EINVAL for a quote anywhere else, or for a word without a name ("=x"), a flag with a
+ * value
  * ("ro=x") or a control character; -E2BIG when there is no room.
  */
 int mount_options_add(MountOptions *options, const char *words);

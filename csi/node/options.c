@@ -8,37 +8,60 @@
 /* --- mount flags --- */
 
 typedef struct Refused {
-        const char *key;
-        const char *value; /* NULL: any */
+        const char *key;   /* one that ends with "." is a prefix */
+        const char *value; /* NULL: any; "0": every way to write the number */
         const char *why;
 } Refused;
 
+#define OTHER_DEVICE "it names another device"
+#define ITS_DEVICE   "the device is the volume's"
+#define OTHER_MOUNT  "it is another kind of mount"
+#define PROPAGATION  "propagation is kubelet's"
+#define STOPS_NODE   "an error of one disk must not stop the node"
+#define LOSES_DATA   "what was written and synced would be lost or mixed up by a crash"
+#define FOR_TESTS    "it is for tests of the kernel"
+
 static const Refused refused_flags[] = {
-        {"source", NULL, "the device is the volume's"},
-        {"device", NULL, "it names another device"},
-        {"logdev", NULL, "it names another device"},
-        {"rtdev", NULL, "it names another device"},
-        {"journal_dev", NULL, "it names another device"},
-        {"journal_path", NULL, "it names another device"},
-        {"jdev", NULL, "it names another device"},
-        {"loop", NULL, "the device is the volume's"},
-        {"offset", NULL, "the device is the volume's"},
-        {"sizelimit", NULL, "the device is the volume's"},
-        {"bind", NULL, "it is another kind of mount"},
-        {"rbind", NULL, "it is another kind of mount"},
-        {"move", NULL, "it is another kind of mount"},
-        {"remount", NULL, "it is another kind of mount"},
-        {"shared", NULL, "propagation is kubelet's"},
-        {"rshared", NULL, "propagation is kubelet's"},
-        {"slave", NULL, "propagation is kubelet's"},
-        {"rslave", NULL, "propagation is kubelet's"},
-        {"private", NULL, "propagation is kubelet's"},
-        {"rprivate", NULL, "propagation is kubelet's"},
-        {"unbindable", NULL, "propagation is kubelet's"},
-        {"runbindable", NULL, "propagation is kubelet's"},
-        {"errors", "panic", "an error of one disk must not stop the node"},
-        {"fatal_errors", "panic", "an error of one disk must not stop the node"},
-        {"test_dummy_encryption", NULL, "it is for tests of the kernel"},
+        {"source", NULL, ITS_DEVICE},
+        {"loop", NULL, ITS_DEVICE},
+        {"offset", NULL, ITS_DEVICE},
+        {"sizelimit", NULL, ITS_DEVICE},
+        {"sb", NULL, "the superblock is the one that was looked at"},
+        {"encryption", NULL, "a volume is encrypted by its provider"},
+        {"verity.", NULL, ITS_DEVICE},
+        {"device", NULL, OTHER_DEVICE},
+        {"logdev", NULL, OTHER_DEVICE},
+        {"rtdev", NULL, OTHER_DEVICE},
+        {"journal_dev", NULL, OTHER_DEVICE},
+        {"journal_path", NULL, OTHER_DEVICE},
+        {"jdev", NULL, OTHER_DEVICE},
+        {"bind", NULL, OTHER_MOUNT},
+        {"rbind", NULL, OTHER_MOUNT},
+        {"move", NULL, OTHER_MOUNT},
+        {"remount", NULL, OTHER_MOUNT},
+        {"shared", NULL, PROPAGATION},
+        {"rshared", NULL, PROPAGATION},
+        {"slave", NULL, PROPAGATION},
+        {"rslave", NULL, PROPAGATION},
+        {"private", NULL, PROPAGATION},
+        {"rprivate", NULL, PROPAGATION},
+        {"unbindable", NULL, PROPAGATION},
+        {"runbindable", NULL, PROPAGATION},
+        {"errors", "panic", STOPS_NODE},
+        {"fatal_errors", "panic", STOPS_NODE},
+        {"fatal_errors", "bug", STOPS_NODE},
+        {"abort", NULL, "it stops the filesystem"},
+        {"nobarrier", NULL, LOSES_DATA},
+        {"barrier", "0", LOSES_DATA},
+        {"data", "writeback", LOSES_DATA},
+        {"journal_async_commit", NULL, LOSES_DATA},
+        {"fsync_mode", "nobarrier", LOSES_DATA},
+        {"test_dummy_encryption", NULL, FOR_TESTS},
+        {"fault_injection", NULL, FOR_TESTS},
+        {"fault_type", NULL, FOR_TESTS},
+        {"fc_debug_force", NULL, FOR_TESTS},
+        {"fc_debug_max_replay", NULL, FOR_TESTS},
+        {"bg", NULL, "what is mounted in the background tells nobody whether it works"},
 };
 
 static const char *const selinux_keys[] = {"context", "fscontext", "defcontext", "rootcontext",
@@ -54,34 +77,93 @@ bool access_mode_is_multi_node_writer(AccessMode mode) {
                mode == ACCESS_MODE_MULTI_NODE_MULTI_WRITER;
 }
 
-static int check_flags(const MountOptions *options, Error *err) {
+static bool is_refused(const Refused *refused, const MountOption *option) {
+        const char *value = option->value ? option->value : "";
+        char *end = NULL;
+
+        if (str_has_suffix(refused->key, ".") ? !str_has_prefix(option->key, refused->key)
+                                              : !str_equal(option->key, refused->key))
+                return false;
+        if (!refused->value)
+                return true;
+        if (str_equal(refused->value, "0") && value[0] != '\0')
+                return strtoull(value, &end, 0) == 0 && *end == '\0';
+        return str_equal(value, refused->value);
+}
+
+static bool is_selinux(const char *key) {
+        for (size_t i = 0; i < N_ELEMENTS(selinux_keys); i++)
+                if (str_equal(key, selinux_keys[i]))
+                        return true;
+        return false;
+}
+
+static int check_one(const MountOption *option, Error *err) {
         for (size_t i = 0; i < N_ELEMENTS(refused_flags); i++) {
                 const Refused *refused = &refused_flags[i];
-                const char *value = mount_options_get(options, refused->key);
 
-                if (!value || (refused->value && !str_equal(value, refused->value)))
-                        continue;
-                return error_set(err, ERROR_INVALID, "mount_flags: \"%s%s%s\" is not allowed: %s",
-                                 refused->key, refused->value ? "=" : "",
-                                 refused->value ? refused->value : "", refused->why);
+                if (is_refused(refused, option))
+                        return error_set(err, ERROR_INVALID,
+                                         "mount option \"%.64s%s%s\" is not allowed: %s",
+                                         option->key, refused->value ? "=" : "",
+                                         refused->value ? refused->value : "", refused->why);
         }
+        /* A kernel that gets one line of text ends a word there, quoted or not. */
+        if (option->value && strchr(option->value, ',') && !is_selinux(option->key))
+                return error_set(err, ERROR_INVALID,
+                                 "mount option \"%.64s\": a comma in its value, expected one only "
+                                 "in the labels of SELinux",
+                                 option->key);
         return 0;
 }
 
-int options_from_capability(MountOptions *options, const VolumeCapability *capability, Error *err) {
+/* Every one, not the last of a name: which of them counts is for the filesystem to say. */
+static int check_all(const MountOptions *options, Error *err) {
+        int r = 0;
+
+        for (size_t i = 0; i < options->n_options && r == 0; i++)
+                r = check_one(&options->options[i], err);
+        return r;
+}
+
+static int refuse_words(int r, const char *field, Error *err) {
+        if (r == -E2BIG)
+                return error_set(err, ERROR_INVALID,
+                                 "%s: expected at most %d mount options and %d bytes", field,
+                                 MOUNT_OPTIONS_MAX, MOUNT_OPTIONS_TEXT_MAX);
+        return error_set(err, ERROR_INVALID,
+                         "%s: a mount option has no name, a control character, or a quote that is "
+                         "not around its whole value",
+                         field);
+}
+
+/* What only who made the class or the volume may ask for is not taken from its context. */
+static int add_context(MountOptions *options, const char *words, Error *err) {
+        const unsigned int guards = MOUNT_FLAG_NO_SUID | MOUNT_FLAG_NO_DEV;
+        unsigned int before = options->clear;
+        int r = mount_options_add(options, words);
+
+        if (r < 0)
+                return refuse_words(r, "volume_context", err);
+        if ((options->clear & ~before) & guards)
+                return error_set(err, ERROR_INVALID,
+                                 "volume_context: mount option \"%s\" is not allowed there: set it "
+                                 "in mountOptions of the StorageClass or PersistentVolume",
+                                 (options->clear & ~before) & MOUNT_FLAG_NO_SUID ? "suid" : "dev");
+        return 0;
+}
+
+int options_from_capability(MountOptions *options, const VolumeCapability *capability,
+                            const char *context_words, Error *err) {
         int r = 0;
 
         for (size_t i = 0; i < capability->n_mount_flags && r == 0; i++)
                 r = mount_options_add(options, capability->mount_flags[i]);
-        if (r == -E2BIG)
-                return error_set(err, ERROR_INVALID,
-                                 "mount_flags: expected at most %d flags and %d bytes",
-                                 MOUNT_OPTIONS_MAX, MOUNT_OPTIONS_TEXT_MAX);
         if (r < 0)
-                return error_set(err, ERROR_INVALID,
-                                 "mount_flags: one has an open quote, no name, or a character that "
-                                 "cannot be in one");
-        r = check_flags(options, err);
+                return refuse_words(r, "mount_flags", err);
+        r = context_words ? add_context(options, context_words, err) : 0;
+        if (r == 0)
+                r = check_all(options, err);
         if (r < 0)
                 return r;
         if (!(options->clear & MOUNT_FLAG_NO_SUID))

@@ -14,14 +14,17 @@
 
 /**
  * options_from_capability() - the flags of a request, with what every volume has
- * @fs_type: "" if it is not known yet
+ * @context_words: mount options of the volume context, which are looked at as those of the
+ *                 capability are, and may not ask for "suid" or "dev"; NULL: none
  *
- * Without "suid" or "dev" among them, "nosuid" and "nodev" are added: what a container needs of
- * either it gets from its runtime, not from a volume. A reader-only access mode adds "ro".
+ * Everything that a stranger asks for is joined here, and looked at once. Without "suid" or "dev"
+ * among them, "nosuid" and "nodev" are added: what a container needs of either it gets from its
+ * runtime, not from a volume. A reader-only access mode adds "ro".
  *
  * Return: 0; ERROR_INVALID.
  */
-int options_from_capability(MountOptions *options, const VolumeCapability *capability, Error *err);
+int options_from_capability(MountOptions *options, const VolumeCapability *capability,
+                            const char *context_words, Error *err);
 
 /* What a filesystem of this type always needs: "nouuid" for XFS, where a clone on the node of its
  * origin has the same UUID. */

@@ -144,7 +144,7 @@ static int publish(Job *job, const NodePublishRequest *request, Error *err) {
         if (r == 0)
                 r = node_check_mode(job->node, &job->capability, err);
         if (r == 0 && !job->capability.is_block)
-                r = options_from_capability(&job->options, &job->capability, err);
+                r = options_from_capability(&job->options, &job->capability, NULL, err);
         if (r == 0 && access_mode_is_reader(job->capability.access_mode))
                 job->options.set |= MOUNT_FLAG_READ_ONLY;
         if (r == 0)

@@ -173,35 +173,15 @@ static int look_at_target(Job *job, const NodePublishRequest *request, const Sha
         return r < 0 ? r : SHARE_E_LOCAL;
 }
 
-static int add_options(Job *job, const Share *share, Error *err) {
-        MountOptions *options = &job->options;
-        bool no_suid = options->set & MOUNT_FLAG_NO_SUID, no_dev = options->set & MOUNT_FLAG_NO_DEV;
-
-        if (share->options && mount_options_add(options, share->options) < 0)
-                return error_set(err, ERROR_INVALID,
-                                 "the volume's mount options are too many, or "
-                                 "one has an open quote or no name");
-        /* Said once more by the volume, they are meant. */
-        options->set |=
-                (no_suid && !(options->clear & MOUNT_FLAG_NO_SUID) ? MOUNT_FLAG_NO_SUID : 0U) |
-                (no_dev && !(options->clear & MOUNT_FLAG_NO_DEV) ? MOUNT_FLAG_NO_DEV : 0U);
-        if (mount_options_get(options, "bg"))
-                return error_set(err, ERROR_INVALID,
-                                 "mount option bg: what is mounted in the background tells nobody "
-                                 "whether it works");
-        if (share->is_read_only)
-                options->set |= MOUNT_FLAG_READ_ONLY;
-        return 0;
-}
-
 static int publish_remote(Job *job, const NodePublishRequest *request, const Share *share,
                           Error *err) {
         const NodeRoot *root = &job->node->root;
         int r;
 
-        if (request->readonly)
+        job->options = (MountOptions){0};
+        r = options_from_capability(&job->options, &job->capability, share->options, err);
+        if (request->readonly || share->is_read_only)
                 job->options.set |= MOUNT_FLAG_READ_ONLY;
-        r = add_options(job, share, err);
         if (r == 0)
                 r = node_path_open_parent(&job->target, root, "target_path", request->target_path,
                                           err);

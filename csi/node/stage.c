@@ -65,7 +65,7 @@ static int stage(Job *job, const NodeStageRequest *request, Error *err) {
         if (r == 0)
                 r = node_check_mode(job->node, capability, err);
         if (r == 0 && !capability->is_block)
-                r = options_from_capability(&job->options, capability, err);
+                r = options_from_capability(&job->options, capability, NULL, err);
         if (r == 0)
                 r = node_locks_acquire(job->node, request->volume_id, request->staging_path,
                                        &job->locks, err);

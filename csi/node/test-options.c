@@ -16,7 +16,7 @@ static void check(AccessMode mode, const char *flag, const char *expected) {
         char text[256];
         Error err = {0};
 
-        assert_int_equal(options_from_capability(&options, &capability, &err), 0);
+        assert_int_equal(options_from_capability(&options, &capability, NULL, &err), 0);
         (void)mount_options_format(&options, true, text, sizeof(text));
         assert_string_equal(text, expected);
 }
@@ -48,6 +48,18 @@ static void test_refused_flags(void **state) {
                 "source=/dev/sda",
                 "a=\"b",
                 "ro,bind",
+                "x=\"a,suid,dev,y=\"b",
+                "x=\"a,errors=panic\"",
+                "errors=panic,errors=remount-ro",
+                "abort",
+                "nobarrier",
+                "barrier=0",
+                "barrier=0x0",
+                "data=writeback",
+                "sb=131072",
+                "fsync_mode=nobarrier",
+                "verity.hashdevice=/dev/sda",
+                "bg",
         };
 
         for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
@@ -55,10 +67,42 @@ static void test_refused_flags(void **state) {
                 MountOptions options = {0};
                 Error err = {0};
 
-                assert_true(options_from_capability(&options, &capability, &err) < 0);
+                assert_true(options_from_capability(&options, &capability, NULL, &err) < 0);
                 assert_int_equal(err.code, ERROR_INVALID);
                 /* A value may be a secret. */
                 assert_null(strstr(err.message, "/dev/sda"));
+        }
+}
+
+/* The options of an NFS volume's context passed beside the table, and took "nosuid" away. */
+static void test_context(void **state) {
+        static const struct {
+                const char *flag, *context, *expected; /* NULL: refused */
+        } cases[] = {
+                {"vers=4.2", "ro,hard", "ro,nosuid,nodev,vers=4.2,hard"},
+                {"suid", "nosuid", "nosuid,nodev"},
+                {"suid,dev", "suid", ""},
+                {"", "suid", NULL},
+                {"", "hard,dev", NULL},
+                {"", "bg", NULL},
+                {"", "source=/dev/sda", NULL},
+                {"", "x=\"a,suid,dev,y=\"b", NULL},
+                {"", "rshared", NULL},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                const VolumeCapability capability = {.mount_flags = &cases[i].flag,
+                                                     .n_mount_flags = 1};
+                MountOptions options = {0};
+                char text[256];
+                Error err = {0};
+                int r = options_from_capability(&options, &capability, cases[i].context, &err);
+
+                assert_int_equal(r < 0, !cases[i].expected);
+                assert_int_equal(err.code, cases[i].expected ? 0 : ERROR_INVALID);
+                (void)mount_options_format(&options, true, text, sizeof(text));
+                if (cases[i].expected)
+                        assert_string_equal(text, cases[i].expected);
         }
 }
 
@@ -148,9 +192,8 @@ static void test_mkfs_words(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_defaults),
-                cmocka_unit_test(test_refused_flags),
-                cmocka_unit_test(test_for_type),
+                cmocka_unit_test(test_defaults),   cmocka_unit_test(test_refused_flags),
+                cmocka_unit_test(test_context),    cmocka_unit_test(test_for_type),
                 cmocka_unit_test(test_mkfs_words),
         };
 

@@ -24,9 +24,17 @@ static void fuzz_options(const uint8_t *data, size_t n) {
                 return;
         n_text = mount_options_format(&options, true, text, sizeof(text));
         assert(strlen(text) < sizeof(text));
-        /* What is written is read back as the same. */
-        if (n_text < MOUNT_OPTIONS_TEXT_MAX / 2 && mount_options_add(&again, text) == 0)
-                assert(again.set == options.set);
+        /* What is written is read back as the same: no word hides another, and none is lost. */
+        if (n_text >= MOUNT_OPTIONS_TEXT_MAX - MOUNT_OPTIONS_MAX)
+                return;
+        assert(mount_options_add(&again, text) == 0);
+        assert(again.set == options.set && again.n_options == options.n_options);
+        for (size_t i = 0; i < options.n_options; i++) {
+                const MountOption *one = &options.options[i], *other = &again.options[i];
+
+                assert(strcmp(one->key, other->key) == 0 && !one->value == !other->value);
+                assert(!one->value || strcmp(one->value, other->value) == 0);
+        }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
