@@ -80,8 +80,9 @@ static bool has_dots(const char *path) {
         return false;
 }
 
-/* Of "server:/export": nothing that is an option to a program, or more than one word. */
-static int check_source(const char *source, const char *server, Error *err) {
+/* Of "server:/export": nothing that is an option to a program, or more than one word. @path: what
+ * follows the server in @source. */
+static int check_source(const char *source, const char *server, const char *path, Error *err) {
         for (const char *at = source; *at; at++)
                 if ((unsigned char)*at < ' ' || *at == 0x7f)
                         return error_set(err, ERROR_INVALID,
@@ -91,7 +92,7 @@ static int check_source(const char *source, const char *server, Error *err) {
                 return error_set(err, ERROR_INVALID,
                                  "volume_context[server]: \"%.64s\", expected a name or an address",
                                  server);
-        if (has_dots(strchr(source, '/') ? strchr(source, '/') : source))
+        if (has_dots(path))
                 return error_set(err, ERROR_INVALID,
                                  "volume_context[share], [subdir]: \"%.128s\", expected a path "
                                  "without \"..\"",
@@ -106,8 +107,11 @@ static int check_source(const char *source, const char *server, Error *err) {
 static int make_source(const Call *call, const NfsVolume *volume, Share *share, Error *err) {
         cleanup(strbuf_deinit) StrBuf source = {0};
         bool is_address6 = strchr(volume->server, ':') && volume->server[0] != '[';
+        size_t n_server;
 
-        strbuf_printf(&source, is_address6 ? "[%s]:%s" : "%s:%s", volume->server, volume->share);
+        strbuf_printf(&source, is_address6 ? "[%s]:" : "%s:", volume->server);
+        n_server = source.n;
+        strbuf_append(&source, volume->share);
         if (!str_is_empty(volume->subdir)) {
                 while (source.n > 0 && source.text[source.n - 1] == '/')
                         source.text[--source.n] = '\0';
@@ -117,7 +121,7 @@ static int make_source(const Call *call, const NfsVolume *volume, Share *share, 
         share->source = source.failed ? NULL : arena_strdup(call->arena, strbuf_text(&source));
         if (!share->source)
                 return error_set_errno(err, ENOMEM, "source");
-        return check_source(share->source, volume->server, err);
+        return check_source(share->source, volume->server, share->source + n_server, err);
 }
 
 /* "0777"; "0" is "as the server has it". */

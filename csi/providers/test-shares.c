@@ -80,6 +80,10 @@ static const NfsCase nfs_cases[] = {
         {{{"server", "-o"}, {"share", "/e"}}, NULL, NULL, 0, "expected a name"},
         {{{"server", "a/b"}, {"share", "/e"}}, NULL, NULL, 0, "expected a name"},
         {{{"server", "nas"}, {"share", "/e/../etc"}}, NULL, NULL, 0, "without \"..\""},
+        {{{"server", "nas"}, {"share", ".."}}, NULL, NULL, 0, "without \"..\""},
+        {{{"server", "nas"}, {"share", "../etc"}}, NULL, NULL, 0, "without \"..\""},
+        {{{"server", "::1"}, {"share", ".."}}, NULL, NULL, 0, "without \"..\""},
+        {{{"server", "nas"}, {"share", "."}, {"subdir", ".."}}, NULL, NULL, 0, "without \"..\""},
         {{{"server", "nas"}, {"share", "/e"}, {"subdir", "../x"}}, NULL, NULL, 0, "without \"..\""},
         {{{"server", "nas"}, {"share", "/e\n"}}, NULL, NULL, 0, "control character"},
 };

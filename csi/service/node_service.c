@@ -62,6 +62,12 @@ static int unstage(void *userdata, const Call *call, const ProtobufCMessage *req
         return done(call, &csi__node_unstage_volume_response__descriptor, r, responsep, err);
 }
 
+/* As kubelet names inline volumes, and nobody else does: "csi-" and a SHA-256. */
+static bool is_inline_id(const char *volume_id) {
+        return str_has_prefix(volume_id, "csi-") && strlen(volume_id) == 4 + 64 &&
+               strspn(volume_id + 4, "0123456789abcdef") == 64;
+}
+
 /* A volume that was to be staged and was not is FAILED_PRECONDITION; inline volumes never are. */
 static int check_published_how(const Provider *provider, const NodePublishRequest *plain,
                                Error *err) {
@@ -72,6 +78,14 @@ static int check_published_how(const Provider *provider, const NodePublishReques
                                  "volume_context[" EPHEMERAL_KEY "]: true, expected false: "
                                  "provider %s has no inline volumes",
                                  provider->name);
+        /* Without pod information kubelet leaves the word out, and a pod's own text would pass for
+         * that of an administrator's volume. */
+        if (!ephemeral && is_inline_id(plain->volume_id))
+                return error_set(err, ERROR_INVALID,
+                                 "volume_id: %s is an inline volume's, expected "
+                                 "volume_context[" EPHEMERAL_KEY "]: set podInfoOnMount: true in "
+                                 "the CSIDriver object",
+                                 plain->volume_id);
         if (!ephemeral && (provider->flags & PROVIDER_STAGES) && plain->staging_path[0] == '\0')
                 return error_set(err, ERROR_PRECONDITION,
                                  "staging_target_path: missing, expected the path at which volume "

@@ -272,6 +272,7 @@ static void test_modes_without_multi_writer(void **state) {
 
 static void test_publish(void **state) {
         Csi__NodePublishVolumeRequest request = CSI__NODE_PUBLISH_VOLUME_REQUEST__INIT;
+        char inline_id[] = "csi-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         Csi__StringPair pair = CSI__STRING_PAIR__INIT;
         Csi__StringPair *pairs[] = {&pair};
         Bench *bench = *state;
@@ -305,6 +306,12 @@ static void test_publish(void **state) {
         pair.value = "false";
         bench->provider.flags &= ~(unsigned int)PROVIDER_STAGES;
         assert_int_equal(call_method(bench, PUBLISH, &request), 0);
+        /* Whatever the driver object makes kubelet leave out. */
+        request.volume_id = inline_id;
+        assert_int_equal(call_method(bench, PUBLISH, &request), STATUS_INVALID_ARGUMENT);
+        assert_says(bench, "podInfoOnMount");
+        request.n_volume_context = 0;
+        assert_int_equal(call_method(bench, PUBLISH, &request), STATUS_INVALID_ARGUMENT);
 }
 
 static void test_undo(void **state) {

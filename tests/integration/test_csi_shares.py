@@ -108,7 +108,7 @@ def test_spiffe_says_what_it_is(daemon):
 
 @pytest.mark.parametrize('more, message', [
     ({'readonly': False}, 'readOnly: true'),
-    ({'volume_context': {}}, 'only inline volumes'),
+    ({'volume_context': {}}, 'podInfoOnMount'),
     ({'volume_capability': mount_capability('ext4')}, 'no filesystem type'),
     ({'volume_capability': mount_capability(flags=['noexec'])}, 'no mount flags'),
     ({'volume_capability': mount_capability(mode=2)}, 'SINGLE_NODE_WRITER'),
@@ -256,6 +256,32 @@ def test_nfs_helper_gets_the_options(sandbox, nfs):
                      volume_capability=mount_capability(mode=5, flags=['bg']), volume_context=NAS)
         client.fails('INVALID_ARGUMENT', 'NodePublishVolume', volume_id='v', target_path=str(target),
                      volume_capability=block_capability(), volume_context=NAS)
+
+
+INLINE = 'csi-' + '0123456789abcdef' * 4
+
+
+@pytest.mark.parametrize('context, more, message', [
+    ({'mountOptions': 'suid,dev'}, {}, '"suid" is not allowed there'),
+    ({'mountOptions': 'x="a,suid,dev,y="b'}, {}, 'a quote that is not around its whole value'),
+    ({'mountOptions': 'x="a,suid,dev"'}, {}, 'a comma in its value'),
+    ({'mountOptions': 'rshared'}, {}, 'propagation'),
+    ({'mountOptions': 'bg'}, {}, 'in the background'),
+    ({'share': '..'}, {}, 'without ".."'),
+    ({'share': '../etc'}, {}, 'without ".."'),
+    ({}, {'volume_id': INLINE}, 'podInfoOnMount'),
+    ({'csi.storage.k8s.io/ephemeral': 'true'}, {'volume_id': INLINE}, 'no inline volumes'),
+])
+def test_nfs_refuses(sandbox, nfs, context, more, message):
+    """Any pod could mount any export with "suid" and "dev": an inline volume's own text was not looked at."""
+    said = sandbox.path / 'said'
+    nfs.environment |= helper(sandbox, f'echo "$@" > {said}\nexit 1\n')
+    with nfs.start() as client:
+        target = target_of(nfs, 'a')
+        with pytest.raises(Failure) as failure:
+            publish_nfs(client, target, volume_context={**NAS, **context}, **more)
+        assert failure.value.code == 'INVALID_ARGUMENT' and message in failure.value.message
+        assert not said.exists() and not target.exists()
 
 
 def test_nfs_helper_hangs(sandbox, nfs):
