@@ -27,6 +27,7 @@ typedef struct FirewallConf {
         bool firewalld;
         IngressPolicy policy;
         const char *policy_name; /* borrowed from the configuration */
+        char link[IFNAMSIZ]; /* that leads to the pod: what the policy is about; "" if none does */
         char admin_chain[NFT_NAME_MAX + 1];
 } FirewallConf;
 
@@ -89,54 +90,43 @@ static int firewall_parse(const NetConf *conf, void **statep, Error *err) {
 
 /* --- ingressPolicy ------------------------------------------------------------------------ */
 
-static void key_bridge(Rule *rule, const Attachment *at) {
+static void key_link(Rule *rule, const FirewallConf *conf) {
         char name[IFNAMSIZ] = {0};
 
-        snprintf(name, sizeof(name), "%s", at->bridge);
+        snprintf(name, sizeof(name), "%s", conf->link);
         rule_key(rule, name, sizeof(name));
-        snprintf(rule->label, sizeof(rule->label), "ingress policy of %s", at->bridge);
+        snprintf(rule->label, sizeof(rule->label), "ingress policy of %s", conf->link);
 }
 
-static Rule *want_pair(const Attachment *at, size_t group, RuleList *list) {
+static Rule *want_pair(const FirewallConf *conf, size_t group, RuleList *list) {
         Rule *rule = rules_append(list, group, RULE_SET_SAME_BRIDGE, RULE_CLAIM_NOBODY);
 
         if (rule) {
-                key_bridge(rule, at);
-                key_bridge(rule, at);
+                key_link(rule, conf);
+                key_link(rule, conf);
         }
         return rule;
 }
 
-static int want_isolation(const FirewallConf *conf, const Attachment *at, uint8_t family,
-                          RuleList *list, Error *err) {
+static int want_isolation(const FirewallConf *conf, uint8_t family, RuleList *list, Error *err) {
         RuleGroup group = {.kind = RULE_GROUP_ISOLATION, .family = family};
         int r = rules_group(list, &group);
         Rule *rule;
 
         rule = r < 0 ? NULL : rules_append(list, (size_t)r, RULE_SET_ISOLATED, RULE_CLAIM_NOBODY);
         if (rule)
-                key_bridge(rule, at);
-        if (!rule || (conf->policy == INGRESS_SAME_BRIDGE && !want_pair(at, (size_t)r, list)))
+                key_link(rule, conf);
+        if (!rule || (conf->policy == INGRESS_SAME_BRIDGE && !want_pair(conf, (size_t)r, list)))
                 return error_set_errno(err, ENOMEM, "ingressPolicy");
         return 0;
 }
 
-/* Elements of the bridge, which outlive its pods. */
-static int firewall_want(const void *state, const Attachment *at, bool deleting, RuleList *list,
-                         Error *err) {
-        const FirewallConf *conf = state;
+static int want_policy(const FirewallConf *conf, const Attachment *at, RuleList *list, Error *err) {
         bool done[2] = {false, false};
 
-        if (!conf || deleting)
-                return 0;
-        if (conf->firewalld && conf->accept)
-                return error_set(err, ERROR_UNSUPPORTED,
-                                 "firewall: backend \"firewalld\" is not supported: trust the "
-                                 "pods' subnet once with firewall-cmd --permanent "
-                                 "--zone=trusted --add-source=SUBNET, and leave the backend out");
         if (conf->policy == INGRESS_OPEN)
                 return 0;
-        if (!at->bridge[0])
+        if (!at->bridge[0] || !conf->link[0])
                 return error_set(err, ERROR_PRECONDITION,
                                  "interface needs to be set for ingress policy \"%s\", make sure "
                                  "to chain \"firewall\" plugin with \"bridge\"",
@@ -148,15 +138,68 @@ static int firewall_want(const void *state, const Attachment *at, bool deleting,
                 if (done[family == AF_INET6])
                         continue;
                 done[family == AF_INET6] = true;
-                r = want_isolation(conf, at, family, list, err);
+                r = want_isolation(conf, family, list, err);
                 if (r < 0)
                         return r;
         }
         return 0;
 }
 
+/* --- FORWARD ------------------------------------------------------------------------------ */
+
+static int want_pass(const Attachment *at, RuleList *list, Error *err) {
+        for (size_t i = 0; i < at->n_ips; i++) {
+                const IpAddress *address = &at->ips[i].address.address;
+                RuleGroup group = {.kind = RULE_GROUP_FIREWALL, .family = rules_family(address)};
+                int r = rules_group(list, &group);
+                char text[IP_TEXT_MAX];
+                Rule *rule;
+
+                rule = r < 0 ? NULL
+                             : rules_append(list, (size_t)r, RULE_SET_FIREWALL, RULE_CLAIM_ADDRESS);
+                if (!rule)
+                        return error_set_errno(err, ENOMEM, "firewall");
+                rule_key(rule, address->bytes, ip_size(address));
+                snprintf(rule->label, sizeof(rule->label), "firewall for %s",
+                         ip_format(address, text));
+        }
+        return 0;
+}
+
+/* The policy's elements are the link's, and outlive its pods. */
+static int firewall_want(const void *state, const Attachment *at, bool deleting, RuleList *list,
+                         Error *err) {
+        const FirewallConf *conf = state;
+        int r = 0;
+
+        if (deleting)
+                return want_pass(at, list, err);
+        if (!conf)
+                return 0;
+        if (conf->firewalld && conf->accept)
+                return error_set(err, ERROR_UNSUPPORTED,
+                                 "firewall: backend \"firewalld\" is not supported: trust the "
+                                 "pods' subnet once with firewall-cmd --permanent "
+                                 "--zone=trusted --add-source=SUBNET, and leave the backend out");
+        if (conf->accept)
+                r = want_pass(at, list, err);
+        return r < 0 ? r : want_policy(conf, at, list, err);
+}
+
+static int firewall_facts(void *state, Attachment *at, RulesSocket *sock, Error *err) {
+        FirewallConf *conf = state;
+
+        for (size_t i = 0; conf && conf->policy != INGRESS_OPEN && i < at->n_ips; i++)
+                if (rules_link_to(at->rtnl, &at->ips[i].address.address, conf->link) == 0)
+                        return 0;
+        /* Without a route to the pod its bridge is all there is. */
+        if (conf)
+                memcpy(conf->link, at->bridge, sizeof(conf->link));
+        return 0;
+}
+
 /* A bridge that was "same-bridge" before may not stay so. */
-static int forget_pairs(const Attachment *at, RulesSocket *sock) {
+static int forget_pairs(const FirewallConf *conf, const Attachment *at, RulesSocket *sock) {
         for (size_t i = 0; i < at->n_ips; i++) {
                 RuleGroup group = {.kind = RULE_GROUP_ISOLATION,
                                    .family = rules_family(&at->ips[i].address.address)};
@@ -166,7 +209,7 @@ static int forget_pairs(const Attachment *at, RulesSocket *sock) {
                 int r = rules_group(&list, &group);
 
                 if (r >= 0)
-                        rule = want_pair(at, (size_t)r, &list);
+                        rule = want_pair(conf, (size_t)r, &list);
                 nft_batch_begin(&batch);
                 if (rule) {
                         rule->element.set = rule->set_name;
@@ -181,39 +224,22 @@ static int forget_pairs(const Attachment *at, RulesSocket *sock) {
         return 0;
 }
 
-/* --- FORWARD ------------------------------------------------------------------------------ */
-
-static void gather_subnets(const FirewallConf *conf, const Attachment *at,
-                           ForwardRequest *request) {
-        request->admin_chain = conf ? conf->admin_chain : FORWARD_ADMIN_CHAIN;
-        for (size_t i = 0; i < at->n_ips; i++) {
-                IpPrefix subnet = at->ips[i].address;
-                bool known = subnet.address.family != request->family;
-
-                subnet.address = ip_prefix_first(&subnet);
-                for (size_t j = 0; j < request->n_subnets && !known; j++)
-                        known = ip_prefix_equal(&request->subnets[j], &subnet);
-                if (!known && request->n_subnets < FORWARD_SUBNETS_MAX)
-                        request->subnets[request->n_subnets++] = subnet;
-        }
-}
-
-typedef int (*ForwardDo)(RulesSocket *sock, const ForwardRequest *request, Error *err);
+typedef int (*ForwardDo)(RulesSocket *sock, uint8_t family, const char *admin_chain, Error *err);
 
 static int for_families(const FirewallConf *conf, const Attachment *at, RulesSocket *sock,
                         ForwardDo function, Error *err) {
-        static const uint8_t families[] = {AF_INET, AF_INET6};
+        bool done[2] = {false, false};
+        int r = 0;
 
-        for (size_t i = 0; i < N_ELEMENTS(families); i++) {
-                ForwardRequest request = {.family = families[i]};
-                int r;
+        for (size_t i = 0; i < at->n_ips && r >= 0; i++) {
+                uint8_t family = at->ips[i].address.address.family;
 
-                gather_subnets(conf, at, &request);
-                r = function(sock, &request, err);
-                if (r < 0)
-                        return r;
+                if (done[family == AF_INET6])
+                        continue;
+                done[family == AF_INET6] = true;
+                r = function(sock, family, conf->admin_chain, err);
         }
-        return 0;
+        return r;
 }
 
 static int firewall_after_add(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
@@ -223,16 +249,10 @@ static int firewall_after_add(const void *state, Attachment *at, RulesSocket *so
         if (!conf)
                 return 0;
         if (conf->policy == INGRESS_ISOLATED)
-                r = forget_pairs(at, sock);
+                r = forget_pairs(conf, at, sock);
         if (r < 0)
                 return error_set_errno(err, r, "ingressPolicy");
         return conf->accept ? for_families(conf, at, sock, forward_add, err) : 0;
-}
-
-static int firewall_after_del(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
-        const FirewallConf *conf = state;
-
-        return conf && conf->accept ? for_families(conf, at, sock, forward_del, err) : 0;
 }
 
 static int firewall_check(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
@@ -244,10 +264,11 @@ static int firewall_check(const void *state, Attachment *at, RulesSocket *sock, 
 const RulePart part_firewall = {
         .name = "firewall",
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_FIREWALL),
+        .sets = 1U << RULE_SET_FIREWALL,
         .parse = firewall_parse,
         .free = firewall_free,
         .want = firewall_want,
+        .facts = firewall_facts,
         .after_add = firewall_after_add,
-        .after_del = firewall_after_del,
         .check = firewall_check,
 };

@@ -6,13 +6,16 @@
  * The firewall plugin's own work: packets of pods pass a FORWARD chain whose policy is drop.
  *
  * "accept" ends the walk through one base chain only, and "drop" ends it through all of them. So
- * an accept in a table of our own cannot help where iptables' FORWARD drops: the rules must stand
- * in that very chain, and only in words that iptables reads back. As upstream, they are in a chain
- * CNI-FORWARD that FORWARD jumps to first, and a chain for the admin comes before them; unlike
- * upstream, there are two rules per subnet and none per pod.
+ * an accept in a table of our own cannot help where iptables' FORWARD drops: the rule must stand
+ * in that very chain, and only in words that iptables reads back. As upstream, it is in a chain
+ * CNI-FORWARD that FORWARD jumps to first, and a chain for the admin comes before it. Unlike
+ * upstream there are no rules per pod: our own table marks what pods send and what is meant for
+ * them just before (RULE_GROUP_FIREWALL), the one rule accepts the mark, and it is taken away just
+ * behind. So the addresses are elements of a set, with an owner.
  *
- * Where the filter table is iptables' own (iptables-legacy), netlink does not reach it: there, and
- * only there, the iptables tool is run.
+ * Both backends of iptables may hold a FORWARD chain on one node, and both count: the one of
+ * nftables is written over netlink; where there is one of iptables-legacy, it is read by
+ * getsockopt(2), and only for what it lacks the iptables tool is run.
  */
 
 #include "cni/rules.h"
@@ -20,31 +23,37 @@
 #define FORWARD_CHAIN       "CNI-FORWARD"
 #define FORWARD_ADMIN_CHAIN "CNI-ADMIN"
 
-/* Different subnets of one attachment and family. */
-#define FORWARD_SUBNETS_MAX 16
+/* As upstream's plugin writes them. */
+#define FORWARD_COMMENT_JUMP  "CNI firewall plugin rules"
+#define FORWARD_COMMENT_ADMIN "CNI firewall plugin admin overrides"
+#define FORWARD_COMMENT_PODS  "berth: pods"
 
-typedef struct ForwardRequest {
-        uint8_t family; /* AF_INET, AF_INET6 */
-        const char *admin_chain;
-        IpPrefix subnets[FORWARD_SUBNETS_MAX]; /* host bits are zero */
-        size_t n_subnets;
-} ForwardRequest;
-
-/* What is missing is made, in one transaction. */
-int forward_add(RulesSocket *sock, const ForwardRequest *request, Error *err);
-
-/* Takes away the rules of full-length subnets (those are one pod's); others are the network's. */
-int forward_del(RulesSocket *sock, const ForwardRequest *request, Error *err);
+/* What is missing in FORWARD of @family (AF_INET, AF_INET6) is made. */
+int forward_add(RulesSocket *sock, uint8_t family, const char *admin_chain, Error *err);
 
 /* Return: 0; NOT_FOUND naming the rule. */
-int forward_check(RulesSocket *sock, const ForwardRequest *request, Error *err);
+int forward_check(RulesSocket *sock, uint8_t family, const char *admin_chain, Error *err);
 
-/* Is the filter table of @family that of iptables-legacy? */
-bool forward_is_legacy(uint8_t family);
+/* Removes the rules of whole subnets that earlier versions made. */
+int forward_forget_subnets(RulesSocket *sock, uint8_t family, Error *err);
 
-/* The same three by the iptables tool. */
-int forward_legacy_add(const ForwardRequest *request, Error *err);
-int forward_legacy_del(const ForwardRequest *request, Error *err);
-int forward_legacy_check(const ForwardRequest *request, Error *err);
+/**
+ * forward_find_drop() - a chain that certainly drops what pods forward
+ * @opens: ADD opens chain FORWARD of iptables, whichever backend it has: that is none then
+ * @text: names it: "chain forward of table inet filter: its policy is drop"
+ *
+ * Certain is only what has the policy drop, or a drop of everything, and before it no rule that
+ * could let a new packet pass. A chain that FORWARD_CHAIN opens is none.
+ *
+ * Return: 0: none is found; 1 with @text; -errno.
+ */
+int forward_find_drop(RulesSocket *sock, bool opens, char text[256]);
+
+/* --- iptables-legacy (cni/forward_legacy.c) ------------------------------------------------- */
+
+/* Return: 1 when a packet with the mark passes, 0 when not; negative. */
+int forward_legacy_is_open(uint8_t family, const char *admin_chain, Error *err);
+int forward_legacy_add(uint8_t family, const char *admin_chain, Error *err);
+int forward_legacy_find_drop(char text[256]);
 
 #endif

@@ -9,14 +9,18 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
+#include "common/nft/xtables.h"
 
 #include <errno.h>
-#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
-/* As upstream's plugin and cni/forward.c write them. */
-#define COMMENT_JUMP  "CNI firewall plugin rules"
-#define COMMENT_ADMIN "CNI firewall plugin admin overrides"
+#include <linux/netfilter.h>
+#include <linux/netfilter/xt_mark.h>
+
+#define MARK_TEXT "0x10000000" /* RULES_FORWARD_MARK */
+#define TRIES_MAX 8
 
 #define ARGUMENTS_MAX   24
 #define TIMEOUT_MSECS   30000U
@@ -89,95 +93,117 @@ static LegacyRule jump(const char *from, const char *to, const char *comment) {
         return (LegacyRule){from, true, {"-m", "comment", "--comment", comment, "-j", to}};
 }
 
-static LegacyRule accept_from(const char *subnet) {
-        return (LegacyRule){FORWARD_CHAIN, false, {"-s", subnet, "-j", "ACCEPT"}};
-}
-
-static LegacyRule accept_to(const char *subnet) {
+static LegacyRule accept_mark(void) {
         return (LegacyRule){
                 FORWARD_CHAIN,
                 false,
-                {"-d", subnet, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j",
-                 "ACCEPT"},
+                {"-m", "mark", "--mark", MARK_TEXT "/" MARK_TEXT, "-m", "comment", "--comment",
+                 FORWARD_COMMENT_PODS, "-j", "ACCEPT"},
         };
 }
 
-int forward_legacy_add(const ForwardRequest *request, Error *err) {
-        LegacyRule jumps[] = {
-                jump("FORWARD", FORWARD_CHAIN, COMMENT_JUMP),
-                jump(FORWARD_CHAIN, request->admin_chain, COMMENT_ADMIN),
+/* --- reading ------------------------------------------------------------------------------ */
+
+static int read_filter(uint8_t family, XtTable *xt, Error *err) {
+        int r = -EAGAIN;
+
+        for (unsigned int try = 0; try < TRIES_MAX && r == -EAGAIN; try++)
+                r = xtables_read(family, "filter", xt);
+        return r < 0 ? error_set_errno(err, r, "firewall: read the filter table of iptables-legacy")
+                     : 0;
+}
+
+/* Does a rule from @offset on, up to @end or the next chain, jump to @target? */
+static bool has_jump(const XtTable *xt, uint32_t offset, uint32_t end, uint32_t target) {
+        XtRule rule;
+
+        for (; offset < end && xtables_rule(xt, offset, &rule) == 0 && rule.chain[0] == '\0';
+             offset = rule.next)
+                if (rule.is_verdict && rule.verdict == -1 && rule.jump == target)
+                        return true;
+        return false;
+}
+
+/* The words that match the mark, as the match's data has them. */
+static bool has_accept(const XtTable *xt, uint32_t offset) {
+        const struct xt_mark_mtinfo1 info = {.mark = RULES_FORWARD_MARK,
+                                             .mask = RULES_FORWARD_MARK};
+        XtRule rule;
+
+        for (; xtables_rule(xt, offset, &rule) == 0 && rule.chain[0] == '\0'; offset = rule.next)
+                if (rule.is_verdict && rule.verdict == NF_ACCEPT &&
+                    memmem(rule.bytes, rule.n_bytes, &info, 2 * sizeof(uint32_t)))
+                        return true;
+        return false;
+}
+
+static bool is_open(const XtTable *xt, const char *admin_chain) {
+        uint32_t chain = 0, admin = 0, end = (uint32_t)xt->n_entries;
+
+        return xtables_chain(xt, FORWARD_CHAIN, &chain) == 0 &&
+               has_jump(xt, xt->first[NF_INET_FORWARD], xt->policy[NF_INET_FORWARD], chain) &&
+               xtables_chain(xt, admin_chain, &admin) == 0 && has_jump(xt, chain, end, admin) &&
+               has_accept(xt, chain);
+}
+
+int forward_legacy_is_open(uint8_t family, const char *admin_chain, Error *err) {
+        cleanup(xtables_deinit) XtTable xt = {0};
+        int r = read_filter(family, &xt, err);
+
+        return r < 0 ? r : is_open(&xt, admin_chain);
+}
+
+/* As forward_find_drop() says; a target that is no verdict may let packets pass. */
+static bool surely_drops(const XtTable *xt, bool *by_policyp) {
+        uint32_t offset = xt->first[NF_INET_FORWARD], end = xt->policy[NF_INET_FORWARD];
+        XtRule rule;
+
+        for (; offset < end && xtables_rule(xt, offset, &rule) == 0; offset = rule.next) {
+                if (rule.unconditional && rule.is_verdict && rule.verdict == NF_DROP) {
+                        *by_policyp = false;
+                        return true;
+                }
+                if (rule.is_verdict && rule.verdict != NF_DROP)
+                        return false;
+        }
+        *by_policyp = true;
+        return xtables_rule(xt, end, &rule) == 0 && rule.is_verdict && rule.verdict == NF_DROP;
+}
+
+int forward_legacy_find_drop(char text[256]) {
+        static const uint8_t families[] = {AF_INET, AF_INET6};
+
+        for (size_t i = 0; i < N_ELEMENTS(families); i++) {
+                cleanup(xtables_deinit) XtTable xt = {0};
+                bool by_policy;
+
+                if (!xtables_has(families[i], "filter") ||
+                    read_filter(families[i], &xt, NULL) < 0 || !surely_drops(&xt, &by_policy))
+                        continue;
+                snprintf(text, 256, "chain FORWARD of %s-legacy: %s",
+                         families[i] == AF_INET ? "iptables" : "ip6tables",
+                         by_policy ? "its policy is drop" : "a rule drops everything");
+                return 1;
+        }
+        return 0;
+}
+
+/* --- writing ------------------------------------------------------------------------------ */
+
+int forward_legacy_add(uint8_t family, const char *admin_chain, Error *err) {
+        LegacyRule rules[] = {
+                jump("FORWARD", FORWARD_CHAIN, FORWARD_COMMENT_JUMP),
+                jump(FORWARD_CHAIN, admin_chain, FORWARD_COMMENT_ADMIN),
+                accept_mark(),
         };
         const char *make_chain[] = {"-N", FORWARD_CHAIN, NULL};
-        const char *make_admin[] = {"-N", request->admin_chain, NULL};
         int r;
 
-        /* What exists is refused, which is as good. */
-        r = run(request->family, make_chain, err);
-        if (r >= 0)
-                r = run(request->family, make_admin, err);
-        for (size_t i = 0; i < N_ELEMENTS(jumps) && r >= 0; i++)
-                r = rule_ensure(request->family, &jumps[i], err);
-        for (size_t i = 0; i < request->n_subnets && r >= 0; i++) {
-                char text[IP_TEXT_MAX];
-                LegacyRule to, from;
-
-                ip_prefix_format(&request->subnets[i], text);
-                to = accept_to(text);
-                from = accept_from(text);
-                r = rule_ensure(request->family, &to, err);
-                if (r >= 0)
-                        r = rule_ensure(request->family, &from, err);
-        }
+        /* A chain that is there already is status 1. */
+        r = run(family, make_chain, err);
+        make_chain[1] = admin_chain;
+        r = r < 0 ? r : run(family, make_chain, err);
+        for (size_t i = 0; i < N_ELEMENTS(rules) && r >= 0; i++)
+                r = rule_ensure(family, &rules[i], err);
         return r < 0 ? r : 0;
-}
-
-int forward_legacy_del(const ForwardRequest *request, Error *err) {
-        int r = 0;
-
-        for (size_t i = 0; i < request->n_subnets && r >= 0; i++) {
-                char text[IP_TEXT_MAX];
-                LegacyRule to, from;
-
-                if (request->subnets[i].length < ip_size(&request->subnets[i].address) * 8)
-                        continue;
-                ip_prefix_format(&request->subnets[i], text);
-                to = accept_to(text);
-                from = accept_from(text);
-                r = rule_run(request->family, "-D", &to, err);
-                if (r >= 0)
-                        r = rule_run(request->family, "-D", &from, err);
-        }
-        return r < 0 ? r : 0;
-}
-
-int forward_legacy_check(const ForwardRequest *request, Error *err) {
-        LegacyRule jumps[] = {
-                jump("FORWARD", FORWARD_CHAIN, COMMENT_JUMP),
-                jump(FORWARD_CHAIN, request->admin_chain, COMMENT_ADMIN),
-        };
-        int r = 0;
-
-        for (size_t i = 0; i < N_ELEMENTS(jumps) && r == 0; i++) {
-                r = rule_run(request->family, "-C", &jumps[i], err);
-                if (r > 0)
-                        return error_set(err, ERROR_NOT_FOUND,
-                                         "firewall: chain %s does not jump to %s", jumps[i].chain,
-                                         jumps[i].words[5]);
-        }
-        for (size_t i = 0; i < request->n_subnets && r == 0; i++) {
-                char text[IP_TEXT_MAX];
-                LegacyRule to, from;
-
-                ip_prefix_format(&request->subnets[i], text);
-                to = accept_to(text);
-                from = accept_from(text);
-                r = rule_run(request->family, "-C", &to, err);
-                if (r == 0)
-                        r = rule_run(request->family, "-C", &from, err);
-                if (r > 0)
-                        return error_set(err, ERROR_NOT_FOUND,
-                                         "firewall: chain " FORWARD_CHAIN " lacks a rule for %s",
-                                         text);
-        }
-        return r;
 }

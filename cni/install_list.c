@@ -238,19 +238,20 @@ int pod_network_list(const PodNetwork *network, json_t **listp, Error *err) {
                 r = json_array_append_new(
                         ranges, json_pack("[{s:o}]", "subnet", prefix_json(&network->subnets[i])));
         plugin = r < 0 ? NULL
-                       : json_pack("{s:s, s:s, s:b, s:b, s:b, s:{s:b, s:b}, s:{s:s, s:O}}", "type",
-                                   "berth-cni", "bridge", BRIDGE, "isDefaultGateway", 1, "ipMasq",
-                                   !network->masqueraded_by_others, "hairpinMode", 1,
-                                   "capabilities", "portMappings", 1, "bandwidth", 1, "ipam",
-                                   "type", "host-local", "ranges", ranges);
+                       : json_pack("{s:s, s:s, s:b, s:b, s:b, s:b, s:{s:b, s:b}, s:{s:s, s:O}}",
+                                   "type", "berth-cni", "bridge", BRIDGE, "isDefaultGateway", 1,
+                                   "ipMasq", !network->masqueraded_by_others, "hairpinMode", 1,
+                                   "firewall", 1, "capabilities", "portMappings", 1, "bandwidth", 1,
+                                   "ipam", "type", "host-local", "ranges", ranges);
         if (plugin && network->n_cluster > 0) {
                 cluster = cluster_json(network);
                 r = json_object_set(plugin, "clusterCIDR", cluster);
         }
         if (plugin && r == 0 && network->mtu_bytes > 0)
                 r = json_object_set_new(plugin, "mtu", json_integer(network->mtu_bytes));
-        *listp = plugin && r == 0 ? json_pack("{s:s, s:s, s:[O]}", "cniVersion", "1.0.0", "name",
-                                              NETWORK_NAME, "plugins", plugin)
+        *listp = plugin && r == 0 ? json_pack("{s:s, s:[s, s], s:s, s:[O]}", "cniVersion", "1.0.0",
+                                              "cniVersions", "1.0.0", "1.1.0", "name", NETWORK_NAME,
+                                              "plugins", plugin)
                                   : NULL;
         return *listp ? 0 : error_set_errno(err, ENOMEM, "make a configuration list");
 }

@@ -10,24 +10,13 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
-#include "common/base/file.h"
+#include "common/nft/xtables.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include <linux/netfilter_ipv4/ip_tables.h>
-
-/* The same numbers and shapes for both families, but for the size of addresses inside. */
-#define GET_INFO    IPT_SO_GET_INFO
-#define GET_ENTRIES IPT_SO_GET_ENTRIES
-
-/* 100,000 rules; a larger table is given up. */
-#define TABLE_MAX     (64U * 1024 * 1024)
 #define OUTPUT_MAX    ((size_t)64 * 1024 * 1024)
 #define TIMEOUT_MSECS 30000U
 
@@ -35,63 +24,17 @@
 
 typedef struct Family {
         uint8_t family;
-        int level;
-        const char *names;                /* which tables exist */
         const char *list[2], *restore[2]; /* tools, the specific name first */
 } Family;
 
 static const Family families[] = {
-        {AF_INET,
-         IPPROTO_IP,
-         "/proc/net/ip_tables_names",
-         {"iptables-legacy", "iptables"},
-         {"iptables-legacy-restore", "iptables-restore"}},
+        {AF_INET, {"iptables-legacy", "iptables"}, {"iptables-legacy-restore", "iptables-restore"}},
         {AF_INET6,
-         IPPROTO_IPV6,
-         "/proc/net/ip6_tables_names",
          {"ip6tables-legacy", "ip6tables"},
          {"ip6tables-legacy-restore", "ip6tables-restore"}},
 };
 
 /* --- looking ------------------------------------------------------------------------------ */
-
-/* Is @table a line of @names? */
-static bool has_table(const char *names, const char *table) {
-        size_t n = strlen(table);
-
-        for (const char *line = names; *line; line += strcspn(line, "\n"), line += *line == '\n')
-                if (strncmp(line, table, n) == 0 && line[n] == '\n')
-                        return true;
-        return false;
-}
-
-/* The whole table. Return: 0; -errno. */
-static int read_table(const Family *family, const char *table, uint8_t **bytesp, size_t *np) {
-        cleanup(closep) int fd = -1;
-        cleanup(freep) struct ipt_get_entries *entries = NULL;
-        struct ipt_getinfo info = {0};
-        socklen_t n = sizeof(info);
-
-        fd = socket(family->family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
-        if (fd < 0)
-                return -errno;
-        snprintf(info.name, sizeof(info.name), "%s", table);
-        if (getsockopt(fd, family->level, GET_INFO, &info, &n) < 0)
-                return -errno;
-        if (info.size > TABLE_MAX)
-                return -EFBIG;
-        entries = calloc(1, sizeof(*entries) + info.size);
-        if (!entries)
-                return -ENOMEM;
-        snprintf(entries->name, sizeof(entries->name), "%s", table);
-        entries->size = info.size;
-        n = (socklen_t)(sizeof(*entries) + info.size);
-        if (getsockopt(fd, family->level, GET_ENTRIES, entries, &n) < 0)
-                return -errno; /* EAGAIN: it changed in between */
-        *np = sizeof(*entries) + info.size;
-        *bytesp = (uint8_t *)ptr_steal(&entries);
-        return 0;
-}
 
 static bool holds(const uint8_t *bytes, size_t n, const void *what, size_t n_what) {
         return n > 0 && memmem(bytes, n, what, n_what) != NULL;
@@ -201,10 +144,9 @@ static int del_chains(const Family *family, unsigned int plugins, const Attachme
                 unsigned int plugins;
                 const char *prefix;
         } kinds[] = {{LEGACY_BRIDGE, ""}, {LEGACY_PORTMAP, "DN-"}, {LEGACY_PORTMAP, "SN-"}};
-        cleanup(freep) uint8_t *bytes = NULL;
-        size_t n = 0;
+        cleanup(xtables_deinit) XtTable xt = {0};
 
-        if (read_table(family, "nat", &bytes, &n) < 0)
+        if (xtables_read(family->family, "nat", &xt) < 0)
                 return 0;
         for (size_t i = 0; i < N_ELEMENTS(kinds); i++) {
                 char chain[LEGACY_CHAIN_SIZE];
@@ -217,7 +159,7 @@ static int del_chains(const Family *family, unsigned int plugins, const Attachme
 
                 legacy_chain_name(at->network, at->container_id, kinds[i].prefix, chain);
                 if (!(plugins & kinds[i].plugins) || !chain[0] ||
-                    !holds(bytes, n, chain, strlen(chain) + 1))
+                    !holds(xt.bytes, xt.n, chain, strlen(chain) + 1))
                         continue;
                 r = remove_rules(&removal, err);
                 if (r < 0)
@@ -227,20 +169,19 @@ static int del_chains(const Family *family, unsigned int plugins, const Attachme
 }
 
 static int del_forward(const Family *family, const Attachment *at, Error *err) {
-        cleanup(freep) uint8_t *bytes = NULL;
+        cleanup(xtables_deinit) XtTable xt = {0};
         char texts[N_ELEMENTS(((Removal *)0)->words)][IP_TEXT_MAX];
         Removal removal = {.family = family, .table = "filter"};
-        size_t n = 0;
 
-        if (at->n_ips == 0 || read_table(family, "filter", &bytes, &n) < 0 ||
-            !holds(bytes, n, FORWARD_CHAIN, sizeof(FORWARD_CHAIN)))
+        if (at->n_ips == 0 || xtables_read(family->family, "filter", &xt) < 0 ||
+            !holds(xt.bytes, xt.n, FORWARD_CHAIN, sizeof(FORWARD_CHAIN)))
                 return 0;
         for (size_t i = 0; i < at->n_ips && removal.n_words < N_ELEMENTS(removal.words); i++) {
                 IpPrefix one = at->ips[i].address;
 
                 one.length = (uint8_t)(ip_size(&one.address) * 8);
                 if (one.address.family != family->family ||
-                    !holds(bytes, n, one.address.bytes, ip_size(&one.address)))
+                    !holds(xt.bytes, xt.n, one.address.bytes, ip_size(&one.address)))
                         continue;
                 removal.words[removal.n_words] = ip_prefix_format(&one, texts[removal.n_words]);
                 removal.n_words++;
@@ -250,16 +191,12 @@ static int del_forward(const Family *family, const Attachment *at, Error *err) {
 
 static void del_family(const Family *family, unsigned int plugins, const Attachment *at,
                        Error *all) {
-        cleanup(freep) char *names = NULL;
         Error err = {0};
 
-        /* Without the module there is no file; with it, and without a table, it is empty. */
-        if (file_read_at(AT_FDCWD, family->names, 4096, &names, NULL) < 0)
-                return;
-        if (has_table(names, "nat") && del_chains(family, plugins, at, &err) < 0)
+        if (xtables_has(family->family, "nat") && del_chains(family, plugins, at, &err) < 0)
                 error_join(all, &err);
         err = (Error){0};
-        if (plugins & LEGACY_FIREWALL && has_table(names, "filter") &&
+        if (plugins & LEGACY_FIREWALL && xtables_has(family->family, "filter") &&
             del_forward(family, at, &err) < 0)
                 error_join(all, &err);
 }

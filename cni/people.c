@@ -8,6 +8,7 @@
 #include "cni/people.h"
 
 #include "cni/conf.h"
+#include "cni/rules.h"
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
 #include "common/base/file.h"
@@ -121,6 +122,21 @@ static int ask(const Arguments *arguments, const char *verb, const char *type, c
         return 0;
 }
 
+/* Does any plugin of the list open FORWARD? */
+static bool opens_forward(const json_t *list) {
+        const json_t *plugins = json_find(list, "plugins");
+
+        for (size_t i = 0; i < json_array_size(plugins); i++) {
+                const json_t *plugin = json_array_get(plugins, i);
+                bool on = false;
+
+                if (str_equal(json_string_value(json_find(plugin, "type")), "firewall") ||
+                    (json_read_bool(plugin, "firewall", &on, NULL) == 0 && on))
+                        return true;
+        }
+        return false;
+}
+
 /* The configuration of one plugin of @list, as runtimes build it. */
 static json_t *plugin_conf(const json_t *list, const json_t *plugin, const json_t *attachments) {
         json_t *conf = json_copy((json_t *)(uintptr_t)plugin);
@@ -130,6 +146,7 @@ static json_t *plugin_conf(const json_t *list, const json_t *plugin, const json_
         if (!conf || json_object_set(conf, "name", json_find(list, "name")) < 0 ||
             /* Both verbs came with 1.1.0; ours know them whatever the list says. */
             json_object_set_new(conf, "cniVersion", json_string("1.1.0")) < 0 ||
+            json_object_set_new(conf, RULES_KEY_FIREWALL, json_boolean(opens_forward(list))) < 0 ||
             (attachments && json_object_set(conf, "cni.dev/valid-attachments",
                                             (json_t *)(uintptr_t)attachments) < 0)) {
                 json_decref(conf);

@@ -7,6 +7,7 @@
 
 #include "cni/rules.h"
 
+#include "cni/forward.h"
 #include "cni/legacy.h"
 #include "cni/request.h"
 #include "common/base/cleanup.h"
@@ -263,6 +264,29 @@ static void questions_deinit(NlBatch *batch) {
         nl_batch_deinit(batch);
 }
 
+/*
+ * What opens FORWARD of iptables, another plugin of the list may be; only who asks about the whole
+ * list (berth-cni status) knows that there is none.
+ */
+static int forward_status(RulesState *state, Error *err) {
+        bool firewall = true;
+        char text[256];
+        int r;
+
+        (void)json_read_bool(state->conf->json, RULES_KEY_FIREWALL, &firewall, NULL);
+        if (state->role != ROLE_FIREWALL &&
+            !(state->role == ROLE_BERTH && state->conf->link.is_gateway))
+                return 0;
+        r = forward_find_drop(&state->sock, firewall, text);
+        if (r <= 0)
+                return 0;
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "packets that pods send to other networks are dropped by %s; %s", text,
+                         firewall ? "add a rule there that accepts them"
+                                  : "\"firewall\": true, or the plugin firewall, opens chain "
+                                    "FORWARD of iptables; anywhere else a rule there has to");
+}
+
 static int rules_module_status(void *userdata, Error *err) {
         cleanup(questions_deinit) NlBatch batch = {0};
         RulesState *state = userdata;
@@ -282,7 +306,7 @@ static int rules_module_status(void *userdata, Error *err) {
         if (r < 0)
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "nftables is missing: this kernel has no nf_tables");
-        return 0;
+        return forward_status(state, err);
 }
 
 const Module module_rules = {

@@ -27,6 +27,9 @@
 /* Of the mark that a packet carries through FORWARD; taken away again behind it. */
 #define RULES_FORWARD_MARK 0x10000000U
 
+/* In a configuration for STATUS: does any plugin of the list open FORWARD? */
+#define RULES_KEY_FIREWALL "berth.dev/list-has-firewall"
+
 /* ct state established and related, in the kernel's bits. */
 #define RULES_CT_ANSWERS (1U << 1 | 1U << 2)
 

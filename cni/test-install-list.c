@@ -120,6 +120,7 @@ static void test_list(void **state) {
         assert_string_equal(text,
                             "{\"bridge\": \"berth0\", \"capabilities\": {\"bandwidth\": true, "
                             "\"portMappings\": true}, \"clusterCIDR\": [\"10.1.0.0/16\"], "
+                            "\"firewall\": true, "
                             "\"hairpinMode\": true, \"ipMasq\": true, \"ipam\": {\"ranges\": "
                             "[[{\"subnet\": \"10.1.2.0/24\"}], [{\"subnet\": \"fd00::/64\"}]], "
                             "\"type\": \"host-local\"}, \"isDefaultGateway\": true, \"mtu\": 9000, "

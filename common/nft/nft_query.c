@@ -254,6 +254,37 @@ static int parse_cmp(const struct nlattr *data, NftRule *rule) {
         return 0;
 }
 
+/* A lookup in a map of verdicts has the verdict's register for its result. */
+static bool is_verdict_map(const struct nlattr *data) {
+        const struct nlattr *table[NFTA_LOOKUP_MAX + 1];
+
+        return data && nl_nested(data, table, NFTA_LOOKUP_MAX + 1) == 0 &&
+               table[NFTA_LOOKUP_DREG] && get_u32(table[NFTA_LOOKUP_DREG], 1) == NFT_REG_VERDICT;
+}
+
+/* What kind of rule it is, as far as its expressions' names tell. */
+static void note_kind(NftRule *rule, const char *name, const struct nlattr *data) {
+        static const char *const verdicts[] = {"target",       "queue",  "objref", "synproxy",
+                                               "flow_offload", "tproxy", "fwd"};
+
+        if (strcmp(name, "counter") == 0 || strcmp(name, "log") == 0 ||
+            strcmp(name, "immediate") == 0)
+                return;
+        if (strcmp(name, "reject") == 0) {
+                rule->verdict = NF_DROP;
+                return;
+        }
+        for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++)
+                rule->has_other_verdict = rule->has_other_verdict || strcmp(name, verdicts[i]) == 0;
+        rule->has_other_verdict =
+                rule->has_other_verdict || (strcmp(name, "lookup") == 0 && is_verdict_map(data));
+        if (rule->is_plain)
+                rule->is_of_answers = strcmp(name, "ct") == 0;
+        rule->is_plain = false;
+        if (strcmp(name, "ct") != 0 && strcmp(name, "bitwise") != 0 && strcmp(name, "cmp") != 0)
+                rule->is_of_answers = false;
+}
+
 static int each_expression(const struct nlattr *item, void *userdata) {
         static const struct {
                 const char *name;
@@ -271,6 +302,7 @@ static int each_expression(const struct nlattr *item, void *userdata) {
         if (r < 0)
                 return r;
         nl_get_text(table[NFTA_EXPR_NAME], name, sizeof(name));
+        note_kind(userdata, name, table[NFTA_EXPR_DATA]);
         for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
                 if (table[NFTA_EXPR_DATA] && strcmp(name, kinds[i].name) == 0)
                         return kinds[i].parse(table[NFTA_EXPR_DATA], userdata);
@@ -282,7 +314,7 @@ int nft_parse_rule(const struct nlmsghdr *message, NftRule *rule) {
         uint64_t handle;
         int r;
 
-        *rule = (NftRule){.verdict = INT32_MIN};
+        *rule = (NftRule){.verdict = INT32_MIN, .is_plain = true};
         if (message->nlmsg_type != TYPE(NFT_MSG_NEWRULE))
                 return -ENOMSG;
         r = nl_attributes(message, HEADER_SIZE, table, NFTA_RULE_MAX + 1);
@@ -305,6 +337,7 @@ typedef struct Dump {
         NftElementEach element;
         NftRuleEach rule;
         NftNameEach name;
+        NftChainEach chain;
         int name_type; /* attribute */
         void *userdata;
 } Dump;
@@ -323,6 +356,32 @@ static int reply_name(const Dump *dump, const struct nlmsghdr *message) {
         return dump->name(header.nfgen_family, name, dump->userdata);
 }
 
+static int reply_chain(const Dump *dump, const struct nlmsghdr *message) {
+        const struct nlattr *table[NFTA_CHAIN_MAX + 1], *hook[NFTA_HOOK_MAX + 1];
+        NftChainFound found = {0};
+        struct nfgenmsg header;
+        int r;
+
+        r = nl_attributes(message, HEADER_SIZE, table, NFTA_CHAIN_MAX + 1);
+        if (r == 0 && table[NFTA_CHAIN_HOOK]) {
+                r = nl_nested(table[NFTA_CHAIN_HOOK], hook, NFTA_HOOK_MAX + 1);
+                found.hooked = r == 0 && hook[NFTA_HOOK_HOOKNUM];
+        }
+        if (r < 0)
+                return r;
+        memcpy(&header, (const uint8_t *)message + NLMSG_HDRLEN, sizeof(header));
+        found.family = header.nfgen_family;
+        nl_get_text(table[NFTA_CHAIN_TABLE], found.table, sizeof(found.table));
+        nl_get_text(table[NFTA_CHAIN_NAME], found.name, sizeof(found.name));
+        nl_get_text(table[NFTA_CHAIN_TYPE], found.type, sizeof(found.type));
+        if (found.hooked) {
+                found.hook = get_u32(hook[NFTA_HOOK_HOOKNUM], 0);
+                found.priority = (int32_t)get_u32(hook[NFTA_HOOK_PRIORITY], 0);
+                found.policy = get_u32(table[NFTA_CHAIN_POLICY], NF_ACCEPT);
+        }
+        return dump->chain(&found, dump->userdata);
+}
+
 static int dump_reply(size_t index, const struct nlmsghdr *message, void *userdata) {
         Dump *dump = userdata;
         NftRule rule;
@@ -331,6 +390,8 @@ static int dump_reply(size_t index, const struct nlmsghdr *message, void *userda
         if (dump->element)
                 return message ? nft_parse_elements(message, dump->element, dump->userdata)
                                : dump->element(NULL, dump->userdata);
+        if (dump->chain)
+                return message ? reply_chain(dump, message) : dump->chain(NULL, dump->userdata);
         if (!message)
                 return dump->rule ? dump->rule(NULL, dump->userdata)
                                   : dump->name(NFPROTO_UNSPEC, NULL, dump->userdata);
@@ -400,4 +461,12 @@ int nft_table_dump(NlSocket *sock, NftNameEach each, void *userdata) {
                 dump_message(NFT_MSG_GETTABLE, NFPROTO_UNSPEC, (Names){0}, NULL, NULL);
 
         return message ? run_dump(sock, NFT_MSG_GETTABLE, message, &dump) : -ENOMEM;
+}
+
+int nft_chain_dump(NlSocket *sock, NftChainEach each, void *userdata) {
+        Dump dump = {.chain = each, .userdata = userdata};
+        struct nl_msg *message =
+                dump_message(NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, (Names){0}, NULL, NULL);
+
+        return message ? run_dump(sock, NFT_MSG_GETCHAIN, message, &dump) : -ENOMEM;
 }

@@ -55,7 +55,10 @@ typedef struct NftRule {
         uint32_t payload_base, payload_offset, payload_size;
         uint8_t compared[NFT_VALUE_MAX]; /* with what, "" if not by cmp */
         size_t n_compared;
-        bool differs; /* cmp is != */
+        bool differs;           /* cmp is != */
+        bool is_plain;          /* a verdict and nothing that could keep it from being reached */
+        bool is_of_answers;     /* it asks conntrack and nothing of the packet */
+        bool has_other_verdict; /* by a map, of xtables, to a queue, ... */
 } NftRule;
 
 int nft_parse_rule(const struct nlmsghdr *message, NftRule *rule);
@@ -82,6 +85,20 @@ int nft_rule_dump(NlSocket *sock, uint8_t family, const char *table, const char 
 typedef int (*NftNameEach)(uint8_t family, const char *name, void *userdata);
 int nft_set_dump(NlSocket *sock, uint8_t family, const char *table, NftNameEach each,
                  void *userdata);
+
+typedef struct NftChainFound {
+        uint8_t family;
+        char table[NFT_NAME_MAX + 1], name[NFT_NAME_MAX + 1];
+        bool hooked; /* else the rest does not count */
+        char type[16];
+        uint32_t hook;
+        int32_t priority;
+        uint32_t policy; /* NF_ACCEPT, NF_DROP */
+} NftChainFound;
+
+/* Chains of all tables of all families; NULL to @each as above. */
+typedef int (*NftChainEach)(const NftChainFound *chain, void *userdata);
+int nft_chain_dump(NlSocket *sock, NftChainEach each, void *userdata);
 
 /* Names of all tables of all families. */
 int nft_table_dump(NlSocket *sock, NftNameEach each, void *userdata);
