@@ -258,9 +258,6 @@ def test_nfs_helper_gets_the_options(sandbox, nfs):
                      volume_capability=block_capability(), volume_context=NAS)
 
 
-INLINE = 'csi-' + '0123456789abcdef' * 4
-
-
 @pytest.mark.parametrize('context, more, message', [
     ({'mountOptions': 'suid,dev'}, {}, '"suid" is not allowed there'),
     ({'mountOptions': 'x="a,suid,dev,y="b'}, {}, 'a quote that is not around its whole value'),
@@ -269,8 +266,8 @@ INLINE = 'csi-' + '0123456789abcdef' * 4
     ({'mountOptions': 'bg'}, {}, 'in the background'),
     ({'share': '..'}, {}, 'without ".."'),
     ({'share': '../etc'}, {}, 'without ".."'),
-    ({}, {'volume_id': INLINE}, 'podInfoOnMount'),
-    ({'csi.storage.k8s.io/ephemeral': 'true'}, {'volume_id': INLINE}, 'no inline volumes'),
+    ({}, {'volume_id': VOLUME}, 'podInfoOnMount'),
+    ({'csi.storage.k8s.io/ephemeral': 'true'}, {'volume_id': VOLUME}, 'no inline volumes'),
 ])
 def test_nfs_refuses(sandbox, nfs, context, more, message):
     """Any pod could mount any export with "suid" and "dev": an inline volume's own text was not looked at."""
