@@ -27,6 +27,7 @@ typedef struct Call {
         bool (*cancelled)(void *userdata); /* never NULL; true when the client went away or the
                                               server drains */
         void *userdata;
+        struct Waiting *waiting; /* csi/wait/waiting.h; NULL: it waits on its thread */
 } Call;
 
 typedef struct StringPair {

@@ -203,8 +203,8 @@ static int judge(Job *job, LuksHeader *header, Error *err) {
 /* --- open --- */
 
 static int enter(Job *job, uint64_t memory_bytes, QueueTicket *ticket, Error *err) {
-        return queue_enter(job->node->queue, memory_bytes, call_is_aborted,
-                           (void *)(uintptr_t)job->call, ticket, err);
+        return wait_for_place(job->call, job->node->queue, memory_bytes, call_is_aborted, ticket,
+                              err);
 }
 
 static void queue_leavep(QueueTicket *ticket) {

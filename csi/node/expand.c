@@ -146,8 +146,8 @@ static int grow(Job *job, const NodeExpandRequest *request, Error *err) {
 static int expand(Job *job, const NodeExpandRequest *request, Error *err) {
         int r;
 
-        r = node_locks_acquire(job->node, request->volume_id, request->volume_path, &job->locks,
-                               err);
+        r = node_locks_acquire(job->node, job->call, request->volume_id, LOCK_EXCLUSIVE,
+                               request->volume_path, &job->locks, err);
         if (r == 0)
                 r = job_open_volume(job, request->volume_path, err);
         if (r == 0)

@@ -77,8 +77,7 @@ int grow_mounted(Node *node, const Call *call, const char *fs_type, const char *
         else
                 return error_set(err, ERROR_UNSUPPORTED, "%s cannot grow while it is mounted",
                                  fs_type);
-        r = queue_enter(node->queue, GROW_MEMORY_BYTES, call_is_aborted, (void *)(uintptr_t)call,
-                        &ticket, err);
+        r = wait_for_place(call, node->queue, GROW_MEMORY_BYTES, call_is_aborted, &ticket, err);
         if (r < 0)
                 return r;
         r = run(call, argv, 0, err);
@@ -94,8 +93,7 @@ int grow_unmounted_ext(Node *node, const Call *call, const char *device, Error *
         QueueTicket ticket = {0};
         int r;
 
-        r = queue_enter(node->queue, GROW_MEMORY_BYTES, call_is_aborted, (void *)(uintptr_t)call,
-                        &ticket, err);
+        r = wait_for_place(call, node->queue, GROW_MEMORY_BYTES, call_is_aborted, &ticket, err);
         if (r < 0)
                 return r;
         r = run(call, e2fsck, 1, err);

@@ -32,7 +32,7 @@ Job *job_free(Job *job) {
         node_path_close(&job->target);
         node_path_close(&job->source);
         closep(&job->device_fd);
-        node_locks_release(&job->locks);
+        node_locks_release(job->call, &job->locks);
         free(job->hosts);
         free(job);
         return NULL;

@@ -142,8 +142,8 @@ static int format(Node *node, Work *work, Error *err) {
         cleanup(closep) int fd = -1;
         int r;
 
-        r = queue_enter(node->queue, MKFS_MEMORY_BYTES, call_is_aborted,
-                        (void *)(uintptr_t)work->call, &ticket, err);
+        r = wait_for_place(work->call, node->queue, MKFS_MEMORY_BYTES, call_is_aborted, &ticket,
+                           err);
         if (r < 0)
                 return r;
         fd = open_device(work, O_RDWR, err);
@@ -194,8 +194,8 @@ static int check(Node *node, Work *work, Error *err) {
         uint64_t start;
         int r;
 
-        r = queue_enter(node->queue, plan->memory_bytes, call_is_aborted,
-                        (void *)(uintptr_t)work->call, &ticket, err);
+        r = wait_for_place(work->call, node->queue, plan->memory_bytes, call_is_aborted, &ticket,
+                           err);
         if (r < 0)
                 return r;
         if (node->config.fsck_timeout_msecs)

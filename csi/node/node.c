@@ -119,21 +119,22 @@ int node_get_host(Node *node, NodeHost how, const FsHost **hostp, Error *err) {
         return r;
 }
 
-int node_locks_acquire(Node *node, const char *volume_id, const char *path, NodeLocks *locks,
-                       Error *err) {
+int node_locks_acquire(Node *node, const Call *call, const char *volume_id, LockMode mode,
+                       const char *path, NodeLocks *locks, Error *err) {
         int r;
 
-        r = lock_acquire(node->locks, "volume", volume_id, LOCK_EXCLUSIVE, NULL, &locks->volume,
-                         err);
+        r = wait_for_lock(call, node->locks, "volume", volume_id, mode, &locks->volume, err);
         if (r == 0)
-                r = lock_acquire(node->locks, "path", path, LOCK_EXCLUSIVE, NULL, &locks->path,
-                                 err);
+                r = wait_for_lock(call, node->locks, "path", path, LOCK_EXCLUSIVE, &locks->path,
+                                  err);
+        if (r == 0)
+                r = waiting_is_over(call, call_is_aborted, err);
         return r;
 }
 
-void node_locks_release(NodeLocks *locks) {
-        lock_release(&locks->path);
-        lock_release(&locks->volume);
+void node_locks_release(const Call *call, NodeLocks *locks) {
+        waiting_release(call, &locks->path);
+        waiting_release(call, &locks->volume);
 }
 
 int node_check_mode(const Node *node, const VolumeCapability *capability, Error *err) {

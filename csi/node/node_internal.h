@@ -8,8 +8,7 @@
 #include "csi/node/apply.h"
 #include "csi/node/node.h"
 #include "csi/node/patience.h"
-#include "csi/node/queue.h"
-#include "csi/wait/lock.h"
+#include "csi/wait/waiting.h"
 
 #include <pthread.h>
 #include <sys/statvfs.h>
@@ -57,9 +56,16 @@ typedef struct NodeLocks {
         Lock volume, path;
 } NodeLocks;
 
-int node_locks_acquire(Node *node, const char *volume_id, const char *path, NodeLocks *locks,
-                       Error *err);
-void node_locks_release(NodeLocks *locks);
+/**
+ * node_locks_acquire() - hold a volume, and a path
+ * @mode: of the volume. LOCK_SHARED: nothing is changed but what is at @path
+ *
+ * The start of every operation: waits shortly, and without a thread (wait_for_lock()).
+ */
+int node_locks_acquire(Node *node, const Call *call, const char *volume_id, LockMode mode,
+                       const char *path, NodeLocks *locks, Error *err);
+/* Of a call that waits (is_parked), the volume stays held. */
+void node_locks_release(const Call *call, NodeLocks *locks);
 
 /*
  * The bring-up of a volume: filled step by step, freed as a whole. On the heap, since plans are

@@ -137,6 +137,16 @@ static int publish_share(Job *job, const NodePublishRequest *request, Error *err
         return r != 0 ? r : share_publish(job, request, &job->share, err);
 }
 
+/* A staged filesystem is bound to as many targets as there are pods, at once. Alone is who attaches
+ * a device, makes an inline volume, or must know of every other target (check_single()). */
+static LockMode publish_mode(const Job *job, const NodePublishRequest *request) {
+        bool is_shared = request->staging_path[0] != '\0' && !job->capability.is_block &&
+                         !is_ephemeral(request) && !job->node->config.provider->find_share &&
+                         job->capability.access_mode != ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER;
+
+        return is_shared ? LOCK_SHARED : LOCK_EXCLUSIVE;
+}
+
 static int publish(Job *job, const NodePublishRequest *request, Error *err) {
         int r;
 
@@ -148,7 +158,8 @@ static int publish(Job *job, const NodePublishRequest *request, Error *err) {
         if (r == 0 && access_mode_is_reader(job->capability.access_mode))
                 job->options.set |= MOUNT_FLAG_READ_ONLY;
         if (r == 0)
-                r = node_locks_acquire(job->node, request->volume_id, request->target_path,
+                r = node_locks_acquire(job->node, job->call, request->volume_id,
+                                       publish_mode(job, request), request->target_path,
                                        &job->locks, err);
         if (r == 0 && job->node->config.provider->find_share) {
                 r = publish_share(job, request, err);

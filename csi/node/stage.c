@@ -67,8 +67,8 @@ static int stage(Job *job, const NodeStageRequest *request, Error *err) {
         if (r == 0 && !capability->is_block)
                 r = options_from_capability(&job->options, capability, NULL, err);
         if (r == 0)
-                r = node_locks_acquire(job->node, request->volume_id, request->staging_path,
-                                       &job->locks, err);
+                r = node_locks_acquire(job->node, job->call, request->volume_id, LOCK_EXCLUSIVE,
+                                       request->staging_path, &job->locks, err);
         if (r == 0)
                 r = job_open_target(job, "staging_target_path", request->staging_path, err);
         if (r < 0)
@@ -146,7 +146,8 @@ int node_unstage(Node *node, const Call *call, const NodeUnstageRequest *request
 
         if (!job)
                 return error_set_errno(err, ENOMEM, "unstage");
-        r = node_locks_acquire(node, request->volume_id, request->staging_path, &job->locks, err);
+        r = node_locks_acquire(node, call, request->volume_id, LOCK_EXCLUSIVE,
+                               request->staging_path, &job->locks, err);
         if (r == 0)
                 r = node_path_open(&job->target, &node->root, "staging_target_path",
                                    request->staging_path, err);
@@ -171,6 +172,11 @@ static int unpublish(Job *job, Error *err) {
         return unmount_and_release(job, NODE_UNMOUNT_REMOVE_TARGET, err);
 }
 
+/* What was staged is given back by its unstage; else the device goes with this target. */
+static LockMode unpublish_mode(const Provider *provider) {
+        return provider->flags & PROVIDER_STAGES ? LOCK_SHARED : LOCK_EXCLUSIVE;
+}
+
 int node_unpublish(Node *node, const Call *call, const NodeUnpublishRequest *request, Error *err) {
         cleanup(job_freep) Job *job = job_new(node, call, request->volume_id);
         const Provider *provider = node->config.provider;
@@ -178,7 +184,8 @@ int node_unpublish(Node *node, const Call *call, const NodeUnpublishRequest *req
 
         if (!job)
                 return error_set_errno(err, ENOMEM, "unpublish");
-        r = node_locks_acquire(node, request->volume_id, request->target_path, &job->locks, err);
+        r = node_locks_acquire(node, call, request->volume_id, unpublish_mode(provider),
+                               request->target_path, &job->locks, err);
         if (r == 0)
                 r = node_path_open_parent(&job->target, &node->root, "target_path",
                                           request->target_path, err);

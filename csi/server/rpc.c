@@ -14,11 +14,27 @@
 #include <time.h>
 #include <unistd.h>
 
-#define QUICK_THREADS_MAX 8
+/* On a connection. More than may wait, so that who waits keeps no undo of the same client out. */
+#define STREAMS_MAX 2048
+
+#define QUICK_THREADS_MAX 16
+#define UNDO_THREADS_MAX  32
 #define SLOW_THREADS_MAX  128
 #define WAITING_MAX       1024
 #define WAITING_BYTES_MAX (32U << 20)
 #define THREAD_IDLE_MSECS 10000
+
+/* After this long a thread is taken to hang, and another one takes its place. What has hung for
+ * ever is bounded by how many volumes a node has. */
+#define QUICK_LATE_MSECS 1000
+#define UNDO_LATE_MSECS  3000
+#define SLOW_LATE_MSECS  5000
+#define LATE_MAX         1024
+
+/* How often it is looked at work that waits for a thread. */
+#define LOOK_MSECS 100
+
+#define WATCH_STACK_BYTES 65536
 
 /* On a busy node, who formats makes room for who answers: within one container's share of the
  * processors, not against other pods. */
@@ -62,7 +78,7 @@ static grpc_server *make_server(void) {
                 /* The size is only checked after inflating: 200 KiB may become 200 MiB. */
                 arg_int(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
                 arg_int(GRPC_ARG_ENABLE_CHANNELZ, 0),
-                arg_int(GRPC_ARG_MAX_CONCURRENT_STREAMS, 100),
+                arg_int(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
                 /* Silent peers: with connections that we accepted, only pings find them. */
                 arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, 30000),
                 arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000),
@@ -111,20 +127,114 @@ static void on_shut_down(RpcTag *tag, bool ok) {
 }
 
 static int start_workers(RpcServer *server) {
-        WorkersConfig config = {
-                .max_threads = QUICK_THREADS_MAX,
-                .max_queued = WAITING_MAX,
-                .max_queued_bytes = WAITING_BYTES_MAX,
-                .idle_timeout_msecs = THREAD_IDLE_MSECS,
+        unsigned int n_slow = server->config.max_slow_threads ? server->config.max_slow_threads
+                                                              : SLOW_THREADS_MAX;
+        const struct {
+                unsigned int max_threads, late_msecs;
+                int nice;
+        } classes[_RPC_CLASS_N] = {
+                [RPC_QUICK] = {QUICK_THREADS_MAX, QUICK_LATE_MSECS, 0},
+                [RPC_UNDO] = {UNDO_THREADS_MAX, UNDO_LATE_MSECS, 0},
+                [RPC_SLOW] = {n_slow, SLOW_LATE_MSECS, SLOW_NICE},
         };
-        int r = workers_new(&server->quick, &config);
 
-        if (r < 0)
-                return r;
-        config.max_threads = server->config.max_slow_threads ? server->config.max_slow_threads
-                                                             : SLOW_THREADS_MAX;
-        config.nice = SLOW_NICE;
-        return workers_new(&server->slow, &config);
+        for (RpcClass class = RPC_QUICK; class < _RPC_CLASS_N; class ++) {
+                const WorkersConfig config = {
+                        .max_threads = classes[class].max_threads,
+                        .max_queued = WAITING_MAX,
+                        .max_queued_bytes = WAITING_BYTES_MAX,
+                        .idle_timeout_msecs = THREAD_IDLE_MSECS,
+                        .late_msecs = classes[class].late_msecs,
+                        .max_late = LATE_MAX,
+                        .nice = classes[class].nice,
+                };
+                int r = workers_new(&server->workers[class], &config);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* --- the watch: what has to happen although nobody calls --- */
+
+static bool look_at_workers(RpcServer *server) {
+        bool has_waiting = false;
+
+        for (RpcClass class = RPC_QUICK; class < _RPC_CLASS_N; class ++)
+                has_waiting = workers_look(server->workers[class]) || has_waiting;
+        return has_waiting;
+}
+
+/* The server is locked. */
+static void watch_until(RpcServer *server, uint64_t until_msecs) {
+        const struct timespec until = {
+                .tv_sec = (time_t)(until_msecs / 1000),
+                .tv_nsec = (long)(until_msecs % 1000) * 1000000,
+        };
+
+        if (until_msecs == UINT64_MAX)
+                (void)pthread_cond_wait(&server->watched, &server->lock);
+        else
+                (void)pthread_cond_timedwait(&server->watched, &server->lock, &until);
+}
+
+/* The server is locked. Return: when to look again; UINT64_MAX: never. */
+static uint64_t look_at_backlog(RpcServer *server) {
+        bool has_backlog;
+
+        if (!server->has_backlog)
+                return UINT64_MAX;
+        server->has_backlog = false;
+        (void)pthread_mutex_unlock(&server->lock);
+        has_backlog = look_at_workers(server);
+        (void)pthread_mutex_lock(&server->lock);
+        server->has_backlog = server->has_backlog || has_backlog;
+        return server->has_backlog ? rpc_now_usecs() / 1000 + LOOK_MSECS : UINT64_MAX;
+}
+
+static void *watch_main(void *userdata) {
+        RpcServer *server = userdata;
+
+        (void)pthread_mutex_lock(&server->lock);
+        while (!server->watch_stops) {
+                uint64_t look = look_at_backlog(server);
+                uint64_t next = rpc_wake_parked(server, false);
+
+                watch_until(server, look < next ? look : next);
+        }
+        (void)pthread_mutex_unlock(&server->lock);
+        return NULL;
+}
+
+void rpc_look_at_workers(RpcServer *server) {
+        (void)pthread_mutex_lock(&server->lock);
+        if (!server->has_backlog) {
+                server->has_backlog = true;
+                (void)pthread_cond_signal(&server->watched);
+        }
+        (void)pthread_mutex_unlock(&server->lock);
+}
+
+void rpc_server_statistics(RpcServer *server, RpcStatistics *statistics) {
+        *statistics = (RpcStatistics){0};
+        for (RpcClass class = RPC_QUICK; class < _RPC_CLASS_N; class ++)
+                statistics->n_late += workers_n_late(server->workers[class]);
+        (void)pthread_mutex_lock(&server->lock);
+        statistics->n_waiting = server->n_parked;
+        (void)pthread_mutex_unlock(&server->lock);
+}
+
+/* A small stack: it is there for as long as the process. */
+static int start_watch(RpcServer *server) {
+        pthread_attr_t attr;
+        int r;
+
+        (void)pthread_attr_init(&attr);
+        (void)pthread_attr_setstacksize(&attr, WATCH_STACK_BYTES);
+        r = -pthread_create(&server->watch, &attr, watch_main, server);
+        (void)pthread_attr_destroy(&attr);
+        return r;
 }
 
 static void init_sync(RpcServer *server) {
@@ -134,6 +244,7 @@ static void init_sync(RpcServer *server) {
         (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
         (void)pthread_mutex_init(&server->lock, NULL);
         (void)pthread_cond_init(&server->changed, &attr);
+        (void)pthread_cond_init(&server->watched, &attr);
         (void)pthread_condattr_destroy(&attr);
 }
 
@@ -165,6 +276,8 @@ int rpc_server_new(RpcServer **serverp, const RpcConfig *config, Error *err) {
         grpc_server_register_completion_queue(server->server, server->queue, NULL);
         grpc_server_start(server->server);
         r = start_workers(server);
+        if (r == 0)
+                r = start_watch(server);
         if (r == 0)
                 r = -pthread_create(&server->thread, NULL, queue_main, server);
         if (r < 0)
@@ -210,6 +323,9 @@ int rpc_server_stop(RpcServer *server, uint64_t grace_msecs) {
         (void)pthread_mutex_unlock(&server->lock);
 
         atomic_store(&server->is_cancelling, true);
+        (void)pthread_mutex_lock(&server->lock);
+        (void)rpc_wake_parked(server, true);
+        (void)pthread_mutex_unlock(&server->lock);
         grpc_server_cancel_all_calls(server->server);
         until = rpc_now_usecs() + CANCEL_MSECS * 1000ULL;
         (void)pthread_mutex_lock(&server->lock);
@@ -223,14 +339,20 @@ int rpc_server_stop(RpcServer *server, uint64_t grace_msecs) {
 void rpc_server_free(RpcServer *server) {
         if (!server)
                 return;
-        workers_free(server->quick);
-        workers_free(server->slow);
+        (void)pthread_mutex_lock(&server->lock);
+        server->watch_stops = true;
+        (void)pthread_cond_signal(&server->watched);
+        (void)pthread_mutex_unlock(&server->lock);
+        (void)pthread_join(server->watch, NULL);
+        for (RpcClass class = RPC_QUICK; class < _RPC_CLASS_N; class ++)
+                workers_free(server->workers[class]);
         grpc_completion_queue_shutdown(server->queue);
         (void)pthread_join(server->thread, NULL);
         grpc_server_destroy(server->server);
         grpc_server_credentials_release(server->credentials);
         grpc_completion_queue_destroy(server->queue);
         (void)pthread_cond_destroy(&server->changed);
+        (void)pthread_cond_destroy(&server->watched);
         (void)pthread_mutex_destroy(&server->lock);
         free(server);
         grpc_shutdown_blocking();

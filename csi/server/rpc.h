@@ -7,8 +7,13 @@
  * and unpacked, handed to a plain function, and its answer is packed. Handlers see protobuf structs
  * and a Call, never gRPC.
  *
- * Bounds: a message 1 MiB, fields as in pb_check.h, memory of a call 32 MiB, 100 calls at once on a
- * connection, threads and waiting calls as configured; what is beyond is answered UNAVAILABLE at
+ * Each class has threads of its own, so that undoing and asking do not wait for what is slow. A
+ * handler that waits for a lock or for its turn holds no thread (csi/wait/waiting.h). One that
+ * hangs in the kernel keeps its thread, which then counts no more: others are made for those that
+ * wait.
+ *
+ * Bounds: a message 1 MiB, fields as in pb_check.h, memory of a call 32 MiB, 2048 calls at once on
+ * a connection, threads and waiting calls as configured; what is beyond is answered UNAVAILABLE at
  * once, which every CO takes for "try again". Compressed messages are refused.
  */
 
@@ -20,9 +25,10 @@ typedef struct RpcServer RpcServer;
 
 typedef enum RpcClass {
         RPC_INLINE, /* answers from memory, at once: runs on the thread that serves all calls */
-        RPC_QUICK,  /* may wait for something short; has threads of its own that no slow call takes
-                     */
+        RPC_QUICK,  /* asks: Probe, statistics, lists */
+        RPC_UNDO,   /* unmounts, gives back, deletes */
         RPC_SLOW,   /* mkfs, fsck, mount, copy */
+        _RPC_CLASS_N,
 } RpcClass;
 
 /* Takes a decoded @request and fills @responsep with an initialised message from the call's arena.
@@ -72,6 +78,13 @@ void rpc_server_add_connection(RpcServer *server, int fd);
  * freed, leave the process.
  */
 int rpc_server_stop(RpcServer *server, uint64_t grace_msecs);
+
+/* For reports: calls that wait without a thread, and threads that hang. */
+typedef struct RpcStatistics {
+        unsigned int n_waiting, n_late;
+} RpcStatistics;
+
+void rpc_server_statistics(RpcServer *server, RpcStatistics *statistics);
 
 /* After a successful rpc_server_stop(). NULL is fine. */
 void rpc_server_free(RpcServer *server);

@@ -6,6 +6,8 @@
  *     offered -> came in -> message read -> [queued for a worker] -> handled -> answer sent ->
  * freed
  *
+ * A handler that has to wait leaves: the call is parked, and handled again when it is woken.
+ *
  * The call is freed when both the answer's tag and that of RECV_CLOSE_ON_SERVER came back. The
  * latter is a batch of its own, always: it tells about cancellation while the handler runs. Until
  * a tag returns, everything that its batch points to belongs to gRPC.
@@ -18,15 +20,23 @@
 #include "common/base/str.h"
 #include "csi/server/pb_check.h"
 #include "csi/status.h"
+#include "csi/wait/waiting.h"
 
 #include <stddef.h>
 
 /* The longest path of an unknown method that is repeated in answers and logs. */
 #define PATH_SHOWN_MAX 128
 
+/* No thread could be made for a call that has its turn. */
+#define RETRY_MSECS 100
+
+/* Calls that wait without a thread. */
+#define PARKED_MAX 1024
+
 _Static_assert(ERROR_MESSAGE_MAX <= 1024, "clients refuse trailers above 8 KiB after encoding");
 
-typedef struct RpcCall {
+typedef struct RpcCall RpcCall;
+struct RpcCall {
         RpcServer *server;
         grpc_call *call;
         grpc_call_details details;
@@ -36,6 +46,10 @@ typedef struct RpcCall {
         atomic_bool is_gone;    /* the client cancelled, its deadline passed, or it went away */
         unsigned int n_holders; /* `sent` and `closed`; only the queue's thread counts */
         Work work;
+        Waiting waiting;
+        struct RpcCall *next_parked; /* the server's, as the two below: under its lock */
+        bool is_parked;
+        bool is_woken; /* while it ran */
 
         const RpcMethod *method;              /* NULL: unknown */
         grpc_byte_buffer *request, *response; /* owned */
@@ -44,7 +58,7 @@ typedef struct RpcCall {
         const ProtobufCMessage *decoded; /* in the arena */
         uint64_t came_usecs;
         char path[PATH_SHOWN_MAX];
-} RpcCall;
+};
 
 static void start_batch(RpcCall *call, const grpc_op *ops, size_t n_ops, RpcTag *tag) {
         grpc_call_error r;
@@ -80,11 +94,100 @@ static void call_drop(RpcCall *call) {
         rpc_server_count(server, false);
 }
 
+static void run_work(Work *work);
+
+/* The server is locked: back to a thread. Without any thread in the world it stays where it is, and
+ * the watch tries again. */
+static bool run_again(RpcCall *call) {
+        call->work = (Work){.run = run_work};
+        return workers_submit_again(call->server->workers[call->method->run_class], &call->work) ==
+               0;
+}
+
+/* The server is locked. */
+static void unpark(RpcCall *call) {
+        RpcServer *server = call->server;
+
+        for (RpcCall **at = &server->parked; *at; at = &(*at)->next_parked)
+                if (*at == call) {
+                        *at = call->next_parked;
+                        break;
+                }
+        server->n_parked--;
+        call->is_parked = false;
+}
+
+/* The server is locked. */
+static void wake_locked(RpcCall *call) {
+        RpcServer *server = call->server;
+
+        if (!call->is_parked) {
+                call->is_woken = true;
+                return;
+        }
+        unpark(call);
+        if (run_again(call))
+                return;
+        server->has_backlog = true;
+        call->is_parked = true;
+        call->waiting.until_msecs = rpc_now_usecs() / 1000 + RETRY_MSECS;
+        call->next_parked = server->parked;
+        server->parked = call;
+        server->n_parked++;
+}
+
+static void wake(Waiting *waiting) {
+        RpcCall *call = (RpcCall *)(void *)((char *)waiting - offsetof(RpcCall, waiting));
+        RpcServer *server = call->server;
+
+        (void)pthread_mutex_lock(&server->lock);
+        if (call->is_parked)
+                server->has_backlog = true;
+        wake_locked(call);
+        if (server->has_backlog)
+                (void)pthread_cond_signal(&server->watched);
+        (void)pthread_mutex_unlock(&server->lock);
+}
+
+uint64_t rpc_wake_parked(RpcServer *server, bool all) {
+        uint64_t now = rpc_now_usecs() / 1000, next = UINT64_MAX;
+        RpcCall *call = server->parked, *after;
+
+        for (; call; call = after) {
+                after = call->next_parked;
+                call->waiting.must_end = call->waiting.must_end || all;
+                if (all || call->waiting.until_msecs <= now)
+                        wake_locked(call);
+                else if (call->waiting.until_msecs < next)
+                        next = call->waiting.until_msecs;
+        }
+        return next;
+}
+
+/* Nobody but the server knows the call after this, and it may be gone. */
+static void park(RpcCall *call) {
+        RpcServer *server = call->server;
+
+        (void)pthread_mutex_lock(&server->lock);
+        call->is_parked = true;
+        call->next_parked = server->parked;
+        server->parked = call;
+        server->n_parked++;
+        call->waiting.must_end = atomic_load(&server->is_cancelling);
+        if (call->is_woken || call->waiting.must_end)
+                wake_locked(call);
+        else
+                (void)pthread_cond_signal(&server->watched);
+        (void)pthread_mutex_unlock(&server->lock);
+}
+
 static void on_closed(RpcTag *tag, bool ok) {
         RpcCall *call = tag->owner;
 
         if (call->was_cancelled)
                 atomic_store(&call->is_gone, true);
+        if (call->was_cancelled && call->method)
+                wake(&call->waiting);
         call_drop(call);
 }
 
@@ -207,27 +310,41 @@ static int encode(RpcCall *call, const ProtobufCMessage *response, Error *err) {
         return 0;
 }
 
-static void handle(RpcCall *call) {
+static int run_handler(RpcCall *call, ProtobufCMessage **responsep, Error *err) {
         const RpcMethod *method = call->method;
+        const Call facts = {
+                .arena = call->arena,
+                .method = strrchr(method->path, '/') + 1,
+                .deadline_msecs = call_deadline_msecs(call),
+                .cancelled = call_is_cancelled,
+                .userdata = call,
+                .waiting = method->run_class == RPC_INLINE ? NULL : &call->waiting,
+        };
+
+        waiting_begin(&call->waiting);
+        return method->handle(method->userdata, &facts, call->decoded, responsep, err);
+}
+
+static void handle(RpcCall *call) {
         ProtobufCMessage *response = NULL;
         Error err = {0};
-        Call facts;
         int r;
 
-        if (call_is_cancelled(call)) {
+        if (!call->decoded && call_is_cancelled(call)) {
                 answer(call, STATUS_CANCELLED, "cancelled before it began");
                 return;
         }
-        r = decode_buffer(call, &err);
+        r = call->decoded ? 0 : decode_buffer(call, &err);
         if (r == 0) {
-                facts = (Call){
-                        .arena = call->arena,
-                        .method = strrchr(method->path, '/') + 1,
-                        .deadline_msecs = call_deadline_msecs(call),
-                        .cancelled = call_is_cancelled,
-                        .userdata = call,
-                };
-                r = method->handle(method->userdata, &facts, call->decoded, &response, &err);
+                (void)pthread_mutex_lock(&call->server->lock);
+                call->is_woken = false;
+                (void)pthread_mutex_unlock(&call->server->lock);
+                r = run_handler(call, &response, &err);
+                if (r < 0 && call->waiting.is_parked) {
+                        park(call);
+                        return;
+                }
+                waiting_end(&call->waiting);
         }
         if (r == 0)
                 r = encode(call, response, &err);
@@ -245,6 +362,15 @@ static void run_work(Work *work) {
         RpcCall *call = (RpcCall *)(void *)((char *)work - offsetof(RpcCall, work));
 
         handle(call);
+}
+
+static bool is_crowded(RpcServer *server) {
+        bool is_crowded;
+
+        (void)pthread_mutex_lock(&server->lock);
+        is_crowded = server->n_parked >= PARKED_MAX;
+        (void)pthread_mutex_unlock(&server->lock);
+        return is_crowded;
 }
 
 static void on_read(RpcTag *tag, bool ok) {
@@ -267,9 +393,12 @@ static void on_read(RpcTag *tag, bool ok) {
                 .run = run_work,
                 .weight_bytes = grpc_byte_buffer_length(call->request),
         };
-        if (workers_submit(call->method->run_class == RPC_QUICK ? server->quick : server->slow,
-                           &call->work) < 0)
+        call->waiting.wake = wake;
+        if (is_crowded(server) ||
+            workers_submit(server->workers[call->method->run_class], &call->work) < 0)
                 answer(call, STATUS_UNAVAILABLE, "too many calls are waiting, try again");
+        else if (workers_lack_threads(server->workers[call->method->run_class]))
+                rpc_look_at_workers(server);
 }
 
 static void find_method(RpcCall *call) {

@@ -61,7 +61,8 @@ struct RpcServer {
         grpc_completion_queue *queue;         /* owned */
         grpc_server_credentials *credentials; /* owned */
         pthread_t thread;                     /* serves the queue */
-        Workers *quick, *slow;                /* owned */
+        pthread_t watch;                      /* wakes those whose time is over */
+        Workers *workers[_RPC_CLASS_N];       /* owned; none for RPC_INLINE */
         RpcTag shut_down;
         atomic_bool is_stopping;   /* no new calls */
         atomic_bool is_cancelling; /* running calls shall end */
@@ -70,6 +71,11 @@ struct RpcServer {
         pthread_cond_t changed;
         unsigned int n_calls; /* that came in and are not freed */
         bool is_shut_down;
+        struct RpcCall *parked; /* wait without a thread */
+        unsigned int n_parked;
+        bool has_backlog; /* work waits for a thread */
+        bool watch_stops;
+        pthread_cond_t watched; /* for the watch: something of this changed */
 };
 
 /* Makes a call and offers it to clients. Without memory there is one offer less. */
@@ -77,6 +83,13 @@ void rpc_call_offer(RpcServer *server);
 
 /* Told when a call came in and when it is freed. */
 void rpc_server_count(RpcServer *server, bool came);
+
+/* The server is locked: runs those again whose time is over, or all. Return: when the next one's
+ * is, CLOCK_MONOTONIC; UINT64_MAX: never. */
+uint64_t rpc_wake_parked(RpcServer *server, bool all);
+
+/* Tells the watch that work may wait for a thread. */
+void rpc_look_at_workers(RpcServer *server);
 
 uint64_t rpc_now_usecs(void);
 

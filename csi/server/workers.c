@@ -20,11 +20,19 @@
  * put on a stack. Only what is touched is memory. */
 #define STACK_BYTES (512UL * 1024)
 
+/* On the stack of the thread that does it. */
+typedef struct Running Running;
+struct Running {
+        Running *next;
+        uint64_t since_msecs;
+};
+
 struct Workers {
         WorkersConfig config;
         pthread_mutex_t lock;
         pthread_cond_t changed; /* work came, a thread ended, or stop was set */
         Work *first, *last;     /* borrowed */
+        Running *running;       /* borrowed */
         unsigned int n_queued, n_threads, n_idle;
         size_t queued_bytes;
         bool stop;
@@ -80,6 +88,40 @@ static bool wait_for_work(Workers *workers) {
         return r != ETIMEDOUT || workers->first;
 }
 
+static uint64_t now_msecs(void) {
+        struct timespec now;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Called with the lock held, and without it while the work runs. */
+static void run(Workers *workers, Work *work) {
+        Running running = {workers->running, now_msecs()};
+
+        workers->running = &running;
+        (void)pthread_mutex_unlock(&workers->lock);
+        work->run(work);
+        (void)pthread_mutex_lock(&workers->lock);
+        for (Running **at = &workers->running; *at; at = &(*at)->next)
+                if (*at == &running) {
+                        *at = running.next;
+                        break;
+                }
+}
+
+/* Called with the lock held. */
+static unsigned int count_late(const Workers *workers) {
+        uint64_t now = now_msecs();
+        unsigned int n = 0;
+
+        for (const Running *one = workers->running; one; one = one->next)
+                if (workers->config.late_msecs != 0 &&
+                    now - one->since_msecs >= workers->config.late_msecs)
+                        n++;
+        return n < workers->config.max_late ? n : workers->config.max_late;
+}
+
 static void *worker_main(void *userdata) {
         Workers *workers = userdata;
         pthread_t previous;
@@ -94,9 +136,7 @@ static void *worker_main(void *userdata) {
         for (;;) {
                 work = take(workers);
                 if (work) {
-                        (void)pthread_mutex_unlock(&workers->lock);
-                        work->run(work);
-                        (void)pthread_mutex_lock(&workers->lock);
+                        run(workers, work);
                 } else if (workers->stop || !wait_for_work(workers)) {
                         break;
                 }
@@ -130,16 +170,23 @@ static int start_thread(Workers *workers) {
         return -r;
 }
 
-int workers_submit(Workers *workers, Work *work) {
+/* Called with the lock held: one more thread, if one is wanted and allowed. */
+static int want_thread(Workers *workers, unsigned int n_waiting) {
+        if (workers->n_idle >= n_waiting ||
+            workers->n_threads >= workers->config.max_threads + count_late(workers))
+                return 0;
+        return start_thread(workers);
+}
+
+static int submit(Workers *workers, Work *work, bool is_bounded) {
         const WorkersConfig *config = &workers->config;
         int r = 0;
 
         (void)pthread_mutex_lock(&workers->lock);
-        if (workers->n_queued >= config->max_queued ||
-            work->weight_bytes > config->max_queued_bytes - workers->queued_bytes)
+        if (is_bounded && (workers->n_queued >= config->max_queued ||
+                           work->weight_bytes > config->max_queued_bytes - workers->queued_bytes))
                 r = -EBUSY;
-        else if (workers->n_idle <= workers->n_queued && workers->n_threads < config->max_threads &&
-                 start_thread(workers) < 0 && workers->n_threads == 0)
+        else if (want_thread(workers, workers->n_queued + 1) < 0 && workers->n_threads == 0)
                 r = -EAGAIN;
         if (r == 0) {
                 work->next = NULL;
@@ -154,6 +201,45 @@ int workers_submit(Workers *workers, Work *work) {
         }
         (void)pthread_mutex_unlock(&workers->lock);
         return r;
+}
+
+int workers_submit(Workers *workers, Work *work) {
+        return submit(workers, work, true);
+}
+
+int workers_submit_again(Workers *workers, Work *work) {
+        work->weight_bytes = 0;
+        return submit(workers, work, false);
+}
+
+bool workers_look(Workers *workers) {
+        bool has_waiting;
+
+        (void)pthread_mutex_lock(&workers->lock);
+        if (workers->n_queued > 0)
+                (void)want_thread(workers, workers->n_queued);
+        has_waiting = workers->n_queued > workers->n_idle;
+        (void)pthread_mutex_unlock(&workers->lock);
+        return has_waiting;
+}
+
+bool workers_lack_threads(Workers *workers) {
+        bool lacks;
+
+        (void)pthread_mutex_lock(&workers->lock);
+        lacks = workers->n_queued > workers->n_idle &&
+                workers->n_threads >= workers->config.max_threads;
+        (void)pthread_mutex_unlock(&workers->lock);
+        return lacks;
+}
+
+unsigned int workers_n_late(Workers *workers) {
+        unsigned int n;
+
+        (void)pthread_mutex_lock(&workers->lock);
+        n = count_late(workers);
+        (void)pthread_mutex_unlock(&workers->lock);
+        return n;
 }
 
 unsigned int workers_n_threads(Workers *workers) {

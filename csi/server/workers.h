@@ -8,7 +8,9 @@
  * cannot be queued is told at once.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct Workers Workers;
 
@@ -25,6 +27,9 @@ typedef struct WorkersConfig {
         unsigned int max_queued;         /* waiting, without those that run */
         size_t max_queued_bytes;         /* sum of weight_bytes of what waits */
         unsigned int idle_timeout_msecs; /* a thread without work ends after this */
+        unsigned int late_msecs; /* work that takes longer counts no more against max_threads: it
+                                    may hang in the kernel, and never end. 0: it counts */
+        unsigned int max_late;   /* threads beyond max_threads, for that */
         int nice; /* added to the priority of its threads, and so of the processes that they spawn
                    */
 } WorkersConfig;
@@ -42,6 +47,22 @@ void workers_free(Workers *workers);
  * After a failure @work was not taken.
  */
 int workers_submit(Workers *workers, Work *work);
+
+/* workers_submit() beyond the bounds of the queue: for work that was admitted before. */
+int workers_submit_again(Workers *workers, Work *work);
+
+/**
+ * workers_look() - make threads in the place of those whose work is late
+ *
+ * Return: whether work still waits for a thread; then look again in late_msecs at the latest.
+ */
+bool workers_look(Workers *workers);
+
+/* Whether work waits, and all threads that there may be have work. */
+bool workers_lack_threads(Workers *workers);
+
+/* Work that runs for longer than late_msecs. */
+unsigned int workers_n_late(Workers *workers);
 
 /* Threads that exist now; for tests. */
 unsigned int workers_n_threads(Workers *workers);

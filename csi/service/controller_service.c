@@ -429,24 +429,24 @@ void controller_methods(MethodTable *table) {
                            &csi__create_volume_request__descriptor, create_volume, RPC_SLOW);
         if (op->delete_volume)
                 method_add(table, "/csi.v1.Controller/DeleteVolume",
-                           &csi__delete_volume_request__descriptor, delete_volume, RPC_SLOW);
+                           &csi__delete_volume_request__descriptor, delete_volume, RPC_UNDO);
         if (op->validate)
                 method_add(table, "/csi.v1.Controller/ValidateVolumeCapabilities",
                            &csi__validate_volume_capabilities_request__descriptor, validate,
                            RPC_SLOW);
         if (op->list_volumes)
                 method_add(table, "/csi.v1.Controller/ListVolumes",
-                           &csi__list_volumes_request__descriptor, list_volumes, RPC_SLOW);
+                           &csi__list_volumes_request__descriptor, list_volumes, RPC_QUICK);
         if (op->get_volume)
                 method_add(table, "/csi.v1.Controller/ControllerGetVolume",
-                           &csi__controller_get_volume_request__descriptor, get_volume, RPC_SLOW);
+                           &csi__controller_get_volume_request__descriptor, get_volume, RPC_QUICK);
         if (op->modify_volume)
                 method_add(table, "/csi.v1.Controller/ControllerModifyVolume",
                            &csi__controller_modify_volume_request__descriptor, modify_volume,
                            RPC_SLOW);
         if (op->get_capacity)
                 method_add(table, "/csi.v1.Controller/GetCapacity",
-                           &csi__get_capacity_request__descriptor, get_capacity, RPC_SLOW);
+                           &csi__get_capacity_request__descriptor, get_capacity, RPC_QUICK);
         if (op->expand_volume)
                 method_add(table, "/csi.v1.Controller/ControllerExpandVolume",
                            &csi__controller_expand_volume_request__descriptor, expand_volume,

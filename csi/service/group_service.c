@@ -127,7 +127,7 @@ void group_methods(MethodTable *table) {
         method_add(table, "/csi.v1.GroupController/CreateVolumeGroupSnapshot",
                    &csi__create_volume_group_snapshot_request__descriptor, create_group, RPC_SLOW);
         method_add(table, "/csi.v1.GroupController/DeleteVolumeGroupSnapshot",
-                   &csi__delete_volume_group_snapshot_request__descriptor, delete_group, RPC_SLOW);
+                   &csi__delete_volume_group_snapshot_request__descriptor, delete_group, RPC_UNDO);
         method_add(table, "/csi.v1.GroupController/GetVolumeGroupSnapshot",
-                   &csi__get_volume_group_snapshot_request__descriptor, get_group, RPC_SLOW);
+                   &csi__get_volume_group_snapshot_request__descriptor, get_group, RPC_QUICK);
 }

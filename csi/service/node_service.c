@@ -324,17 +324,17 @@ void node_methods(MethodTable *table) {
                 method_add(table, "/csi.v1.Node/NodeStageVolume",
                            &csi__node_stage_volume_request__descriptor, stage, RPC_SLOW);
                 method_add(table, "/csi.v1.Node/NodeUnstageVolume",
-                           &csi__node_unstage_volume_request__descriptor, unstage, RPC_SLOW);
+                           &csi__node_unstage_volume_request__descriptor, unstage, RPC_UNDO);
         }
         method_add(table, "/csi.v1.Node/NodePublishVolume",
                    &csi__node_publish_volume_request__descriptor, publish, RPC_SLOW);
         method_add(table, "/csi.v1.Node/NodeUnpublishVolume",
-                   &csi__node_unpublish_volume_request__descriptor, unpublish, RPC_SLOW);
+                   &csi__node_unpublish_volume_request__descriptor, unpublish, RPC_UNDO);
         if (!(table->service->provider->flags & PROVIDER_NO_EXPAND))
                 method_add(table, "/csi.v1.Node/NodeExpandVolume",
                            &csi__node_expand_volume_request__descriptor, expand, RPC_SLOW);
         method_add(table, "/csi.v1.Node/NodeGetVolumeStats",
-                   &csi__node_get_volume_stats_request__descriptor, stats, RPC_SLOW);
+                   &csi__node_get_volume_stats_request__descriptor, stats, RPC_QUICK);
         method_add(table, "/csi.v1.Node/NodeGetInfo", &csi__node_get_info_request__descriptor, info,
                    RPC_QUICK);
         method_add(table, "/csi.v1.Node/NodeGetCapabilities",

@@ -136,11 +136,11 @@ void snapshot_methods(MethodTable *table) {
                            &csi__create_snapshot_request__descriptor, create_snapshot, RPC_SLOW);
         if (op->delete_snapshot)
                 method_add(table, "/csi.v1.Controller/DeleteSnapshot",
-                           &csi__delete_snapshot_request__descriptor, delete_snapshot, RPC_SLOW);
+                           &csi__delete_snapshot_request__descriptor, delete_snapshot, RPC_UNDO);
         if (!op->list_snapshots)
                 return;
         method_add(table, "/csi.v1.Controller/ListSnapshots",
-                   &csi__list_snapshots_request__descriptor, list_snapshots, RPC_SLOW);
+                   &csi__list_snapshots_request__descriptor, list_snapshots, RPC_QUICK);
         method_add(table, "/csi.v1.Controller/GetSnapshot", &csi__get_snapshot_request__descriptor,
-                   get_snapshot, RPC_SLOW);
+                   get_snapshot, RPC_QUICK);
 }

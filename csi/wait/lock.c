@@ -12,18 +12,11 @@
 #include "common/base/str.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <time.h>
 
 /* How often a waiter looks whether its call was cancelled. */
 #define CANCEL_POLL_MSECS 50
-
-typedef struct Waiter Waiter;
-struct Waiter {
-        Waiter *next;
-        LockMode mode;
-        bool has_lock;
-        pthread_cond_t served;
-};
 
 struct LockName {
         LockName *next;
@@ -31,7 +24,7 @@ struct LockName {
         char *key;        /* owned */
         unsigned int n_shared;
         bool is_exclusive;
-        Waiter *first; /* in order of arrival; on the waiters' stacks */
+        LockWaiter *first; /* borrowed; in order of arrival */
 };
 
 struct LockTable {
@@ -118,31 +111,98 @@ static void take(LockName *name, LockMode mode) {
 /* Everybody at the head of the line that can have it now. */
 static void serve(LockName *name) {
         while (name->first && is_free(name, name->first->mode)) {
-                Waiter *waiter = name->first;
+                LockWaiter *waiter = name->first;
 
                 name->first = waiter->next;
                 take(name, waiter->mode);
                 waiter->has_lock = true;
-                (void)pthread_cond_signal(&waiter->served);
+                waiter->served(waiter);
         }
 }
 
-static void queue_up(LockName *name, Waiter *waiter) {
-        Waiter **end = &name->first;
+static void queue_up(LockName *name, LockWaiter *waiter) {
+        LockWaiter **end = &name->first;
 
         while (*end)
                 end = &(*end)->next;
+        waiter->next = NULL;
         *end = waiter;
 }
 
-/* Who leaves may have kept out those behind it. */
-static void give_up(LockName *name, const Waiter *waiter) {
-        for (Waiter **at = &name->first; *at; at = &(*at)->next)
+static void release(LockTable *table, LockName *name, LockMode mode) {
+        if (mode == LOCK_SHARED)
+                name->n_shared--;
+        else
+                name->is_exclusive = false;
+        serve(name);
+        drop_unused(table, name);
+}
+
+int lock_join(LockTable *table, const char *kind, const char *key, LockMode mode,
+              LockWaiter *waiter, Lock *lock) {
+        LockName *name;
+        int r = 0;
+
+        pthread_mutex_lock(&table->mutex);
+        name = find_or_add(table, kind, key);
+        if (!name) {
+                r = -ENOMEM;
+        } else if (!name->first && is_free(name, mode)) {
+                take(name, mode);
+                *lock = (Lock){table, name, mode};
+        } else {
+                waiter->table = table;
+                waiter->name = name;
+                waiter->mode = mode;
+                waiter->has_lock = false;
+                queue_up(name, waiter);
+                r = LOCK_E_LATER;
+        }
+        pthread_mutex_unlock(&table->mutex);
+        return r;
+}
+
+bool lock_take(LockWaiter *waiter, Lock *lock) {
+        LockTable *table = waiter->table;
+        bool has_lock;
+
+        pthread_mutex_lock(&table->mutex);
+        has_lock = waiter->has_lock;
+        if (has_lock) {
+                *lock = (Lock){table, waiter->name, waiter->mode};
+                waiter->table = NULL;
+        }
+        pthread_mutex_unlock(&table->mutex);
+        return has_lock;
+}
+
+/* The table is locked. Who leaves may have kept out those behind it. */
+static void leave_line(LockTable *table, LockName *name, const LockWaiter *waiter) {
+        for (LockWaiter **at = &name->first; *at; at = &(*at)->next)
                 if (*at == waiter) {
                         *at = waiter->next;
                         break;
                 }
         serve(name);
+        drop_unused(table, name);
+}
+
+void lock_quit(LockWaiter *waiter) {
+        LockTable *table = waiter->table;
+
+        if (!table)
+                return;
+        pthread_mutex_lock(&table->mutex);
+        if (waiter->has_lock)
+                release(table, waiter->name, waiter->mode);
+        else
+                leave_line(table, waiter->name, waiter);
+        waiter->table = NULL;
+        pthread_mutex_unlock(&table->mutex);
+}
+
+bool lock_name_is(const LockName *name, const char *kind, const char *key) {
+        return str_equal(name->kind, kind) && str_equal(name->key, key);
 }
 
 static uint64_t now_msecs(void) {
@@ -152,85 +212,66 @@ static uint64_t now_msecs(void) {
         return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* The mutex is held. Return: 0; -EAGAIN; -ECANCELED. */
-static int wait_served(LockTable *table, LockName *name, Waiter *waiter, const LockWait *wait) {
-        queue_up(name, waiter);
-        while (!waiter->has_lock) {
-                uint64_t now = now_msecs(), until = now + CANCEL_POLL_MSECS;
-                struct timespec at;
-                bool is_cancelled;
+/* A waiter that is a thread. */
+typedef struct Sleeper {
+        LockWaiter waiter; /* first */
+        sem_t served;
+} Sleeper;
 
-                if (now >= wait->deadline_msecs) {
-                        give_up(name, waiter);
+static void wake_sleeper(LockWaiter *waiter) {
+        (void)sem_post(&((Sleeper *)(void *)waiter)->served);
+}
+
+static void sleep_a_moment(Sleeper *sleeper, uint64_t left_msecs) {
+        uint64_t msecs = left_msecs < CANCEL_POLL_MSECS ? left_msecs : CANCEL_POLL_MSECS;
+        struct timespec until;
+
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += (long)msecs * 1000000L;
+        if (until.tv_nsec >= 1000000000L) {
+                until.tv_nsec -= 1000000000L;
+                until.tv_sec++;
+        }
+        (void)sem_timedwait(&sleeper->served, &until);
+}
+
+/* Return: 0; -EAGAIN; -ECANCELED. */
+static int wait_served(Sleeper *sleeper, const LockWait *wait, Lock *lock) {
+        while (!lock_take(&sleeper->waiter, lock)) {
+                uint64_t now = now_msecs();
+
+                if (now >= wait->deadline_msecs)
                         return -EAGAIN;
-                }
-                if (until > wait->deadline_msecs)
-                        until = wait->deadline_msecs;
-                at = (struct timespec){(time_t)(until / 1000), (long)(until % 1000) * 1000000};
-                (void)pthread_cond_timedwait(&waiter->served, &table->mutex, &at);
-                if (waiter->has_lock || !wait->cancelled)
-                        continue;
-                pthread_mutex_unlock(&table->mutex);
-                is_cancelled = wait->cancelled(wait->userdata);
-                pthread_mutex_lock(&table->mutex);
-                if (is_cancelled && !waiter->has_lock) {
-                        give_up(name, waiter);
+                if (wait->cancelled && wait->cancelled(wait->userdata))
                         return -ECANCELED;
-                }
+                sleep_a_moment(sleeper, wait->deadline_msecs - now);
         }
         return 0;
 }
 
-static int wait_in_line(LockTable *table, LockName *name, LockMode mode, const LockWait *wait) {
-        Waiter waiter = {.mode = mode};
-        pthread_condattr_t attributes;
-        int r;
-
-        (void)pthread_condattr_init(&attributes);
-        (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        (void)pthread_cond_init(&waiter.served, &attributes);
-        (void)pthread_condattr_destroy(&attributes);
-        r = wait_served(table, name, &waiter, wait);
-        (void)pthread_cond_destroy(&waiter.served);
-        return r;
-}
-
-/* The mutex is held. Return: 0; -EAGAIN; -ECANCELED; -ENOMEM. */
-static int acquire(LockTable *table, const char *kind, const char *key, LockMode mode,
-                   const LockWait *wait, LockName **namep) {
-        LockName *name = find_or_add(table, kind, key);
-        int r = 0;
-
-        if (!name)
-                return -ENOMEM;
-        if (!name->first && is_free(name, mode))
-                take(name, mode);
-        else
-                r = wait ? wait_in_line(table, name, mode, wait) : -EAGAIN;
-        if (r == 0)
-                *namep = name;
-        else
-                drop_unused(table, name);
-        return r;
+int lock_busy(const char *kind, const char *key, Error *err) {
+        return error_set(err, ERROR_AGAIN, "another operation on %s %s is under way", kind, key);
 }
 
 int lock_acquire(LockTable *table, const char *kind, const char *key, LockMode mode,
                  const LockWait *wait, Lock *lock, Error *err) {
-        LockName *name = NULL;
+        Sleeper sleeper = {.waiter.served = wake_sleeper};
         int r;
 
-        pthread_mutex_lock(&table->mutex);
-        r = acquire(table, kind, key, mode, wait, &name);
-        pthread_mutex_unlock(&table->mutex);
+        (void)sem_init(&sleeper.served, 0, 0);
+        r = lock_join(table, kind, key, mode, &sleeper.waiter, lock);
+        if (r == LOCK_E_LATER)
+                r = wait ? wait_served(&sleeper, wait, lock) : -EAGAIN;
+        if (r < 0)
+                lock_quit(&sleeper.waiter);
+        (void)sem_destroy(&sleeper.served);
         if (r == -EAGAIN)
-                return error_set(err, ERROR_AGAIN, "another operation on %s %s is under way", kind,
-                                 key);
+                return lock_busy(kind, key, err);
         if (r == -ECANCELED)
                 return error_set(err, ERROR_TIMEOUT, "cancelled while waiting for %s %s", kind,
                                  key);
         if (r < 0)
                 return error_set_errno(err, r, "lock %s %s", kind, key);
-        *lock = (Lock){table, name, mode};
         return 0;
 }
 
@@ -241,12 +282,7 @@ void lock_release(Lock *lock) {
         if (!table)
                 return;
         pthread_mutex_lock(&table->mutex);
-        if (lock->mode == LOCK_SHARED)
-                name->n_shared--;
-        else
-                name->is_exclusive = false;
-        serve(name);
-        drop_unused(table, name);
+        release(table, name, lock->mode);
         pthread_mutex_unlock(&table->mutex);
         *lock = (Lock){0};
 }

@@ -61,6 +61,41 @@ typedef struct Lock {
 int lock_acquire(LockTable *table, const char *kind, const char *key, LockMode mode,
                  const LockWait *wait, Lock *lock, Error *err);
 
+/* Who waits without a thread. Starts as (LockWaiter){.served = ...}; the rest is the table's. */
+typedef struct LockWaiter LockWaiter;
+struct LockWaiter {
+        LockWaiter *next;
+        LockTable *table; /* NULL: not in line */
+        LockName *name;
+        LockMode mode;
+        bool has_lock;
+        void (*served)(LockWaiter *waiter); /* it has the lock now; called with the table locked, so
+                                               it only tells somebody */
+};
+
+#define LOCK_E_LATER 1
+
+/**
+ * lock_join() - hold a name, or stand in line for it
+ * @waiter: borrowed until lock_take() or lock_quit()
+ *
+ * Return: 0; LOCK_E_LATER: served() is told once; -ENOMEM.
+ */
+int lock_join(LockTable *table, const char *kind, const char *key, LockMode mode,
+              LockWaiter *waiter, Lock *lock);
+
+/* Whether its turn has come: then @lock is held, and it stands in line no more. */
+bool lock_take(LockWaiter *waiter, Lock *lock);
+
+/* Leaves the line, or gives back what it was given. Not in line is fine. */
+void lock_quit(LockWaiter *waiter);
+
+/* ERROR_AGAIN, as lock_acquire() says it. */
+int lock_busy(const char *kind, const char *key, Error *err);
+
+/* Whether that is the name. */
+bool lock_name_is(const LockName *name, const char *kind, const char *key);
+
 /* Not held is fine. */
 void lock_release(Lock *lock);
 

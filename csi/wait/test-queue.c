@@ -3,7 +3,7 @@
 /* The queue, with threads. */
 
 #undef NDEBUG
-#include "csi/node/queue.h"
+#include "csi/wait/queue.h"
 
 #include "common/base/cleanup.h"
 

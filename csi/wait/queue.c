@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "csi/node/queue.h"
+#include "csi/wait/queue.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
@@ -9,22 +9,16 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <time.h>
 
 #define POLL_MSECS 100
 
-/* On the stack of who waits. */
-typedef struct Waiter Waiter;
-struct Waiter {
-        Waiter *next;
-};
-
 struct Queue {
         pthread_mutex_t mutex;
-        pthread_cond_t left; /* CLOCK_MONOTONIC */
         unsigned int max_running, n_running, n_waiting;
         uint64_t max_memory, memory;
-        Waiter *waiters; /* first come, first served */
+        QueueWaiter *waiters; /* borrowed; first come, first served */
 };
 
 /* --- limits --- */
@@ -89,15 +83,10 @@ static unsigned int count_cpus(void) {
 
 int queue_new(Queue **queuep, const QueueLimits *limits) {
         Queue *queue = calloc(1, sizeof(*queue));
-        pthread_condattr_t attributes;
 
         if (!queue)
                 return -ENOMEM;
         (void)pthread_mutex_init(&queue->mutex, NULL);
-        (void)pthread_condattr_init(&attributes);
-        (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        (void)pthread_cond_init(&queue->left, &attributes);
-        (void)pthread_condattr_destroy(&attributes);
         queue->max_running = limits->max_running ? limits->max_running : count_cpus();
         queue->max_memory = limits->memory_bytes ? limits->memory_bytes : queue_free_memory() / 2;
         *queuep = queue;
@@ -107,7 +96,6 @@ int queue_new(Queue **queuep, const QueueLimits *limits) {
 void queue_free(Queue *queue) {
         if (!queue)
                 return;
-        (void)pthread_cond_destroy(&queue->left);
         (void)pthread_mutex_destroy(&queue->mutex);
         free(queue);
 }
@@ -126,57 +114,142 @@ static bool has_room(const Queue *queue, uint64_t memory_bytes) {
                memory_bytes <= queue->max_memory - queue->memory;
 }
 
-static void wait_a_moment(Queue *queue) {
+static void enter(Queue *queue, uint64_t memory_bytes) {
+        queue->n_running++;
+        queue->memory += memory_bytes;
+}
+
+static void unlink_waiter(Queue *queue, const QueueWaiter *waiter) {
+        for (QueueWaiter **at = &queue->waiters; *at; at = &(*at)->next)
+                if (*at == waiter) {
+                        *at = waiter->next;
+                        queue->n_waiting--;
+                        return;
+                }
+}
+
+static void link_waiter(Queue *queue, QueueWaiter *waiter) {
+        QueueWaiter **at = &queue->waiters;
+
+        while (*at)
+                at = &(*at)->next;
+        waiter->next = NULL;
+        *at = waiter;
+        queue->n_waiting++;
+}
+
+/* Gives places to the head of the line; the mutex is held. */
+static void serve(Queue *queue) {
+        while (queue->waiters && has_room(queue, queue->waiters->memory_bytes)) {
+                QueueWaiter *first = queue->waiters;
+
+                unlink_waiter(queue, first);
+                enter(queue, first->memory_bytes);
+                first->has_place = true;
+                first->served(first);
+        }
+}
+
+static void leave(Queue *queue, uint64_t memory_bytes) {
+        queue->n_running--;
+        queue->memory -= memory_bytes;
+        serve(queue);
+}
+
+int queue_join(Queue *queue, uint64_t memory_bytes, QueueWaiter *waiter, QueueTicket *ticket) {
+        int r = QUEUE_E_LATER;
+
+        pthread_mutex_lock(&queue->mutex);
+        waiter->memory_bytes = memory_bytes;
+        waiter->has_place = false;
+        if (!queue->waiters && has_room(queue, memory_bytes)) {
+                enter(queue, memory_bytes);
+                *ticket = (QueueTicket){queue, memory_bytes};
+                r = 0;
+        } else {
+                link_waiter(queue, waiter);
+        }
+        pthread_mutex_unlock(&queue->mutex);
+        return r;
+}
+
+bool queue_has_place(Queue *queue, const QueueWaiter *waiter) {
+        bool has_place;
+
+        pthread_mutex_lock(&queue->mutex);
+        has_place = waiter->has_place;
+        pthread_mutex_unlock(&queue->mutex);
+        return has_place;
+}
+
+bool queue_take(Queue *queue, QueueWaiter *waiter, QueueTicket *ticket) {
+        bool has_place;
+
+        pthread_mutex_lock(&queue->mutex);
+        has_place = waiter->has_place;
+        waiter->has_place = false;
+        if (has_place)
+                *ticket = (QueueTicket){queue, waiter->memory_bytes};
+        pthread_mutex_unlock(&queue->mutex);
+        return has_place;
+}
+
+void queue_quit(Queue *queue, QueueWaiter *waiter) {
+        pthread_mutex_lock(&queue->mutex);
+        if (waiter->has_place)
+                leave(queue, waiter->memory_bytes);
+        else
+                unlink_waiter(queue, waiter);
+        waiter->has_place = false;
+        serve(queue);
+        pthread_mutex_unlock(&queue->mutex);
+}
+
+void queue_enter_now(Queue *queue, uint64_t memory_bytes, QueueTicket *ticket) {
+        pthread_mutex_lock(&queue->mutex);
+        enter(queue, memory_bytes);
+        pthread_mutex_unlock(&queue->mutex);
+        *ticket = (QueueTicket){queue, memory_bytes};
+}
+
+/* A waiter that is a thread. */
+typedef struct Sleeper {
+        QueueWaiter waiter; /* first */
+        sem_t served;
+} Sleeper;
+
+static void wake_sleeper(QueueWaiter *waiter) {
+        (void)sem_post(&((Sleeper *)(void *)waiter)->served);
+}
+
+static void sleep_a_moment(Sleeper *sleeper) {
         struct timespec until;
 
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        (void)clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += POLL_MSECS * 1000000L;
         if (until.tv_nsec >= 1000000000L) {
                 until.tv_nsec -= 1000000000L;
                 until.tv_sec++;
         }
-        (void)pthread_cond_timedwait(&queue->left, &queue->mutex, &until);
-}
-
-static void unlink_waiter(Queue *queue, Waiter *waiter) {
-        Waiter **at = &queue->waiters;
-
-        while (*at != waiter)
-                at = &(*at)->next;
-        *at = waiter->next;
-        queue->n_waiting--;
-}
-
-static void link_waiter(Queue *queue, Waiter *waiter) {
-        Waiter **at = &queue->waiters;
-
-        while (*at)
-                at = &(*at)->next;
-        *at = waiter;
-        queue->n_waiting++;
+        (void)sem_timedwait(&sleeper->served, &until);
 }
 
 int queue_enter(Queue *queue, uint64_t memory_bytes, bool (*cancelled)(void *userdata),
                 void *userdata, QueueTicket *ticket, Error *err) {
-        Waiter waiter = {0};
+        Sleeper sleeper = {.waiter.served = wake_sleeper};
         bool gave_up = false;
 
-        pthread_mutex_lock(&queue->mutex);
-        link_waiter(queue, &waiter);
-        while (queue->waiters != &waiter || !has_room(queue, memory_bytes)) {
-                gave_up = cancelled && cancelled(userdata);
-                if (gave_up)
-                        break;
-                wait_a_moment(queue);
-        }
-        unlink_waiter(queue, &waiter);
-        if (!gave_up) {
-                queue->n_running++;
-                queue->memory += memory_bytes;
-                *ticket = (QueueTicket){queue, memory_bytes};
-        }
-        pthread_cond_broadcast(&queue->left);
-        pthread_mutex_unlock(&queue->mutex);
+        (void)sem_init(&sleeper.served, 0, 0);
+        if (queue_join(queue, memory_bytes, &sleeper.waiter, ticket) == QUEUE_E_LATER)
+                while (!queue_take(queue, &sleeper.waiter, ticket)) {
+                        gave_up = cancelled && cancelled(userdata);
+                        if (gave_up)
+                                break;
+                        sleep_a_moment(&sleeper);
+                }
+        if (gave_up)
+                queue_quit(queue, &sleeper.waiter);
+        (void)sem_destroy(&sleeper.served);
         if (gave_up)
                 return error_set(err, ERROR_TIMEOUT,
                                  "cancelled while waiting for other filesystem work to end");
@@ -189,9 +262,7 @@ void queue_leave(QueueTicket *ticket) {
         if (!queue)
                 return;
         pthread_mutex_lock(&queue->mutex);
-        queue->n_running--;
-        queue->memory -= ticket->memory_bytes;
-        pthread_cond_broadcast(&queue->left);
+        leave(queue, ticket->memory_bytes);
         pthread_mutex_unlock(&queue->mutex);
         *ticket = (QueueTicket){0};
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_CSI_NODE_QUEUE_H
-#define BERTH_CSI_NODE_QUEUE_H
+#ifndef BERTH_CSI_WAIT_QUEUE_H
+#define BERTH_CSI_WAIT_QUEUE_H
 
 /*
  * Who may run mkfs, fsck or a resize now. Bounded by how many and by how much memory they may need
@@ -39,6 +39,38 @@ typedef struct QueueTicket {
  */
 int queue_enter(Queue *queue, uint64_t memory_bytes, bool (*cancelled)(void *userdata),
                 void *userdata, QueueTicket *ticket, Error *err);
+
+/* A place in the line of who does not wait on a thread. Starts as (QueueWaiter){0}. */
+typedef struct QueueWaiter QueueWaiter;
+struct QueueWaiter {
+        QueueWaiter *next; /* in the line; the queue's, as has_place is */
+        uint64_t memory_bytes;
+        bool has_place;
+        void (*served)(QueueWaiter *waiter); /* has_place was set; called with the queue locked, so
+                                                it only tells somebody */
+};
+
+#define QUEUE_E_LATER 1
+
+/**
+ * queue_join() - enter, or stand in line
+ * @waiter: with served() set; borrowed until queue_take() or queue_quit()
+ *
+ * Return: 0, then queue_leave(); QUEUE_E_LATER: served() is told once.
+ */
+int queue_join(Queue *queue, uint64_t memory_bytes, QueueWaiter *waiter, QueueTicket *ticket);
+
+/* Whether its turn has come. */
+bool queue_has_place(Queue *queue, const QueueWaiter *waiter);
+
+/* Whether its turn has come: then @ticket is filled, and it stands in line no more. */
+bool queue_take(Queue *queue, QueueWaiter *waiter, QueueTicket *ticket);
+
+/* Leaves the line, or gives the place back that it was given. */
+void queue_quit(Queue *queue, QueueWaiter *waiter);
+
+/* Enters at once, beyond the limits if need be: for work that was begun after its turn had come. */
+void queue_enter_now(Queue *queue, uint64_t memory_bytes, QueueTicket *ticket);
 
 /* Not running is fine. */
 void queue_leave(QueueTicket *ticket);
