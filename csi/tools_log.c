@@ -6,7 +6,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
-#include "csi/fs/hosts.h"
+#include "csi/fs/tools.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -19,25 +19,20 @@ struct ToolsLog {
         sem_t stop;
 };
 
-static const char *const names[_FS_TOOLS_N] = {
-        [FS_TOOLS_E2FSPROGS] = "e2fsprogs",
-        [FS_TOOLS_XFSPROGS] = "xfsprogs",
-        [FS_TOOLS_BTRFS] = "btrfs_progs",
-        [FS_TOOLS_F2FS] = "f2fs_tools",
-};
-
 static void log_tools(void) {
         uint32_t versions[_FS_TOOLS_N];
         char texts[_FS_TOOLS_N][24];
         LogField fields[_FS_TOOLS_N];
 
         fs_tools_read(versions);
-        for (size_t i = 0; i < _FS_TOOLS_N; i++) {
+        for (size_t k = 0; k < fs_n_toolsets; k++) {
+                FsTools i = fs_toolsets[k].tools;
+
                 if (versions[i] == FS_TOOLS_ABSENT || versions[i] == FS_TOOLS_UNKNOWN)
                         (void)snprintf(texts[i], sizeof(texts[i]), "absent");
                 else
                         (void)fs_version_format(versions[i], texts[i]);
-                fields[i] = (LogField){names[i], texts[i]};
+                fields[i] = (LogField){fs_toolsets[k].package, texts[i]};
         }
         log_fields(LOG_LEVEL_INFO, fields, _FS_TOOLS_N, "filesystem tools");
 }

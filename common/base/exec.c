@@ -247,6 +247,24 @@ static void collect_rest(Child *child, Collected *collected) {
                 }
 }
 
+/* Asks the group to end, and reads on for so long: what says why may be in its last words. */
+static void ask_to_end(Child *child, const ExecRequest *request, Collected *collected) {
+        uint64_t end = now_msecs() + request->grace_msecs;
+        siginfo_t info;
+        size_t n_fed = request->n_input;
+
+        closep(&child->input_fd);
+        (void)kill(-child->pid, SIGTERM);
+        while (!child_ended(child, &info)) {
+                uint64_t now = now_msecs();
+
+                if (now >= end)
+                        return;
+                collect_step(child, request, collected, &n_fed,
+                             (int)(end - now < POLL_STEP_MSECS ? end - now : POLL_STEP_MSECS));
+        }
+}
+
 static int collect(Child *child, const ExecRequest *request, Collected *collected) {
         uint64_t end = request->timeout_msecs ? now_msecs() + request->timeout_msecs : UINT64_MAX;
         bool polled = request->cancelled || child->pid_fd < 0;
@@ -283,6 +301,8 @@ int exec_run(const ExecRequest *request, ExecResult *result) {
         r = collect(&child, request, &collected);
         /* The group, and the child alone where vfork() is emulated and it has not made its group
          * yet. */
+        if (r < 0 && request->grace_msecs)
+                ask_to_end(&child, request, &collected);
         if (r < 0) {
                 (void)kill(-child.pid, SIGKILL);
                 (void)kill(child.pid, SIGKILL);
@@ -300,4 +320,20 @@ int exec_run(const ExecRequest *request, ExecResult *result) {
                 return -ENOMEM;
         }
         return r;
+}
+
+const char **exec_environment(const char *setting) {
+        size_t n = 0, kept = 0, n_name = setting ? strcspn(setting, "=") + 1 : 0;
+        const char **all;
+
+        while (environ[n])
+                n++;
+        all = calloc(n + 2, sizeof(*all));
+        for (size_t i = 0; all && i < n; i++) {
+                if (!setting || strncmp(environ[i], setting, n_name) != 0)
+                        all[kept++] = environ[i];
+        }
+        if (all && setting)
+                all[kept] = setting;
+        return all;
 }

@@ -21,8 +21,10 @@ typedef struct ExecRequest {
         bool (*cancelled)(
                 void *userdata); /* polled every 50 ms; NULL: never. True kills the group */
         void *userdata;
-        bool is_expendable; /* when memory runs out, it and its children are killed before anybody
-                               else of the container */
+        uint64_t grace_msecs; /* on timeout and cancellation the group gets SIGTERM and so long to
+                                 end by itself before SIGKILL; 0: none */
+        bool is_expendable;   /* when memory runs out, it and its children are killed before anybody
+                                 else of the container */
 } ExecRequest;
 
 /* Starts as (ExecResult){0}; exec_result_deinit() frees. */
@@ -41,8 +43,8 @@ typedef struct ExecResult {
  * exec_run() - spawn, feed, collect, wait
  *
  * The child gets no descriptor but 0, 1, 2, an empty signal mask with default dispositions, and its
- * own process group. On timeout or cancellation the whole group is killed with SIGKILL and reaped
- * before this returns.
+ * own process group. On timeout or cancellation the whole group is killed, with SIGKILL once its
+ * grace is over, and reaped before this returns.
  *
  * The program must ignore SIGPIPE: a child may close its stdin early.
  *
@@ -50,6 +52,10 @@ typedef struct ExecResult {
  * there is no such program; another -errno. @result is filled also for -ETIMEDOUT and -ECANCELED.
  */
 int exec_run(const ExecRequest *request, ExecResult *result);
+
+/* This process's environment with "NAME=value" in place of its NAME; @setting NULL: as it is. The
+ * strings are borrowed; caller frees the array with free(). NULL without memory. */
+const char **exec_environment(const char *setting);
 
 void exec_result_deinit(ExecResult *result);
 

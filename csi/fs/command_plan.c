@@ -25,6 +25,7 @@ static const char help_text[] =
 "  --byte-order ORDER   of those hosts: little (default) or big (s390x)\n"
 "  --host FILE          hosts of this file (`berth-csi host --json`); - is stdin\n"
 "  --size SIZE          of the volume: 10Gi, 500M (default 10Gi)\n"
+"  --grow-to SIZE       what it is meant to grow to: laid out for that\n"
 "  --device PATH        last word of the command (default DEVICE)\n"
 "  --tools VERSION      of mkfs, in place of the installed one's\n"
 "  --json               for programs\n"
@@ -41,7 +42,7 @@ static const char help_text[] =
 
 typedef struct PlanArgs {
         const char *type, *device, *tools;
-        uint64_t size_bytes;
+        uint64_t size_bytes, grow_to_bytes;
         FsHostOptions hosts;
         const char *const *words;
         size_t n_words;
@@ -55,6 +56,7 @@ enum {
         OPTION_BYTE_ORDER,
         OPTION_HOST,
         OPTION_SIZE,
+        OPTION_GROW_TO,
         OPTION_DEVICE,
         OPTION_TOOLS,
         OPTION_JSON,
@@ -68,6 +70,7 @@ static const struct option options[] = {
         {"byte-order", required_argument, NULL, OPTION_BYTE_ORDER},
         {"host", required_argument, NULL, OPTION_HOST},
         {"size", required_argument, NULL, OPTION_SIZE},
+        {"grow-to", required_argument, NULL, OPTION_GROW_TO},
         {"device", required_argument, NULL, OPTION_DEVICE},
         {"tools", required_argument, NULL, OPTION_TOOLS},
         {"json", no_argument, NULL, OPTION_JSON},
@@ -103,6 +106,8 @@ static bool take_option(int option, const char *value, PlanArgs *args) {
                 return true;
         case OPTION_SIZE:
                 return str_parse_size(value, &args->size_bytes) == 0;
+        case OPTION_GROW_TO:
+                return str_parse_size(value, &args->grow_to_bytes) == 0;
         case OPTION_DEVICE:
                 args->device = value;
                 return true;
@@ -181,6 +186,7 @@ static void print_people(const FsMakeRequest *request, const FsMakePlan *plan) {
 }
 
 static void print_json(const FsMakePlan *plan) {
+        cleanup(freep) char *command = fs_make_plan_text(plan);
         json_t *argv = json_array(), *left_out = json_array(), *words = json_object(), *object;
         char text[256];
 
@@ -198,8 +204,9 @@ static void print_json(const FsMakePlan *plan) {
                                 words, fs_class_name(plan->kind, class),
                                 json_sprintf("0x%llx", (unsigned long long)plan->words[class]));
         }
-        object = json_pack("{s:s, s:o, s:o, s:o}", "type", plan->fs_type, "argv", argv, "words",
-                           words, "left_out", left_out);
+        object = json_pack("{s:s, s:s, s:o, s:o, s:o, s:s*}", "type", plan->fs_type, "command",
+                           command ? command : "", "argv", argv, "words", words, "left_out",
+                           left_out, "environment", plan->environment);
         json_dumpf(object, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(object);
@@ -224,6 +231,7 @@ int fs_command_plan(int argc, char **argv) {
         request.fs_type = args.type;
         request.device = args.device;
         request.size_bytes = args.size_bytes;
+        request.grow_to_bytes = args.grow_to_bytes;
         request.options = args.words;
         request.n_options = args.n_words;
         if (r == 0)

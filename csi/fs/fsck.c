@@ -7,6 +7,7 @@
  */
 
 #include "csi/fs/fsck.h"
+#include "csi/fs/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
@@ -17,6 +18,8 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
+
+#define FSCK_GRACE_MSECS 10000
 
 const char *fsck_action_name(FsckAction action) {
         static const char *const names[] = {"none", "replay", "preen", "refuse"};
@@ -46,13 +49,10 @@ static void set_limits(FsckPlan *plan, const FsVolume *volume) {
 }
 
 static void preen(FsckPlan *plan, const FsVolume *volume, const char *device) {
-        static const char *const ext[] = {"e2fsck", "-p", NULL};
-        static const char *const f2fs[] = {"fsck.f2fs", "-a", NULL};
-        const char *const *words = volume->kind == FS_KIND_EXT ? ext : f2fs;
         size_t n = 0;
 
-        for (; words[n]; n++)
-                plan->argv[n] = words[n];
+        plan->argv[n++] = fs_toolset_find(volume->kind)->programs[FS_PROGRAM_CHECK];
+        plan->argv[n++] = volume->kind == FS_KIND_EXT ? "-p" : "-a";
         plan->argv[n++] = device;
         plan->argv[n] = NULL;
         set_limits(plan, volume);
@@ -67,7 +67,7 @@ static const FsFeature *unknown_to_tools(const FsVolume *volume, uint32_t tools)
                         const FsFeature *f =
                                 fs_feature_find(volume->kind, class, left & (0 - left));
 
-                        if (f && f->tool_since > tools)
+                        if (f && fs_tool_since(f, FS_TOOL_USE_REPAIR) > tools)
                                 return f;
                 }
         }
@@ -195,6 +195,8 @@ int fsck_run(const FsckPlan *plan, bool (*cancelled)(void *userdata), void *user
                 .timeout_msecs = plan->timeout_msecs,
                 .cancelled = cancelled,
                 .userdata = userdata,
+                /* e2fsck ends at a safe place; one that is killed in its midst leaves it worse. */
+                .grace_msecs = FSCK_GRACE_MSECS,
                 .is_expendable = true,
         };
         ExecResult result = {0};

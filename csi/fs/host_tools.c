@@ -2,18 +2,12 @@
 /* Which versions of the filesystems' tools are installed here. */
 
 #include "csi/fs/hosts_internal.h"
+#include "csi/fs/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
 
 #define VERSION_TIMEOUT_MSECS 5000
-
-static const char *const version_commands[_FS_TOOLS_N][2] = {
-        [FS_TOOLS_E2FSPROGS] = {"mke2fs", "-V"},
-        [FS_TOOLS_XFSPROGS] = {"mkfs.xfs", "-V"},
-        [FS_TOOLS_BTRFS] = {"mkfs.btrfs", "--version"},
-        [FS_TOOLS_F2FS] = {"mkfs.f2fs", "-V"},
-};
 
 static bool is_digit(char c) {
         return c >= '0' && c <= '9';
@@ -38,8 +32,9 @@ uint32_t host_tool_version(const char *text) {
 }
 
 void fs_tools_read(uint32_t tools[_FS_TOOLS_N]) {
-        for (FsTools i = 0; i < _FS_TOOLS_N; i++) {
-                const char *argv[] = {version_commands[i][0], version_commands[i][1], NULL};
+        for (size_t i = 0; i < fs_n_toolsets; i++) {
+                const FsToolset *set = &fs_toolsets[i];
+                const char *argv[] = {set->programs[FS_PROGRAM_MAKE], set->version_flag, NULL};
                 ExecRequest request = {
                         .argv = argv,
                         .timeout_msecs = VERSION_TIMEOUT_MSECS,
@@ -47,11 +42,11 @@ void fs_tools_read(uint32_t tools[_FS_TOOLS_N]) {
                 };
                 ExecResult result = {0};
 
-                tools[i] = FS_TOOLS_ABSENT;
+                tools[set->tools] = FS_TOOLS_ABSENT;
                 if (exec_run(&request, &result) == 0) {
-                        tools[i] = host_tool_version(result.output);
-                        if (tools[i] == FS_TOOLS_ABSENT)
-                                tools[i] = host_tool_version(result.errors);
+                        tools[set->tools] = host_tool_version(result.output);
+                        if (tools[set->tools] == FS_TOOLS_ABSENT)
+                                tools[set->tools] = host_tool_version(result.errors);
                 }
                 exec_result_deinit(&result);
         }

@@ -7,31 +7,13 @@
 
 #include "csi/fs/mkfs.h"
 
-#include "csi/fs/mkfs_options.h"
+#include "csi/fs/mkfs_internal.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-
-#define MIB (UINT64_C(1) << 20)
-
-/* One plan in the making. */
-typedef struct Making {
-        const FsMakeRequest *request;
-        FsMakePlan *plan;
-        MkfsOptions options;
-        uint32_t tool; /* installed version */
-        bool full;     /* argv or its text ran out of room */
-} Making;
-
-static const FsTools tools_of[_FS_KIND_N] = {
-        [FS_KIND_EXT] = FS_TOOLS_E2FSPROGS,
-        [FS_KIND_XFS] = FS_TOOLS_XFSPROGS,
-        [FS_KIND_BTRFS] = FS_TOOLS_BTRFS,
-        [FS_KIND_F2FS] = FS_TOOLS_F2FS,
-};
 
 /* --- which features --- */
 
@@ -43,7 +25,7 @@ static void leave_out(Making *m, FsLeftOut left_out) {
 static bool host_allows(const FsHost *host, const FsFeature *f, FsLeftOut *left_out) {
         FsClass then;
         uint64_t bit;
-        uint32_t tools = host->tools[tools_of[f->kind]];
+        uint32_t tools = host->tools[fs_toolset_find(f->kind)->tools];
 
         *left_out = (FsLeftOut){.feature = f, .host = host};
         if (!fs_host_has(host, f->kind, f->class, f->bit, NULL))
@@ -56,8 +38,12 @@ static bool host_allows(const FsHost *host, const FsFeature *f, FsLeftOut *left_
                 left_out->after_crash = true;
                 return false;
         }
-        if (tools != FS_TOOLS_UNKNOWN && tools != FS_TOOLS_ABSENT && tools < f->tool_since) {
+        for (FsToolUse use = FS_TOOL_USE_CHECK; use < _FS_TOOL_USE_N; use++) {
+                if (tools == FS_TOOLS_UNKNOWN || tools == FS_TOOLS_ABSENT ||
+                    tools >= fs_tool_since(f, use))
+                        continue;
                 left_out->for_tools = true;
+                left_out->tool_since = fs_tool_since(f, use);
                 return false;
         }
         if (host->kernel < f->plan_since) {
@@ -67,18 +53,12 @@ static bool host_allows(const FsHost *host, const FsFeature *f, FsLeftOut *left_
         return true;
 }
 
-/* The first mkfs that takes the feature's switch. The tree was known to btrfs check long before. */
-static uint32_t switch_since(const FsFeature *f) {
-        if (f->kind == FS_KIND_BTRFS && f->class == FS_CLASS_RO_COMPAT && f->bit == 0x1)
-                return FS_VERSION(5, 15, 0);
-        return f->tool_since;
-}
-
 /* The first host that stands against it is told. */
 static bool all_allow(Making *m, const FsFeature *f) {
         FsLeftOut left_out = {.feature = f};
 
-        if (switch_since(f) > m->tool) {
+        if (fs_tool_since(f, FS_TOOL_USE_MAKE) > m->tool) {
+                left_out.tool_since = fs_tool_since(f, FS_TOOL_USE_MAKE);
                 leave_out(m, left_out);
                 return false;
         }
@@ -88,25 +68,6 @@ static bool all_allow(Making *m, const FsFeature *f) {
                         return false;
                 }
         }
-        return true;
-}
-
-/* The switch of a row is "-m reflink=1" or "-O extent": its letter and key. Formats of a whole
- * (crc=0, version=ci, a realtime device) are no features to choose. */
-static bool feature_switch(const FsFeature *f, char *letterp, char key[32]) {
-        const char *on = f->mkfs_on;
-        size_t n;
-
-        if (!on || on[0] != '-' || on[1] == '-' || on[2] != ' ' || on[1] == 'r' ||
-            f->class == FS_CLASS_VERSION || f->class == FS_CLASS_VERSIONNUM ||
-            f->class == FS_CLASS_FEATURES2)
-                return false;
-        n = strcspn(on + 3, "=,");
-        if (n >= 32)
-                return false;
-        *letterp = on[1];
-        memcpy(key, on + 3, n);
-        key[n] = '\0';
         return true;
 }
 
@@ -127,16 +88,14 @@ static int choose_features(Making *m) {
                 char letter = 0, key[32] = "";
                 bool on;
 
-                if (f->kind != m->plan->kind || !feature_switch(f, &letter, key) ||
+                if (f->kind != m->plan->kind || !fs_feature_switch(f, &letter, key) ||
                     !type_has(m->plan, f))
-                        continue;
-                /* ftype is part of V5 and -n ftype is no switch there. */
-                if (f->kind == FS_KIND_XFS && f->class == FS_CLASS_INCOMPAT && f->bit == 1)
                         continue;
                 on = f->plan_since != FS_VERSION_NEVER && all_allow(m, f);
                 /* What is not planned is turned off by name where the tool knows the name: its
                  * default may change. An -O none list needs no "off". */
-                if (!on && (switch_since(f) > m->tool || !f->mkfs_off || f->kind == FS_KIND_EXT))
+                if (!on && (fs_tool_since(f, FS_TOOL_USE_MAKE) > m->tool || !f->mkfs_off ||
+                            f->kind == FS_KIND_EXT))
                         continue;
                 /* mkfs.btrfs has turned these on for ten years and calls the names obsolete. */
                 if (on && f->kind == FS_KIND_BTRFS && f->plan_since == FS_VERSION_ANY)
@@ -145,46 +104,6 @@ static int choose_features(Making *m) {
                         return -E2BIG;
         }
         return 0;
-}
-
-static bool option_on(const Making *m, char letter, const char *key) {
-        const MkfsOption *option = mkfs_options_find(&m->options, letter, key);
-
-        return option && str_equal(option->value, "1");
-}
-
-static void set_option(Making *m, char letter, const char *key, const char *value) {
-        if (mkfs_options_set(&m->options, letter, key, value) < 0)
-                m->full = true;
-}
-
-/* --- per tool --- */
-
-static void base_ext(Making *m) {
-        set_option(m, 't', "", m->plan->fs_type);
-        set_option(m, 'b', "", "4096");
-        set_option(m, 'I', "", "256");
-        set_option(m, 'm', "", "0");
-        /* The device is zero where it matters: a discard costs minutes on some clouds. */
-        set_option(m, 'E', "nodiscard", NULL);
-        /* One or the other protects group descriptors. */
-        if (option_on(m, 'O', "metadata_csum"))
-                set_option(m, 'O', "uninit_bg", "0");
-}
-
-static void base_xfs(Making *m) {
-        set_option(m, 'b', "size", "4096");
-        /* 512-byte sectors cannot be mounted on a 4Kn device, the other way round they can. */
-        set_option(m, 's', "size", "4096");
-        set_option(m, 'm', "crc", "1");
-        set_option(m, 'K', "", NULL);
-}
-
-static void base_btrfs(Making *m) {
-        /* Tools before 6.7 take the page size of the host that formats. */
-        set_option(m, 's', "", "4096");
-        set_option(m, 'n', "", "16384");
-        set_option(m, 'K', "", NULL);
 }
 
 /* --- words --- */
@@ -233,43 +152,49 @@ static void expect_base(Making *m) {
         }
 }
 
+/* The format of names is a version of directories, and no switch. */
+static void expect_ci(Making *m) {
+        const MkfsOption *version = mkfs_options_find(&m->options, 'n', "version");
+
+        m->plan->word_mask[FS_CLASS_VERSIONNUM] = 0x4000;
+        if (version && str_equal(version->value, "ci"))
+                m->plan->words[FS_CLASS_VERSIONNUM] = 0x4000;
+}
+
+/* Known by no switch: the value of --csum, and -M. */
+static void expect_btrfs(Making *m) {
+        static const char *const names[] = {"crc32c", "xxhash", "sha256", "blake2"};
+        const MkfsOption *csum = mkfs_options_find(&m->options, 0, "--csum");
+
+        for (size_t i = 0; csum && i < N_ELEMENTS(names); i++) {
+                if (str_has_prefix(csum->value, names[i]))
+                        m->plan->words[FS_CLASS_ALGORITHM] = UINT64_C(1) << i;
+        }
+        m->plan->word_mask[FS_CLASS_ALGORITHM] = UINT64_MAX;
+        m->plan->word_mask[FS_CLASS_INCOMPAT] |= 0x4;
+        if (mkfs_options_find(&m->options, 'M', ""))
+                m->plan->words[FS_CLASS_INCOMPAT] |= 0x4;
+}
+
 static void expect_words(Making *m) {
         expect_base(m);
-        if (m->options.has_config)
-                return;
         for (size_t i = 0; i < fs_n_features; i++) {
                 const FsFeature *f = &fs_features[i];
                 const MkfsOption *option;
                 char letter = 0, key[32] = "";
 
-                if (f->kind != m->plan->kind || !feature_switch(f, &letter, key))
+                if (f->kind != m->plan->kind || !fs_feature_switch(f, &letter, key))
                         continue;
                 option = mkfs_options_find(&m->options, letter, key);
                 if (option)
                         expect(m->plan, f, is_word(option->value, "1"));
         }
-        if (m->plan->kind == FS_KIND_BTRFS && option_on(m, 'R', "free-space-tree"))
+        if (m->plan->kind == FS_KIND_BTRFS && mkfs_options_on(&m->options, 'R', "free-space-tree"))
                 m->plan->words[FS_CLASS_RO_COMPAT] |= 0x2;
-        /* Known by no letter: the value of --csum. */
-        if (mkfs_options_find(&m->options, 0, "--csum")) {
-                const FsFeature *f = fs_feature_find_name(
-                        FS_KIND_BTRFS, mkfs_options_find(&m->options, 0, "--csum")->value);
-
-                m->plan->words[FS_CLASS_ALGORITHM] = f ? f->bit : 1U << 15;
-        }
-}
-
-static uint32_t option_number(const Making *m, char letter, const char *key, uint32_t otherwise) {
-        const MkfsOption *option = mkfs_options_find(&m->options, letter, key);
-        uint64_t value;
-
-        if (!option)
-                return otherwise;
-        if (str_parse_u64(option->value, 1U << 20, &value) == 0)
-                return (uint32_t)value;
-        /* "4k" */
-        return str_has_suffix(option->value, "k") ? (uint32_t)strtoul(option->value, NULL, 10) << 10
-                                                  : 0;
+        if (m->plan->kind == FS_KIND_XFS)
+                expect_ci(m);
+        if (m->plan->kind == FS_KIND_BTRFS)
+                expect_btrfs(m);
 }
 
 /* As it would be read back, for the verdict. */
@@ -282,7 +207,7 @@ static void foresee(const Making *m, FsVolume *volume) {
         volume->block_bytes = plan->block_bytes;
         volume->sector_bytes = plan->block_bytes;
         if (plan->kind == FS_KIND_XFS)
-                volume->sector_bytes = option_number(m, 's', "size", 512);
+                volume->sector_bytes = (uint32_t)making_number(m, 's', "size", 512);
         volume->log = FS_LOG_CLEAN;
         if (plan->kind == FS_KIND_BTRFS && !(plan->words[FS_CLASS_RO_COMPAT] & 0x1))
                 volume->state |= FS_STATE_V1_SPACE_CACHE;
@@ -393,16 +318,13 @@ static void add_options(Making *m) {
 }
 
 static int build_argv(Making *m, Error *err) {
-        if (m->plan->kind == FS_KIND_EXT)
-                add_word(m, "mke2fs");
-        else
-                add_word(m, "mkfs.%s", fs_kind_name(m->plan->kind));
-        /* Old mke2fs asks about a device that is not a partition. The others get no force: they
-         * look for signatures once more. */
-        if (m->plan->kind == FS_KIND_EXT)
-                add_word(m, "-F");
+        add_word(m, "%s", m->tool_row->programs[FS_PROGRAM_MAKE]);
+        /* The others get no force: they look for signatures once more. */
+        if (m->tool_row->force)
+                add_word(m, "%s", m->tool_row->force);
         add_options(m);
         add_word(m, "%s", m->request->device);
+        m->plan->environment = m->tool_row->environment;
         if (m->full)
                 return error_set(err, ERROR_INVALID, "too many mkfs options");
         return 0;
@@ -425,40 +347,11 @@ static int check_type(Making *m, Error *err) {
                 return error_set(err, ERROR_INVALID, "filesystem type \"%.30s\" is not supported",
                                  type);
         m->plan->fs_type = type;
-        m->tool = request->tools[tools_of[m->plan->kind]];
+        m->tool_row = fs_toolset_find(m->plan->kind);
+        m->tool = request->tools[m->tool_row->tools];
         if (m->tool == FS_TOOLS_ABSENT || m->tool == FS_TOOLS_UNKNOWN)
                 return error_set(err, ERROR_UNSUPPORTED, "no mkfs for %s is installed", type);
         return 0;
-}
-
-static int check_size(const Making *m, Error *err) {
-        uint64_t minimum = 2 * MIB;
-
-        if (m->plan->kind == FS_KIND_XFS)
-                minimum = m->tool >= FS_VERSION(5, 19, 0) ? 300 * MIB : 16 * MIB;
-        else if (m->plan->kind == FS_KIND_BTRFS)
-                minimum = 109 * MIB;
-        else if (m->plan->kind == FS_KIND_F2FS)
-                minimum = 52 * MIB;
-        if (m->request->size_bytes >= minimum)
-                return 0;
-        return error_set(err, ERROR_RANGE, "%s needs at least %llu MiB; the volume has %llu",
-                         m->plan->fs_type, (unsigned long long)(minimum / MIB),
-                         (unsigned long long)(m->request->size_bytes / MIB));
-}
-
-static void apply_user_config(Making *m) {
-        size_t kept = 0;
-
-        /* A file and the command line may not name the same key, and the file decides. */
-        for (size_t i = 0; i < m->options.n_options; i++) {
-                const MkfsOption *option = &m->options.options[i];
-                bool ours = option->key[0] && strchr("min", option->letter) && !option->by_user;
-
-                if (!ours)
-                        m->options.options[kept++] = *option;
-        }
-        m->options.n_options = kept;
 }
 
 int fs_make_plan(const FsMakeRequest *request, FsMakePlan *plan, Error *err) {
@@ -472,30 +365,21 @@ int fs_make_plan(const FsMakeRequest *request, FsMakePlan *plan, Error *err) {
         m->request = request;
         m->plan = plan;
         r = check_type(m, err);
-        if (r == 0)
-                r = check_size(m, err);
         if (r < 0)
                 return r;
         m->options.kind = plan->kind;
+        m->options.tool = m->tool;
         if (choose_features(m) < 0)
                 return error_set(err, ERROR_INTERNAL, "too many features");
-        if (plan->kind == FS_KIND_EXT)
-                base_ext(m);
-        else if (plan->kind == FS_KIND_XFS)
-                base_xfs(m);
-        else if (plan->kind == FS_KIND_BTRFS)
-                base_btrfs(m);
+        making_base(m);
         if (!str_is_empty(request->label))
-                set_option(m, plan->kind == FS_KIND_F2FS ? 'l' : 'L', "", request->label);
+                making_set(m, plan->kind == FS_KIND_F2FS ? 'l' : 'L', "", request->label);
         r = mkfs_options_parse(&m->options, request->options, request->n_options, err);
+        if (r == 0)
+                r = making_fit(m, err);
         if (r < 0)
                 return r;
-        if (m->options.has_config)
-                apply_user_config(m);
-        plan->block_bytes = plan->kind == FS_KIND_XFS     ? option_number(m, 'b', "size", 4096)
-                            : plan->kind == FS_KIND_EXT   ? option_number(m, 'b', "", 4096)
-                            : plan->kind == FS_KIND_BTRFS ? option_number(m, 's', "", 4096)
-                                                          : 4096;
+        plan->block_bytes = making_block(m);
         expect_words(m);
         foresee(m, volume);
         r = judge(m, volume, err);
@@ -512,6 +396,8 @@ static bool is_plain(const char *word) {
 char *fs_make_plan_text(const FsMakePlan *plan) {
         StrBuf text = {0};
 
+        if (plan->environment)
+                strbuf_printf(&text, "%s ", plan->environment);
         for (size_t i = 0; i < plan->n_argv; i++) {
                 const char *word = plan->argv[i];
 
@@ -539,10 +425,10 @@ size_t fs_left_out_format(const FsLeftOut *left_out, char *text, size_t n) {
 
         if (!left_out->host)
                 r = snprintf(text, n, "%s (the installed mkfs is older than %s)", f->name,
-                             fs_version_format(f->tool_since, need));
+                             fs_version_format(left_out->tool_since, need));
         else if (left_out->for_tools)
                 r = snprintf(text, n, "%s (fsck and resize of %s are older than %s)", f->name,
-                             left_out->host->name, fs_version_format(f->tool_since, need));
+                             left_out->host->name, fs_version_format(left_out->tool_since, need));
         else if (left_out->after_crash)
                 r = snprintf(text, n, "%s (%s could not mount it after a crash)", f->name,
                              left_out->host->name);

@@ -17,6 +17,7 @@ typedef struct FsMakeRequest {
         const char *fs_type;           /* "" or NULL: the provider's default, or ext4 */
         const char *device;            /* last word of argv */
         uint64_t size_bytes;           /* of the device */
+        uint64_t grow_to_bytes;        /* what it is meant to grow to; 0: nobody said */
         uint32_t logical_sector_bytes; /* of the device; 0: unknown */
         const FormatRules *rules;      /* NULL: anything we can make */
         const char *const *options;    /* the user's mkfs words, ["-m", "reflink=0"]; n_options */
@@ -31,13 +32,17 @@ typedef struct FsMakeRequest {
 #define FS_MAKE_TEXT_MAX     2048
 #define FS_MAKE_LEFT_OUT_MAX 16
 
+/* Key of a volume's context: what it is meant to grow to, "1Ti". */
+#define FS_MAKE_KEY_GROW_TO "berth.dev/fs-grow-to"
+
 /* A feature that is not turned on, and the first host it is left out for. */
 typedef struct FsLeftOut {
         const FsFeature *feature;
-        const FsHost *host; /* borrowed from the request; NULL: for the installed mkfs */
-        bool for_tools;     /* the host's kernel has it, its fsck and resize do not */
-        bool after_crash;   /* the host mounts it clean, not after a crash elsewhere */
-        bool by_choice;     /* the kernel has it, and upstream does not advise it there yet */
+        const FsHost *host;  /* borrowed from the request; NULL: for the installed mkfs */
+        bool for_tools;      /* the host's kernel has it, its fsck and resize do not */
+        bool after_crash;    /* the host mounts it clean, not after a crash elsewhere */
+        bool by_choice;      /* the kernel has it, and upstream does not advise it there yet */
+        uint32_t tool_since; /* with for_tools or without host: the version it takes */
 } FsLeftOut;
 
 /* Starts as (FsMakePlan){0}. argv points into text: do not copy the struct by value. */
@@ -46,6 +51,7 @@ typedef struct FsMakePlan {
         const char *fs_type;
         const char *argv[FS_MAKE_WORDS_MAX + 1]; /* NULL-terminated */
         size_t n_argv;
+        const char *environment; /* "NAME=value" to run it with; NULL: nothing */
         char text[FS_MAKE_TEXT_MAX];
         size_t n_text;
         uint64_t words[_FS_CLASS_N];     /* expected, for the classes in word_mask */
@@ -82,8 +88,12 @@ typedef struct FsMakeWords {
 int fs_make_words(const FormatRules *rules, const char *fs_type, const StringMap *context,
                   FsMakeWords *words, Error *err);
 
-/* "mkfs.xfs -m crc=1,... /dev/sdb", quoted where a shell would need it. Caller frees; NULL without
- * memory. */
+/* ERROR_INVALID for words that a plan of the type would refuse whatever the device: of all that a
+ * mkfs takes only what shapes the one volume. */
+int mkfs_words_check(const char *fs_type, const char *const *words, size_t n_words, Error *err);
+
+/* "mkfs.xfs -m crc=1,... /dev/sdb", with its environment before it, quoted where a shell would need
+ * it. Caller frees; NULL without memory. */
 char *fs_make_plan_text(const FsMakePlan *plan);
 
 /* "reflink (needs kernel 4.9; node-7 has 4.4)". Returns bytes written. */

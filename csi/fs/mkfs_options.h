@@ -25,17 +25,24 @@ typedef struct MkfsOptions {
         FsKind kind;
         MkfsOption options[MKFS_OPTIONS_MAX];
         size_t n_options;
-        bool has_config; /* a -c options= file decides the features */
+        uint32_t tool; /* version; 0: any, nothing is too new */
 } MkfsOptions;
 
 /* Replaces the entry of the same letter and key, or adds one. Return: 0; -E2BIG. */
 int mkfs_options_set(MkfsOptions *options, char letter, const char *key, const char *value);
 
+void mkfs_options_remove(MkfsOptions *options, char letter, const char *key);
+
 /* NULL: there is no such entry. */
 const MkfsOption *mkfs_options_find(const MkfsOptions *options, char letter, const char *key);
 
-/* Adds the user's words. ERROR_INVALID for what is no option of this mkfs, or one that does not
- * make a filesystem on one device (dry run, external log, image of a directory). */
+/* Whether there is one whose value is not "0". */
+bool mkfs_options_on(const MkfsOptions *options, char letter, const char *key);
+bool mkfs_options_by_user(const MkfsOptions *options, char letter, const char *key);
+
+/* Adds the user's words. ERROR_INVALID for what is no option of this mkfs, or not for a volume:
+ * what names a file or another device, sets what is the volume's own, or only pretends.
+ * ERROR_UNSUPPORTED for what the installed version does not know. */
 int mkfs_options_parse(MkfsOptions *options, const char *const *words, size_t n_words, Error *err);
 
 #endif

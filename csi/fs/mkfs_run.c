@@ -6,10 +6,10 @@
  */
 
 #include "csi/fs/mkfs.h"
+#include "csi/fs/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
-#include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 
 #include <stdio.h>
@@ -40,27 +40,19 @@ int fs_wipe(int fd, uint64_t size_bytes) {
         return fsync(fd) < 0 ? -errno : 0;
 }
 
-/* The last line a tool said, which is the one that counts. */
-static void last_line(char *text, const char **linep) {
-        char *newline;
-
-        str_trim_end(text);
-        str_make_utf8(text);
-        newline = strrchr(text, '\n');
-        *linep = newline ? newline + 1 : text;
-}
-
 static int run_tool(const FsMakePlan *plan, const FsMakeRun *run, Error *err) {
+        cleanup(freep) const char **environment = exec_environment(plan->environment);
         ExecRequest request = {
                 .argv = plan->argv,
+                .envp = environment,
                 .timeout_msecs = run->timeout_msecs,
                 .cancelled = run->cancelled,
                 .userdata = run->userdata,
                 .is_expendable = true,
         };
         ExecResult result = {0};
-        const char *line = "";
-        int r = exec_run(&request, &result);
+        char line[300];
+        int r = environment ? exec_run(&request, &result) : -ENOMEM;
 
         if (r == -ETIMEDOUT || r == -ECANCELED)
                 r = error_set(err, ERROR_TIMEOUT, "%s was stopped after %llu s", plan->argv[0],
@@ -71,9 +63,9 @@ static int run_tool(const FsMakePlan *plan, const FsMakeRun *run, Error *err) {
                 r = error_set(err, ERROR_UNAVAILABLE, "%s was killed by signal %d (out of memory?)",
                               plan->argv[0], result.term_signal);
         else if (result.exit_status) {
-                last_line(result.n_errors ? result.errors : result.output, &line);
-                r = error_set(err, ERROR_INTERNAL, "%s failed with exit code %d: %.300s",
-                              plan->argv[0], result.exit_status, line);
+                fs_tool_first_line(result.errors, result.output, line, sizeof(line));
+                r = error_set(err, ERROR_INTERNAL, "%s failed with exit code %d: %s", plan->argv[0],
+                              result.exit_status, line);
         }
         exec_result_deinit(&result);
         return r;

@@ -4,6 +4,8 @@
 
 #include "csi/local/spec.h"
 
+#include "csi/fs/tools.h"
+
 #include "common/base/cleanup.h"
 #include "common/base/sha256.h"
 #include "common/base/str.h"
@@ -19,15 +21,10 @@
 
 const char *const local_fs_types[] = {"ext4", "xfs", "btrfs", NULL};
 
-/* Tried with e2fsprogs 1.47, xfsprogs 6.1 and btrfs-progs 6.2: mkfs.xfs refuses less than 300 MiB
- * since 5.19, mkfs.btrfs less than 109 MiB with its default duplicated metadata; ext4 below 4 MiB
- * is mostly its own tables. */
-static const uint64_t fs_minimums[] = {4 * MIB, 300 * MIB, 109 * MIB};
-
 uint64_t local_fs_minimum(const char *fs_type) {
         for (size_t i = 0; local_fs_types[i]; i++)
                 if (strcmp(local_fs_types[i], fs_type) == 0)
-                        return fs_minimums[i];
+                        return fs_tool_minimum(fs_type);
         return 0;
 }
 

@@ -3,10 +3,9 @@
 #define BERTH_CSI_NODE_OPTIONS_H
 
 /*
- * Mount flags of a capability and mkfs words of a volume context, checked. They come from whoever
- * may write a StorageClass or a PersistentVolume; what would reach another device, a file of the
- * node, or bring the node down is refused by its name. Pure. Values are never in a message: mount
- * flags may hold secrets.
+ * Mount flags of a capability, checked. They come from whoever may write a StorageClass or a
+ * PersistentVolume; what would reach another device, a file of the node, or bring the node down is
+ * refused by its name. Pure. Values are never in a message: mount flags may hold secrets.
  */
 
 #include "common/mount/mount_options.h"
@@ -36,13 +35,5 @@ bool options_drop_selinux(MountOptions *options);
 
 bool access_mode_is_reader(AccessMode mode);
 bool access_mode_is_multi_node_writer(AccessMode mode);
-
-/**
- * mkfs_words_check() - refuse words that do not only shape the filesystem
- *
- * Allowed are the options listed for mkfs.ext4(8), mkfs.xfs(8) and mkfs.btrfs(8), without those
- * that name a device or a file, force, or only pretend; no word may hold a "/".
- */
-int mkfs_words_check(const char *fs_type, const char *const *words, size_t n_words, Error *err);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
+#include "csi/fs/tools.h"
 #include "csi/node/node_internal.h"
 
 #include <fcntl.h>
@@ -45,36 +46,23 @@ static bool is_in_path(const char *program) {
         return false;
 }
 
-/* What is run for the volumes of one type, to make, check and grow them. */
-static const struct {
-        const char *fs_type;
-        const char *programs[4];
-} tools[] = {
-        {"ext4", {"mke2fs", "e2fsck", "resize2fs", NULL}},
-        {"ext3", {"mke2fs", "e2fsck", "resize2fs", NULL}},
-        {"ext2", {"mke2fs", "e2fsck", "resize2fs", NULL}},
-        {"xfs", {"mkfs.xfs", "xfs_growfs", NULL}},
-        {"btrfs", {"mkfs.btrfs", "btrfs", NULL}},
-        {"f2fs", {"mkfs.f2fs", NULL}},
-};
-
 /* Without the others' tools their volumes are refused by name; without these, nearly all are. Which
  * versions there are is in the log (tools_log.h): to ask costs an exec each. */
 static int check_tools(const Node *node, Error *err) {
         const char *type = node->config.provider->format.default_fs_type;
+        const FsToolset *set;
 
         if (!node->config.provider->find_device)
                 return 0;
         if (str_is_empty(type))
                 type = "ext4";
-        for (size_t i = 0; i < N_ELEMENTS(tools); i++)
-                for (const char *const *program = tools[i].programs;
-                     str_equal(tools[i].fs_type, type) && *program; program++)
-                        if (!is_in_path(*program))
-                                return error_set(err, ERROR_PRECONDITION,
-                                                 "%s is not installed, and the volumes, which are "
-                                                 "%s by default, need it",
-                                                 *program, type);
+        set = fs_toolset_find(fs_kind_from_type(type));
+        for (FsProgram i = 0; set && i < _FS_PROGRAM_N; i++)
+                if (set->programs[i] && !is_in_path(set->programs[i]))
+                        return error_set(err, ERROR_PRECONDITION,
+                                         "%s is not installed, and the volumes, which are %s by "
+                                         "default, need it",
+                                         set->programs[i], type);
         return 0;
 }
 

@@ -121,80 +121,12 @@ static void test_for_type(void **state) {
         assert_int_equal(options.n_options, 2);
 }
 
-static int check_words(const char *fs_type, const char *line, Error *err) {
-        const char *words[16];
-        char copy[256], *save, *at;
-        size_t n = 0;
-
-        assert_true(strlen(line) < sizeof(copy));
-        (void)snprintf(copy, sizeof(copy), "%s", line);
-        for (at = strtok_r(copy, " ", &save); at; at = strtok_r(NULL, " ", &save))
-                words[n++] = at;
-        return mkfs_words_check(fs_type, words, n, err);
-}
-
-static void test_mkfs_words(void **state) {
-        static const struct {
-                const char *fs_type, *line;
-                bool ok;
-        } cases[] = {
-                {"ext4", "", true},
-                {"ext4", "-m 0 -b 4096 -E nodiscard,lazy_itable_init=0 -O ^has_journal", true},
-                {"ext4", "-m0 -i16384", true},
-                {"ext4", "-J size=64", true},
-                {"ext4", "-J device=UUID=x", false},
-                {"ext4", "-Jsize=4,device=x", false},
-                {"ext4", "-O journal_dev", false},
-                {"ext4", "-E offset=4096", false},
-                {"ext4", "-d /etc", false},
-                {"ext4", "-c", false},
-                {"ext4", "-l list", false},
-                {"ext4", "-F", false},
-                {"ext4", "-n", false},
-                {"ext4", "/dev/sda", false},
-                {"ext4", "-m 0 sda", false},
-                {"ext4", "-j sda", false},
-                {"ext4", "-b 4096 -L /dev/sda", false},
-                {"ext4", "-", false},
-                {"ext4", "--", false},
-                {"xfs", "-m reflink=0,bigtime=0 -i nrext64=0 -K", true},
-                {"xfs", "-d su=64k,sw=4", true},
-                {"xfs", "-d name=x", false},
-                {"xfs", "-d file=1", false},
-                {"xfs", "-l logdev=x", false},
-                {"xfs", "-r rtdev=x", false},
-                {"xfs", "-p proto", false},
-                {"xfs", "-c options=x", false},
-                {"xfs", "-f", false},
-                {"xfs", "-N", false},
-                {"xfs", "-K sda", false},
-                {"btrfs", "--csum xxhash -m single -n 16384", true},
-                {"btrfs", "--csum=xxhash --nodiscard", true},
-                {"btrfs", "--rootdir x", false},
-                {"btrfs", "-r x", false},
-                {"btrfs", "-f", false},
-                {"btrfs", "-M sda", false},
-                {"btrfs", "--mixed sda", false},
-                {"btrfs", "--csum=xxhash sda", false},
-                {"vfat", "-n x", false},
-        };
-
-        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
-                Error err = {0};
-                int r = check_words(cases[i].fs_type, cases[i].line, &err);
-
-                if ((r == 0) != cases[i].ok)
-                        fail_msg("%s %s: %s", cases[i].fs_type, cases[i].line, err.message);
-                if (r < 0)
-                        assert_int_equal(err.code, ERROR_INVALID);
-        }
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_defaults),   cmocka_unit_test(test_refused_flags),
-                cmocka_unit_test(test_context),    cmocka_unit_test(test_for_type),
-                cmocka_unit_test(test_mkfs_words),
+                cmocka_unit_test(test_defaults),
+                cmocka_unit_test(test_refused_flags),
+                cmocka_unit_test(test_context),
+                cmocka_unit_test(test_for_type),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
