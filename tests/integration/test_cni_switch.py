@@ -179,7 +179,7 @@ def test_forward_policy_drop(node, kind):
     lib.sh('iptables', '-A', 'CNI-ADMIN', '-s', pod.address, '-j', 'DROP')
     assert node.is_silent(pod.netns, 'tcp', OUTSIDE, 80)
     lib.sh('iptables', '-D', 'CNI-FORWARD', '1')
-    assert 'does not jump to' in str(node.check(pod).failed())
+    assert 'firewall: chain ' in str(node.check(pod).failed())
     lib.sh('iptables', '-F', 'FORWARD')
     node.check(pod).failed()
     node.add(node.conf(ipMasq=True, firewall=True), 'c')
