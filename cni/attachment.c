@@ -61,6 +61,17 @@ void host_link_alias(const char *network, const char *container_id, const char *
         (void)snprintf(alias, LINK_ALIAS_MAX, "berth/#%s/%s", hex, ifname);
 }
 
+bool host_link_alias_split(char *alias, const char *network, const char **idp,
+                           const char **ifnamep) {
+        char *rest = alias, *part = strsep(&rest, "/");
+
+        if (!str_equal(part, "berth") || !str_equal(strsep(&rest, "/"), network))
+                return false;
+        *idp = strsep(&rest, "/");
+        *ifnamep = rest; /* an interface's name has no "/" */
+        return !str_is_empty(*idp) && !str_is_empty(*ifnamep);
+}
+
 bool host_link_is_ours(const Link *link, const char *alias) {
         uint8_t mac[6];
 

@@ -104,6 +104,24 @@ static int need_prev(const Request *request, const char *words, Error *err) {
         return request->conf.has_prev ? 0 : error_set(err, ERROR_INVALID, "%s", words);
 }
 
+int request_attach(Request *request, Error *err) {
+        Chain chain = {.request = request, .kernel = LINK_KERNEL_NULL};
+        int r = request_open(request, err);
+
+        r = r < 0 ? r : request_open_netns(request, err);
+        r = r != 0 ? r : request_prepare(request, err);
+        if (r != 0)
+                return r;
+        chain.kernel.netns_fd = request->netns_fd;
+        chain.kernel.own_netns_fd = request->own_netns_fd;
+        r = own_addresses(&chain, err);
+        if (r == 0)
+                own_links(&chain);
+        request->ips = ptr_steal(&chain.ips);
+        chain_deinit(&chain);
+        return r;
+}
+
 int chain_add(Request *request, Error *err) {
         cleanup(chain_deinit) Chain chain = {.request = request, .kernel = LINK_KERNEL_NULL};
         int r;

@@ -242,7 +242,7 @@ static int for_families(const FirewallConf *conf, const Attachment *at, RulesSoc
         return r;
 }
 
-static int firewall_after_add(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
+static int firewall_outside(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
         const FirewallConf *conf = state;
         int r = 0;
 
@@ -269,6 +269,6 @@ const RulePart part_firewall = {
         .free = firewall_free,
         .want = firewall_want,
         .facts = firewall_facts,
-        .after_add = firewall_after_add,
+        .outside = firewall_outside,
         .check = firewall_check,
 };

@@ -87,17 +87,6 @@ static int sweep_add(LinkSweep *sweep, unsigned int index) {
         return 0;
 }
 
-/* "berth/<network>/<container>/<ifname>", in place. Return: false for another one's alias. */
-static bool alias_split(char *alias, const char *network, const char **idp, const char **ifnamep) {
-        char *rest = alias, *part = strsep(&rest, "/");
-
-        if (!str_equal(part, "berth") || !str_equal(strsep(&rest, "/"), network))
-                return false;
-        *idp = strsep(&rest, "/");
-        *ifnamep = rest; /* an interface's name has no "/" */
-        return !str_is_empty(*idp) && !str_is_empty(*ifnamep);
-}
-
 static int sweep_link(const Link *link, void *userdata) {
         LinkSweep *sweep = userdata;
         uint8_t owner[OWNER_SIZE];
@@ -108,7 +97,7 @@ static int sweep_link(const Link *link, void *userdata) {
                 return sweep->nameless && host_link_is_ours(link, "")
                                ? sweep_add(sweep, link->index)
                                : 0;
-        if (sweep->nameless || !alias_split(copy.alias, sweep->gc->network, &id, &ifname))
+        if (sweep->nameless || !host_link_alias_split(copy.alias, sweep->gc->network, &id, &ifname))
                 return 0;
         /* A hashed id cannot be compared: such a pair is left to its DEL. */
         if (id[0] == '#')

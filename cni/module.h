@@ -92,6 +92,11 @@ typedef struct Module {
 
         /* UNAVAILABLE with the reason: answered as code 50. */
         int (*status)(void *state, Error *err);
+
+        /* A pod that is attached: what is missing is told, a line each, and with @doing put back;
+         * what is right is not touched. NULL: check() alone. */
+        int (*repair)(void *state, Attachment *at, const CniResult *result, bool doing,
+                      StrBuf *done, Error *err);
 } Module;
 
 /* NULL-terminated, in the order of ADD. */

@@ -7,13 +7,13 @@
 
 #include "cni/people.h"
 
-#include "cni/conf.h"
+#include "cni/install.h"
+#include "cni/repair.h"
 #include "cni/rules.h"
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
-#include "common/netns/netns.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,12 +22,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #define TIMEOUT_MSECS 120000U
 
-/* Attachments that libcni's cache may tell of. */
+/* Attachments of one node. */
 #define ATTACHMENTS_MAX 65536
-#define CACHE_FILE_MAX  (8U * 1024 * 1024)
+
+/* An ADD takes milliseconds, and its chain's other plugins up to a minute. */
+#define GRACE_SECS 120
+
+#define LEASES_DIRECTORY "/var/lib/cni/networks"
 
 #define CACHE_DIRECTORY "/var/lib/cni"
 
@@ -37,6 +44,10 @@ static const char usage[] =
         "Usage: berth-cni install [OPTION]...           see berth-cni install --help\n"
         "       berth-cni gc [OPTION]... NETWORK        remove what belongs to no running pod\n"
         "       berth-cni status [OPTION]... NETWORK    would the next pod get its interface?\n"
+        "       berth-cni check [OPTION]... [NETWORK]   have the running pods what they should "
+        "have?\n"
+        "       berth-cni repair [OPTION]... [NETWORK]  put back what they lack\n"
+        "       berth-cni list [OPTION]... [NETWORK]    pods, their addresses and host ports\n"
         "       berth-cni --help | --version\n"
         "\n"
         "NETWORK is the name in a configuration list, or the list's file, with a \"/\" in it.\n"
@@ -45,13 +56,16 @@ static const char usage[] =
         "\n"
         "  --conf-dir DIR    where configuration lists are (default: as the runtime is set up)\n"
         "  --bin-dir DIR     where other plugins are (default: likewise)\n"
-        "  --cache-dir DIR   gc: which pods run is read from DIR/results, where runtimes note\n"
-        "                    what they attached (default: " CACHE_DIRECTORY ")\n"
+        "  --cache-dir DIR   which pods run is read from DIR/results, where runtimes note what\n"
+        "                    they attached (default: " CACHE_DIRECTORY "); not for status\n"
         "  --keep ID/IFNAME  gc: this one runs as well; may be given more than once\n"
         "  --all             gc: no pod runs; nothing is kept but what --keep names\n"
         "\n"
-        "gc keeps a pod as long as its network namespace is there. status exits with 0 when all\n"
-        "plugins are ready, and with 1 otherwise.\n";
+        "gc keeps a pod as long as its network namespace is there, one that is being attached "
+        "too,\n"
+        "and does nothing when the list says disableGC. status exits with 0 when all plugins are\n"
+        "ready, and with 1 otherwise; check and repair with 0 when nothing is missing any more.\n"
+        "Without a network they are about all pods that this program attached.\n";
 
 typedef struct Arguments {
         const char *network;
@@ -60,6 +74,12 @@ typedef struct Arguments {
         json_t *keep; /* owned: array of {containerID, ifname} */
         CniDirectories found;
 } Arguments;
+
+typedef struct Command {
+        const char *name;
+        bool wants_network;
+        int (*run)(const Arguments *arguments); /* returns the exit status */
+} Command;
 
 static void arguments_deinit(Arguments *arguments) {
         json_decref(arguments->keep);
@@ -199,75 +219,102 @@ static int keep(Arguments *arguments, const char *id, const char *ifname) {
         return one ? json_array_append_new(arguments->keep, one) : -1;
 }
 
-/* Where the pod is. libcni notes it since 1.2; before that, the result's interfaces tell. */
-static int read_netns(const json_t *note, const char **netnsp, Error *err) {
-        const json_t *result = NULL, *interfaces = NULL;
+/* Pods that the runtime has noted, and whose namespace is there. */
+static int keep_noted(Arguments *arguments, const char *network, Error *err) {
+        cleanup(pods_deinit) PodNotes notes = {0};
+        cleanup(freep) char *path = str_printf("%s/results", arguments->cache);
         int r;
 
-        r = json_read_text(note, "netns", netnsp, err);
-        r = r < 0 ? r : json_read_object(note, "result", &result, err);
-        r = r < 0 ? r : json_read_array(result, "interfaces", &interfaces, err);
-        for (size_t i = 0; i < json_array_size(interfaces) && r == 0 && str_is_empty(*netnsp); i++)
-                r = json_read_text(json_array_get(interfaces, i), "sandbox", netnsp, err);
+        if (!path || access(path, R_OK | X_OK) < 0)
+                return error_set_errno(err, path ? errno : ENOMEM,
+                                       "which pods run cannot be told: open %s (see --cache-dir, "
+                                       "--keep and --all)",
+                                       path ? path : "results");
+        r = pods_read(arguments->cache, network, &notes, err);
+        for (size_t i = 0; i < notes.n && r == 0; i++)
+                if (notes.items[i].lives)
+                        r = keep(arguments, notes.items[i].container, notes.items[i].ifname);
         return r;
 }
 
-/* A pod of which nobody says where it is may well run. */
-static bool namespace_lives(const char *path) {
-        cleanup(closep) int fd = -1;
+typedef struct Pairs {
+        Arguments *arguments;
+        const char *network;
+} Pairs;
 
-        return str_is_empty(path) || netns_open(path, &fd) == 0;
-}
+/* A pair goes with the pod's namespace, so one that is there has a sandbox. */
+static int keep_pair(const Link *link, void *userdata) {
+        Pairs *pairs = userdata;
+        const char *id, *ifname;
+        Link copy = *link;
 
-/* A note of libcni: which pod, which network, which namespace. */
-static int read_note(Arguments *arguments, int dir_fd, const char *name, const char *network) {
-        cleanup(json_decrefp) json_t *json = NULL;
-        cleanup(freep) char *text = NULL;
-        const char *of = "", *id = "", *ifname = "", *netns = "";
-        Error err = {0};
-        size_t n = 0;
-        int r;
-
-        r = file_read_at(dir_fd, name, CACHE_FILE_MAX, &text, &n);
-        r = r < 0 ? r : json_text_parse(text, n, &json, &err);
-        r = r < 0 ? r : json_read_text(json, "networkName", &of, &err);
-        r = r < 0 ? r : json_read_text(json, "containerId", &id, &err);
-        r = r < 0 ? r : json_read_text(json, "ifName", &ifname, &err);
-        r = r < 0 ? r : read_netns(json, &netns, &err);
-        if (r < 0)
-                return r;
-        if (strcmp(of, network) != 0 || !namespace_lives(netns))
+        if (!host_link_alias_split(copy.alias, pairs->network, &id, &ifname))
                 return 0;
-        return keep(arguments, id, ifname);
+        return keep(pairs->arguments, id, ifname) < 0 ? -ENOMEM : 0;
 }
 
-static int read_notes(Arguments *arguments, const char *network, Error *err) {
-        cleanup(freep) char *path = str_printf("%s/results", arguments->cache);
-        cleanup(freep) char *prefix = str_printf("%s-", network);
-        cleanup(closedirp) DIR *dir = path ? opendir(path) : NULL;
-        const struct dirent *entry;
+static void socket_close(NlSocket *sock) {
+        nl_socket_close(sock);
+}
 
-        if (!path || !prefix)
-                return error_set_errno(err, ENOMEM, "results");
-        if (!dir)
-                return error_set_errno(err, errno,
-                                       "which pods run cannot be told: open %s (see --cache-dir, "
-                                       "--keep and --all)",
-                                       path);
-        while ((entry = readdir(dir))) {
-                if (!str_has_prefix(entry->d_name, prefix))
-                        continue;
-                /* One that cannot be read must not be taken for a pod that is gone. */
-                if (read_note(arguments, dirfd(dir), entry->d_name, network) < 0)
-                        return error_set(err, ERROR_INVALID, "%s/%s cannot be read", path,
-                                         entry->d_name);
-                if (json_array_size(arguments->keep) > ATTACHMENTS_MAX)
-                        return error_set(err, ERROR_RANGE, "%s: too many pods", path);
-        }
+/* The runtime notes a pod after the last plugin; until then its pair tells of it. */
+static int keep_attached(Arguments *arguments, const char *network, Error *err) {
+        cleanup(socket_close) NlSocket rtnl = NL_SOCKET_NULL;
+        Pairs pairs = {.arguments = arguments, .network = network};
+        int r = nl_socket_open(&rtnl, NETLINK_ROUTE);
+
+        r = r < 0 ? r : link_dump(&rtnl, "veth", 0, keep_pair, &pairs);
+        return r < 0 ? error_set_errno(err, r, "list links") : 0;
+}
+
+/* host-local's file of an address: the container, then the interface, a line each. */
+static int keep_lease(Arguments *arguments, int dir_fd, const char *name) {
+        cleanup(freep) char *text = NULL;
+        struct stat info;
+        char *id, *ifname, *save = NULL;
+
+        if (fstatat(dir_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(info.st_mode) ||
+            time(NULL) - info.st_mtime > GRACE_SECS ||
+            file_read_at(dir_fd, name, 4096, &text, NULL) < 0)
+                return 0;
+        id = strtok_r(text, "\r\n", &save);
+        ifname = id ? strtok_r(NULL, "\r\n", &save) : NULL;
+        return id && ifname ? keep(arguments, id, ifname) : 0;
+}
+
+/* And before there is a pair, a young lease. */
+static int keep_young(Arguments *arguments, const json_t *plugin, const char *network, Error *err) {
+        const json_t *ipam = json_find(plugin, "ipam");
+        const char *directory = LEASES_DIRECTORY;
+        cleanup(freep) char *path = NULL;
+        cleanup(closedirp) DIR *dir = NULL;
+        const struct dirent *entry;
+        IpAddress address;
+
+        (void)json_read_text(ipam, "dataDir", &directory, NULL);
+        path = str_printf("%s/%s", str_is_empty(directory) ? LEASES_DIRECTORY : directory, network);
+        dir = path && ipam ? opendir(path) : NULL;
+        while (dir && (entry = readdir(dir)))
+                if (ip_parse(entry->d_name, &address) == 0 &&
+                    keep_lease(arguments, dirfd(dir), entry->d_name) < 0)
+                        return error_set_errno(err, ENOMEM, "leases");
         return 0;
 }
 
-/* --- commands ----------------------------------------------------------------------------- */
+static int keep_all_known(Arguments *arguments, const json_t *list, Error *err) {
+        const char *network = json_string_value(json_find(list, "name"));
+        const json_t *plugins = json_find(list, "plugins");
+        int r = keep_noted(arguments, network, err);
+
+        r = r < 0 ? r : keep_attached(arguments, network, err);
+        for (size_t i = 0; i < json_array_size(plugins) && r == 0; i++)
+                r = keep_young(arguments, json_array_get(plugins, i), network, err);
+        if (r == 0 && json_array_size(arguments->keep) > ATTACHMENTS_MAX)
+                return error_set(err, ERROR_RANGE, "network \"%s\": too many pods", network);
+        return r;
+}
+
+/* --- arguments ---------------------------------------------------------------------------- */
 
 static int take_keep(Arguments *arguments, const char *text) {
         const char *slash = strchr(text, '/');
@@ -284,7 +331,7 @@ static int wrong(const char *words, const char *what) {
 }
 
 /* Return: 0; -1 when it is wrong; 1 for help. */
-static int parse(int argc, char **argv, Arguments *arguments) {
+static int parse(int argc, char **argv, const Command *command, Arguments *arguments) {
         static const struct option options[] = {
                 {"conf-dir", required_argument, NULL, 'c'},
                 {"bin-dir", required_argument, NULL, 'b'},
@@ -321,6 +368,8 @@ static int parse(int argc, char **argv, Arguments *arguments) {
                 }
         }
         arguments->network = argv[optind];
+        if (!arguments->network && !command->wants_network)
+                return 0;
         if (!arguments->network)
                 return wrong("which network? Missing after", argv[0]);
         return optind + 1 == argc ? 0
@@ -335,17 +384,136 @@ static int fail(const Error *err) {
 static int run(const Arguments *given, bool gc) {
         Arguments arguments = *given;
         cleanup(json_decrefp) json_t *list = NULL;
+        bool disabled = false;
         Error err = {0};
 
         if (conflist_find(arguments.configurations, arguments.network, &list, &err) < 0)
                 return fail(&err);
-        if (gc && !arguments.all &&
-            read_notes(&arguments, json_string_value(json_find(list, "name")), &err) < 0)
+        if (gc && json_read_bool(list, "disableGC", &disabled, &err) == 0 && disabled) {
+                printf("%s: nothing is collected: its list says disableGC\n",
+                       json_string_value(json_find(list, "name")));
+                return 0;
+        }
+        if (gc && !arguments.all && keep_all_known(&arguments, list, &err) < 0)
                 return fail(&err);
         return ask_all(&arguments, gc ? "GC" : "STATUS", list, gc ? arguments.keep : NULL);
 }
 
-static int gc_or_status(int argc, char **argv) {
+static int run_gc(const Arguments *arguments) {
+        return run(arguments, true);
+}
+
+static int run_status(const Arguments *arguments) {
+        return run(arguments, false);
+}
+
+/* --- the pods of this node ---------------------------------------------------------------- */
+
+/* Is the plugin of @type, in the runtime's directory, this program? */
+static bool is_installed(const char *type, void *userdata) {
+        const int *plugins_fd = userdata;
+
+        return strcmp(type, "berth-cni") == 0 ||
+               (role_from_path(type) != ROLE_BERTH && *plugins_fd >= 0 &&
+                install_name_state(*plugins_fd, type) == INSTALLED_OURS);
+}
+
+static void tell_pod(const PodNote *note, const char *text) {
+        for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
+                printf("%s: %.12s/%s: %.*s\n", note->network, note->container, note->ifname,
+                       (int)strcspn(line, "\n"), line);
+}
+
+/* Return: 1 when something is missing that is not put back. */
+static int look_after(const PodNote *note, int plugins_fd, RepairMode mode) {
+        cleanup(strbuf_deinit) StrBuf done = {0};
+        Error err = {0};
+        int r = repair_pod(note, is_installed, &plugins_fd, mode, &done, &err);
+
+        tell_pod(note, strbuf_text(&done));
+        if (r < 0)
+                tell_pod(note, err.message);
+        return r < 0 || (mode == REPAIR_CHECK && done.n > 0);
+}
+
+static int look_after_all(const Arguments *arguments, RepairMode mode) {
+        cleanup(pods_deinit) PodNotes notes = {0};
+        cleanup(strbuf_deinit) StrBuf done = {0};
+        cleanup(closep) int plugins_fd =
+                open(arguments->plugins, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        Error err = {0};
+        int status = 0;
+
+        if (pods_read(arguments->cache, arguments->network, &notes, &err) < 0 ||
+            repair_node(mode, &done, &err) < 0)
+                return fail(&err);
+        fputs(strbuf_text(&done), stdout);
+        status = mode == REPAIR_CHECK && done.n > 0;
+        for (size_t i = 0; i < notes.n; i++)
+                if (notes.items[i].lives)
+                        status |= look_after(&notes.items[i], plugins_fd, mode);
+        return status;
+}
+
+static int run_check(const Arguments *arguments) {
+        return look_after_all(arguments, REPAIR_CHECK);
+}
+
+static int run_repair(const Arguments *arguments) {
+        return look_after_all(arguments, REPAIR_DO);
+}
+
+static void list_ports(const json_t *ports) {
+        for (size_t i = 0; i < json_array_size(ports); i++) {
+                const json_t *port = json_array_get(ports, i);
+                const char *protocol = "tcp";
+                int64_t host = 0, pod = 0;
+
+                (void)json_read_number(port, "hostPort", 0, UINT16_MAX, &host, NULL);
+                (void)json_read_number(port, "containerPort", 0, UINT16_MAX, &pod, NULL);
+                (void)json_read_text(port, "protocol", &protocol, NULL);
+                if (host > 0)
+                        printf(" %lld:%lld/%s", (long long)host, (long long)pod, protocol);
+        }
+}
+
+/* Of whatever version the answer is: 0.2.0 and before have ip4 and ip6. */
+static void list_pod(const PodNote *note) {
+        static const char *const old[] = {"ip4", "ip6"};
+        const json_t *result = json_find(note->note, "result"), *ips = json_find(result, "ips");
+        const char *address = "";
+
+        printf("%s %s %s", note->network, note->container, note->ifname);
+        for (size_t i = 0; i < json_array_size(ips); i++)
+                if (json_read_text(json_array_get(ips, i), "address", &address, NULL) == 0)
+                        printf(" %s", address);
+        for (size_t i = 0; i < N_ELEMENTS(old); i++)
+                if (json_find(result, old[i]) &&
+                    json_read_text(json_find(result, old[i]), "ip", &address, NULL) == 0)
+                        printf(" %s", address);
+        list_ports(json_find(json_find(note->note, "capabilityArgs"), "portMappings"));
+        printf("%s\n", note->lives ? "" : " (gone)");
+}
+
+static int run_list(const Arguments *arguments) {
+        cleanup(pods_deinit) PodNotes notes = {0};
+        Error err = {0};
+
+        if (pods_read(arguments->cache, arguments->network, &notes, &err) < 0)
+                return fail(&err);
+        for (size_t i = 0; i < notes.n; i++)
+                list_pod(&notes.items[i]);
+        return 0;
+}
+
+/* --- commands ----------------------------------------------------------------------------- */
+
+static const Command commands[] = {
+        {"gc", true, run_gc},          {"status", true, run_status}, {"check", false, run_check},
+        {"repair", false, run_repair}, {"list", false, run_list},
+};
+
+static int command_main(int argc, char **argv, const Command *command) {
         cleanup(arguments_deinit)
                 Arguments arguments = {.cache = CACHE_DIRECTORY, .keep = json_array()};
         cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -354,12 +522,12 @@ static int gc_or_status(int argc, char **argv) {
         directories_find(root_fd, true, &arguments.found);
         arguments.configurations = arguments.found.configurations;
         arguments.plugins = arguments.found.plugins;
-        r = arguments.keep ? parse(argc, argv, &arguments) : -1;
+        r = arguments.keep ? parse(argc, argv, command, &arguments) : -1;
         if (r != 0) {
                 fputs(r > 0 ? usage : try_help, r > 0 ? stdout : stderr);
                 return r > 0 ? 0 : 2;
         }
-        return run(&arguments, strcmp(argv[0], "gc") == 0);
+        return command->run(&arguments);
 }
 
 int people_main(int argc, char **argv) {
@@ -369,8 +537,9 @@ int people_main(int argc, char **argv) {
         }
         if (strcmp(argv[1], "install") == 0)
                 return install_main(argc - 1, argv + 1);
-        if (strcmp(argv[1], "gc") == 0 || strcmp(argv[1], "status") == 0)
-                return gc_or_status(argc - 1, argv + 1);
+        for (size_t i = 0; i < N_ELEMENTS(commands); i++)
+                if (strcmp(argv[1], commands[i].name) == 0)
+                        return command_main(argc - 1, argv + 1, &commands[i]);
         if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
                 fputs(usage, stdout);
                 return 0;

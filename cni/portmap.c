@@ -437,29 +437,46 @@ static void forget_flows_behind(const PortmapConf *conf, const Attachment *at, R
 
 /* Lets packets from 127.0.0.1 leave towards the pod, on the link that leads there: the bridge, its
  * VLAN link, the pair. */
-static int allow_localhost(const Attachment *at, const IpAddress *pod, Error *err) {
+static int allow_localhost(const Attachment *at, const IpAddress *pod, bool doing, Error *err) {
         cleanup(closep) int fd = -1;
+        char value = '0';
         char name[IFNAMSIZ], path[64 + IFNAMSIZ];
 
         if (rules_link_to(at->rtnl, pod, name) < 0)
                 return 0; /* no way to the pod: then there is none for localhost either */
         snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/route_localnet", name);
-        fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0 || write(fd, "1", 1) != 1)
+        fd = open(path, (doing ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+        if (fd >= 0 && read(fd, &value, 1) == 1 && value == '1')
+                return 0;
+        if (!doing)
+                return error_set(err, ERROR_NOT_FOUND, "%s is not 1", path);
+        if (fd < 0 || pwrite(fd, "1", 1, 0) != 1)
                 return error_set_errno(err, errno, "unable to enable route_localnet: write %s",
                                        path);
         return 0;
 }
 
 static int portmap_after_add(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
+        if (state)
+                forget_flows_behind(state, at, sock, true);
+        return 0;
+}
+
+static int portmap_outside(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
         const PortmapConf *conf = state;
 
-        if (!conf)
-                return 0;
-        forget_flows_behind(conf, at, sock, true);
-        for (size_t i = 0; i < at->n_ips && conf->snat; i++)
+        for (size_t i = 0; conf && i < at->n_ips && conf->snat; i++)
                 if (at->ips[i].address.address.family == AF_INET)
-                        return allow_localhost(at, &at->ips[i].address.address, err);
+                        return allow_localhost(at, &at->ips[i].address.address, true, err);
+        return 0;
+}
+
+static int portmap_check(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
+        const PortmapConf *conf = state;
+
+        for (size_t i = 0; conf && i < at->n_ips && conf->snat; i++)
+                if (at->ips[i].address.address.family == AF_INET)
+                        return allow_localhost(at, &at->ips[i].address.address, false, err);
         return 0;
 }
 
@@ -479,6 +496,8 @@ const RulePart part_portmap = {
         .free = portmap_free,
         .want = portmap_want,
         .facts = portmap_facts,
+        .outside = portmap_outside,
+        .check = portmap_check,
         .after_add = portmap_after_add,
         .after_del = portmap_after_del,
 };

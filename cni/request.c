@@ -16,9 +16,11 @@ void request_deinit(Request *request) {
                 if (request->states[i] && modules[i]->free)
                         modules[i]->free(request->states[i]);
         free(request->rtnl.buffer);
+        request->rtnl.buffer = NULL;
         conf_deinit(&request->conf);
         cni_args_deinit(&request->args);
         free(request->input);
+        free(request->ips);
         free(request->output);
 }
 

@@ -26,6 +26,7 @@ typedef struct Request {
         unsigned int n_modules;
         void *states[REQUEST_MODULES_MAX]; /* owned; of modules[], NULL: asks nothing */
         Attachment at;
+        ResultIp *ips;      /* owned; of request_attach() */
         char *output;       /* owned: what goes to stdout on success; NULL: nothing */
         Failure failure;    /* code 0: none yet */
         uint8_t random[24]; /* seed, bridge's and pod's MAC */
@@ -61,6 +62,10 @@ int request_need_netns(Request *request, Error *err);
 /* Fills request->at with what the environment tells, and the modules' states. */
 int request_prepare(Request *request, Error *err);
 
+/* Opens everything and fills request->at from prevResult, for a pod that is attached. Return: 0;
+ * REQUEST_E_GONE; negative. */
+int request_attach(Request *request, Error *err);
+
 /* Runs modules[] in order; what was done is undone on failure. */
 int request_modules_add(Request *request, CniResult *result, Error *err);
 /* Backwards; goes on after errors and joins them. */
@@ -83,6 +88,10 @@ void host_link_mac(const char *name, uint8_t mac[6]);
 /* "berth/<network>/<container>/<ifname>"; a name that is too long is hashed. */
 void host_link_alias(const char *network, const char *container_id, const char *ifname,
                      char alias[LINK_ALIAS_MAX]);
+
+/* The container and the interface of an alias, in place. Return: false for another one's. */
+bool host_link_alias_split(char *alias, const char *network, const char **idp,
+                           const char **ifnamep);
 
 /* Is @link, found under a name of host_link_name(), the host's end of this attachment? */
 bool host_link_is_ours(const Link *link, const char *alias);

@@ -221,6 +221,24 @@ static int rules_module_gc(void *userdata, const GcRequest *gc, Error *err) {
 
 /* --- ADD, CHECK, STATUS ------------------------------------------------------------------- */
 
+static int outside(RulesState *state, Attachment *at, Error *err) {
+        int r = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(parts) && r == 0; i++)
+                if (takes_part(state, i) && parts[i]->outside)
+                        r = parts[i]->outside(state->states[i], at, &state->sock, err);
+        return r;
+}
+
+static int check_outside(RulesState *state, Attachment *at, Error *err) {
+        int r = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(parts) && r == 0; i++)
+                if (takes_part(state, i) && parts[i]->check)
+                        r = parts[i]->check(state->states[i], at, &state->sock, err);
+        return r;
+}
+
 static int rules_module_add(void *userdata, Attachment *at, CniResult *result, Error *err) {
         cleanup(rules_deinit) RuleList list = {0};
         RulesState *state = userdata;
@@ -233,6 +251,7 @@ static int rules_module_add(void *userdata, Attachment *at, CniResult *result, E
                 r = rules_add(&state->sock, &list, at->rtnl, err);
         if (r < 0)
                 return r;
+        r = outside(state, at, err);
         for (size_t i = 0; i < N_ELEMENTS(parts) && r == 0; i++)
                 if (takes_part(state, i) && parts[i]->after_add)
                         r = parts[i]->after_add(state->states[i], at, &state->sock, err);
@@ -250,10 +269,31 @@ static int rules_module_check(void *userdata, Attachment *at, const CniResult *r
         r = want(state, at, false, &list, err);
         if (r == 0)
                 r = rules_check(&state->sock, &list, at->owner, err);
-        for (size_t i = 0; i < N_ELEMENTS(parts) && r == 0; i++)
-                if (takes_part(state, i) && parts[i]->check)
-                        r = parts[i]->check(state->states[i], at, &state->sock, err);
-        return r;
+        return r < 0 ? r : check_outside(state, at, err);
+}
+
+static int rules_module_repair(void *userdata, Attachment *at, const CniResult *result, bool doing,
+                               StrBuf *done, Error *err) {
+        cleanup(rules_deinit) RuleList list = {0};
+        Error missing = {0}, other = {0}, ignored = {0};
+        RulesState *state = userdata;
+        int r, elements, others;
+
+        learn_mac(at, result);
+        /* A port that a program of the host has taken since is the pod's all the same. */
+        (void)look(state, at, &ignored);
+        r = want(state, at, false, &list, err);
+        if (r < 0)
+                return r;
+        elements = rules_check(&state->sock, &list, at->owner, &missing);
+        others = check_outside(state, at, &other);
+        if (elements < 0)
+                strbuf_printf(done, "%s\n", missing.message);
+        if (others < 0)
+                strbuf_printf(done, "%s\n", other.message);
+        if (doing && elements < 0)
+                r = rules_add(&state->sock, &list, at->rtnl, err);
+        return doing && others < 0 && r == 0 ? outside(state, at, err) : r;
 }
 
 static int reply_generation(size_t index, const struct nlmsghdr *message, void *userdata) {
@@ -321,4 +361,5 @@ const Module module_rules = {
         .check = rules_module_check,
         .gc = rules_module_gc,
         .status = rules_module_status,
+        .repair = rules_module_repair,
 };

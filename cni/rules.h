@@ -280,7 +280,11 @@ typedef struct RulePart {
         /* ADD, before want(): looks at what of this node counts. NULL: nothing. */
         int (*facts)(void *state, Attachment *at, RulesSocket *sock, Error *err);
 
-        /* Outside of nftables; after the elements are made. NULL: nothing. */
+        /* What is not an element; after they are made. What is there already is left alone. NULL:
+         * nothing. */
+        int (*outside)(const void *state, Attachment *at, RulesSocket *sock, Error *err);
+
+        /* Of a pod that is new; NULL: nothing. */
         int (*after_add)(const void *state, Attachment *at, RulesSocket *sock, Error *err);
 
         /* What is not an element; NULL: nothing. */
