@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -50,9 +51,8 @@ int block_flush(int fd) {
         return ioctl(fd, BLKFLSBUF, 0) < 0 ? -errno : 0;
 }
 
-int block_open(const char *path, int flags, uint64_t devno) {
-        cleanup(closep) int fd = -1;
-        struct stat status;
+static int open_settled(const char *path, int flags) {
+        int fd;
 
         flags |= O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
         fd = open(path, flags);
@@ -60,8 +60,16 @@ int block_open(const char *path, int flags, uint64_t devno) {
                 exec_settle();
                 fd = open(path, flags);
         }
+        return fd < 0 ? -errno : fd;
+}
+
+int block_open(const char *path, int flags, uint64_t devno) {
+        cleanup(closep) int fd = -1;
+        struct stat status;
+
+        fd = open_settled(path, flags);
         if (fd < 0)
-                return -errno;
+                return fd;
         if (fstat(fd, &status) < 0)
                 return -errno;
         if (!S_ISBLK(status.st_mode))
@@ -69,4 +77,35 @@ int block_open(const char *path, int flags, uint64_t devno) {
         if (devno != 0 && status.st_rdev != devno)
                 return -ENXIO;
         return fd_steal(&fd);
+}
+
+static bool is_same_disk(int fd, int other) {
+        struct stat status, other_status;
+        uint64_t sequence = 0, other_sequence = 0;
+
+        if (fstat(fd, &status) < 0 || fstat(other, &other_status) < 0 ||
+            (status.st_mode & S_IFMT) != (other_status.st_mode & S_IFMT))
+                return false;
+        if (!S_ISBLK(status.st_mode))
+                return status.st_dev == other_status.st_dev && status.st_ino == other_status.st_ino;
+        return status.st_rdev == other_status.st_rdev &&
+               block_get_sequence(fd, &sequence) == block_get_sequence(other, &other_sequence) &&
+               sequence == other_sequence;
+}
+
+int block_reopen(int fd, int flags) {
+        cleanup(closep) int other = -1;
+        struct stat status;
+        char path[32];
+
+        if (fstat(fd, &status) < 0)
+                return -errno;
+        /* O_EXCL alone means nothing, and is refused by some, for what is no device. */
+        if (!S_ISBLK(status.st_mode))
+                flags &= ~O_EXCL;
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        other = open_settled(path, flags);
+        if (other < 0)
+                return other;
+        return is_same_disk(fd, other) ? fd_steal(&other) : -ENXIO;
 }

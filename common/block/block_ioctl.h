@@ -37,4 +37,14 @@ int block_read_partitions(int fd);
  */
 int block_open(const char *path, int flags, uint64_t devno);
 
+/**
+ * block_reopen() - another descriptor of the device behind @fd, whatever its name stands for by now
+ * @fd:    a block device, or the file of an image
+ * @flags: as block_open()
+ *
+ * Return: a descriptor; -ENXIO if it is not the same disk (its number, and its sequence number
+ * where there is one); -EBUSY with O_EXCL if it is in use; another -errno.
+ */
+int block_reopen(int fd, int flags);
+
 #endif

@@ -139,12 +139,10 @@ int job_apply(Job *job, Error *err) {
                 .plan = &job->plan,
                 .target = &job->target,
                 .source_fd = job->source.fd,
+                .device_fd = job->device_fd,
                 .devno = job->device.device.devno,
                 .sequence = job->device.sequence,
         };
-        /* A mount is refused by some kernels while anybody has the device open for writing; ours is
-         * for reading, and is not needed any more either. */
-        closep(&job->device_fd);
         return apply(&job->node->kernel, &job->work, err);
 }
 

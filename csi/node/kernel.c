@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
+#include "common/block/btrfs.h"
 #include "csi/fs/explain.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
@@ -35,9 +36,26 @@ static void log_work(const Work *work, const char *what, const char *detail, uin
         log_fields(LOG_LEVEL_INFO, fields, N_ELEMENTS(fields), "%s", what);
 }
 
-static int open_device(const Work *work, int flags, Error *err) {
-        int fd = block_open(work->plan->device, flags, work->devno);
+/* The disk that was proven is behind the descriptor still: nobody detached it and attached another
+ * one meanwhile, while we waited in a queue or for a tool. */
+static int check_device(const Work *work, Error *err) {
+        uint64_t sequence = work->sequence;
 
+        if (work->sequence == 0 || (block_get_sequence(work->device_fd, &sequence) == 0 &&
+                                    sequence == work->sequence))
+                return 0;
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "%s is not the device any more that was found for the volume",
+                         work->plan->device);
+}
+
+static int open_device(const Work *work, int flags, Error *err) {
+        int fd, r;
+
+        r = check_device(work, err);
+        if (r < 0)
+                return r;
+        fd = block_reopen(work->device_fd, flags);
         if (fd == -EBUSY)
                 return error_set(err, ERROR_UNAVAILABLE, "%s is in use by another program",
                                  work->plan->device);
@@ -256,17 +274,36 @@ static int verify_mount(Work *work, Error *err) {
         r = mount_query(work->target->fd, MOUNT_QUERY_FULL, &status);
         if (r < 0)
                 return error_set_errno(err, r, "look at the mount at %s", work->target->text);
-        devno = mount_device(&status);
+        if (!str_equal(status.fs_type, "btrfs") ||
+            btrfs_get_device(work->target->fd, &devno) < 0)
+                devno = mount_device(&status);
         if (!status.is_root || (devno != 0 && devno != work->devno))
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "%s became another device while it was mounted",
                                  work->plan->device);
+        r = check_device(work, err);
+        if (r < 0)
+                return r;
         if (work->plan->wants_write && status.is_super_read_only)
                 return error_set(err, ERROR_PRECONDITION,
                                  "the kernel mounted %s (%s) read-only at %s although writing was "
                                  "asked; its log says why",
                                  work->plan->device, status.fs_type, work->target->text);
         return 0;
+}
+
+/* The kernel takes a name for what it mounts: it must stand for what is open. A journal is replayed
+ * before anybody can look at what was mounted. */
+static int check_name(const Work *work, Error *err) {
+        cleanup(closep) int fd = block_open(work->plan->device, O_RDONLY, work->devno);
+
+        if (fd == -ENXIO || fd == -ENOENT || fd == -ENOTBLK)
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "%s became another device before it was mounted",
+                                 work->plan->device);
+        if (fd < 0)
+                return error_set_errno(err, fd, "open %s", work->plan->device);
+        return check_device(work, err);
 }
 
 static int mount_volume(Work *work, Error *err) {
@@ -280,6 +317,9 @@ static int mount_volume(Work *work, Error *err) {
         r = marker_remove(work->target);
         if (r < 0)
                 return error_set_errno(err, r, "clean %s", work->target->text);
+        r = check_name(work, err);
+        if (r < 0)
+                return r;
         r = mount_new(&spec, &place, &context);
         if (r == -EBUSY) {
                 exec_settle();
