@@ -21,6 +21,8 @@ bool condition_judge(const ConditionFacts *facts, char text[CONDITION_MAX]) {
         if (facts->is_dead)
                 add(&buf, "the filesystem does not answer: its device is gone, or it was shut down "
                           "after an error");
+        if (facts->hangs)
+                add(&buf, "the filesystem does not answer in time: its device or its server hangs");
         if (facts->is_forced_ro)
                 add(&buf, "the filesystem became read-only, or shut down, after an error");
         if (facts->open_errno != 0 && !facts->is_dead) {
@@ -108,15 +110,7 @@ static uint64_t read_errors(const char *fs_type, const char *device) {
         return read_number(path);
 }
 
-/* XFS and ext4 refuse to open a directory once they have shut down. */
-static int try_open(int fd) {
-        cleanup(closep) int root = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME);
-
-        return root < 0 ? errno : 0;
-}
-
-void condition_read(ConditionFacts *facts, const NodePath *path, const TargetFacts *target,
-                    const struct statvfs *usage) {
+void condition_read(ConditionFacts *facts, const TargetFacts *target, const struct statvfs *usage) {
         cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         BlockInfo info;
         int r;
@@ -128,7 +122,6 @@ void condition_read(ConditionFacts *facts, const NodePath *path, const TargetFac
                 return;
         facts->fs_type = target->mount.fs_type;
         facts->is_forced_ro = target->is_forced_ro;
-        facts->open_errno = try_open(path->fd);
         if (target->mounted_on == 0)
                 return;
         r = block_sysfs_info(root_fd, target->mounted_on, &info);

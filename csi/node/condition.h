@@ -4,7 +4,7 @@
 
 /*
  * Whether a published volume is well, from what the kernel says. Nothing is written, and no server
- * or disk is waited for: only what the kernel knows already is asked.
+ * or disk is waited for: only what the kernel knows already is asked, and what the caller found.
  */
 
 #include "csi/node/facts.h"
@@ -14,6 +14,7 @@
 /* 0 and false: well, or not known. */
 typedef struct ConditionFacts {
         bool is_dead;      /* the mount does not answer, or its device is gone */
+        bool hangs;        /* it was asked and has not answered yet */
         bool is_forced_ro; /* read-only without being asked */
         int open_errno;    /* of opening the root directory for reading */
         bool has_sizes;
@@ -31,10 +32,10 @@ bool condition_judge(const ConditionFacts *facts, char text[CONDITION_MAX]);
 
 /**
  * condition_read() - @facts of a mounted filesystem
- * @target: what is mounted at @path; lives as long as @facts
+ * @facts: hangs and open_errno are the caller's
+ * @target: lives as long as @facts
  * @usage:  of the same filesystem; NULL: not known
  */
-void condition_read(ConditionFacts *facts, const NodePath *path, const TargetFacts *target,
-                    const struct statvfs *usage);
+void condition_read(ConditionFacts *facts, const TargetFacts *target, const struct statvfs *usage);
 
 #endif

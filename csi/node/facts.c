@@ -138,8 +138,9 @@ uint64_t mount_device(const MountStatus *status) {
 
         if (major(status->dev) != 0)
                 return status->dev;
-        /* btrfs has a device number of its own; the source is the device that it was mounted by. */
-        if (status->source[0] == '/' && stat(status->source, &source) == 0 &&
+        /* btrfs has a device number of its own; the source is the device that it was mounted by.
+         * Any other path may lead to what hangs. */
+        if (str_has_prefix(status->source, "/dev/") && stat(status->source, &source) == 0 &&
             S_ISBLK(source.st_mode))
                 return source.st_rdev;
         return 0;
@@ -208,7 +209,7 @@ int target_facts_read(TargetFacts *facts, const NodePath *path, const DeviceFact
         }
         if (path->fd < 0)
                 return 0;
-        if (fstat(path->fd, &status) == 0 && S_ISBLK(status.st_mode))
+        if (S_ISBLK(path->type) && fstat(path->fd, &status) == 0)
                 facts->rdev = status.st_rdev;
         r = read_mount(facts, path->fd, err);
         if (r < 0 || !device || facts->is_dead)

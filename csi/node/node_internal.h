@@ -151,11 +151,11 @@ enum {
 /**
  * node_unmount() - unmount everything at @path, dead or not, and remove our own target
  *
- * What is stacked there is unmounted one by one. A dead filesystem is detached lazily, so that
- * nobody waits for it; a busy one is ERROR_UNAVAILABLE. A target is removed only if it is an empty
- * directory or an empty file; a marker of an interrupted mkfs goes in any case.
+ * What is stacked there is unmounted one by one. A dead or hanging filesystem is detached lazily,
+ * so that nobody waits for it; a busy one is ERROR_UNAVAILABLE. A target is removed only if it is
+ * an empty directory or an empty file; a marker of an interrupted mkfs goes in any case.
  */
-int node_unmount(NodePath *path, unsigned int how, Error *err);
+int node_unmount(const Node *node, NodePath *path, unsigned int how, Error *err);
 
 /* Bytes and inodes of a filesystem, as df(1) counts them. */
 void stats_set_usage(const struct statvfs *usage, NodeStatsResult *result);

@@ -193,3 +193,21 @@ int patience_run(Patience *patience, const char *key, void (*work)(void *data), 
                 task = NULL;
         return r;
 }
+
+bool patience_is_hanging(Patience *patience, const char *key) {
+        bool hangs;
+
+        pthread_mutex_lock(&patience->mutex);
+        hangs = admit(patience, key) == PATIENCE_E_HANGING;
+        pthread_mutex_unlock(&patience->mutex);
+        return hangs;
+}
+
+unsigned int patience_n_late(Patience *patience) {
+        size_t n;
+
+        pthread_mutex_lock(&patience->mutex);
+        n = patience->n_late;
+        pthread_mutex_unlock(&patience->mutex);
+        return (unsigned int)n;
+}

@@ -9,6 +9,7 @@
  * one thread and not a hundred.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,7 +22,7 @@ int patience_new(Patience **patiencep);
 void patience_free(Patience *patience);
 
 /* Threads that may be late at the same time. */
-#define PATIENCE_LATE_MAX 64
+#define PATIENCE_LATE_MAX 256
 
 #define PATIENCE_E_LATE    1 /* not done in time; it may still be done later */
 #define PATIENCE_E_HANGING 2 /* an earlier one with this key is late and has not ended */
@@ -37,5 +38,11 @@ void patience_free(Patience *patience);
  */
 int patience_run(Patience *patience, const char *key, void (*work)(void *data), void *data,
                  size_t n_data, uint64_t timeout_msecs);
+
+/* Whether something with this key is late. */
+bool patience_is_hanging(Patience *patience, const char *key);
+
+/* How many are late. */
+unsigned int patience_n_late(Patience *patience);
 
 #endif

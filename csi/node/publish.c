@@ -31,7 +31,9 @@ static bool is_other(const Job *job, const Mount *mount) {
 static bool is_same_node(const Job *job, const Mount *mount) {
         struct stat status;
 
-        return lstat(mount->target, &status) == 0 && S_ISBLK(status.st_mode) &&
+        /* Only a node can be bound from these; another filesystem may hang. */
+        return (str_equal(mount->fs_type, "devtmpfs") || str_equal(mount->fs_type, "tmpfs")) &&
+               lstat(mount->target, &status) == 0 && S_ISBLK(status.st_mode) &&
                status.st_rdev == job->device.device.devno;
 }
 

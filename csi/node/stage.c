@@ -54,7 +54,7 @@ static int unstage_block(Job *job, const char *staging_path, Error *err) {
         if (r < 0 || job->target_facts.is_mounted || job->target_facts.is_dead)
                 return r;
         r = node_path_open(&file, &job->node->root, "staging_target_path", path, err);
-        return r != 0 ? r : node_unmount(&file, NODE_UNMOUNT_REMOVE_TARGET, err);
+        return r != 0 ? r : node_unmount(job->node, &file, NODE_UNMOUNT_REMOVE_TARGET, err);
 }
 
 static int stage(Job *job, const NodeStageRequest *request, Error *err) {
@@ -136,7 +136,7 @@ static int unmount_and_release(Job *job, unsigned int how, Error *err) {
         devno = job->target_facts.is_dead ? 0 : job->target_facts.mounted_on;
         if (S_ISBLK(job->target_facts.type))
                 devno = job->target_facts.rdev;
-        r = node_unmount(&job->target, how, err);
+        r = node_unmount(job->node, &job->target, how, err);
         return r < 0 ? r : release(job, devno, err);
 }
 
@@ -168,7 +168,7 @@ static int unpublish(Job *job, Error *err) {
         const Provider *provider = job->node->config.provider;
 
         if (provider->flags & PROVIDER_STAGES)
-                return node_unmount(&job->target, NODE_UNMOUNT_REMOVE_TARGET, err);
+                return node_unmount(job->node, &job->target, NODE_UNMOUNT_REMOVE_TARGET, err);
         return unmount_and_release(job, NODE_UNMOUNT_REMOVE_TARGET, err);
 }
 

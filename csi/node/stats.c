@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* NodeGetVolumeStats. Takes no lock: it changes nothing, and kubelet asks about every volume of the
- * node once a minute. */
+/* NodeGetVolumeStats. Does not hold the volume: it changes nothing, and kubelet asks about every
+ * volume of the node once a minute. */
 
 #include "common/base/cleanup.h"
 #include "common/block/block_sysfs.h"
@@ -11,6 +11,9 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+
+/* A disk answers from the kernel's memory. */
+#define ASK_MSECS 1000
 
 static void set_condition(const Call *call, const ConditionFacts *facts, NodeStatsResult *result) {
         char text[CONDITION_MAX];
@@ -66,24 +69,65 @@ static void look_at_staged(Job *job, const NodeStatsRequest *request) {
                         job->target_facts.is_forced_ro || job->source_facts.is_forced_ro;
 }
 
-static void stats_mount(Job *job, const NodeStatsRequest *request, NodeStatsResult *result) {
+/* --- what may hang --- */
+
+typedef struct Ask {
+        int fd; /* of the mounted root; the thread's */
         struct statvfs usage;
+        int usage_errno, open_errno;
+} Ask;
+
+static void do_ask(void *data) {
+        Ask *ask = data;
+        cleanup(closep) int root = -1;
+
+        ask->usage_errno = fstatvfs(ask->fd, &ask->usage) == 0 ? 0 : errno;
+        /* XFS and ext4 refuse to open a directory once they have shut down. */
+        root = openat(ask->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME);
+        ask->open_errno = root < 0 ? errno : 0;
+        closep(&ask->fd);
+}
+
+/* One at a time for a path: of many that ask about what hangs, one thread stays. Return: 0;
+ * -ETIMEDOUT. */
+static int ask_mount(Job *job, const char *path, Ask *ask, Error *err) {
+        char key[PATH_MAX + 8];
+        int r;
+
+        ask->fd = fcntl(job->target.fd, F_DUPFD_CLOEXEC, 0);
+        if (ask->fd < 0)
+                return error_set_errno(err, errno, "look at %s", path);
+        (void)snprintf(key, sizeof(key), "look %s", path);
+        r = patience_run(job->node->patience, key, do_ask, ask, sizeof(*ask), ASK_MSECS);
+        if (r == 0)
+                return 0;
+        if (r != PATIENCE_E_LATE)
+                closep(&ask->fd);
+        return -ETIMEDOUT;
+}
+
+static int stats_mount(Job *job, const NodeStatsRequest *request, NodeStatsResult *result,
+                       Error *err) {
         ConditionFacts facts = {0};
-        bool has_usage = false;
-        int usage_errno = 0;
+        Ask ask = {.fd = -1, .usage_errno = ENODATA};
+        int r = 0;
 
         result->has_bytes = true;
         if (!job->target_facts.is_dead) {
                 look_at_staged(job, request);
-                has_usage = fstatvfs(job->target.fd, &usage) == 0;
-                usage_errno = has_usage ? 0 : errno;
+                r = ask_mount(job, request->volume_path, &ask, err);
         }
-        if (has_usage)
-                stats_set_usage(&usage, result);
-        condition_read(&facts, &job->target, &job->target_facts, has_usage ? &usage : NULL);
-        if (facts.open_errno == 0)
-                facts.open_errno = usage_errno;
+        if (r < 0 && r != -ETIMEDOUT)
+                return r;
+        facts.hangs = r < 0;
+        facts.open_errno = ask.open_errno ? ask.open_errno : ask.usage_errno;
+        if (facts.hangs || job->target_facts.is_dead)
+                facts.open_errno = 0;
+        if (r == 0 && ask.usage_errno == 0)
+                stats_set_usage(&ask.usage, result);
+        condition_read(&facts, &job->target_facts, ask.usage_errno == 0 ? &ask.usage : NULL);
         set_condition(job->call, &facts, result);
+        return 0;
 }
 
 int node_stats(Node *node, const Call *call, const NodeStatsRequest *request,
@@ -98,12 +142,15 @@ int node_stats(Node *node, const Call *call, const NodeStatsRequest *request,
                 if (r != SHARE_E_LOCAL)
                         return r;
         }
-        r = job_open_volume(job, request->volume_path, err);
+        r = wait_for_lock(call, node->locks, "statistics of", request->volume_path, LOCK_EXCLUSIVE,
+                          &job->locks.path, err);
+        if (r == 0)
+                r = job_open_volume(job, request->volume_path, err);
         if (r < 0)
                 return r;
         if (S_ISBLK(job->target_facts.type))
                 stats_block(job, result);
         else
-                stats_mount(job, request, result);
-        return 0;
+                r = stats_mount(job, request, result, err);
+        return r;
 }

@@ -47,8 +47,16 @@ static int detach(NodePath *path, unsigned int how) {
         return r;
 }
 
-static int unmount_one(NodePath *path, Error *err) {
-        bool dead = path->is_dead;
+/* A look at it has not come back, and holds it: it would be busy for ever. */
+static bool hangs(const Node *node, const NodePath *path) {
+        char key[PATH_MAX + 8];
+
+        (void)snprintf(key, sizeof(key), "look %s", path->text);
+        return patience_is_hanging(node->patience, key);
+}
+
+static int unmount_one(const Node *node, NodePath *path, Error *err) {
+        bool dead = path->is_dead || hangs(node, path);
         int r;
 
         r = dead ? 0 : is_dead(path, &dead, err);
@@ -100,11 +108,11 @@ static int remove_file(NodePath *path, Error *err) {
         return 0;
 }
 
-int node_unmount(NodePath *path, unsigned int how, Error *err) {
+int node_unmount(const Node *node, NodePath *path, unsigned int how, Error *err) {
         int r = 0;
 
         for (int i = 0; i < UNMOUNTS_MAX && r == 0; i++)
-                r = unmount_one(path, err);
+                r = unmount_one(node, path, err);
         if (r < 0)
                 return r;
         r = marker_remove(path);

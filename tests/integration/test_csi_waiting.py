@@ -2,7 +2,10 @@
 """Who waits takes no thread, and what hangs keeps nobody else: the real node, pool, mkfs and kernel."""
 
 import contextlib
+import ctypes
 import os
+import struct
+import threading
 import time
 
 import csi
@@ -112,4 +115,61 @@ def test_45_publishes_of_one_volume_turn_nobody_away(build, tmp_path):
             client.NodeUnpublishVolume(volume_id=volume, target_path=path)
             assert not os.path.lexists(path)
         client.NodeUnstageVolume(volume_id=volume, staging_target_path=fields['staging_target_path'])
+        client.DeleteVolume(volume_id=volume)
+
+
+class DeafFuse:
+    """A filesystem whose server says hello and then nothing, as one that hangs: root may be looked up, no more."""
+
+    INIT = 26
+
+    def __init__(self, path):
+        self.fd = os.open('/dev/fuse', os.O_RDWR)
+        libc = ctypes.CDLL(None, use_errno=True)
+        options = f'fd={self.fd},rootmode=40000,user_id=0,group_id=0,allow_other'
+        if libc.mount(b'deaf', str(path).encode(), b'fuse', 0, options.encode()) < 0:
+            raise OSError(ctypes.get_errno(), 'mount fuse')
+        self.n_asked = 0
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                request = os.read(self.fd, 1 << 20)
+                _, opcode, unique = struct.unpack_from('=IIQ', request)
+                if opcode == self.INIT:
+                    body = struct.pack('=IIIIHHIIHHI7I', 7, 31, 65536, 0, 12, 9, 65536, 1, 16, 0, 0, *[0] * 7)
+                    os.write(self.fd, struct.pack('=IiQ', 16 + len(body), 0, unique) + body)
+                else:
+                    self.n_asked += 1
+
+    def close(self):
+        os.close(self.fd)
+
+
+def test_a_deaf_fuse_at_one_target_holds_neither_the_others_nor_the_way_back(build, tmp_path):
+    daemon = csi.Daemon(build, tmp_path)
+    with daemon as client:
+        volume = make(client, 'v')
+        fields = stage_fields(daemon, volume, 's')
+        client.NodeStageVolume(**fields)
+        common = {'volume_id': volume, 'staging_target_path': fields['staging_target_path'],
+                  'volume_capability': CAPABILITY}
+        deaf, other = target(daemon, 'deaf'), target(daemon, 'other')
+        client.NodePublishVolume(target_path=str(deaf), **common)
+        fuse = DeafFuse(deaf)
+        try:
+            calls = [client.start('NodeGetVolumeStats', volume_id=volume, volume_path=str(deaf)) for _ in range(40)]
+            calls += [client.start('NodePublishVolume', target_path=str(deaf), **common)]
+            timed(lambda: client.NodePublishVolume(target_path=str(other), **common), 5)
+            timed(lambda: client.NodeGetVolumeStats(volume_id=volume, volume_path=str(other)), 5)
+            timed(lambda: client.NodeUnpublishVolume(volume_id=volume, target_path=str(other)), 5)
+            for call in calls:
+                call.exception(20)
+            timed(lambda: client.NodeUnpublishVolume(volume_id=volume, target_path=str(deaf)), 20)
+            timed(lambda: client.NodeUnstageVolume(volume_id=volume,
+                                                   staging_target_path=fields['staging_target_path']), 20)
+        finally:
+            fuse.close()
         client.DeleteVolume(volume_id=volume)
