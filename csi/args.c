@@ -207,7 +207,6 @@ static void set_defaults(ServeArgs *args, const char *(*get_environment)(const c
                 .region = first_set(get_environment, (const char *const[]){"NODE_REGION", NULL}),
                 .zone = first_set(get_environment, (const char *const[]){"NODE_ZONE", NULL}),
                 .root = "",
-                .health_address = "",
                 .volume_limit = UINT64_MAX,
                 .reserved_volumes = UINT64_MAX,
                 .health_port = 9808,

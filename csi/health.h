@@ -4,8 +4,8 @@
 
 /*
  * A small HTTP server: /healthz as kubernetes-csi/livenessprobe answers it (200 "ok", or 500 and
- * the reason), /livez, which is 200 as long as a probe comes back, ready or not, and /metrics for
- * Prometheus. Bounded: 64 connections, 10 seconds each.
+ * the reason), which is found out again when it is some seconds old; /livez, which is 200 as long
+ * as anybody answers; and /metrics for Prometheus. Bounded: 64 connections, 10 seconds each.
  */
 
 #include "csi/service/metrics.h"
@@ -20,7 +20,7 @@ typedef struct Health Health;
 typedef struct HealthConfig {
         const char *address; /* "" = all, IPv6 and IPv4; else a numeric address */
         uint16_t port;
-        int (*probe)(void *userdata, Error *err); /* 0 = ready; called on this server's thread */
+        int (*probe)(void *userdata, Error *err); /* 0 = ready; called on a thread of its own */
         void *userdata;
         Metrics *metrics; /* NULL: no /metrics */
 } HealthConfig;

@@ -6,6 +6,7 @@
 #include "csi/http.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/log.h"
 #include "common/base/str.h"
 
 #include <arpa/inet.h>
@@ -18,6 +19,8 @@
 
 #define CONNECTIONS_MAX    64
 #define CONNECTION_MSECS   10000
+#define BIND_MSECS         1000
+#define N_WAITS            3 /* stop, listener, wake */
 #define BACKLOG            64
 #define THREAD_STACK_BYTES (256U * 1024U)
 
@@ -25,13 +28,20 @@ typedef struct Connection {
         int fd; /* owned; -1: free */
         uint64_t until_msecs;
         size_t n_read;
-        char *out; /* owned; NULL while the request is read */
+        uint8_t peer[16]; /* IPv4 as mapped */
+        bool is_handled;  /* the request is complete; without an answer it waits for one */
+        HttpRequest request;
+        char *out; /* owned; NULL while the request is read or waits */
         size_t n_out, n_written;
         char in[HTTP_REQUEST_MAX];
 } Connection;
 
 struct HttpServer {
-        int listener, stop; /* owned; stop is an eventfd */
+        int listener;        /* owned; -1 while the address is taken */
+        int wake, stop;      /* owned; eventfds */
+        const char *address; /* borrowed */
+        uint16_t port;
+        int bind_r; /* of the last try */
         void (*handle)(void *userdata, const HttpRequest *request, HttpAnswer *answer);
         void *userdata;
         pthread_t thread;
@@ -53,11 +63,35 @@ static void connection_close(Connection *connection) {
         connection->out = NULL;
 }
 
-/* Memory for a connection is made when it is first needed: mostly there is one. When all are taken,
- * the oldest has had its time: who opens connections and says nothing shall not keep a prober out.
- */
+static unsigned int count_of_peer(const HttpServer *server, const uint8_t peer[16]) {
+        unsigned int n = 0;
+
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+                n += server->connections[i] && memcmp(server->connections[i]->peer, peer, 16) == 0;
+        return n;
+}
+
+/* The oldest of whoever has most: who opens connections in a loop, or says nothing on them, takes
+ * its own away and keeps nobody else out. */
+static Connection *choose_victim(const HttpServer *server) {
+        Connection *victim = NULL;
+        unsigned int most = 0;
+
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+                Connection *connection = server->connections[i];
+                unsigned int n = count_of_peer(server, connection->peer);
+
+                if (n > most || (n == most && connection->until_msecs < victim->until_msecs)) {
+                        victim = connection;
+                        most = n;
+                }
+        }
+        return victim;
+}
+
+/* Memory for a connection is made when it is first needed: mostly there is one. */
 static Connection *connection_get(HttpServer *server) {
-        Connection *oldest = NULL;
+        Connection *victim;
 
         for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
                 Connection *connection = server->connections[i];
@@ -70,21 +104,36 @@ static Connection *connection_get(HttpServer *server) {
                 }
                 if (connection->fd < 0)
                         return connection;
-                if (!oldest || connection->until_msecs < oldest->until_msecs)
-                        oldest = connection;
         }
-        connection_close(oldest);
-        return oldest;
+        victim = choose_victim(server);
+        connection_close(victim);
+        return victim;
+}
+
+static void set_peer(Connection *connection, const struct sockaddr_storage *address) {
+        const struct sockaddr_in6 *v6 = (const void *)address;
+        const struct sockaddr_in *v4 = (const void *)address;
+
+        memset(connection->peer, 0, sizeof(connection->peer));
+        if (address->ss_family == AF_INET6)
+                memcpy(connection->peer, &v6->sin6_addr, sizeof(v6->sin6_addr));
+        else if (address->ss_family == AF_INET)
+                memcpy(connection->peer + 12, &v4->sin_addr, sizeof(v4->sin_addr));
 }
 
 static void accept_one(HttpServer *server) {
-        int fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        struct sockaddr_storage peer = {0};
+        socklen_t n_peer = sizeof(peer);
+        int fd = accept4(server->listener, (struct sockaddr *)&peer, &n_peer,
+                         SOCK_CLOEXEC | SOCK_NONBLOCK);
         Connection *connection = fd >= 0 ? connection_get(server) : NULL;
 
         if (connection) {
                 connection->fd = fd;
                 connection->until_msecs = now_msecs() + CONNECTION_MSECS;
                 connection->n_read = connection->n_out = connection->n_written = 0;
+                connection->is_handled = false;
+                set_peer(connection, &peer);
         } else if (fd >= 0) {
                 (void)close(fd);
         }
@@ -111,8 +160,11 @@ static void answer(HttpServer *server, Connection *connection, int parsed,
                             .type = "text/plain; charset=utf-8"};
         StrBuf text = {0};
 
-        if (parsed == 0)
+        if (parsed == 0) {
                 server->handle(server->userdata, request, &reply);
+                if (reply.status == HTTP_STATUS_LATER)
+                        return;
+        }
         strbuf_printf(&text,
                       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
                       "Connection: close\r\n\r\n",
@@ -129,7 +181,6 @@ static void answer(HttpServer *server, Connection *connection, int parsed,
 }
 
 static void on_readable(HttpServer *server, Connection *connection) {
-        HttpRequest request;
         ssize_t n;
         int r;
 
@@ -142,9 +193,10 @@ static void on_readable(HttpServer *server, Connection *connection) {
                 return;
         }
         connection->n_read += (size_t)n;
-        r = http_parse_request(connection->in, connection->n_read, &request);
+        r = http_parse_request(connection->in, connection->n_read, &connection->request);
+        connection->is_handled = r == 0;
         if (r != HTTP_E_MORE)
-                answer(server, connection, r, &request);
+                answer(server, connection, r, &connection->request);
 }
 
 static void on_writable(Connection *connection) {
@@ -162,6 +214,8 @@ static void on_writable(Connection *connection) {
 static void serve_connection(HttpServer *server, Connection *connection, short events) {
         if (now_msecs() >= connection->until_msecs)
                 connection_close(connection);
+        else if (connection->is_handled && !connection->out)
+                answer(server, connection, 0, &connection->request);
         else if (events && connection->out)
                 on_writable(connection);
         else if (events)
@@ -170,9 +224,10 @@ static void serve_connection(HttpServer *server, Connection *connection, short e
 
 /* Fills @waits; the connections' places are in the same order as @which. Return: how many. */
 static nfds_t prepare_waits(HttpServer *server, struct pollfd *waits, Connection **which) {
-        nfds_t n = 2;
+        nfds_t n = N_WAITS;
 
         waits[0] = (struct pollfd){.fd = server->stop, .events = POLLIN};
+        waits[2] = (struct pollfd){.fd = server->wake, .events = POLLIN};
         waits[1] = (struct pollfd){.fd = server->listener, .events = POLLIN};
         for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
                 Connection *connection = server->connections[i];
@@ -182,30 +237,12 @@ static nfds_t prepare_waits(HttpServer *server, struct pollfd *waits, Connection
                 which[n] = connection;
                 waits[n++] = (struct pollfd){
                         .fd = connection->fd,
-                        .events = connection->out ? POLLOUT : POLLIN,
+                        .events = connection->out          ? POLLOUT
+                                  : connection->is_handled ? 0
+                                                           : POLLIN,
                 };
         }
         return n;
-}
-
-static void *http_main(void *userdata) {
-        HttpServer *server = userdata;
-
-        for (;;) {
-                struct pollfd waits[2 + CONNECTIONS_MAX];
-                Connection *which[2 + CONNECTIONS_MAX];
-                nfds_t n = prepare_waits(server, waits, which);
-
-                /* Once a second for the time-outs, if there is anything to time out. */
-                if (poll(waits, n, n > 2 ? 1000 : -1) < 0 && errno != EINTR)
-                        return NULL;
-                if (waits[0].revents)
-                        return NULL;
-                for (nfds_t i = 2; i < n; i++)
-                        serve_connection(server, which[i], waits[i].revents);
-                if (waits[1].revents)
-                        accept_one(server);
-        }
 }
 
 static int listen_on(const struct sockaddr *address, socklen_t n, bool is_dual) {
@@ -241,6 +278,73 @@ static int open_listener(const char *address, uint16_t port) {
         return r;
 }
 
+static void drain_wake(HttpServer *server) {
+        uint64_t ignored;
+
+        /* It is non-blocking, and what is in it says nothing. */
+        if (read(server->wake, &ignored, sizeof(ignored)) < 0)
+                return;
+}
+
+/* A port that somebody else has is tried again: health is less than storage. */
+static void try_to_bind(HttpServer *server) {
+        const char *where = str_is_empty(server->address) ? "all addresses" : server->address;
+        int r = open_listener(server->address, server->port);
+
+        if (r >= 0) {
+                server->listener = r;
+                if (server->bind_r < 0)
+                        log_info("health: listening on %s port %u after all", where, server->port);
+                server->bind_r = 0;
+                return;
+        }
+        if (server->bind_r != r)
+                log_error("health: cannot listen on %s port %u: %s; volumes are served without "
+                          "health and metrics, and it is tried again each second "
+                          "(--health-port: another port)",
+                          where, server->port, strerrordesc_np(-r));
+        server->bind_r = r;
+}
+
+static int poll_msecs(const HttpServer *server, nfds_t n) {
+        if (server->listener < 0)
+                return BIND_MSECS;
+        /* Once a second for the time-outs, if there is anything to time out. */
+        return n > N_WAITS ? 1000 : -1;
+}
+
+static void *http_main(void *userdata) {
+        HttpServer *server = userdata;
+
+        for (;;) {
+                struct pollfd waits[N_WAITS + CONNECTIONS_MAX];
+                Connection *which[N_WAITS + CONNECTIONS_MAX];
+                nfds_t n;
+
+                if (server->listener < 0)
+                        try_to_bind(server);
+                n = prepare_waits(server, waits, which);
+                if (poll(waits, n, poll_msecs(server, n)) < 0 && errno != EINTR)
+                        return NULL;
+                if (waits[0].revents)
+                        return NULL;
+                if (waits[2].revents)
+                        drain_wake(server);
+                for (nfds_t i = N_WAITS; i < n; i++)
+                        serve_connection(server, which[i], waits[i].revents);
+                if (waits[1].revents)
+                        accept_one(server);
+        }
+}
+
+void http_wake(HttpServer *server) {
+        const uint64_t one = 1;
+
+        /* A full counter wakes as well. */
+        if (write(server->wake, &one, sizeof(one)) < 0)
+                return;
+}
+
 static int start_thread(HttpServer *server) {
         pthread_attr_t attr;
         int r = pthread_attr_init(&attr);
@@ -257,26 +361,39 @@ int http_start(HttpServer **serverp, const char *address, uint16_t port,
                void (*handle)(void *userdata, const HttpRequest *request, HttpAnswer *answer),
                void *userdata, Error *err) {
         cleanup(freep) HttpServer *server = calloc(1, sizeof(*server));
-        cleanup(closep) int listener = -1;
-        cleanup(closep) int stop = -1;
+        cleanup(closep) int stop = -1, wake = -1;
+        struct in6_addr ignored;
         int r;
 
         if (!server)
                 return error_set_errno(err, ENOMEM, "HTTP server");
-        listener = open_listener(address, port);
-        if (listener < 0)
-                return error_set_errno(err, listener, "listen on %s port %u",
-                                       str_is_empty(address) ? "all addresses" : address, port);
+        if (!str_is_empty(address) && inet_pton(AF_INET6, address, &ignored) != 1 &&
+            inet_pton(AF_INET, address, &ignored) != 1)
+                return error_set(err, ERROR_INVALID,
+                                 "--health-address: \"%.64s\", expected a numeric address",
+                                 address);
         stop = eventfd(0, EFD_CLOEXEC);
-        if (stop < 0)
+        wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (stop < 0 || wake < 0)
                 return error_set_errno(err, errno, "HTTP server");
         *server = (HttpServer){
-                .listener = listener, .stop = stop, .handle = handle, .userdata = userdata};
+                .listener = -1,
+                .stop = stop,
+                .wake = wake,
+                .address = address,
+                .port = port,
+                .handle = handle,
+                .userdata = userdata,
+        };
+        /* At once, so that who is told of the start finds it. */
+        try_to_bind(server);
         r = start_thread(server);
-        if (r < 0)
+        if (r < 0) {
+                closep(&server->listener);
                 return error_set_errno(err, r, "start the HTTP thread");
-        (void)fd_steal(&listener);
+        }
         (void)fd_steal(&stop);
+        (void)fd_steal(&wake);
         *serverp = ptr_steal(&server);
         return 0;
 }
@@ -293,7 +410,8 @@ void http_stop(HttpServer *server) {
                 connection_close(server->connections[i]);
                 free(server->connections[i]);
         }
-        (void)close(server->listener);
+        closep(&server->listener);
+        (void)close(server->wake);
         (void)close(server->stop);
         free(server);
 }

@@ -276,6 +276,13 @@ static void log_machine(const Serve *serve) {
                          serve->kubelet.here);
 }
 
+/* In a pod the network is its own, and kubelet asks from outside of it. */
+static const char *health_address(const ServeArgs *args) {
+        if (args->health_address)
+                return args->health_address;
+        return getenv("KUBERNETES_SERVICE_HOST") ? "" : "127.0.0.1";
+}
+
 static int run(Serve *serve, Error *err) {
         const ServeArgs *args = &serve->args;
         const Service service = {
@@ -290,7 +297,7 @@ static int run(Serve *serve, Error *err) {
                 .socket_path = serve->socket_path,
                 .registration_dir = args->registration ? serve->registration_dir : NULL,
                 .registration_endpoint = serve->registration_endpoint,
-                .health_address = args->health_address,
+                .health_address = health_address(args),
                 .health_port = (uint16_t)args->health_port,
                 .serves_metrics = args->metrics,
                 .max_workers = (unsigned int)args->workers,

@@ -44,7 +44,7 @@ int main(int argc, char **argv) {
         config.registration_dir = args.registration ? args.registration_dir : NULL;
         config.registration_endpoint =
                 args.registration_endpoint ? args.registration_endpoint : config.socket_path;
-        config.health_address = args.health_address;
+        config.health_address = args.health_address ? args.health_address : "";
         config.health_port = (uint16_t)args.health_port;
         config.serves_metrics = args.metrics;
         config.max_workers = (unsigned int)args.workers;

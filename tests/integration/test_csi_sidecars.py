@@ -91,10 +91,46 @@ def test_health_can_be_moved_and_turned_off(build, tmp_path):
         assert get('/metrics', 9999)[0] == 404
         with pytest.raises(urllib.error.URLError):
             get('/healthz', 9999, '[::1]')
-        second = Server(build, tmp_path / 'second', ['--health-port=9999', '--health-address=127.0.0.1'])
-        second.start(ready_seconds=0)
-        assert second.process.wait(10) == 1
-        assert 'health: listen on 127.0.0.1 port 9999: Address already in use' in second.log()
+
+
+def test_a_taken_port_keeps_no_volume_away(build, tmp_path):
+    """Anybody may bind a port before the start: CSI is served all the same, and health when the port is free."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(('0.0.0.0', 9808))
+        taken.listen()
+        with serving(build, tmp_path, '--health-port=9808') as (server, client):
+            assert client.Probe().ready.value
+            assert 'health: cannot listen on all addresses port 9808: Address already in use' in server.log()
+            taken.close()
+            until(lambda: 'health: listening on all addresses port 9808 after all' in server.log())
+            assert get('/livez') == (200, 'ok')
+
+
+def test_who_asks_for_health_in_a_loop_keeps_nobody_waiting(build, tmp_path):
+    """A metadata service that takes connections and says nothing; many that ask; /livez answers from memory."""
+    with socket.socket() as silent, contextlib.ExitStack() as stack:
+        silent.bind(('127.0.0.1', 0))
+        silent.listen(64)
+        daemon = csi.Daemon(build, tmp_path, ['--health-port=9808', '--health-address=127.0.0.1',
+                                              f'--metadata-url=http://127.0.0.1:{silent.getsockname()[1]}'],
+                            provider='hetzner')
+        daemon.start(ready_seconds=0)
+        stack.callback(daemon.kill)
+        until(lambda: 'serving' in daemon.log())
+        waiting = []
+        for _ in range(100):
+            peer = stack.enter_context(socket.create_connection(('127.0.0.1', 9808)))
+            peer.sendall(b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
+            waiting.append(peer)
+        for _ in range(20):
+            start = time.monotonic()
+            assert get('/livez') == (200, 'ok')
+            assert time.monotonic() - start < 1
+        status, text = get('/healthz')
+        assert status == 500
+        assert text
+
 
 
 def metrics():
