@@ -83,21 +83,43 @@ bool host_link_is_ours(const Link *link, const char *alias) {
         return link->has_mac && memcmp(mac, link->mac, sizeof(mac)) == 0;
 }
 
+typedef struct LinkSearch {
+        char alias[LINK_ALIAS_MAX];
+        Link *link;
+        bool found;
+} LinkSearch;
+
+static int search_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
+        LinkSearch *search = userdata;
+        Link link;
+        int r = link_parse(reply, &link);
+
+        if (r < 0 || search->found || !host_link_is_ours(&link, search->alias))
+                return r;
+        *search->link = link;
+        search->found = true;
+        return 0;
+}
+
+/* Every name in one round trip: which of them were taken at the time of ADD nobody knows. */
 int host_link_find(const Attachment *at, Link *link) {
-        char alias[LINK_ALIAS_MAX], name[IFNAMSIZ];
+        cleanup(nl_batch_deinit) NlBatch batch = {0};
+        LinkSearch search = {.link = link};
+        char name[IFNAMSIZ];
+        int r;
 
-        host_link_alias(at->network, at->container_id, at->ifname, alias);
+        host_link_alias(at->network, at->container_id, at->ifname, search.alias);
         for (unsigned int i = 0; i < HOST_NAME_ATTEMPTS; i++) {
-                int r;
-
                 host_link_name(at->owner, i, name);
-                r = link_find(at->rtnl, 0, name, link);
-                if (r < 0)
-                        return r;
-                if (host_link_is_ours(link, alias))
-                        return 0;
+                link_get(&batch, 0, name);
         }
-        return -ENODEV;
+        r = nl_batch_run(at->rtnl, &batch, search_reply, &search);
+        for (size_t i = 0; r < 0 && batch.failed < batch.n && i < batch.n; i++)
+                if (batch.results[i] < 0 && batch.results[i] != -ENODEV)
+                        return batch.results[i];
+        if (r < 0 && batch.failed == batch.n)
+                return r;
+        return search.found ? 0 : -ENODEV;
 }
 
 void link_list_add(LinkList *list, unsigned int index) {

@@ -193,6 +193,7 @@ static int switches_parse(NetConf *conf, Error *err) {
                 {"ipMasq", &conf->ip_masq},
         };
 
+        link->preserve_default_vlan = true; /* as upstream's bridge */
         for (size_t i = 0; i < N_ELEMENTS(keys); i++) {
                 int r = json_read_bool(conf->json, keys[i].key, keys[i].valuep, err);
 
@@ -226,11 +227,12 @@ static int bridge_name_parse(NetConf *conf, Error *err) {
 
         if (r < 0)
                 return r;
-        if (name[0] == '\0' || strlen(name) >= IFNAMSIZ || strpbrk(name, "/: \t\r\n") ||
+        /* Of "br%d" the kernel makes br0, br1, br2: one for each pod. */
+        if (name[0] == '\0' || strlen(name) >= IFNAMSIZ || strpbrk(name, "/:% \t\r\n") ||
             str_equal(name, ".") || str_equal(name, ".."))
                 return error_set(err, ERROR_INVALID,
                                  "\"bridge\": \"%s\" is no link name, which has up to %d bytes "
-                                 "and no \"/\", \":\" or space",
+                                 "and no \"/\", \":\", \"%%\" or space",
                                  name, IFNAMSIZ - 1);
         memcpy(conf->link.bridge, name, strlen(name) + 1);
         return 0;
@@ -286,6 +288,15 @@ static int ipam_parse(NetConf *conf, Error *err) {
         if (strchr(conf->ipam_type, '/'))
                 return error_set(err, ERROR_INVALID, "ipam: \"type\": \"%s\" contains /",
                                  conf->ipam_type);
+        return 0;
+}
+
+/* What a DEL can do without: today's keys need not be those of ADD, and a result that cannot be
+ * read must not keep a pod's address for ever. */
+static int tolerate(const NetConf *conf, int r, Error *err) {
+        if (r >= 0 || !conf->is_undo)
+                return r;
+        *err = (Error){0};
         return 0;
 }
 
@@ -354,11 +365,11 @@ int conf_parse(NetConf *conf, const char *text, size_t n, Error *err) {
         r = name_parse(conf, err);
         r = r != 0 ? r : version_parse(conf, err);
         r = r != 0 ? r : ipam_parse(conf, err);
-        r = r != 0 ? r : extras_parse(conf, err);
-        r = r != 0 ? r : json_read_object(conf->json, "dns", &conf->dns, err);
+        r = r != 0 ? r : tolerate(conf, extras_parse(conf, err), err);
+        r = r != 0 ? r : tolerate(conf, json_read_object(conf->json, "dns", &conf->dns, err), err);
         if (r == 0 && (ROLE_BIT(conf->role) & ROLES_LINK))
-                r = link_parse_keys(conf, err);
-        return r != 0 ? r : prev_parse(conf, err);
+                r = tolerate(conf, link_parse_keys(conf, err), err);
+        return r != 0 ? r : tolerate(conf, prev_parse(conf, err), err);
 }
 
 void conf_deinit(NetConf *conf) {

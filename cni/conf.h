@@ -70,6 +70,7 @@ typedef struct LinkConf {
 /* Starts as (NetConf){0}. */
 typedef struct NetConf {
         PluginRole role;
+        bool is_undo;     /* DEL: keys that cannot be read are passed over */
         json_t *json;     /* owned: the whole configuration */
         const char *text; /* borrowed: what json was made from, n_text bytes */
         size_t n_text;
@@ -94,7 +95,7 @@ typedef struct NetConf {
 
 /**
  * conf_parse() - stdin to NetConf
- * @conf: (NetConf){0} with role set; conf_deinit() frees it, also after a failure
+ * @conf: (NetConf){0} with role and is_undo set; conf_deinit() frees it, also after a failure
  *
  * Keys are checked in the order of upstream's skeleton: JSON, name, version, the rest.
  *

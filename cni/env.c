@@ -99,6 +99,9 @@ int env_check_names(const CniEnv *env, const char **detailp, Error *err) {
                                 "interface name should be less than 16 characters");
         if (str_equal(name, ".") || str_equal(name, ".."))
                 return bad_name(err, "interface name is . or ..", detailp, NULL);
+        /* Of "eth%d" the kernel makes eth0. */
+        if (env->verb == VERB_ADD && strchr(name, '%'))
+                return bad_name(err, "interface name contains %", detailp, env->ifname);
         for (; *name; name++)
                 if (*name == '/' || *name == ':' || isspace((unsigned char)*name))
                         return bad_name(err,

@@ -16,9 +16,6 @@
 #define WAIT_PORT_MSECS 2550
 #define WAIT_DAD_MSECS  5000
 
-/* IFF_LOWER_UP, which is not in <net/if.h>. */
-#define LINK_FLAG_LOWER_UP (1U << 16)
-
 /* One queue: a veth has no use for more without XDP, and the kernel's default of one per possible
  * CPU costs a millisecond on a large host. */
 #define VETH_QUEUES 1
@@ -111,34 +108,26 @@ static void append_route(Run *run, const PlanStep *step) {
         route_add(&run->batch, &route);
 }
 
-static void append_ask(Run *run, const PlanStep *step) {
-        const LinkAddress *address = &step->u.address;
-
-        neighbour_get(&run->batch, run->kernel->indices[step->link], address->family,
-                      address->bytes);
+static bool is_shared(StepLink link) {
+        return link == LINK_BRIDGE || link == LINK_VLAN;
 }
 
-static int run_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
-        Run *run = userdata;
-        uint8_t mac[6];
+/* What undo must take back although the link stays. */
+static void note_added(Run *run, const PlanStep *step) {
+        LinkKernel *kernel = run->kernel;
 
-        if (run->steps[run->first + index].kind == STEP_ASK_KNOWN &&
-            neighbour_parse(reply, mac) == 0 && memcmp(mac, run->plan->pod_mac, sizeof(mac)) != 0)
-                run->kernel->known = true;
-        return 0;
+        if (step->kind != STEP_ADDRESS_ADD || !is_shared(step->link) ||
+            kernel->n_added == N_ELEMENTS(kernel->added))
+                return;
+        kernel->added[kernel->n_added] = step->u.address;
+        kernel->added[kernel->n_added++].index = kernel->indices[step->link];
 }
 
 /* The same bridge address again, or one that another ADD removed first, is what was wanted. */
 static bool is_done_already(Run *run, const PlanStep *step, int r) {
-        bool shared = step->link == LINK_BRIDGE || step->link == LINK_VLAN;
-
         if (step->optional)
                 return true;
-        if (step->kind == STEP_ASK_KNOWN) {
-                run->kernel->known = run->kernel->known || r != -ENOENT;
-                return true;
-        }
-        if (step->kind == STEP_ADDRESS_ADD && shared)
+        if (step->kind == STEP_ADDRESS_ADD && is_shared(step->link))
                 return r == -EEXIST;
         return step->kind == STEP_ADDRESS_REMOVE && r == -EADDRNOTAVAIL;
 }
@@ -147,7 +136,10 @@ static int flush(Run *run) {
         size_t n = run->batch.n;
         int r;
 
-        r = nl_batch_run(run->sock, &run->batch, run_reply, run);
+        r = nl_batch_run(run->sock, &run->batch, NULL, NULL);
+        for (size_t i = 0; i < n && (r == 0 || run->batch.failed < n); i++)
+                if (run->batch.results[i] == 0)
+                        note_added(run, &run->steps[run->first + i]);
         for (size_t i = 0; r < 0 && run->batch.failed < n && i < n; i++) {
                 const PlanStep *step = &run->steps[run->first + i];
                 int result = run->batch.results[i];
@@ -177,14 +169,21 @@ static int echo_reply(size_t index, const struct nlmsghdr *reply, void *userdata
 
 /* Makes a pair. The kernel echoes it since 6.2; before that it is asked for. */
 static int create_pair(NlSocket *sock, const VethSpec *spec, Link *link) {
-        cleanup(nl_batch_deinit) NlBatch batch = {0};
+        cleanup(nl_batch_deinit) NlBatch batch = {0}, undo = {0};
         int r;
 
         link->index = 0;
         link_add_veth(&batch, spec);
         r = nl_batch_run(sock, &batch, echo_reply, link);
+        if (r < 0 && batch.failed < batch.n)
+                return r;
         if (r == 0 && (link->index == 0 || link->peer == 0))
                 r = link_find(sock, 0, spec->name, link);
+        /* The name was free when we took it: what has it now is the pair that nobody can number. */
+        if (r < 0) {
+                link_delete(&undo, link->index, spec->name);
+                (void)nl_batch_run(sock, &undo, NULL, NULL);
+        }
         return r;
 }
 
@@ -197,7 +196,6 @@ static int create_bridge(Run *run, const PlanStep *step) {
         link_add_bridge(&batch, &(BridgeSpec){
                                         .name = plan->bridge,
                                         .mac = plan->bridge_mac,
-                                        .mtu_bytes = plan->bridge_mtu_bytes,
                                         .vlan_filtering = plan->bridge_filters_vlans,
                                 });
         r = nl_batch_run(run->sock, &batch, NULL, NULL);
@@ -426,17 +424,19 @@ static int alone(Run *run, const PlanStep *step) {
                 return wait_port(run, step);
         case STEP_WAIT_DAD:
                 return wait_dad(run, step);
+        case STEP_BEFORE_UP:
+                return run->kernel->before_up
+                               ? run->kernel->before_up(run->kernel->userdata, run->err)
+                               : 0;
         case STEP_LINK_SET:
         case STEP_ADDRESS_ADD:
         case STEP_ADDRESS_REMOVE:
         case STEP_VLAN_CLEAR:
         case STEP_VLAN_ADD:
         case STEP_ROUTE_ADD:
-        case STEP_ASK_KNOWN:
+        case STEP_ANNOUNCE:
         case _STEP_KIND_N:
                 break;
-        case STEP_ANNOUNCE:
-                return 0; /* nobody would listen */
         }
         return -EINVAL;
 }
@@ -458,12 +458,7 @@ static bool append(Run *run, const PlanStep *step) {
         case STEP_ROUTE_ADD:
                 append_route(run, step);
                 return true;
-        case STEP_ASK_KNOWN:
-                append_ask(run, step);
-                return true;
         case STEP_ANNOUNCE:
-                if (step->if_known && !run->kernel->known)
-                        return false;
                 /* An address set anew, be it the same, makes the kernel tell the neighbours:
                  * arp_notify and ndisc_notify are on. What it told when the link came up was lost,
                  * for the bridge's port was not forwarding yet. */
@@ -477,6 +472,7 @@ static bool append(Run *run, const PlanStep *step) {
         case STEP_SYSCTL:
         case STEP_WAIT_PORT:
         case STEP_WAIT_DAD:
+        case STEP_BEFORE_UP:
         case _STEP_KIND_N:
                 break;
         }
@@ -519,7 +515,7 @@ static bool wants_namespace(const Run *run) {
         if (run->sock->fd < 0)
                 return true;
         for (size_t i = 0; i < run->n; i++)
-                if (run->steps[i].kind == STEP_SYSCTL)
+                if (run->steps[i].kind == STEP_SYSCTL || run->steps[i].kind == STEP_BEFORE_UP)
                         return true;
         return false;
 }
@@ -554,6 +550,12 @@ static int kernel_undo(void *userdata, const Plan *plan, Error *err) {
         LinkKernel *kernel = userdata;
         int r;
 
+        for (size_t i = 0; i < kernel->n_added; i++)
+                addr_delete(&batch, &kernel->added[i]);
+        if (kernel->n_added > 0)
+                (void)nl_batch_run(kernel->host, &batch, NULL, NULL);
+        nl_batch_deinit(&batch);
+        kernel->n_added = 0;
         if (kernel->indices[LINK_HOST] == 0)
                 return 0;
         link_delete(&batch, kernel->indices[LINK_HOST], NULL);

@@ -9,6 +9,9 @@
 /* The host's name of the pair belongs to somebody else's link: plan again with another name. */
 #define KERNEL_E_NAME_TAKEN 1
 
+/* Gateways of one pod; what is beyond is not taken back. */
+#define LINK_KERNEL_ADDED_MAX 32
+
 typedef struct LinkKernel {
         NlSocket *host;   /* borrowed; the host's namespace */
         NlSocket pod;     /* the pod's; opened when first needed */
@@ -17,7 +20,11 @@ typedef struct LinkKernel {
         unsigned int indices[_STEP_LINK_N];
         bool has_bridge_mac; /* the bridge was to be made: this is what it has, whoever made it */
         uint8_t bridge_mac[6];
-        bool known; /* the host knows another holder of the address, or cannot tell */
+        LinkAddress added[LINK_KERNEL_ADDED_MAX]; /* to shared links, by this ADD: for undo */
+        size_t n_added;
+        /* STEP_BEFORE_UP, in the pod's namespace; NULL: nothing. */
+        int (*before_up)(void *userdata, Error *err);
+        void *userdata;
 } LinkKernel;
 
 #define LINK_KERNEL_NULL                                                                           \

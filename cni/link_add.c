@@ -80,8 +80,9 @@ static int apply(LinkAdd *add, Error *err) {
                         return r;
                 add->kernel.indices[LINK_BRIDGE] = add->facts.bridge.index;
                 add->kernel.indices[LINK_VLAN] = add->facts.vlan_link.index;
+                add->kernel.indices[LINK_VLAN_PORT] = add->facts.vlan_link.peer;
                 add->kernel.indices[LINK_LOOPBACK] = 1; /* in every namespace */
-                r = plan_apply(&add->plan, &ops, err);
+                r = plan_apply(&add->plan, PLAN_OWN, &ops, err);
                 if (r != KERNEL_E_NAME_TAKEN)
                         return r;
         }
@@ -208,6 +209,22 @@ static void undo_link(LinkAdd *add) {
         (void)ops.undo(ops.userdata, &add->plan, &ignored);
 }
 
+/* The rules, the answer, and last what all pods share: where something fails before, no gateway's
+ * address was left on the bridge, and nothing was announced. */
+static int finish(LinkAdd *add, Error *err) {
+        PlanKernel ops = link_kernel_ops(&add->kernel);
+        Error ignored = {0};
+        int r = request_modules_add(add->request, &add->result, err);
+
+        if (r < 0)
+                return r;
+        r = print(add, err);
+        r = r < 0 ? r : plan_apply(&add->plan, PLAN_SHARED, &ops, err);
+        if (r < 0)
+                request_modules_del(add->request, &ignored);
+        return r;
+}
+
 static int add_link(LinkAdd *add, Error *err) {
         int r = apply(add, err);
 
@@ -216,17 +233,7 @@ static int add_link(LinkAdd *add, Error *err) {
         attach(add);
         r = describe_interfaces(add, err);
         r = r < 0 ? r : choose_dns(add, err);
-        if (r == 0) {
-                r = request_modules_add(add->request, &add->result, err);
-                if (r == 0) {
-                        r = print(add, err);
-                        if (r < 0) {
-                                Error ignored = {0};
-
-                                request_modules_del(add->request, &ignored);
-                        }
-                }
-        }
+        r = r < 0 ? r : finish(add, err);
         if (r < 0)
                 undo_link(add);
         return r;
@@ -248,7 +255,42 @@ static int add_addresses(LinkAdd *add, Error *err) {
         /* Interfaces are ours to tell, whatever an IPAM plugin says. */
         for (size_t i = 0; i < add->result.n_ips; i++)
                 add->result.ips[i].interface = -1;
-        return plan_gateways(&request->conf, &add->result, err);
+        r = plan_gateways(&request->conf, &add->result, err);
+        if (r < 0)
+                ipam_undo(&request->ipam);
+        return r;
+}
+
+/* Before any address is asked for: what failed here would give back the lease of the interface that
+ * is there. */
+static int refuse_second(LinkAdd *add, Error *err) {
+        const char *ifname = add->request->env.ifname;
+        Link link = {0};
+        int r = link_kernel_open_pod(&add->kernel);
+
+        r = r < 0 ? r : link_find(&add->kernel.pod, 0, ifname, &link);
+        if (r == -ENODEV)
+                return 0;
+        if (r < 0)
+                return error_set_errno(err, r, "look for %s in the pod", ifname);
+        host_link_name(add->request->at.owner, 0, add->host_name);
+        return error_set(err, ERROR_CONFLICT,
+                         "container veth name (\"%s\") peer provided (\"%s\") already exists",
+                         ifname, add->host_name);
+}
+
+static int before_up(void *userdata, Error *err) {
+        Request *request = userdata;
+
+        for (size_t i = 0; i < request->n_modules; i++) {
+                int r = request->states[i] && modules[i]->before_up
+                                ? modules[i]->before_up(request->states[i], &request->at, err)
+                                : 0;
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
 }
 
 int link_add(Request *request, Error *err) {
@@ -263,16 +305,21 @@ int link_add(Request *request, Error *err) {
         add.kernel.host = &request->rtnl;
         add.kernel.netns_fd = request->netns_fd;
         add.kernel.own_netns_fd = request->own_netns_fd;
+        add.kernel.before_up = before_up;
+        add.kernel.userdata = request;
         r = host_facts_read(&request->rtnl, &request->conf, &add.facts, err);
         if (r == 0 && request->conf.role != ROLE_PTP && add.facts.has_bridge &&
             !str_equal(add.facts.bridge.kind, "bridge"))
                 return error_set(err, ERROR_CONFLICT, "\"%s\" already exists but is not a bridge",
                                  request->conf.link.bridge);
+        r = r < 0 ? r : refuse_second(&add, err);
         r = r < 0 ? r : add_addresses(&add, err);
         if (r < 0)
                 return r;
-        r = add_link(&add, err);
-        if (r < 0 && request->conf.ipam_type[0] != '\0')
+        r = uplink_facts_read(&request->rtnl, &request->conf, &add.result, &add.facts, err);
+        r = r < 0 ? r : add_link(&add, err);
+        /* An address is given back when nobody can use it. */
+        if (r < 0 && request->conf.ipam_type[0] != '\0' && add.kernel.indices[LINK_HOST] == 0)
                 ipam_undo(&request->ipam);
         return r;
 }

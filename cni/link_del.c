@@ -139,7 +139,10 @@ int link_del(Request *request, Error *err) {
         recall_addresses(&del);
         request_modules_del(request, err);
         remove_links(&del, err);
-        if (request->conf.ipam_type[0] != '\0' && ipam_del(&request->ipam, &failed) < 0)
+        /* While a link or an element may still use it, the address is nobody else's: the runtime
+         * comes again, and so does GC. */
+        if (!error_is_set(err) && request->conf.ipam_type[0] != '\0' &&
+            ipam_del(&request->ipam, &failed) < 0)
                 error_join(err, &failed);
         if (del.doomed.n > 0)
                 remove_detached(&del);

@@ -91,7 +91,10 @@ static int read_input(Request *request, Error *err) {
 static int parse_conf(Request *request, Error *err) {
         Failure *failure = &request->failure;
         char text[160];
-        int r = conf_parse(&request->conf, request->input, request->n_input, err);
+        int r;
+
+        request->conf.is_undo = request->env.verb == VERB_DEL;
+        r = conf_parse(&request->conf, request->input, request->n_input, err);
 
         switch (r) {
         case CONF_E_NOT_JSON:
@@ -136,9 +139,35 @@ static int check_names(Request *request, Error *err) {
         return failure_set(&request->failure, CNI_CODE_ENVIRONMENT, err->message, detail);
 }
 
+/* Only plugins that take a key of it look at CNI_ARGS, and refuse what they do not know. */
+static bool takes_args(const NetConf *conf) {
+        switch (conf->role) {
+        case ROLE_BERTH:
+        case ROLE_BRIDGE:
+        case ROLE_HOST_LOCAL:
+        case ROLE_STATIC:
+        case ROLE_TUNING:
+                return true;
+        case ROLE_PTP:
+                return str_equal(conf->ipam_type, "host-local") ||
+                       str_equal(conf->ipam_type, "static");
+        case ROLE_LOOPBACK:
+        case ROLE_PORTMAP:
+        case ROLE_BANDWIDTH:
+        case ROLE_FIREWALL:
+        case _ROLE_N:
+                break;
+        }
+        return false;
+}
+
 static int parse_args(Request *request, Error *err) {
         LinkConf *link = &request->conf.link;
-        int r = cni_args_parse(request->env.args, &request->args, err);
+        int r;
+
+        if (!takes_args(&request->conf))
+                return 0;
+        r = cni_args_parse(request->env.args, &request->args, err);
 
         if (r == 0 && !link->has_mac && !str_is_empty(request->args.mac)) {
                 link->has_mac = conf_mac_parse(request->args.mac, link->mac) == 0 &&
@@ -148,10 +177,15 @@ static int parse_args(Request *request, Error *err) {
                                       "CNI_ARGS: MAC \"%s\" is no MAC address of one interface",
                                       request->args.mac);
         }
+        if (r < 0 && request->conf.is_undo) {
+                *err = (Error){0};
+                return 0;
+        }
         if (r < 0)
                 return failure_set(&request->failure, CNI_CODE_ENVIRONMENT,
                                    "invalid environment variable CNI_ARGS", err->message);
-        if (request->conf.role == ROLE_BERTH && conf_take_mac(request->conf.json, link, err) < 0)
+        if (!request->conf.is_undo && request->conf.role == ROLE_BERTH &&
+            conf_take_mac(request->conf.json, link, err) < 0)
                 return failure_from_error(&request->failure, err);
         return 0;
 }

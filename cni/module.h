@@ -78,6 +78,10 @@ typedef struct Module {
         /* One line per step for the printed plan. Pure. */
         void (*plan)(const void *state, const Attachment *at, StrBuf *text);
 
+        /* In the pod's namespace, its interface made and not up yet: what must precede traffic.
+         * Undone with the interface. */
+        int (*before_up)(void *state, Attachment *at, Error *err);
+
         /* All or nothing: on failure it has undone its own part. It may add interfaces to @result
          * (bandwidth's ifb). */
         int (*add)(void *state, Attachment *at, CniResult *result, Error *err);

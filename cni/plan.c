@@ -13,6 +13,9 @@
 
 #define IPV6_MTU_MIN 1280
 
+/* Of an Ethernet link that nobody has told otherwise. */
+#define MTU_DEFAULT 1500
+
 /* While a plan is being made: the first failure is kept, and later steps are dropped. */
 typedef struct Maker {
         const PlanInput *input;
@@ -143,32 +146,54 @@ static bool has_family(const CniResult *result, uint8_t family) {
 /* --- the bridge ---------------------------------------------------------------------------- */
 
 /*
- * Before the link is up. Until its link-local address is proven (1 to 2 s) the host asks for no
- * neighbour on behalf of what it forwards, so a pod would wait that long for its first answer.
+ * Switches of a link of the host that leads to pods, whoever made it; @there: as it is, NULL: about
+ * to be made. A pod must not become the host's router (CVE-2020-10749). And until a link-local
+ * address is proven (1 to 2 s) the host asks for no neighbour on behalf of what it forwards, so a
+ * pod would wait that long for its first answer. A host may have IPv6 off for links that come.
  */
-static void plan_no_dad(Maker *maker, StepLink link, const char *name) {
-        sysctl_step(maker, link, name, "accept_dad", "0")->optional = true;
+static void plan_switches(Maker *maker, StepLink link, const char *name, const Link *there,
+                          bool has_ipv6) {
+        bool is_told = there && there->has_inet6;
+
+        if (!is_told || there->accept_ra != 0)
+                sysctl_step(maker, link, name, "accept_ra", "0")->optional = true;
+        if (!is_told || there->accept_dad != 0)
+                sysctl_step(maker, link, name, "accept_dad", "0")->optional = true;
+        if (has_ipv6 && (!is_told || there->inet6_is_off))
+                sysctl_step(maker, link, name, "disable_ipv6", "0")->optional = true;
+}
+
+/* A message of its own: only so the kernel takes it as somebody's will. */
+static void plan_mtu(Maker *maker, StepLink link, const Link *there) {
+        uint32_t mtu = maker->plan->mtu_bytes;
+
+        if (mtu != 0 && (!there || there->mtu_bytes != mtu))
+                link_set_step(maker, link, LINK_SET_MTU)->u.change.mtu_bytes = mtu;
+}
+
+/* Without a port the kernel may have put its own default there. */
+static bool bridge_mtu_is_open(const HostFacts *facts) {
+        return !(facts->bridge.flags & LINK_FLAG_LOWER_UP) &&
+               facts->bridge.mtu_bytes == MTU_DEFAULT;
 }
 
 static void plan_bridge(Maker *maker) {
         const HostFacts *facts = maker->facts;
         const LinkConf *link = maker->link;
+        const Link *there = facts->has_bridge ? &facts->bridge : NULL;
         bool filters = link->vlan != 0 || link->has_trunks;
 
-        if (!facts->has_bridge) {
+        if (!there) {
                 maker->plan->bridge_filters_vlans = filters;
-                maker->plan->bridge_mtu_bytes =
-                        link->mtu_bytes ? link->mtu_bytes : facts->uplink_mtu_bytes;
                 (void)step(maker, STEP_BRIDGE_CREATE, LINK_BRIDGE);
-                sysctl_step(maker, LINK_BRIDGE, link->bridge, "accept_ra", "0")->optional = true;
-                plan_no_dad(maker, LINK_BRIDGE, link->bridge);
-                /* A host may have it off for links that come, and an address is wanted here. */
-                if (link->is_gateway && link->vlan == 0 &&
-                    has_family(maker->input->result, AF_INET6))
-                        sysctl_step(maker, LINK_BRIDGE, link->bridge, "disable_ipv6", "0")
-                                ->optional = true;
-                (void)link_set_step(maker, LINK_BRIDGE, LINK_SET_UP);
         }
+        if (!there || link->mtu_bytes || bridge_mtu_is_open(facts))
+                plan_mtu(maker, LINK_BRIDGE, there);
+        plan_switches(maker, LINK_BRIDGE, link->bridge, there,
+                      link->is_gateway && link->vlan == 0 &&
+                              has_family(maker->input->result, AF_INET6));
+        if (!there)
+                (void)link_set_step(maker, LINK_BRIDGE, LINK_SET_UP);
         if (link->promisc && !(facts->has_bridge && facts->bridge.n_promiscuous > 0))
                 link_set_step(maker, LINK_BRIDGE, LINK_SET_PROMISC)->u.change.promisc = true;
         if (!facts->has_bridge)
@@ -188,13 +213,27 @@ static void vlan_port_name(const char *vlan, char *name) {
         (void)snprintf(name, IFNAMSIZ, "veth%.8s", hex);
 }
 
+static void plan_vlan_switches(Maker *maker, const Link *there) {
+        /* Both ends: what comes from the bridge has to fit through. */
+        if (there) {
+                plan_mtu(maker, LINK_VLAN, there);
+                plan_mtu(maker, LINK_VLAN_PORT, there);
+        }
+        plan_switches(maker, LINK_VLAN, maker->plan->vlan, there,
+                      has_family(maker->input->result, AF_INET6));
+        if (!there || !(there->flags & IFF_UP))
+                (void)link_set_step(maker, LINK_VLAN, LINK_SET_UP);
+}
+
 static void plan_vlan_link(Maker *maker) {
         PlanStep *made;
 
         vlan_port_name(maker->plan->vlan, maker->plan->vlan_port);
 
-        if (maker->facts->has_vlan_link)
+        if (maker->facts->has_vlan_link) {
+                plan_vlan_switches(maker, &maker->facts->vlan_link);
                 return;
+        }
         (void)step(maker, STEP_VLAN_LINK_CREATE, LINK_VLAN);
         if (!maker->link->preserve_default_vlan)
                 (void)step(maker, STEP_VLAN_CLEAR, LINK_VLAN_PORT);
@@ -203,7 +242,7 @@ static void plan_vlan_link(Maker *maker) {
                                   .last = maker->link->vlan,
                                   .pvid = true,
                                   .untagged = true};
-        (void)link_set_step(maker, LINK_VLAN, LINK_SET_UP);
+        plan_vlan_switches(maker, NULL);
 }
 
 static bool overlaps(const LinkAddress *there, const IpPrefix *wanted) {
@@ -276,8 +315,14 @@ static bool gateway_seen(const CniResult *result, size_t i) {
 }
 
 static void plan_forwarding(Maker *maker, uint8_t family) {
-        bool forwards = family == AF_INET ? maker->facts->forwards_v4 : maker->facts->forwards_v6;
+        const HostFacts *facts = maker->facts;
+        bool forwards = family == AF_INET ? facts->forwards_v4 : facts->forwards_v6;
 
+        /* A router listens to no other router, unless it is told to: the host would lose its own
+         * way out when the last advertisement runs out. */
+        for (size_t i = 0; !forwards && family == AF_INET6 && i < facts->n_advertised; i++)
+                sysctl_step(maker, LINK_BRIDGE, facts->advertised[i], "accept_ra", "2")->optional =
+                        true;
         if (!forwards)
                 (void)sysctl_step(maker, LINK_BRIDGE, NULL,
                                   family == AF_INET ? "net/ipv4/ip_forward"
@@ -300,19 +345,26 @@ static void plan_families_forwarding(Maker *maker) {
                 plan_forwarding(maker, AF_INET6);
 }
 
+static bool has_gateways(const Maker *maker) {
+        return maker->plan->has_master && maker->link->is_gateway &&
+               maker->input->result->n_ips > 0;
+}
+
+static void plan_vlan_gateway_link(Maker *maker) {
+        if (!has_gateways(maker) || !maker->link->vlan)
+                return;
+        if (plan_vlan_name(maker->link, maker->plan->vlan, maker->err) < 0)
+                maker->failed = -EINVAL;
+        else
+                plan_vlan_link(maker);
+}
+
 static void plan_bridge_gateways(Maker *maker) {
         const CniResult *result = maker->input->result;
         StepLink on = maker->link->vlan ? LINK_VLAN : LINK_BRIDGE;
 
-        if (!maker->link->is_gateway || result->n_ips == 0)
+        if (!has_gateways(maker))
                 return;
-        if (on == LINK_VLAN) {
-                if (plan_vlan_name(maker->link, maker->plan->vlan, maker->err) < 0) {
-                        maker->failed = -EINVAL;
-                        return;
-                }
-                plan_vlan_link(maker);
-        }
         for (size_t i = 0; i < result->n_ips; i++) {
                 IpPrefix wanted = {.address = result->ips[i].gateway,
                                    .length = result->ips[i].address.length};
@@ -320,7 +372,6 @@ static void plan_bridge_gateways(Maker *maker) {
                 if (ip_is_set(&wanted.address) && !gateway_seen(result, i))
                         plan_gateway_address(maker, on, &wanted);
         }
-        plan_families_forwarding(maker);
 }
 
 /* --- the pair and its port ------------------------------------------------------------------ */
@@ -340,13 +391,13 @@ static void plan_port(Maker *maker) {
         const LinkConf *link = maker->link;
         PlanStep *made;
 
-        if (!maker->plan->has_master && has_family(maker->input->result, AF_INET6))
-                plan_no_dad(maker, LINK_HOST, maker->plan->host);
+        /* First of all whose it is. */
         made = link_set_step(maker, LINK_HOST, LINK_SET_ALIAS);
-
         made->u.change.alias = maker->plan->alias;
         if (!maker->plan->has_master) {
-                made->u.change.set |= LINK_SET_UP;
+                plan_switches(maker, LINK_HOST, maker->plan->host, NULL,
+                              has_family(maker->input->result, AF_INET6));
+                (void)link_set_step(maker, LINK_HOST, LINK_SET_UP);
                 return;
         }
         plan_port_flags(link, &made->u.change);
@@ -354,6 +405,7 @@ static void plan_port(Maker *maker) {
          * one more route to fe80::/64, whose list the kernel walks for each pod, and noise in the
          * pod. */
         link_set_step(maker, LINK_HOST, LINK_SET_NO_LINKLOCAL)->optional = true;
+        sysctl_step(maker, LINK_HOST, maker->plan->host, "accept_ra", "0")->optional = true;
         (void)link_set_step(maker, LINK_HOST, LINK_SET_UP);
 }
 
@@ -385,6 +437,9 @@ static void plan_pod_switches(Maker *maker) {
         const char *ifname = maker->input->ifname;
         bool dad = maker->link->enable_dad;
 
+        /* Whose addresses are given to it takes none from whoever advertises. */
+        if (maker->input->result->n_ips > 0)
+                sysctl_step(maker, LINK_POD, ifname, "accept_ra", "0")->optional = true;
         if (!has_family(maker->input->result, AF_INET6))
                 return;
         (void)sysctl_step(maker, LINK_LOOPBACK, "lo", "disable_ipv6", "0");
@@ -482,6 +537,7 @@ static void plan_pod(Maker *maker) {
                 (void)link_set_step(maker, LINK_LOOPBACK, LINK_SET_UP);
         if (maker->link->disable_container_interface)
                 return;
+        (void)step(maker, STEP_BEFORE_UP, LINK_POD);
         (void)link_set_step(maker, LINK_POD, LINK_SET_UP);
         plan_pod_notify(maker);
         if (maker->link->enable_dad && first_gateway(result, AF_INET6))
@@ -496,7 +552,6 @@ static void plan_pod(Maker *maker) {
 static void plan_ptp_host(Maker *maker) {
         const CniResult *result = maker->input->result;
 
-        plan_families_forwarding(maker);
         for (size_t i = 0; i < result->n_ips; i++) {
                 const ResultIp *ip = &result->ips[i];
                 uint8_t bits = (uint8_t)(ip_size(&ip->gateway) * 8);
@@ -512,22 +567,15 @@ static void plan_ptp_host(Maker *maker) {
 }
 
 /*
- * Who talked to the last holder of an address has its MAC address, and would send there for 8 s. A
- * broadcast corrects that, but every pod on the bridge has to take it, so it is sent only when it
- * is needed: where the host is the gateway it knows whom it has talked to.
+ * Who talked to the last holder of an address has its MAC address, and would send there for 8 s and
+ * more: the host, and any pod or router on the same bridge, of whom the host knows nothing. When
+ * the port forwards, once for each address.
  */
 static void plan_announce(Maker *maker) {
-        const CniResult *result = maker->input->result;
-        bool asks = maker->plan->has_master && maker->link->is_gateway;
-        StepLink on = maker->link->vlan ? LINK_VLAN : LINK_BRIDGE;
-
         if (maker->plan->has_master)
                 (void)step(maker, STEP_WAIT_PORT, LINK_HOST);
-        for (size_t i = 0; asks && i < result->n_ips; i++)
-                step(maker, STEP_ASK_KNOWN, on)->u.address = link_address(
-                        &result->ips[i].address.address, result->ips[i].address.length, false);
-        if (result->n_ips > 0)
-                step(maker, STEP_ANNOUNCE, LINK_POD)->if_known = asks;
+        if (maker->input->result->n_ips > 0)
+                (void)step(maker, STEP_ANNOUNCE, LINK_POD);
 }
 
 /* --- all of it -------------------------------------------------------------------------------- */
@@ -551,12 +599,18 @@ static int check_host(const Maker *maker) {
         return 0;
 }
 
+/* What fits through the way out and through the bridge. A bridge does not cut frames. */
 static uint32_t pair_mtu(const Maker *maker) {
+        const HostFacts *facts = maker->facts;
+        uint32_t uplink = facts->uplink_mtu_bytes, bridge = facts->bridge.mtu_bytes;
+
         if (maker->link->mtu_bytes)
                 return maker->link->mtu_bytes;
-        if (maker->conf->role != ROLE_PTP && maker->facts->has_bridge)
-                return maker->facts->bridge.mtu_bytes;
-        return maker->facts->uplink_mtu_bytes;
+        if (maker->conf->role == ROLE_PTP || !facts->has_bridge)
+                return uplink;
+        if (uplink == 0 || (bridge < uplink && !bridge_mtu_is_open(facts)))
+                return bridge;
+        return uplink;
 }
 
 /* RFC 8200, section 5. The kernel says only "Invalid argument", and a bridge would be left so. */
@@ -606,10 +660,9 @@ int plan_add(const PlanInput *input, Plan *plan, Error *err) {
         if (r < 0)
                 return r;
         plan_names(&maker);
-        if (plan->has_master) {
+        if (plan->has_master)
                 plan_bridge(&maker);
-                plan_bridge_gateways(&maker);
-        }
+        plan_vlan_gateway_link(&maker);
         (void)step(&maker, STEP_VETH_CREATE, LINK_HOST);
         plan_port(&maker);
         if (plan->has_master)
@@ -617,21 +670,26 @@ int plan_add(const PlanInput *input, Plan *plan, Error *err) {
         else
                 plan_ptp_host(&maker);
         plan_pod(&maker);
+        plan->n_own = plan->n_steps;
+        plan_bridge_gateways(&maker);
+        if (has_gateways(&maker) || !plan->has_master)
+                plan_families_forwarding(&maker);
         if (!maker.link->disable_container_interface)
                 plan_announce(&maker);
         return maker.failed;
 }
 
-int plan_apply(const Plan *plan, const PlanKernel *kernel, Error *err) {
-        bool made = false;
-        size_t i = 0;
+int plan_apply(const Plan *plan, PlanPart part, const PlanKernel *kernel, Error *err) {
+        bool made = part == PLAN_SHARED;
+        size_t i = part == PLAN_OWN ? 0 : plan->n_own;
+        size_t end = part == PLAN_OWN ? plan->n_own : plan->n_steps;
 
-        while (i < plan->n_steps) {
+        while (i < end) {
                 size_t n = 1, done = 0;
                 Error ignored = {0};
                 int r;
 
-                while (i + n < plan->n_steps &&
+                while (i + n < end &&
                        step_is_in_pod(&plan->steps[i + n]) == step_is_in_pod(&plan->steps[i]))
                         n++;
                 r = kernel->run(kernel->userdata, plan, &plan->steps[i], n, &done, err);

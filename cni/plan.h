@@ -15,6 +15,9 @@
 /* More addresses on one bridge than this are not looked at. */
 #define FACTS_ADDRESSES_MAX 64
 
+/* Nor more uplinks of the host. */
+#define FACTS_UPLINKS_MAX 32
+
 /* The host, as read before anything is changed. */
 typedef struct HostFacts {
         bool has_bridge;
@@ -24,7 +27,11 @@ typedef struct HostFacts {
         LinkAddress addresses[FACTS_ADDRESSES_MAX]; /* of the link that carries the gateways */
         size_t n_addresses;
         bool forwards_v4, forwards_v6;
-        uint32_t uplink_mtu_bytes; /* 0: there is no default route, or nobody needed to know */
+        uint32_t uplink_mtu_bytes; /* 0: no way out is known, or nobody needed to know */
+        /* Links that take router advertisements and would not when IPv6 forwards. Told only if that
+         * is about to be switched on. */
+        char advertised[FACTS_UPLINKS_MAX][IFNAMSIZ];
+        size_t n_advertised;
 } HostFacts;
 
 /* The name of the link that carries the gateways of a VLAN; @name has IFNAMSIZ bytes. */
@@ -43,8 +50,8 @@ typedef enum StepKind {
         STEP_ROUTE_ADD,  /* u.route */
         STEP_WAIT_PORT,  /* until the host's end forwards */
         STEP_WAIT_DAD,   /* until no IPv6 address of the pod is tentative */
-        STEP_ASK_KNOWN,  /* u.address: does the host know another holder of it */
-        STEP_ANNOUNCE,   /* tell the neighbours whose address it is now, if_known: if that was so */
+        STEP_BEFORE_UP,  /* what others want set before the pod's link is up */
+        STEP_ANNOUNCE,   /* tell the network whose address it is now */
         _STEP_KIND_N,
 } StepKind;
 
@@ -64,7 +71,6 @@ typedef struct PlanStep {
         StepKind kind;
         StepLink link;
         bool optional; /* a failure is passed over: an older kernel lacks the switch */
-        bool if_known; /* STEP_ANNOUNCE */
         union {
                 LinkChange change; /* index and name are filled in by apply */
                 LinkAddress address;
@@ -85,12 +91,12 @@ typedef struct Plan {
         char bridge[IFNAMSIZ], host[IFNAMSIZ], pod[IFNAMSIZ], vlan[IFNAMSIZ], vlan_port[IFNAMSIZ];
         char alias[LINK_ALIAS_MAX]; /* of the host's end: whose it is */
         uint8_t bridge_mac[6], host_mac[6], pod_mac[6];
-        uint32_t mtu_bytes;        /* of the pair; 0: the kernel's */
-        uint32_t bridge_mtu_bytes; /* of a new bridge */
+        uint32_t mtu_bytes; /* of the pair; 0: the kernel's */
         bool bridge_filters_vlans;
         bool has_master; /* the host's end is a port of the bridge */
         PlanStep *steps; /* owned */
         size_t n_steps;
+        size_t n_own; /* the first so many are the pod's own; what follows is shared by all pods */
 } Plan;
 
 typedef struct PlanInput {
@@ -132,13 +138,18 @@ typedef struct PlanKernel {
         /* Steps of one namespace, in order. On failure *@donep tells how many succeeded. */
         int (*run)(void *userdata, const Plan *plan, const PlanStep *steps, size_t n, size_t *donep,
                    Error *err);
-        /* Takes the pair away; missing is done. */
+        /* Takes the pair away, and what was added to links that others share; missing is done. */
         int (*undo)(void *userdata, const Plan *plan, Error *err);
         void *userdata;
 } PlanKernel;
 
-/* All of it, or nothing of the pod: what is shared (bridge, gateway addresses) stays. Return: 0;
- * what run returned otherwise, also an outcome above 0. */
-int plan_apply(const Plan *plan, const PlanKernel *kernel, Error *err);
+typedef enum PlanPart {
+        PLAN_OWN,    /* the bridge, the pair, what is in the pod */
+        PLAN_SHARED, /* gateways and forwarding, then the announcement: when all else has worked */
+} PlanPart;
+
+/* All of that part, or nothing of the pod: a bridge stays. Return: 0; what run returned otherwise,
+ * also an outcome above 0. */
+int plan_apply(const Plan *plan, PlanPart part, const PlanKernel *kernel, Error *err);
 
 #endif

@@ -64,6 +64,8 @@ static void format_change(const Plan *plan, StepLink link, const LinkChange *cha
         for (size_t i = 0; i < N_ELEMENTS(words); i++)
                 if (change->set & words[i].flag)
                         strbuf_printf(text, " %s", words[i].word);
+        if (change->set & LINK_SET_MTU)
+                put_mtu(text, change->mtu_bytes);
         if (change->set & LINK_SET_ALIAS)
                 strbuf_printf(text, " alias=%s", plan->alias);
         if (change->set & LINK_SET_MAC)
@@ -126,15 +128,12 @@ static void format_veth(const Plan *plan, StrBuf *text) {
 
 static void format_bridge(const Plan *plan, StrBuf *text) {
         strbuf_printf(text, "bridge create name=%s", plan->bridge);
-        put_mtu(text, plan->bridge_mtu_bytes);
         put_mac(text, "mac", plan->bridge_mac);
         if (plan->bridge_filters_vlans)
                 strbuf_append(text, " vlan_filtering");
 }
 
 void plan_step_format(const Plan *plan, const PlanStep *step, StrBuf *text) {
-        char ip[IP_TEXT_MAX];
-
         switch (step->kind) {
         case STEP_BRIDGE_CREATE:
                 format_bridge(plan, text);
@@ -171,13 +170,11 @@ void plan_step_format(const Plan *plan, const PlanStep *step, StrBuf *text) {
         case STEP_WAIT_DAD:
                 strbuf_printf(text, "wait dad dev=%s", plan->pod);
                 return;
-        case STEP_ASK_KNOWN:
-                strbuf_printf(text, "ask known dev=%s address=%s", link_name(plan, step->link),
-                              bytes_text(step->u.address.family, step->u.address.bytes, ip));
+        case STEP_BEFORE_UP:
+                strbuf_printf(text, "before up dev=%s", plan->pod);
                 return;
         case STEP_ANNOUNCE:
-                strbuf_printf(text, "announce dev=%s%s", plan->pod,
-                              step->if_known ? " if-known" : "");
+                strbuf_printf(text, "announce dev=%s", plan->pod);
                 return;
         case _STEP_KIND_N:
                 break;

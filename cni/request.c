@@ -77,6 +77,10 @@ static int parse_modules(Request *request, Error *err) {
                 if (!(module->roles & ROLE_BIT(request->conf.role)) || !module->parse)
                         continue;
                 r = module->parse(&request->conf, &request->states[i], err);
+                if (r < 0 && request->conf.is_undo) {
+                        *err = (Error){0};
+                        continue;
+                }
                 if (r < 0)
                         return error_wrap(err, r, "%s", module->name);
         }

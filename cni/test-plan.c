@@ -58,9 +58,8 @@ static void facts_address(HostFacts *facts, const char *text) {
         memcpy(address->bytes, one.address.bytes, sizeof(address->bytes));
 }
 
-/* {"bridge": kind, "up", "mtu", "filters", "promisc", "vlan_link", "addresses", "forwards",
- * "uplink"}
- */
+/* {"bridge": kind, "up", "idle", "mtu", "filters", "promisc", "foreign", "vlan_link", "addresses",
+ * "forwards", "uplink", "advertised"}. foreign: no switch of the bridge is as ours. */
 static void facts_read_text(const char *text, HostFacts *facts) {
         json_t *json = json_value(text ? text : "{}");
         const json_t *bridge = json_object_get(json, "bridge");
@@ -72,15 +71,27 @@ static void facts_read_text(const char *text, HostFacts *facts) {
                 (void)snprintf(facts->bridge.kind, sizeof(facts->bridge.kind), "%s",
                                json_string_value(bridge));
         facts->bridge.flags = json_is_false(json_object_get(json, "up")) ? 0 : IFF_UP;
+        if (!json_is_true(json_object_get(json, "idle")))
+                facts->bridge.flags |= LINK_FLAG_LOWER_UP;
+        facts->bridge.has_inet6 = true;
+        facts->bridge.accept_ra = json_is_true(json_object_get(json, "foreign"));
+        facts->bridge.accept_dad = json_is_true(json_object_get(json, "foreign"));
+        facts->bridge.inet6_is_off = json_is_true(json_object_get(json, "foreign"));
         facts->bridge.mtu_bytes = (uint32_t)json_integer_value(json_object_get(json, "mtu"));
         facts->bridge.vlan_filtering = json_is_true(json_object_get(json, "filters"));
         facts->bridge.n_promiscuous = json_is_true(json_object_get(json, "promisc"));
         memcpy(facts->bridge.mac, macs[0], sizeof(facts->bridge.mac));
         facts->has_vlan_link = json_is_true(json_object_get(json, "vlan_link"));
+        if (facts->has_vlan_link) {
+                facts->vlan_link = facts->bridge;
+                facts->vlan_link.accept_ra = facts->vlan_link.accept_dad = 0;
+        }
         facts->forwards_v4 = facts->forwards_v6 = json_is_true(json_object_get(json, "forwards"));
         facts->uplink_mtu_bytes = (uint32_t)json_integer_value(json_object_get(json, "uplink"));
         json_array_foreach(json_object_get(json, "addresses"), i, item)
                 facts_address(facts, json_string_value(item));
+        json_array_foreach(json_object_get(json, "advertised"), i, item)(void) snprintf(
+                facts->advertised[facts->n_advertised++], IFNAMSIZ, "%s", json_string_value(item));
         json_decref(json);
 }
 
@@ -221,7 +232,9 @@ static void check_failures(const char *path) {
                 FakeKernel kernel = {.fail_at = k, .in_order = true};
                 const PlanKernel ops = {.run = fake_run, .undo = fake_undo, .userdata = &kernel};
                 Error err = {0};
-                int r = plan_apply(&world.plan, &ops, &err);
+                int r = plan_apply(&world.plan, PLAN_OWN, &ops, &err);
+
+                r = r < 0 ? r : plan_apply(&world.plan, PLAN_SHARED, &ops, &err);
 
                 assert_true(kernel.in_order);
                 assert_int_equal(kernel.n_done, k);

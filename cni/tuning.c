@@ -225,6 +225,17 @@ static int add_inside(void *userdata) {
         return r == 0 && tuning_changes_link(inside->conf) ? tune_link(inside) : r;
 }
 
+/* In one entry with the link: a switch that came later would miss the first router advertisement.
+ * ADD writes them again, for the keys that were set in between. */
+static int tuning_before_up(void *state, Attachment *at, Error *err) {
+        Inside inside = {.conf = state, .at = at, .sock = NL_SOCKET_NULL, .err = err};
+        int r = check_allowed(state, err);
+
+        for (size_t i = 0; i < inside.conf->n_sysctls && r == 0; i++)
+                r = write_sysctl(&inside, &inside.conf->sysctls[i]);
+        return r;
+}
+
 static int restore_inside(void *userdata) {
         Inside *inside = userdata;
         LinkChange change = change_back(&inside->backup);
@@ -362,6 +373,7 @@ const Module module_tuning = {
         .parse = tuning_parse,
         .free = tuning_free,
         .plan = tuning_plan,
+        .before_up = tuning_before_up,
         .add = tuning_add,
         .del = tuning_del,
         .check = tuning_check,

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <linux/if_addr.h>
-#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -113,28 +112,5 @@ int addr_list(NlSocket *sock, unsigned int index, uint8_t family, LinkAddress *a
         if (r < 0)
                 return r;
         *np = list.n;
-        return 0;
-}
-
-void neighbour_get(NlBatch *batch, unsigned int index, uint8_t family, const uint8_t *bytes) {
-        struct ndmsg header = {.ndm_family = family, .ndm_ifindex = (int)index};
-        struct nl_msg *message = nl_batch_add(batch, RTM_GETNEIGH, 0, &header, sizeof(header), 32);
-
-        if (message)
-                nl_batch_put(batch, nla_put(message, NDA_DST, (int)addr_size(family), bytes));
-}
-
-int neighbour_parse(const struct nlmsghdr *message, uint8_t mac[6]) {
-        const struct nlattr *table[NDA_LLADDR + 1] = {0};
-        int r;
-
-        if (message->nlmsg_type != RTM_NEWNEIGH)
-                return -EBADMSG;
-        r = nl_attributes(message, sizeof(struct ndmsg), table, N_ELEMENTS(table));
-        if (r < 0)
-                return r;
-        if (!table[NDA_LLADDR] || nla_len(table[NDA_LLADDR]) != 6)
-                return -ENODATA;
-        memcpy(mac, nla_data(table[NDA_LLADDR]), 6);
         return 0;
 }

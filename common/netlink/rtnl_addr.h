@@ -30,13 +30,6 @@ void addr_delete(NlBatch *batch, const LinkAddress *address);
 
 int addr_parse(const struct nlmsghdr *message, LinkAddress *address);
 
-/* Asks what @index's neighbour table has for @bytes of @family (Linux 5.0; -EOPNOTSUPP before).
- * -ENOENT: nothing. */
-void neighbour_get(NlBatch *batch, unsigned int index, uint8_t family, const uint8_t *bytes);
-
-/* The MAC address in an answer. Return: 0; -ENODATA when the entry has none; -EBADMSG. */
-int neighbour_parse(const struct nlmsghdr *message, uint8_t mac[6]);
-
 /**
  * addr_list() - addresses of one link
  * @family:    AF_INET, AF_INET6, or 0 for both

@@ -77,8 +77,6 @@ void link_add_bridge(NlBatch *batch, const BridgeSpec *spec) {
         put_text(batch, message, IFLA_IFNAME, spec->name);
         if (spec->mac)
                 put(batch, message, IFLA_ADDRESS, spec->mac, LINK_MAC_SIZE);
-        if (spec->mtu_bytes)
-                put_u32(batch, message, IFLA_MTU, spec->mtu_bytes);
         link_info = nest(batch, message, IFLA_LINKINFO);
         put_text(batch, message, IFLA_INFO_KIND, "bridge");
         if (spec->vlan_filtering) {

@@ -15,7 +15,9 @@
 #define LINK_ALIAS_MAX 256 /* IFALIASZ, with the NUL */
 #define LINK_MAC_SIZE  6
 #define LINK_KIND_MAX  16
-#define LINK_OPER_UP   6 /* IF_OPER_UP of linux/if.h, which does not go with net/if.h */
+/* Of linux/if.h, which does not go with net/if.h. */
+#define LINK_OPER_UP       6          /* IF_OPER_UP */
+#define LINK_FLAG_LOWER_UP (1U << 16) /* IFF_LOWER_UP: there is a carrier */
 
 /* What RTM_NEWLINK tells of a link. 0, "" or -1 (netnsid) where it tells nothing. */
 typedef struct Link {
@@ -39,6 +41,10 @@ typedef struct Link {
         bool hairpin;           /* IFLA_BRPORT_MODE */
         bool isolated;          /* IFLA_BRPORT_ISOLATED, Linux 4.18 */
         uint8_t port_state;     /* BR_STATE_* */
+        bool has_inet6;         /* the switches below are told: the link speaks IPv6 */
+        int32_t accept_ra;      /* 2: also while forwarding */
+        int32_t accept_dad;
+        bool inet6_is_off; /* disable_ipv6 */
 } Link;
 
 /**
@@ -75,12 +81,12 @@ int link_dump(NlSocket *sock, const char *kind, unsigned int master, LinkEach ea
 typedef struct BridgeSpec {
         const char *name;
         const uint8_t *mac; /* fixing it keeps the bridge from following its ports' addresses */
-        uint32_t mtu_bytes; /* fixing it keeps the bridge from following its ports' smallest MTU */
         bool vlan_filtering;
         bool up;
 } BridgeSpec;
 
-/* -EEXIST when the name is taken, by whatever kind. */
+/* -EEXIST when the name is taken, by whatever kind. An MTU is for link_set() afterwards: given here
+ * the kernel takes it as its own choice, and follows the ports' smallest (Linux 4.17). */
 void link_add_bridge(NlBatch *batch, const BridgeSpec *spec);
 
 typedef struct VethSpec {

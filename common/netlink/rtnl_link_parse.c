@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
+#include <linux/ipv6.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
 
@@ -50,6 +51,30 @@ static int parse_info(const struct nlattr *info, Link *link) {
         return 0;
 }
 
+static int32_t conf_value(const struct nlattr *conf, size_t i) {
+        int32_t value = 0;
+
+        if ((size_t)nla_len(conf) >= (i + 1) * sizeof(value))
+                memcpy(&value, (const uint8_t *)nla_data(conf) + i * sizeof(value), sizeof(value));
+        return value;
+}
+
+/* IPv6's switches of the link, an array by DEVCONF_*. */
+static int parse_families(const struct nlattr *families, Link *link) {
+        const struct nlattr *table[AF_INET6 + 1] = {0};
+        const struct nlattr *inet6[IFLA_INET6_MAX + 1] = {0};
+        int r = nl_nested(families, table, N_ELEMENTS(table));
+
+        r = r < 0 ? r : nl_nested(table[AF_INET6], inet6, N_ELEMENTS(inet6));
+        if (r < 0 || !inet6[IFLA_INET6_CONF])
+                return r;
+        link->has_inet6 = true;
+        link->accept_ra = conf_value(inet6[IFLA_INET6_CONF], DEVCONF_ACCEPT_RA);
+        link->accept_dad = conf_value(inet6[IFLA_INET6_CONF], DEVCONF_ACCEPT_DAD);
+        link->inet6_is_off = conf_value(inet6[IFLA_INET6_CONF], DEVCONF_DISABLE_IPV6) != 0;
+        return 0;
+}
+
 int link_parse(const struct nlmsghdr *message, Link *link) {
         const struct nlattr *table[IFLA_MAX + 1] = {0};
         const struct nlattr *mac;
@@ -81,7 +106,8 @@ int link_parse(const struct nlmsghdr *message, Link *link) {
                 memcpy(link->mac, nla_data(mac), LINK_MAC_SIZE);
                 link->has_mac = true;
         }
-        return parse_info(table[IFLA_LINKINFO], link);
+        r = parse_families(table[IFLA_AF_SPEC], link);
+        return r < 0 ? r : parse_info(table[IFLA_LINKINFO], link);
 }
 
 static int find_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {

@@ -59,7 +59,8 @@ static void route_request(NlBatch *batch, uint16_t type, uint16_t flags, const R
 }
 
 void route_add(NlBatch *batch, const Route *route) {
-        uint16_t mode = route->replace ? NLM_F_REPLACE : NLM_F_APPEND;
+        /* Without NLM_F_APPEND a later route of the same metric comes first, as upstream's. */
+        uint16_t mode = route->replace ? NLM_F_REPLACE : 0;
 
         route_request(batch, RTM_NEWROUTE, (uint16_t)(NLM_F_CREATE | mode), route);
 }

@@ -22,8 +22,8 @@ static void test_bridge(void) {
         NlBatch batch = {0};
         Link link;
 
-        link_add_bridge(&batch,
-                        &(BridgeSpec){.name = "br0", .mac = mac, .mtu_bytes = 1400, .up = true});
+        link_add_bridge(&batch, &(BridgeSpec){.name = "br0", .mac = mac, .up = true});
+        link_set(&batch, &(LinkChange){.set = LINK_SET_MTU, .name = "br0", .mtu_bytes = 1400});
         assert(run(&batch) == 0);
         link_add_bridge(&batch, &(BridgeSpec){.name = "br0"});
         assert(run(&batch) == -EEXIST);

@@ -162,15 +162,28 @@ print(count)
 '''
 
 
-def test_new_address_costs_no_broadcast(net):
-    """Every pod on the bridge would have to take it."""
+def test_new_address_costs_one_broadcast(net):
+    """Every pod on the bridge has to take it, and a router there needs it: the host does not know whom it has met."""
     watcher = net.sandbox.netns('watcher')
     net.plugin.add(net.conf(), watcher, 'watcher').ok()
     with subprocess.Popen(watcher.argv('/usr/bin/python3', '-c', ARP), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True) as process:
         assert process.stdout.readline() == 'ready\n'
         net.plugin.add(net.conf(), net.sandbox.netns('a'), 'a').ok()
-        assert process.communicate('x\n')[0] == '0\n'
+        assert process.communicate('x\n')[0] == '1\n'
+
+
+def test_reused_address_of_whom_the_host_never_met(net):
+    """Two pods talk to each other and never to their gateway."""
+    conf = net.conf(ipam={**net.conf()['ipam'], 'rangeStart': '10.1.0.10', 'rangeEnd': '10.1.0.11'})
+    watcher, first, second = (net.sandbox.netns(name) for name in ('watcher', 'first', 'second'))
+    net.plugin.add(conf, watcher, 'watcher').ok()
+    net.plugin.add(conf, first, 'first').ok()
+    assert ping(watcher, '10.1.0.11')
+    lib.sh('ip', 'neigh', 'flush', 'all')
+    net.plugin.delete(conf, first, 'first').ok()
+    result = net.plugin.add(conf, second, 'second').ok()
+    assert watcher.ip('neigh', 'show', '10.1.0.11')[0]['lladdr'] == result['interfaces'][2]['mac']
 
 
 def test_dual_stack(net):
@@ -227,13 +240,142 @@ def test_mtu_of_the_uplink(net):
     result = net.plugin.add(net.conf(), a, 'a').ok()
     assert [links()[name]['mtu'] for name in ('br0', host_of(result))] == [3800, 3800]
     assert links(netns=a)['eth0']['mtu'] == 3800
-    # The bridge decides from now on, unless the configuration does.
-    lib.sh('ip', 'link', 'set', 'up0', 'mtu', '1400')
-    b, c = net.sandbox.netns('b'), net.sandbox.netns('c')
+    # Frames between pods are not cut: no more than the bridge, no more than the way out.
+    b, c, d = (net.sandbox.netns(name) for name in 'bcd')
+    lib.sh('ip', 'route', 'replace', 'default', 'via', '192.0.2.2')
     net.plugin.add(net.conf(), b, 'b').ok()
-    net.plugin.add(net.conf(mtu=1300), c, 'c').ok()
     assert links(netns=b)['eth0']['mtu'] == 3800
-    assert links(netns=c)['eth0']['mtu'] == 1300
+    lib.sh('ip', 'link', 'set', 'up0', 'mtu', '1400')
+    net.plugin.add(net.conf(), c, 'c').ok()
+    net.plugin.add(net.conf(mtu=1300), d, 'd').ok()
+    assert [links(netns=one)['eth0']['mtu'] for one in (c, d)] == [1400, 1300]
+
+
+def uplink(mtu):
+    lib.sh('ip', 'link', 'add', 'up0', 'mtu', str(mtu), 'type', 'veth', 'peer', 'name', 'up1', 'mtu', str(mtu))
+    lib.sh('ip', 'addr', 'add', '192.0.2.1/24', 'dev', 'up0')
+    lib.sh('ip', 'link', 'set', 'up0', 'up')
+    lib.sh('ip', 'link', 'set', 'up1', 'up')
+    lib.sh('ip', 'route', 'add', 'default', 'via', '192.0.2.2')
+
+
+@pytest.mark.parametrize('mtu', [1400, 9000])
+def test_mtu_outlives_the_last_pod(net, mtu):
+    """The kernel gives a bridge without ports its own MTU back, unless somebody has set one."""
+    uplink(mtu)
+    for name in 'ab':
+        pod = net.sandbox.netns(name)
+        net.plugin.add(net.conf(), pod, name).ok()
+        assert (links(netns=pod)['eth0']['mtu'], links()['br0']['mtu']) == (mtu, mtu)
+        net.plugin.delete(net.conf(), pod, name).ok()
+        assert links()['br0']['mtu'] == mtu
+    lib.sh('ip', 'link', 'del', 'br0')
+    lib.sh('ip', 'link', 'add', 'br0', 'type', 'bridge')
+    pod = net.sandbox.netns('c')
+    net.plugin.add(net.conf(), pod, 'c').ok()
+    assert links(netns=pod)['eth0']['mtu'] == mtu
+
+
+def test_mtu_of_the_routes_uplink(net):
+    """What the pod can reach goes another way than the host's default route."""
+    uplink(9000)
+    lib.sh('ip', 'link', 'add', 'tun', 'mtu', '1420', 'type', 'veth', 'peer', 'name', 'tun1')
+    lib.sh('ip', 'link', 'set', 'tun1', 'up')
+    lib.sh('ip', 'link', 'set', 'tun', 'up')
+    lib.sh('ip', 'route', 'add', '10.96.0.0/12', 'dev', 'tun')
+    pod = net.sandbox.netns('a')
+    conf = net.conf(ipam={**net.conf()['ipam'], 'routes': [{'dst': '10.100.0.0/16'}]})
+    net.plugin.add(conf, pod, 'a').ok()
+    assert links(netns=pod)['eth0']['mtu'] == 1420
+
+
+def switch(link, key, netns=None):
+    path = f'/proc/sys/net/ipv6/conf/{link}/{key}'
+    return (netns.run('cat', path).stdout if netns else pathlib.Path(path).read_text()).strip()
+
+
+def test_switches_of_links_that_are_there(sandbox, build):
+    """CVE-2020-10749: a pod's router advertisement must not become the host's route, whoever made the link."""
+    net = Net(sandbox, build)
+    lib.sh('ip', 'link', 'add', 'br0', 'up', 'type', 'bridge')
+    lib.sh('sysctl', '-qw', 'net.ipv6.conf.br0.accept_ra=1', 'net.ipv6.conf.br0.disable_ipv6=1')
+    conf = net.conf(isDefaultGateway=True, ipam={**net.conf()['ipam'], 'ranges': [[{'subnet': 'fd00:1::/64'}]]})
+    a = sandbox.netns('a')
+    result = net.plugin.add(conf, a, 'a').ok()
+    assert ping(a, 'fd00:1::1')
+    assert [switch('br0', key) for key in ('accept_ra', 'accept_dad', 'disable_ipv6')] == ['0', '0', '0']
+    assert switch(host_of(result), 'accept_ra') == '0' and switch('eth0', 'accept_ra', a) == '0'
+
+
+def test_switches_of_ptp(sandbox, build):
+    lib.sh('sysctl', '-qw', 'net.ipv6.conf.default.accept_ra=2', 'net.ipv6.conf.default.disable_ipv6=1')
+    net = Net(sandbox, build, 'ptp')
+    conf = net.conf(ipam={**net.conf()['ipam'], 'ranges': [[{'subnet': 'fd00:1::/64'}]]})
+    a = sandbox.netns('a')
+    result = net.plugin.add(conf, a, 'a').ok()
+    assert switch(host_of(result), 'accept_ra') == '0' and switch('eth0', 'accept_ra', a) == '0'
+    assert ping(a, 'fd00:1::1')
+
+
+@pytest.mark.usefixtures('vlan_filtering')
+def test_switches_of_a_vlan(net):
+    conf = net.conf(vlan=100, ipam={**net.conf()['ipam'], 'ranges': [[{'subnet': 'fd00:1::/64'}]]})
+    net.plugin.add(conf, net.sandbox.netns('a'), 'a').ok()
+    pathlib.Path('/proc/sys/net/ipv6/conf/br0.100/accept_ra').write_text('1')
+    b = net.sandbox.netns('b')
+    net.plugin.add(conf, b, 'b').ok()
+    assert switch('br0.100', 'accept_ra') == '0' and ping(b, 'fd00:1::1')
+
+
+def test_uplink_keeps_its_router(net):
+    """Where IPv6 forwards, accept_ra=1 means no more: the host would lose its default route."""
+    lib.sh('ip', 'link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'up1')
+    lib.sh('ip', 'link', 'add', 'other', 'type', 'veth', 'peer', 'name', 'others')
+    lib.sh('sysctl', '-qw', 'net.ipv6.conf.all.forwarding=0')
+    for name in ('up0', 'other'):
+        lib.sh('ip', 'link', 'set', name, 'up')
+        lib.sh('sysctl', '-qw', f'net.ipv6.conf.{name}.accept_ra=1')
+    lib.sh('ip', '-6', 'route', 'add', '2001:db8::/64', 'dev', 'up0', 'proto', 'ra')
+    conf = net.conf(ipam={**net.conf()['ipam'], 'subnet': 'fd00:1::/64'})
+    net.plugin.add(conf, net.sandbox.netns('a'), 'a').ok()
+    assert switch('up0', 'accept_ra') == '2' and switch('other', 'accept_ra') == '1'
+
+
+# Router advertisements onto a bridge without a pause, until stdin ends.
+ADVERTISE = '''
+import select, socket, struct, sys
+raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58)
+raw.setsockopt(socket.SOL_SOCKET, 25, b"router")
+raw.setsockopt(41, socket.IPV6_MULTICAST_HOPS, 255)
+packet = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+print("ready", flush=True)
+while not select.select([sys.stdin], [], [], 0.0005)[0]:
+    raw.sendto(packet, ("ff02::1%router", 0))
+'''
+
+
+@pytest.mark.parametrize('role', ['bridge', 'berth-cni'])
+def test_no_router_is_believed_before_the_switch(sandbox, build, role):
+    """A third of the pods had its default route when the switch came after the link was up."""
+    net = Net(sandbox, build, role)
+    lib.sh('ip', 'link', 'add', 'br0', 'up', 'type', 'bridge')
+    lib.sh('ip', 'link', 'add', 'router', 'type', 'veth', 'peer', 'name', 'port', 'master', 'br0')
+    lib.sh('sysctl', '-qw', 'net.ipv6.conf.router.accept_dad=0', 'net.ipv6.conf.router.forwarding=1')
+    lib.sh('ip', 'link', 'set', 'port', 'up')
+    lib.sh('ip', 'link', 'set', 'router', 'up')
+    conf = net.conf(ipam={**net.conf()['ipam'], 'subnet': 'fd00:1::/64'})
+    if role == 'berth-cni':
+        conf['sysctl'] = {'net.ipv6.conf.IFNAME.accept_ra': '0'}
+        del conf['ipam']['subnet']
+        conf['ipam']['subnet'] = '10.1.0.0/24'
+    with subprocess.Popen(['/usr/bin/python3', '-c', ADVERTISE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as process:
+        assert process.stdout.readline() == 'ready\n'
+        for i in range(8):
+            pod = sandbox.netns(f'p{i}')
+            net.plugin.add(conf, pod, f'p{i}').ok()
+            assert not pod.run('ip', '-6', 'route', 'show', 'proto', 'ra').stdout
+        process.communicate('x')
 
 
 def test_port_settings(net):
@@ -392,6 +534,90 @@ def test_second_add_spares_the_first(net):
     assert 'already exists' in str(net.plugin.add(conf, a, 'a').failed())
     assert net.leases() == ['10.1.0.2'] and ping(a, '10.1.0.1')
     net.plugin.check(conf, a, 'a', result=result).ok()
+
+
+def test_second_add_with_other_ranges_spares_the_lease(net):
+    a = net.sandbox.netns('a')
+    conf = net.conf()
+    net.plugin.add(conf, a, 'a').ok()
+    other = net.conf(ipam={**conf['ipam'], 'subnet': '10.2.0.0/24'})
+    assert 'already exists' in str(net.plugin.add(other, a, 'a').failed())
+    assert net.leases() == ['10.1.0.2'] and addresses('eth0', a) == ['10.1.0.2/24']
+
+
+def test_failed_add_leaves_no_gateway(net):
+    """Its address on the bridge would draw traffic of a subnet that no pod has."""
+    conf = net.conf(ipam={**net.conf()['ipam'], 'routes': [{'dst': '203.0.113.0/24', 'gw': '198.51.100.1'}]})
+    net.plugin.add(conf, net.sandbox.netns('a'), 'a').failed()
+    assert addresses('br0') == [] and net.leases() == [] and not links('veth')
+    conf = net.conf(type='berth-cni', sysctl={'net.ipv4.conf.IFNAME.none': '1'})
+    cni.Plugin(net.plugin.program.parents[1]).add(conf, net.sandbox.netns('b'), 'b').failed()
+    assert addresses('br0') == [] and net.leases() == [] and not links('veth')
+
+
+@pytest.mark.parametrize('key, name', [('bridge', 'br%d'), ('ifname', 'eth%d')])
+def test_name_that_the_kernel_would_count_up(net, key, name):
+    """The result would name a link that is not there."""
+    a = net.sandbox.netns('a')
+    if key == 'bridge':
+        assert 'br%d' in str(net.plugin.add(net.conf(bridge=name), a, 'a').failed(7))
+    else:
+        assert '%' in str(net.plugin.add(net.conf(), a, 'a', ifname=name).failed(4))
+    assert not links('veth') and not links('bridge')
+
+
+def test_delete_without_a_readable_word(net):
+    """A result of another version, keys that are wrong today, arguments of nobody: the pod goes all the same."""
+    a = net.sandbox.netns('a')
+    conf = net.conf()
+    net.plugin.add(conf, a, 'a').ok()
+    broken = {**conf, 'vlan': 'x', 'hairpinMode': 1, 'args': 3, 'runtimeConfig': [], 'dns': 5, 'mtu': -1,
+              'prevResult': {'cniVersion': '9', 'ips': 'none'}}
+    net.plugin.delete(broken, a, 'a', args='X;Y=Z').ok()
+    assert net.leases() == [] and not links('veth')
+
+
+def injected(net, n, conf, netns, container_id):
+    """DEL whose n-th message to the kernel fails."""
+    wrapper = ['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=sendmsg', '-e',
+               f'inject=sendmsg:error=ENOBUFS:when={n}']
+    return net.plugin.exec('DEL', conf, netns=netns.path, container_id=container_id, ifname='eth0', wrapper=wrapper)
+
+
+def test_lease_outlives_its_link(net):
+    """Whatever fails, an address is not given to the next pod while this one has it."""
+    conf = net.conf(type='bridge')
+    pod = net.sandbox.netns('a')
+    for n in range(1, 40):
+        net.plugin.add(conf, pod, 'a').ok()
+        done = injected(net, n, conf, pod, 'a')
+        if links('veth'):
+            assert done.code != 0 and len(net.leases()) == 1, n
+        net.plugin.delete(conf, pod, 'a').ok()
+        assert net.leases() == [] and not links('veth')
+        if done.code == 0:
+            return
+    raise AssertionError('no end')
+
+
+def test_second_attachment_as_upstream_leaves_it(sandbox, build):
+    """The routes of two interfaces, in the order in which the kernel asks them."""
+    if not (UPSTREAM / 'bridge').exists():
+        pytest.skip('needs containernetworking-plugins')
+    found = []
+    for i, program in enumerate([build / 'cni' / 'berth-cni', UPSTREAM / 'bridge']):
+        pod = sandbox.netns(f'pod{i}')
+        plugin = cni.Plugin(build, 'bridge', program=program, path=[UPSTREAM])
+        for j in range(2):
+            conf = Net(sandbox, build).conf(cniVersion='1.0.0', isDefaultGateway=True, name=f'net{i}{j}',
+                                            bridge=f'br{i}{j}')
+            routes = [{'dst': '10.99.0.0/16'}, {'dst': 'fd99::/64'}]
+            conf['ipam'] = {**conf['ipam'], 'subnet': f'10.{j}.0.0/24', 'routes': routes,
+                            'ranges': [[{'subnet': f'fd00:{j}::/64'}]]}
+            plugin.add(conf, pod, 'a', ifname=f'eth{j}').ok()
+        found.append([(one['dst'], one.get('gateway'), one.get('dev'), one.get('metric'), one.get('nexthops'))
+                      for one in pod.ip('route') + pod.ip('-6', 'route')])
+    assert found[0] == found[1]
 
 
 def test_foreign_link_of_our_name(net):

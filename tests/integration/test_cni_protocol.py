@@ -50,9 +50,9 @@ def test_no_command_tells_what_it_is(build, role):
     (dict(command='DEL', container_id='a', ifname='1234567890123456'), 4, 'interface name is too long'),
     (dict(command='DEL', container_id='a', ifname='a/b'), 4, 'interface name contains / or : or whitespace characters'),
     (dict(command='DEL', container_id='a', ifname='..'), 4, 'interface name is . or ..'),
-    (dict(command='DEL', container_id='a', ifname='eth0', args='X=1'), 4, 'unknown args'),
-    (dict(command='DEL', container_id='a', ifname='eth0', args='X'), 4, 'invalid pair'),
-    (dict(command='DEL', container_id='a', ifname='eth0', args='MAC=zz'), 4, 'MAC "zz" is no MAC address'),
+    (dict(command='ADD', container_id='a', ifname='eth0', netns='/x', args='X=1'), 4, 'unknown args'),
+    (dict(command='ADD', container_id='a', ifname='eth0', netns='/x', args='X'), 4, 'invalid pair'),
+    (dict(command='ADD', container_id='a', ifname='eth0', netns='/x', args='MAC=zz'), 4, 'MAC "zz" is no MAC address'),
     (dict(command='ADD', container_id='a', ifname='eth0', netns='/run/netns/none'), 3, 'failed to open netns'),
     (dict(command='ADD', container_id='a', ifname='eth0', netns='/etc/passwd'), 3, 'failed to open netns'),
     (dict(command='ADD', container_id='a', ifname='eth0', netns='/proc/self/ns/mnt'), 3, 'failed to open netns'),
@@ -81,7 +81,7 @@ def test_environment(plugin, sandbox, env, code, words):
     (b'[' * 100000, 6, 'nested deeper'),
 ])
 def test_input(plugin, data, code, words):
-    error = plugin.exec('DEL', data, container_id='a', ifname='eth0').failed(code)
+    error = plugin.exec('ADD', data, container_id='a', ifname='eth0', netns='/run/netns/none').failed(code)
     assert words in error['msg'] + error.get('details', '')
 
 
