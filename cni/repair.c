@@ -203,8 +203,12 @@ static int observe(PodRepair *repair, Error *err) {
                 return error_set_errno(err, r, "look at %s", request->env.ifname);
         r = host_facts_read(&request->rtnl, &request->conf, &repair->facts, err);
         observed->has_sysctl = has_sysctl;
-        observed->host_is_port = repair->facts.has_bridge && observed->host.link.master != 0 &&
-                                 observed->host.link.master == repair->facts.bridge.index;
+        r = r < 0 ? r
+                  : uplink_facts_read(&request->rtnl, &request->conf, &request->conf.prev,
+                                      &repair->facts, err);
+        observed->host_is_port = request->conf.role == ROLE_PTP ||
+                                 (repair->facts.has_bridge && observed->host.link.master != 0 &&
+                                  observed->host.link.master == repair->facts.bridge.index);
         return r;
 }
 
@@ -248,6 +252,7 @@ static int apply(PodRepair *repair, Error *err) {
 
         repair->kernel.indices[LINK_BRIDGE] = repair->facts.bridge.index;
         repair->kernel.indices[LINK_VLAN] = repair->facts.vlan_link.index;
+        repair->kernel.indices[LINK_VLAN_PORT] = repair->facts.vlan_link.peer;
         repair->kernel.indices[LINK_HOST] = repair->observed.host.link.index;
         repair->kernel.indices[LINK_POD] = repair->observed.pod.link.index;
         repair->kernel.indices[LINK_LOOPBACK] = 1;

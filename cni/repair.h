@@ -26,7 +26,7 @@ typedef struct LinkObserved {
 
 typedef struct PairObserved {
         LinkObserved host, pod;
-        bool host_is_port;                                       /* of the bridge that is wanted */
+        bool host_is_port; /* of the bridge that is wanted, or none is */
         bool (*has_sysctl)(const char *path, const char *value); /* of the host's namespace */
 } PairObserved;
 

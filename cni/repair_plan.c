@@ -71,7 +71,7 @@ static bool is_missing(const PlanStep *step, const PairObserved *observed) {
         case STEP_VLAN_LINK_CREATE:
         case STEP_WAIT_PORT:
         case STEP_WAIT_DAD:
-        case STEP_ASK_KNOWN:
+        case STEP_BEFORE_UP:
         case STEP_ANNOUNCE:
         case _STEP_KIND_N:
                 break;
@@ -84,8 +84,6 @@ static bool is_wanted(const PlanStep *step, const PairObserved *observed) {
         bool of_bridge = step->link == LINK_BRIDGE || step->link == LINK_VLAN ||
                          step->link == LINK_VLAN_PORT;
 
-        if (step->kind == STEP_ASK_KNOWN)
-                return false;
         return of_bridge && step->kind != STEP_SYSCTL ? true : is_missing(step, observed);
 }
 
