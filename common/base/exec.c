@@ -75,13 +75,16 @@ static int spawn_attributes(posix_spawnattr_t *attributes) {
         return -r;
 }
 
-static int spawn_files(posix_spawn_file_actions_t *actions, int input, int output, int errors) {
-        int r;
+static int spawn_files(posix_spawn_file_actions_t *actions, int input, int output, int errors,
+                       int device) {
+        int r, last = device > 0 ? EXEC_DEVICE_FD : STDERR_FILENO;
 
         r = posix_spawn_file_actions_adddup2(actions, input, STDIN_FILENO);
         r = r ? r : posix_spawn_file_actions_adddup2(actions, output, STDOUT_FILENO);
         r = r ? r : posix_spawn_file_actions_adddup2(actions, errors, STDERR_FILENO);
-        r = r ? r : posix_spawn_file_actions_addclosefrom_np(actions, STDERR_FILENO + 1);
+        if (device > 0)
+                r = r ? r : posix_spawn_file_actions_adddup2(actions, device, EXEC_DEVICE_FD);
+        r = r ? r : posix_spawn_file_actions_addclosefrom_np(actions, last + 1);
         return -r;
 }
 
@@ -99,7 +102,7 @@ static int spawn_child(const ExecRequest *request, int input, int output, int er
         }
         r = spawn_attributes(&attributes);
         if (r == 0)
-                r = spawn_files(&actions, input, output, errors);
+                r = spawn_files(&actions, input, output, errors, request->device_fd);
         /* Returns when the child has let go of every descriptor: CLONE_VFORK. */
         pthread_mutex_lock(&birth);
         if (r == 0)

@@ -23,9 +23,15 @@ typedef struct ExecRequest {
         void *userdata;
         uint64_t grace_msecs; /* on timeout and cancellation the group gets SIGTERM and so long to
                                  end by itself before SIGKILL; 0: none */
+        int device_fd;        /* the child has it too, and finds it as EXEC_DEVICE_PATH; 0: none */
         bool is_expendable;   /* when memory runs out, it and its children are killed before anybody
                                  else of the container */
 } ExecRequest;
+
+/* How a child names ExecRequest.device_fd. To open it is to open what is behind the descriptor, and
+ * not what a name in /dev stands for by then. */
+#define EXEC_DEVICE_FD   3
+#define EXEC_DEVICE_PATH "/proc/self/fd/3"
 
 /* Starts as (ExecResult){0}; exec_result_deinit() frees. */
 typedef struct ExecResult {
@@ -42,9 +48,9 @@ typedef struct ExecResult {
 /**
  * exec_run() - spawn, feed, collect, wait
  *
- * The child gets no descriptor but 0, 1, 2, an empty signal mask with default dispositions, and its
- * own process group. On timeout or cancellation the whole group is killed, with SIGKILL once its
- * grace is over, and reaped before this returns.
+ * The child gets no descriptor but 0, 1, 2 and that of a device, an empty signal mask with default
+ * dispositions, and its own process group. On timeout or cancellation the whole group is killed,
+ * with SIGKILL once its grace is over, and reaped before this returns.
  *
  * The program must ignore SIGPIPE: a child may close its stdin early.
  *

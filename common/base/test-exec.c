@@ -103,6 +103,18 @@ static void test_no_descriptor_leaks_into_the_child(void **state) {
         assert_string_equal(result.output, "4\n");
 }
 
+static void test_device_of_the_child(void **state) {
+        cleanup(exec_result_deinit) ExecResult result = {0};
+        cleanup(fclosep) FILE *file = tmpfile();
+        const char *argv[] = {"sh", "-c", "cat $0; ls /proc/self/fd | wc -l", EXEC_DEVICE_PATH,
+                              NULL};
+        const ExecRequest request = {.argv = argv, .device_fd = fileno(file)};
+
+        assert_true(fputs("its bytes\n", file) >= 0 && fflush(file) == 0);
+        assert_int_equal(exec_run(&request, &result), 0);
+        assert_string_equal(result.output, "its bytes\n5\n");
+}
+
 static void test_expendable(void **state) {
         cleanup(exec_result_deinit) ExecResult result = {0};
         /* Read a little later: it is set right after the start. */
@@ -161,6 +173,7 @@ int main(void) {
                 cmocka_unit_test(test_cancel),
                 cmocka_unit_test(test_missing_program),
                 cmocka_unit_test(test_no_descriptor_leaks_into_the_child),
+                cmocka_unit_test(test_device_of_the_child),
                 cmocka_unit_test(test_expendable),
         };
 

@@ -108,7 +108,7 @@ static int write_header(struct crypt_device *device, const LuksFormat *format) {
         if (r < 0)
                 return r;
         return crypt_format(device, format->version == 1 ? CRYPT_LUKS1 : CRYPT_LUKS2, cipher, mode,
-                            NULL, NULL, format->key_bits / 8,
+                            format->uuid, NULL, format->key_bits / 8,
                             format->version == 1 ? (void *)&luks1 : (void *)&luks2);
 }
 

@@ -23,6 +23,7 @@ typedef struct LuksFormat {
         unsigned int version; /* 1 or 2 */
         const char *cipher;   /* "aes-xts-plain64" */
         unsigned int key_bits;
+        const char *uuid; /* of the header; NULL: a random one */
 } LuksFormat;
 
 /**

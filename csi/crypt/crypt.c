@@ -49,13 +49,14 @@ static int read_failure(const ExecResult *result, char *words, size_t n_words) {
 }
 
 /* Return: 0; what berth-luks says, as -errno, with its words; or with @err filled. */
-static int run_helper(const char *const *arguments, const Encryption *encryption,
+static int run_helper(int fd, const char *const *arguments, const Encryption *encryption,
                       const CryptRun *run, char *words, size_t n_words, Error *err) {
         char path[PATH_MAX];
-        const char *argv[8] = {PROGRAM};
+        const char *argv[9] = {PROGRAM};
         const ExecRequest request = {
                 .argv = argv,
                 .program = path,
+                .device_fd = fd,
                 .input = encryption->passphrase,
                 .n_input = encryption->passphrase ? encryption->n_passphrase : 0,
                 .timeout_msecs = TIMEOUT_MSECS,
@@ -98,17 +99,17 @@ static int fail(int r, const char *what, const char *path, const char *words, Er
                                 : error_set_errno(err, r, "%s %s", what, path);
 }
 
-int crypt_format_volume(const Device *device, const Encryption *encryption, const CryptRun *run,
-                        Error *err) {
+int crypt_format_volume(int fd, const Device *device, const Encryption *encryption,
+                        const char *uuid, const CryptRun *run, Error *err) {
         char devno[24], version[12], key_bits[12], words[256] = "";
-        const char *const arguments[] = {"format",           device->path, devno, version,
-                                         encryption->cipher, key_bits,     NULL};
+        const char *const arguments[] = {"format",           EXEC_DEVICE_PATH, devno, version,
+                                         encryption->cipher, key_bits,         uuid,  NULL};
         int r;
 
         (void)snprintf(devno, sizeof(devno), "%" PRIu64, device->devno);
         (void)snprintf(version, sizeof(version), "%u", encryption->version);
         (void)snprintf(key_bits, sizeof(key_bits), "%u", encryption->key_bits);
-        r = run_helper(arguments, encryption, run, words, sizeof(words), err);
+        r = run_helper(fd, arguments, encryption, run, words, sizeof(words), err);
         if (r == -EINVAL && !error_is_set(err))
                 return error_set(
                         err, ERROR_INVALID,
@@ -129,7 +130,7 @@ int crypt_open_volume(const Device *device, const Encryption *encryption, bool r
         (void)snprintf(flags, sizeof(flags), "%u",
                        (read_only ? LUKS_OPEN_READ_ONLY : 0U) |
                                (encryption->allows_discards ? LUKS_OPEN_DISCARDS : 0U));
-        r = run_helper(arguments, encryption, run, words, sizeof(words), err);
+        r = run_helper(0, arguments, encryption, run, words, sizeof(words), err);
         if (r == 0 || error_is_set(err))
                 return r;
         switch (-r) {
@@ -162,7 +163,7 @@ int crypt_resize_volume(const Encryption *encryption, const CryptRun *run, Error
         char words[256] = "";
         int r;
 
-        r = run_helper(arguments, encryption, run, words, sizeof(words), err);
+        r = run_helper(0, arguments, encryption, run, words, sizeof(words), err);
         if (r == -EPERM && !error_is_set(err))
                 return error_set(err, ERROR_PRECONDITION,
                                  "/dev/mapper/%s was opened by another program, and to resize it "

@@ -17,12 +17,13 @@ typedef struct CryptRun {
 
 /**
  * crypt_format_volume() - LUKS with one key, @encryption->passphrase, on a device proven blank
- * @device: opened and proven again before anything is written
+ * @fd:   the device, held open since it was proven; berth-luks gets this descriptor and no name
+ * @uuid: text, of the header: "6a1c0f3e-..."
  *
  * Return: 0; INVALID cipher or key size; UNSUPPORTED berth-luks is not installed; UNAVAILABLE; ...
  */
-int crypt_format_volume(const Device *device, const Encryption *encryption, const CryptRun *run,
-                        Error *err);
+int crypt_format_volume(int fd, const Device *device, const Encryption *encryption,
+                        const char *uuid, const CryptRun *run, Error *err);
 
 /**
  * crypt_open_volume() - as /dev/mapper/<encryption->name>

@@ -5,7 +5,7 @@
  * common/crypt/luks.h). Started by berth-csi alone. The passphrase comes through stdin and is
  * nowhere else; stderr gets one line, "<errno> <words>", when it fails.
  *
- *     berth-luks format DEVICE DEVNO VERSION CIPHER KEY-BITS
+ *     berth-luks format DEVICE DEVNO VERSION CIPHER KEY-BITS UUID
  *     berth-luks open   DEVICE DEVNO NAME FLAGS
  *     berth-luks resize NAME
  */
@@ -59,7 +59,7 @@ static int open_device(const char *path, const char *devno_text, int flags) {
 static int run_format(char **argv) {
         cleanup(closep) int fd = -1;
         uint64_t version, key_bits;
-        LuksFormat format = {.cipher = argv[3]};
+        LuksFormat format = {.cipher = argv[3], .uuid = argv[5]};
         int r;
 
         if ((r = str_parse_u64(argv[2], 2, &version)) < 0 ||
@@ -91,7 +91,7 @@ static const struct {
         int n_arguments;
         int (*run)(char **argv);
 } verbs[] = {
-        {"format", 5, run_format},
+        {"format", 6, run_format},
         {"open", 4, run_open},
         {"resize", 1, run_resize},
 };

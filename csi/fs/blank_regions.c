@@ -1,74 +1,146 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where signatures live on a device of a given size. Pure. */
+/*
+ * What is read of a device before it is called blank. Pure: the random phase is given.
+ *
+ * Known places come from the one table in signatures.c. Copies of XFS' superblock have no known
+ * place once the first is lost: they stand at the size of an allocation group, which is a fraction
+ * of what the size was at mkfs. So the fractions of the present size are read, and, for a disk that
+ * was grown or cut since, every round offset: group number n of n begins where the old disk ended,
+ * and disks have round sizes. The samples are for everything that no rule knows.
+ */
 
 #include "csi/fs/inspect.h"
+#include "csi/fs/signatures.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 #define KIB   UINT64_C(1024)
 #define MIB   (KIB * KIB)
 #define PROBE (4 * KIB)
 
-static void add(FsRegion *regions, size_t *np, uint64_t size_bytes, uint64_t offset, uint64_t n) {
-        size_t at = *np;
+/* Either end, where most formats keep something. */
+#define HEAD_BYTES MIB
+#define TAIL_BYTES (4 * MIB)
+/* All of it is read up to here. */
+#define WHOLE_BYTES (64 * MIB)
 
-        if (offset >= size_bytes || *np == FS_REGIONS_MAX)
+/* Groups by number of processors (xfsprogs 6.8), 32 for stripes, or as the user said. */
+#define XFS_GROUPS_MAX  128
+#define XFS_GROUP_BYTES (16 * KIB)
+#define XFS_LARGEST     (UINT64_C(268435455) * PROBE)
+#define ROUNDS          1024
+/* Group sizes are rounded up to whole blocks, so that n of them may reach a little further. */
+#define ROUND_BYTES (16 * KIB)
+#define SAMPLES     1000
+
+typedef struct Regions {
+        uint64_t size_bytes;
+        FsRegion *regions;
+        size_t n;
+} Regions;
+
+static void add(Regions *to, uint64_t offset, uint64_t n) {
+        if (offset >= to->size_bytes || to->n == FS_REGIONS_MAX)
                 return;
-        if (n > size_bytes - offset)
-                n = size_bytes - offset;
-        while (at > 0 && regions[at - 1].offset > offset) {
-                regions[at] = regions[at - 1];
-                at--;
-        }
-        regions[at] = (FsRegion){.offset = offset, .n = n};
-        (*np)++;
+        if (n > to->size_bytes - offset)
+                n = to->size_bytes - offset;
+        to->regions[to->n++] = (FsRegion){.offset = offset, .n = n};
 }
 
-static size_t merge(FsRegion *regions, size_t n) {
+/* Split into reads that can go side by side. */
+static void add_all(Regions *to, uint64_t offset, uint64_t n) {
+        for (uint64_t at = 0; at < n; at += FS_REGION_BYTES_MAX)
+                add(to, offset + at, n - at < FS_REGION_BYTES_MAX ? n - at : FS_REGION_BYTES_MAX);
+}
+
+static void add_place(void *userdata, uint64_t offset, size_t n) {
+        uint64_t start = offset & ~(PROBE - 1);
+
+        add(userdata, start, (offset + n - start + PROBE - 1) & ~(PROBE - 1));
+}
+
+static void add_fractions(Regions *to) {
+        uint64_t n_blocks = to->size_bytes / PROBE;
+
+        for (uint64_t n = 2; n <= XFS_GROUPS_MAX; n++)
+                add(to, (n_blocks + n - 1) / n * PROBE, XFS_GROUP_BYTES);
+        /* The largest group there is, from 4 TiB on. */
+        for (uint64_t n = 1; n <= XFS_GROUPS_MAX && n * XFS_LARGEST < to->size_bytes; n++)
+                add(to, n * XFS_LARGEST, XFS_GROUP_BYTES);
+}
+
+static void add_rounds(Regions *to) {
+        uint64_t step = MIB;
+
+        while (to->size_bytes / step > ROUNDS)
+                step *= 2;
+        for (uint64_t i = 1; i <= to->size_bytes / step; i++)
+                add(to, i * step, ROUND_BYTES);
+}
+
+static void add_samples(Regions *to, uint64_t phase) {
+        uint64_t step = to->size_bytes / SAMPLES & ~(PROBE - 1);
+
+        for (uint64_t i = 0; i < SAMPLES; i++)
+                add(to, i * step + (phase % step & ~(PROBE - 1)), PROBE);
+}
+
+static int compare(const void *a, const void *b) {
+        const FsRegion *left = a, *right = b;
+
+        return (left->offset > right->offset) - (left->offset < right->offset);
+}
+
+/* Of two that overlap the later one loses what the earlier one has. */
+static size_t cut(FsRegion *regions, size_t n) {
+        uint64_t end = 0;
         size_t kept = 0;
 
-        for (size_t i = 1; i < n; i++) {
-                uint64_t end = regions[kept].offset + regions[kept].n;
+        for (size_t i = 0; i < n; i++) {
+                FsRegion region = regions[i];
 
-                if (regions[i].offset > end) {
-                        regions[++kept] = regions[i];
+                if (region.offset + region.n <= end)
                         continue;
+                if (region.offset < end) {
+                        region.n -= end - region.offset;
+                        region.offset = end;
                 }
-                if (regions[i].offset + regions[i].n > end)
-                        regions[kept].n = regions[i].offset + regions[i].n - regions[kept].offset;
+                end = region.offset + region.n;
+                regions[kept++] = region;
         }
-        return n ? kept + 1 : 0;
+        return kept;
 }
 
-/* XFS keeps copies at the start of each allocation group, which only the primary tells; mkfs.xfs
- * cuts anything up to 4 TiB that is not striped into four, and more into groups of a block less
- * than 1 TiB. */
-static void add_xfs_groups(FsRegion *regions, size_t *np, uint64_t size_bytes) {
-        uint64_t n_blocks = size_bytes / 4096, group = (n_blocks + 3) / 4;
-
-        if (group > 268435455)
-                group = 268435455;
-
-        for (uint64_t i = 1; i < 4; i++)
-                add(regions, np, size_bytes, i * group * 4096, PROBE);
+static size_t finish(Regions *to) {
+        qsort(to->regions, to->n, sizeof(to->regions[0]), compare);
+        return cut(to->regions, to->n);
 }
 
-size_t fs_blank_regions(uint64_t size_bytes, FsRegion regions[FS_REGIONS_MAX]) {
-        size_t n = 0;
+static void add_places(Regions *to) {
+        uint64_t size = to->size_bytes;
 
-        add(regions, &n, size_bytes, 0, MIB);
-        add(regions, &n, size_bytes, size_bytes > MIB ? size_bytes - MIB : 0, MIB);
-        add(regions, &n, size_bytes, 64 * MIB, PROBE);
-        add(regions, &n, size_bytes, UINT64_C(256) * KIB * MIB, PROBE);
-        /* Second headers of LUKS2 and copies of bcachefs beyond the first MiB; VMFS. */
-        add(regions, &n, size_bytes, MIB, PROBE);
-        add(regions, &n, size_bytes, 2 * MIB, PROBE);
-        add(regions, &n, size_bytes, 4 * MIB, PROBE);
-        /* ext group 1 (and 3, for the usual 4K blocks), by block size of 1K to 64K. */
-        add(regions, &n, size_bytes, 8 * MIB, 2 * PROBE);
-        for (unsigned int log = 11; log <= 16; log++)
-                add(regions, &n, size_bytes, UINT64_C(8) << (2 * log), PROBE);
-        add(regions, &n, size_bytes, 384 * MIB, PROBE);
-        add_xfs_groups(regions, &n, size_bytes);
-        return merge(regions, n);
+        add_all(to, 0, size < HEAD_BYTES ? size : HEAD_BYTES);
+        add_all(to, size > TAIL_BYTES ? (size - TAIL_BYTES) & ~(PROBE - 1) : 0, TAIL_BYTES + PROBE);
+        signatures_places(size, add_place, to);
+        add_fractions(to);
+}
+
+size_t fs_known_places(uint64_t size_bytes, FsRegion *regions) {
+        Regions to = {.size_bytes = size_bytes, .regions = regions};
+
+        add_places(&to);
+        return finish(&to);
+}
+
+size_t fs_blank_regions(uint64_t size_bytes, uint64_t phase, FsRegion *regions) {
+        Regions to = {.size_bytes = size_bytes, .regions = regions};
+
+        if (size_bytes <= WHOLE_BYTES) {
+                add_all(&to, 0, size_bytes);
+                return finish(&to);
+        }
+        add_places(&to);
+        add_rounds(&to);
+        add_samples(&to, phase);
+        return finish(&to);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Looking at a device: who it is, how large, which filesystem, which other signature, and at last
- * whether every region where signatures live is zero. The order puts the cheap answers first; only
+ * whether all that is read for "blank" is zero. The order puts the cheap answers first; only
  * "blank" needs them all.
  */
 
@@ -14,14 +14,19 @@
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define MIB         (UINT64_C(1) << 20)
 #define EDGE_BYTES  131072UL
-#define CHUNK_BYTES 1048576UL
+#define HEAD_BYTES  (UINT64_C(1) << 20)
+#define CHUNK_BYTES 131072UL
 
 #define ZFS_MAGIC          UINT64_C(0x00bab10c)
 #define ZFS_RING_AT        0x20000U
@@ -30,6 +35,7 @@
 
 typedef struct Look {
         int fd;
+        const FsExpect *expect; /* NULL: nothing is known */
         FsInspection *out;
         uint8_t *chunk; /* CHUNK_BYTES */
 } Look;
@@ -71,13 +77,12 @@ void inspect_hit(FsInspection *out, const FsHit *hit) {
                 out->hits[out->n_hits++] = *hit;
 }
 
-/* Fills look->chunk with [offset, offset + n), n <= CHUNK_BYTES. A short read is an error: the
- * device said how long it is. */
-static int look_read(Look *look, uint64_t offset, size_t n) {
+/* A short read is an error: the device said how long it is. */
+static int read_all(int fd, uint8_t *bytes, uint64_t offset, size_t n) {
         size_t done = 0;
 
         while (done < n) {
-                ssize_t r = pread(look->fd, look->chunk + done, n - done, (off_t)(offset + done));
+                ssize_t r = pread(fd, bytes + done, n - done, (off_t)(offset + done));
 
                 if (r < 0 && errno == EINTR)
                         continue;
@@ -87,21 +92,30 @@ static int look_read(Look *look, uint64_t offset, size_t n) {
                         return -EIO;
                 done += (size_t)r;
         }
-        look->out->n_read += n;
         return 0;
 }
 
-static void look_scan(Look *look, uint64_t offset, size_t n) {
+/* Fills look->chunk, of CHUNK_BYTES. */
+static int look_read(Look *look, uint64_t offset, size_t n) {
+        int r = read_all(look->fd, look->chunk, offset, n);
+
+        if (r == 0)
+                look->out->n_read += n;
+        return r;
+}
+
+static void look_scan(FsInspection *out, const uint8_t *data, uint64_t offset, size_t n,
+                      bool copies) {
         SignatureHit found[FS_HITS_MAX];
         size_t n_found =
-                signatures_scan(look->chunk, n, offset, look->out->size_bytes, found, FS_HITS_MAX);
+                signatures_scan(data, n, offset, out->size_bytes, copies, found, FS_HITS_MAX);
 
         for (size_t i = 0; i < n_found; i++) {
                 FsHit hit = {.offset = found[i].offset};
 
                 snprintf(hit.type, sizeof(hit.type), "%s", found[i].type);
                 snprintf(hit.usage, sizeof(hit.usage), "%s", found[i].usage);
-                inspect_hit(look->out, &hit);
+                inspect_hit(out, &hit);
         }
 }
 
@@ -118,7 +132,7 @@ static int look_edges(Look *look) {
                         could_not_read(look->out, r, offsets[i]);
                         return r;
                 }
-                look_scan(look, offsets[i], n);
+                look_scan(look->out, look->chunk, offsets[i], n, false);
         }
         return 0;
 }
@@ -202,10 +216,37 @@ static void conclude_volume(FsInspection *out) {
 static void conclude_hits(FsInspection *out) {
         const FsHit *hit = &out->hits[0];
 
+        if (hit->offset > HEAD_BYTES &&
+            (has_text(hit->type, "xfs") || has_text(hit->type, "ext"))) {
+                conclude(out, FS_FIND_OTHER,
+                         "holds %s that lost its superblock (a copy is at offset %llu)", hit->type,
+                         (unsigned long long)hit->offset);
+                return;
+        }
         conclude(out, FS_FIND_OTHER, "holds %s%s at offset %llu%s", hit->type,
                  hit->bad_checksum ? " with a wrong checksum" : "", (unsigned long long)hit->offset,
                  out->n_hits > 1 ? " and more" : "");
 }
+
+/* --- blank --- */
+
+/* Reads that wait side by side: a disk of a cloud answers each after a millisecond, and takes many
+ * at once. */
+#define READERS_MAX  32
+#define READER_STACK 131072UL
+
+/* What the readers share. */
+typedef struct Reading {
+        int fd;
+        const FsRegion *regions;
+        size_t n_regions;
+        _Atomic size_t next;
+        pthread_mutex_t mutex; /* for what follows */
+        FsInspection *out;
+        uint64_t data_at; /* lowest byte that is not zero; UINT64_MAX */
+        uint64_t failed_at;
+        int error; /* of the lowest read that failed; 0 */
+} Reading;
 
 static size_t first_nonzero(const uint8_t *data, size_t n) {
         static const uint8_t zeros[4096];
@@ -222,38 +263,124 @@ static size_t first_nonzero(const uint8_t *data, size_t n) {
         return n;
 }
 
+static void note_failure(Reading *reading, uint64_t offset, int r) {
+        if (offset >= reading->failed_at)
+                return;
+        reading->failed_at = offset;
+        reading->error = r;
+}
+
+static void read_region(Reading *reading, const FsRegion *region, uint8_t *chunk) {
+        size_t n = (size_t)region->n, nonzero = n;
+        int r = chunk ? read_all(reading->fd, chunk, region->offset, n) : -ENOMEM;
+
+        if (r == 0)
+                nonzero = first_nonzero(chunk, n);
+        pthread_mutex_lock(&reading->mutex);
+        if (r < 0)
+                note_failure(reading, region->offset, r);
+        else
+                reading->out->n_read += n;
+        if (nonzero < n) {
+                look_scan(reading->out, chunk, region->offset, n, true);
+                if (region->offset + nonzero < reading->data_at)
+                        reading->data_at = region->offset + nonzero;
+        }
+        pthread_mutex_unlock(&reading->mutex);
+}
+
+static void *read_regions(void *userdata) {
+        Reading *reading = userdata;
+        uint8_t *chunk = malloc(FS_REGION_BYTES_MAX);
+        size_t i;
+
+        while ((i = reading->next++) < reading->n_regions)
+                read_region(reading, &reading->regions[i], chunk);
+        free(chunk);
+        return NULL;
+}
+
+/* This thread, and as many more as there may be. */
+static void read_side_by_side(Reading *reading) {
+        pthread_t threads[READERS_MAX - 1];
+        pthread_attr_t attributes;
+        size_t n = 0;
+
+        if (pthread_attr_init(&attributes) == 0) {
+                (void)pthread_attr_setstacksize(&attributes, READER_STACK);
+                while (n < N_ELEMENTS(threads) && n < reading->n_regions &&
+                       pthread_create(&threads[n], &attributes, read_regions, reading) == 0)
+                        n++;
+                (void)pthread_attr_destroy(&attributes);
+        }
+        (void)read_regions(reading);
+        for (size_t i = 0; i < n; i++)
+                (void)pthread_join(threads[i], NULL);
+}
+
+/* What the provider says of it. False: that is already the answer. */
+static bool ask_provider(const Look *look) {
+        int r = look->expect && look->expect->has_data
+                        ? look->expect->has_data(look->expect->userdata)
+                        : FS_DATA_UNKNOWN;
+
+        if (r < 0) {
+                look->out->read_errno = -r;
+                errno = -r;
+                conclude(look->out, FS_FIND_UNKNOWN, "could not be asked for its data: %m");
+        } else if (r == 1) {
+                conclude(
+                        look->out, FS_FIND_OTHER,
+                        "holds data, although nothing that is known stands where it is looked for");
+        }
+        return r == 0 || r == FS_DATA_UNKNOWN;
+}
+
+static uint64_t random_phase(void) {
+        uint64_t phase = 0;
+
+        /* Without random numbers a fixed phase is as good but for what hides from it. */
+        return getrandom(&phase, sizeof(phase), GRND_NONBLOCK) == sizeof(phase) ? phase : 0;
+}
+
+static void conclude_reading(Look *look, const Reading *reading) {
+        FsInspection *out = look->out;
+
+        if (out->n_hits)
+                conclude_hits(out);
+        else if (reading->data_at != UINT64_MAX)
+                conclude(out, FS_FIND_OTHER, "holds data that nothing here knows, at offset %llu",
+                         (unsigned long long)reading->data_at);
+        else if (reading->error)
+                could_not_read(out, reading->error, reading->failed_at);
+        else if (ask_provider(look))
+                conclude(out, FS_FIND_BLANK, "is blank");
+}
+
 /* Every region, read and zero. */
 static void look_regions(Look *look) {
-        FsInspection *out = look->out;
-        FsRegion regions[FS_REGIONS_MAX];
-        size_t n_regions = fs_blank_regions(out->size_bytes, regions);
-        uint64_t data_at = UINT64_MAX;
+        cleanup(freep) FsRegion *regions = calloc(FS_REGIONS_MAX, sizeof(*regions));
+        Reading reading = {.fd = look->fd,
+                           .regions = regions,
+                           .mutex = PTHREAD_MUTEX_INITIALIZER,
+                           .out = look->out,
+                           .data_at = UINT64_MAX,
+                           .failed_at = UINT64_MAX};
+        uint64_t size = look->out->size_bytes;
 
-        for (size_t i = 0; i < n_regions; i++) {
-                for (uint64_t at = 0; at < regions[i].n; at += CHUNK_BYTES) {
-                        uint64_t left = regions[i].n - at, offset = regions[i].offset + at;
-                        size_t n = left < CHUNK_BYTES ? (size_t)left : CHUNK_BYTES, nonzero;
-                        int r = look_read(look, offset, n);
-
-                        if (r < 0) {
-                                could_not_read(out, r, offset);
-                                return;
-                        }
-                        nonzero = first_nonzero(look->chunk, n);
-                        if (nonzero == n)
-                                continue;
-                        look_scan(look, offset, n);
-                        if (data_at == UINT64_MAX)
-                                data_at = offset + nonzero;
-                }
+        if (!regions) {
+                could_not_read(look->out, -ENOMEM, 0);
+                return;
         }
-        if (data_at == UINT64_MAX)
-                conclude(out, FS_FIND_BLANK, "is blank");
-        else if (out->n_hits)
-                conclude_hits(out);
+        if (look->expect && look->expect->is_noise)
+                reading.n_regions = fs_known_places(size, regions);
         else
-                conclude(out, FS_FIND_OTHER, "holds data that nothing here knows, at offset %llu",
-                         (unsigned long long)data_at);
+                reading.n_regions = fs_blank_regions(size, random_phase(), regions);
+        /* Nothing is read ahead of a sample. */
+        (void)posix_fadvise(look->fd, 0, 0, POSIX_FADV_RANDOM);
+        read_side_by_side(&reading);
+        (void)posix_fadvise(look->fd, 0, 0, POSIX_FADV_NORMAL);
+        conclude_reading(look, &reading);
 }
 
 /* A filesystem that lost its primary superblock is one, not a blank device. */
@@ -331,7 +458,7 @@ static bool is_expected(int fd, const FsExpect *expect, FsInspection *out) {
 
 int fs_inspect(int fd, const FsExpect *expect, FsInspection *inspection, Error *err) {
         cleanup(freep) uint8_t *chunk = malloc(CHUNK_BYTES);
-        Look state = {.fd = fd, .out = inspection, .chunk = chunk};
+        Look state = {.fd = fd, .expect = expect, .out = inspection, .chunk = chunk};
         FsReader reader;
         int r;
 

@@ -105,29 +105,56 @@ typedef struct FsMakeRun {
         uint64_t timeout_msecs;
         bool (*cancelled)(void *userdata);
         void *userdata;
+        uint8_t uuid[16]; /* what the filesystem gets, from fs_uuid_make(), unless the user's words
+                             name one */
 } FsMakeRun;
+
+/* A random one. Return: 0; -errno. */
+int fs_uuid_make(uint8_t uuid[16]);
+
+/* @n characters, 32 hexadecimal digits and dashes anywhere. */
+bool fs_uuid_parse(const char *text, size_t n, uint8_t uuid[16]);
 
 /**
  * fs_make() - blank test, mkfs, read back, judge for every host
- * @fd: the device, open read-write and not O_EXCL, which mkfs wants for itself; proven by the
- *      caller, and held open throughout
+ * @fd: the device, not O_EXCL, which mkfs wants for itself; proven by the caller, and held open
+ *      throughout. The tool gets this descriptor, and no name.
  *
  * Refuses with ERROR_PRECONDITION if the device is not proven blank. When mkfs fails, is killed, or
- * made something else than planned, the regions of the blank test are wiped again so that a retry
- * starts from blank: they were proven zero a moment ago.
+ * made something else than planned, what carries @run->uuid is taken back, as fs_take_back() does,
+ * and only that; why the rest is left is in @err beside the failure.
  *
  * Return: 0 with @volume filled; negative with @err.
  */
 int fs_make(int fd, const FsMakeRequest *request, const FsMakePlan *plan, const FsMakeRun *run,
             FsVolume *volume, Error *err);
 
+/* What was being made on a device, and the UUID that it was to get. */
+typedef struct FsClaim {
+        FsKind kind; /* FS_CLAIM_LUKS: a LUKS header */
+        uint8_t uuid[16];
+} FsClaim;
+
+#define FS_CLAIM_LUKS _FS_KIND_N
+
 /**
- * fs_wipe() - write zeros where fs_blank_test() looks, and wait until they are on the disk
+ * fs_take_back() - wipe what an interrupted mkfs of ours left on a device that was blank before
+ * @fd: the device, held open since it was proven; it is opened once more, O_EXCL, and must be the
+ *      same disk by its sequence number
  *
- * Only for what a mkfs of ours left half made on a device that had been proven blank.
+ * It is ours if the claim's UUID stands in it (or in the checksum of ext's root directory), and
+ * nothing else does: no signature of another format, no superblock with another UUID. Of a LUKS
+ * header that is not written yet it is enough that all data lies where the header would be.
  *
- * Return: 0; -errno.
+ * Return: 0 if it was taken back, or there was nothing; PRECONDITION what is there is not ours;
+ * UNAVAILABLE somebody uses the device; another negative.
  */
-int fs_wipe(int fd, uint64_t size_bytes);
+int fs_take_back(int fd, const FsClaim *claim, Error *err);
+
+/* Zeros, where a blank test looks for signatures: for a mapper that was encrypted a moment ago,
+ * which shows noise. Return: 0; -errno. */
+int fs_zero_places(int fd);
+
+int fs_write_zeros(int fd, uint64_t offset, uint64_t n);
 
 #endif

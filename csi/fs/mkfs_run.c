@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Making a filesystem: blank test, mkfs, read back, judge. The device is only written to after it
- * was proven blank; what a failed or interrupted mkfs left is wiped where the blank test looks,
- * because those regions were zero a moment ago, so that a retry is not refused.
+ * was proven blank, through the descriptor that it was proven on; mkfs is given a UUID of ours, and
+ * after a failure only what carries it is taken back, so that a retry is not refused.
  */
 
 #include "csi/fs/mkfs.h"
@@ -10,40 +10,134 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
+#include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 
 #include <stdio.h>
+#include <sys/random.h>
 #include <unistd.h>
 
-#define ZERO_BYTES 65536UL
+int fs_write_zeros(int fd, uint64_t offset, uint64_t n) {
+        static const uint8_t zeros[FS_REGION_BYTES_MAX];
 
-int fs_wipe(int fd, uint64_t size_bytes) {
-        cleanup(freep) uint8_t *zeros = calloc(1, ZERO_BYTES);
-        FsRegion regions[FS_REGIONS_MAX];
-        size_t n_regions = fs_blank_regions(size_bytes, regions);
+        for (uint64_t at = 0; at < n;) {
+                uint64_t left = n - at;
+                size_t part = left < sizeof(zeros) ? (size_t)left : sizeof(zeros);
+                ssize_t r = pwrite(fd, zeros, part, (off_t)(offset + at));
 
-        if (!zeros)
-                return -ENOMEM;
-        for (size_t i = 0; i < n_regions; i++) {
-                for (uint64_t at = 0; at < regions[i].n;) {
-                        uint64_t left = regions[i].n - at;
-                        size_t n = left < ZERO_BYTES ? (size_t)left : ZERO_BYTES;
-                        ssize_t r = pwrite(fd, zeros, n, (off_t)(regions[i].offset + at));
-
-                        if (r < 0 && errno == EINTR)
-                                continue;
-                        if (r <= 0)
-                                return r < 0 ? -errno : -EIO;
-                        at += (uint64_t)r;
-                }
+                if (r < 0 && errno == EINTR)
+                        continue;
+                if (r <= 0)
+                        return r < 0 ? -errno : -EIO;
+                at += (uint64_t)r;
         }
-        return fsync(fd) < 0 ? -errno : 0;
+        return 0;
 }
 
-static int run_tool(const FsMakePlan *plan, const FsMakeRun *run, Error *err) {
+int fs_zero_places(int fd) {
+        cleanup(freep) FsRegion *regions = calloc(FS_REGIONS_MAX, sizeof(*regions));
+        FsReader reader;
+        size_t n;
+        int r;
+
+        if (!regions)
+                return -ENOMEM;
+        r = fs_reader_from_fd(&reader, fd);
+        n = r < 0 ? 0 : fs_known_places(reader.size_bytes, regions);
+        for (size_t i = 0; r == 0 && i < n; i++)
+                r = fs_write_zeros(fd, regions[i].offset, regions[i].n);
+        return r < 0 ? r : fsync(fd) < 0 ? -errno : 0;
+}
+
+int fs_uuid_make(uint8_t uuid[16]) {
+        if (getrandom(uuid, 16, 0) != 16)
+                return -EIO;
+        /* RFC 9562: version 4, variant 1. */
+        uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40);
+        uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
+        return 0;
+}
+
+/* --- the UUID --- */
+
+/* The plan's words, and between them and the device the UUID. */
+typedef struct Command {
+        const char *argv[FS_MAKE_WORDS_MAX + 4];
+        char word[64];
+        FsClaim claim;
+        bool has_claim; /* what it makes carries @claim.uuid */
+} Command;
+
+bool fs_uuid_parse(const char *text, size_t n, uint8_t uuid[16]) {
+        size_t n_digits = 0;
+
+        for (size_t i = 0; i < n; i++) {
+                char digit[2] = {text[i]};
+                uint64_t value;
+
+                if (text[i] == '-')
+                        continue;
+                if (n_digits == 32 || str_parse_hex_u64(digit, 15, &value) < 0)
+                        return false;
+                if (n_digits % 2 == 0)
+                        uuid[n_digits / 2] = (uint8_t)(value << 4);
+                else
+                        uuid[n_digits / 2] |= (uint8_t)value;
+                n_digits++;
+        }
+        return n_digits == 32;
+}
+
+/* The user's own UUID: "-U x", or "uuid=x" among XFS' "-m". NULL: there is none. */
+static const char *find_uuid(const FsMakePlan *plan) {
+        for (size_t i = 0; i + 1 < plan->n_argv; i++) {
+                const char *word = plan->argv[i + 1], *at;
+
+                if (plan->kind != FS_KIND_XFS && str_equal(plan->argv[i], "-U"))
+                        return word;
+                at = plan->kind == FS_KIND_XFS && str_equal(plan->argv[i], "-m")
+                             ? strstr(word, "uuid=")
+                             : NULL;
+                if (at && (at == word || at[-1] == ','))
+                        return at + strlen("uuid=");
+        }
+        return NULL;
+}
+
+/* mkfs.f2fs takes one since 1.15. */
+static bool takes_uuid(const FsMakeRequest *request, const FsMakePlan *plan) {
+        return plan->kind != FS_KIND_F2FS || request->tools[FS_TOOLS_F2FS] >= FS_VERSION(1, 15, 0);
+}
+
+static void command_init(Command *command, const FsMakeRequest *request, const FsMakePlan *plan,
+                         const FsMakeRun *run) {
+        const char *own = find_uuid(plan);
+        size_t n = 0;
+        char uuid[37];
+
+        *command = (Command){.claim = {.kind = plan->kind}};
+        for (; n + 1 < plan->n_argv; n++)
+                command->argv[n] = plan->argv[n];
+        if (own) {
+                command->has_claim = fs_uuid_parse(own, strcspn(own, ","), command->claim.uuid);
+        } else if (takes_uuid(request, plan)) {
+                memcpy(command->claim.uuid, run->uuid, sizeof(run->uuid));
+                fs_uuid_format(run->uuid, uuid);
+                (void)snprintf(command->word, sizeof(command->word), "%s%s",
+                               plan->kind == FS_KIND_XFS ? "uuid=" : "", uuid);
+                command->argv[n++] = plan->kind == FS_KIND_XFS ? "-m" : "-U";
+                command->argv[n++] = command->word;
+                command->has_claim = true;
+        }
+        command->argv[n] = EXEC_DEVICE_PATH;
+}
+
+static int run_tool(int fd, const Command *command, const FsMakePlan *plan, const FsMakeRun *run,
+                    Error *err) {
         cleanup(freep) const char **environment = exec_environment(plan->environment);
         ExecRequest request = {
-                .argv = plan->argv,
+                .argv = command->argv,
+                .device_fd = fd,
                 .envp = environment,
                 .timeout_msecs = run->timeout_msecs,
                 .cancelled = run->cancelled,
@@ -130,34 +224,36 @@ static int read_back(int fd, const FsMakePlan *plan, FsVolume *volume, Error *er
         return compare_words(plan, volume, err);
 }
 
+/* An error never hides the first one; what could not be taken back is told beside it. */
+static void take_back(int fd, const Command *command, Error *err) {
+        Error other = {0};
+
+        if (!command->has_claim)
+                error_set(&other, ERROR_PRECONDITION,
+                          "the disk is left as it is: the UUID of what was made is not known");
+        else
+                (void)fs_take_back(fd, &command->claim, &other);
+        error_join(err, &other);
+}
+
 int fs_make(int fd, const FsMakeRequest *request, const FsMakePlan *plan, const FsMakeRun *run,
             FsVolume *volume, Error *err) {
         FsVolume made = {0};
-        FsReader reader;
-        int r, wiped;
+        Command command;
+        int r;
 
         r = fs_blank_test(fd, run->expect, err);
         if (r < 0)
                 return r;
-        r = fs_reader_from_fd(&reader, fd);
-        if (r < 0)
-                return error_set_errno(err, r, "find the size of the device");
-        r = run_tool(plan, run, err);
+        command_init(&command, request, plan, run);
+        r = run_tool(fd, &command, plan, run, err);
         if (r == 0)
                 r = read_back(fd, plan, &made, err);
         if (r == 0)
                 r = judge_hosts(request, &made, err);
-        if (r == 0) {
+        if (r == 0)
                 *volume = made;
-                return 0;
-        }
-        /* An error never hides the first one; a wipe that fails is told beside it. */
-        wiped = fs_wipe(fd, reader.size_bytes);
-        if (wiped < 0) {
-                Error other = {0};
-
-                error_set_errno(&other, wiped, "wipe what it left");
-                error_join(err, &other);
-        }
+        else
+                take_back(fd, &command, err);
         return r;
 }

@@ -82,7 +82,7 @@ static void test_blank(void **state) {
 
                 look(fd, FS_FIND_BLANK);
                 assert_int_equal(seen.n_hits, 0);
-                assert_true(seen.n_read < 8 * MIB);
+                assert_true(seen.n_read < 96 * MIB);
         }
 }
 
@@ -155,13 +155,13 @@ static void test_signatures(void **state) {
         }
 }
 
-/* One byte anywhere where signatures live. */
+/* One byte at either end of a known place, of every seventh. */
 static void test_any_byte(void **state) {
-        FsRegion regions[FS_REGIONS_MAX];
-        size_t n = fs_blank_regions(SIZE, regions);
+        static FsRegion regions[FS_REGIONS_MAX];
+        size_t n = fs_known_places(SIZE, regions);
 
         (void)state;
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n; i += 7) {
                 uint64_t ends[2] = {regions[i].offset, regions[i].offset + regions[i].n - 1};
 
                 for (size_t k = 0; k < 2; k++) {
@@ -178,12 +178,13 @@ static void test_regions(void **state) {
 
         (void)state;
         for (size_t i = 0; i < N_ELEMENTS(sizes); i++) {
-                FsRegion regions[FS_REGIONS_MAX];
-                size_t n = fs_blank_regions(sizes[i], regions);
+                static FsRegion regions[FS_REGIONS_MAX];
+                size_t n = fs_blank_regions(sizes[i], UINT64_MAX - i, regions);
                 uint64_t end = 0;
 
                 for (size_t k = 0; k < n; k++) {
-                        assert_true(k == 0 || regions[k].offset > end);
+                        assert_true(k == 0 || regions[k].offset >= end);
+                        assert_true(regions[k].n <= FS_REGION_BYTES_MAX);
                         assert_true(regions[k].n > 0);
                         end = regions[k].offset + regions[k].n;
                         assert_true(end <= sizes[i]);

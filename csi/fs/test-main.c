@@ -29,15 +29,15 @@ static int print_table(void) {
         return 0;
 }
 
-/* Where a blank device of that size is read: offset and length. */
+/* Where a blank device of that size is read, with samples from the start on: offset and length. */
 static int print_regions(const char *size) {
-        FsRegion regions[FS_REGIONS_MAX];
+        static FsRegion regions[FS_REGIONS_MAX];
         uint64_t size_bytes;
         size_t n;
 
         if (str_parse_u64(size, UINT64_MAX, &size_bytes) < 0)
                 return 64;
-        n = fs_blank_regions(size_bytes, regions);
+        n = fs_blank_regions(size_bytes, 0, regions);
         for (size_t i = 0; i < n; i++)
                 (void)printf("%llu %llu\n", (unsigned long long)regions[i].offset,
                              (unsigned long long)regions[i].n);

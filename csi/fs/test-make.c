@@ -13,6 +13,7 @@
 #include "common/base/str.h"
 #include "common/block/loop.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #define MIB  (UINT64_C(1) << 20)
@@ -48,7 +49,7 @@ static FsMakeRequest request_for(const char *type, const char *device) {
 
 static int make(int fd, const char *type, const char *device, Error *err) {
         FsExpect expect = {.size_bytes = SIZE};
-        FsMakeRun run = {.expect = &expect, .timeout_msecs = 60000};
+        FsMakeRun run = {.expect = &expect, .timeout_msecs = 60000, .uuid = {0xbe, 0x47, 1}};
         FsMakeRequest request = request_for(type, device);
         int r = fs_make_plan(&request, &plan, err);
 
@@ -66,6 +67,7 @@ static void test_made(const char *type) {
         }
         assert(str_equal(volume.type, type));
         assert(str_equal(volume.label, "berth"));
+        assert(volume.uuid[0] == 0xbe && volume.uuid[1] == 0x47 && volume.uuid[2] == 1);
         assert(volume.checksum == FS_CHECKSUM_GOOD || str_equal(type, "ext3"));
         /* A second time it is not blank, and says what is there. */
         assert(make(fd, type, path, &err) < 0);
@@ -131,43 +133,119 @@ static bool cancel_at_once(void *userdata) {
         return true;
 }
 
-/* mkfs is killed in the middle, and fails by itself: the next try finds a blank device. */
+/* What a mkfs that is not the real one does, in place of the planned one; the device is the last
+ * word, as for the real one, and the UUID the word before. */
+static int make_by(int fd, const char *script, bool cancel, Error *err) {
+        FsMakeRequest request = request_for("ext4", "/dev/none");
+        FsMakeRun run = {.timeout_msecs = 60000,
+                         .cancelled = cancel ? cancel_at_once : NULL,
+                         .uuid = {0xbe, 0x47, 2}};
+
+        *err = (Error){0};
+        assert(fs_make_plan(&request, &plan, err) == 0);
+        plan.argv[0] = "sh";
+        plan.argv[1] = "-c";
+        plan.argv[2] = script;
+        plan.argv[3] = "sh";
+        plan.argv[4] = "/dev/none";
+        plan.argv[5] = NULL;
+        plan.n_argv = 5;
+        return fs_make(fd, &request, &plan, &run, &volume, err);
+}
+
+#define MKE2FS "mke2fs -q -F -t ext4 -b 4096 -U $2 $3"
+
+/* mkfs fails or is killed, and what it left is ours by its UUID: the next try finds a blank device.
+ */
+static void test_taken_back(void) {
+        static const char *const scripts[] = {
+                MKE2FS " && echo no luck >&2 && exit 3",
+                MKE2FS " -O ^64bit,^metadata_csum",
+                /* Killed before its superblocks, and after the root directory. */
+                "mke2fs -q -F -t ext4 -b 4096 -I 256 -O metadata_csum,extra_isize -U $2 $3; "
+                "for at in 0 32768 98304; do "
+                "dd if=/dev/zero of=$3 bs=4096 seek=$at count=1 conv=notrunc 2>/dev/null; done; "
+                "exit 3",
+                "exit 3",
+        };
+        char path[32];
+        Error err = {0};
+
+        for (size_t i = 0; i < N_ELEMENTS(scripts); i++) {
+                cleanup(closep) int fd = test_loop_open(SIZE, path);
+
+                assert(make_by(fd, scripts[i], false, &err) < 0);
+                printf("%s\n", err.message);
+                assert(!strstr(err.message, "left as it is"));
+                err = (Error){0};
+                assert(fs_blank_test(fd, NULL, &err) == 0);
+                assert(make(fd, "ext4", path, &err) == 0);
+        }
+}
+
 static void test_failures(void) {
         char path[32];
         cleanup(closep) int fd = test_loop_open(SIZE, path);
-        FsMakeRequest request = request_for("ext4", path);
-        FsMakeRun run = {.timeout_msecs = 60000, .cancelled = cancel_at_once};
         Error err = {0};
 
-        /* A stand-in that writes over the start and is then stopped. */
-        assert(fs_make_plan(&request, &plan, &err) == 0);
-        plan.argv[0] = "sh";
-        plan.argv[1] = "-c";
-        plan.argv[2] = "dd if=/dev/urandom of=\"$0\" bs=1M count=2 conv=notrunc,fsync; sleep 60";
-        plan.argv[3] = path;
-        plan.argv[4] = NULL;
-        assert(fs_make(fd, &request, &plan, &run, &volume, &err) < 0);
+        assert(make_by(fd, MKE2FS "; sleep 60", true, &err) < 0);
         assert(err.code == ERROR_TIMEOUT);
-        assert(fs_blank_test(fd, NULL, &err) == 0);
-        run.cancelled = NULL;
-        plan.argv[2] = "dd if=/dev/urandom of=\"$0\" bs=1M count=2 conv=notrunc,fsync 2>/dev/null; "
-                       "echo no luck >&2; exit 3";
-        err = (Error){0};
-        assert(fs_make(fd, &request, &plan, &run, &volume, &err) < 0);
-        assert(strstr(err.message, "exit code 3: no luck"));
-        assert(fs_blank_test(fd, NULL, &err) == 0);
-        /* A tool that says yes and makes nothing, or something else. */
-        plan.argv[2] = "exit 0";
-        err = (Error){0};
-        assert(fs_make(fd, &request, &plan, &run, &volume, &err) < 0);
+        /* It may have been stopped before it wrote anything. */
+        assert(fs_blank_test(fd, NULL, &err) == 0 || strstr(err.message, "is not known"));
+        /* A tool that says yes and makes nothing. */
+        assert(make_by(fd, "exit 0", false, &err) < 0);
         assert(strstr(err.message, "there is no ext4"));
-        plan.argv[2] = "mke2fs -q -F -t ext4 -O ^64bit \"$0\"";
         err = (Error){0};
-        assert(fs_make(fd, &request, &plan, &run, &volume, &err) < 0);
-        assert(strstr(err.message, "was planned"));
+        assert(make(fd, "ext4", path, &err) == 0);
+}
+
+/* Whatever else is found after a failure was written by somebody else, and stays. */
+static void test_left_alone(void) {
+        static const struct {
+                const char *script, *said;
+        } cases[] = {
+                {"mkfs.xfs -q -f $3; echo use -f to force overwrite >&2; exit 1", "xfs at offset"},
+                {"mkfs.xfs -q -f -m uuid=$2 $3; exit 1", "xfs at offset"},
+                {"mke2fs -q -F -t ext4 $3; exit 1", "ext4 at offset"},
+                {"mkfs.btrfs -q -f $3; exit 1", "btrfs at offset"},
+                {"dd if=/dev/urandom of=$3 bs=1M count=2 conv=notrunc,fsync 2>/dev/null; exit 1",
+                 "data at offset 0"},
+                {MKE2FS "; printf LABELONE | dd of=$3 bs=512 seek=1 conv=notrunc 2>/dev/null; "
+                        "exit 1",
+                 "LVM2_member at offset"},
+                /* Another host's copy, our head: as when both format at once. */
+                {"mke2fs -q -F -t ext4 -b 4096 $3; dd if=$3 of=/run/berth-copy bs=4096 skip=32768 "
+                 "count=1 2>/dev/null; " MKE2FS "; dd if=/run/berth-copy of=$3 bs=4096 seek=32768 "
+                 "conv=notrunc 2>/dev/null; exit 1",
+                 "ext at offset 134217784"},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                char path[32];
+                cleanup(closep) int fd = test_loop_open(SIZE, path);
+                Error err = {0};
+
+                assert(make_by(fd, cases[i].script, false, &err) < 0);
+                printf("%s\n", err.message);
+                assert(strstr(err.message, "left as it is") && strstr(err.message, cases[i].said));
+                err = (Error){0};
+                assert(fs_blank_test(fd, NULL, &err) < 0);
+        }
+}
+
+/* In use: neither mkfs nor the taking back touches it. */
+static void test_busy(void) {
+        char path[32];
+        cleanup(closep) int fd = test_loop_open(SIZE, path), other = -1;
+        Error err = {0};
+
+        other = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
+        assert(other >= 0);
+        assert(make(fd, "xfs", path, &err) < 0);
+        printf("busy: %s\n", err.message);
+        assert(strstr(err.message, "another program uses it"));
         err = (Error){0};
         assert(fs_blank_test(fd, NULL, &err) == 0);
-        assert(make(fd, "ext4", path, &err) == 0);
 }
 
 /* Errors that a filesystem recorded are gone after a preen. */
@@ -231,7 +309,10 @@ int main(void) {
         test_not_touched("data", 100000, "data", 4);
         test_not_touched("backup of ext4", UINT64_C(32768) * 4096 + 0x38, "\x53\xef", 2);
         test_read_error();
+        test_taken_back();
         test_failures();
+        test_left_alone();
+        test_busy();
         test_preen();
         test_probe();
         return 0;

@@ -165,6 +165,24 @@ static int may_format(const Job *job, Error *err) {
         return 0;
 }
 
+/* Whether a header was being written here when the process was killed. What of it can be proven
+ * ours is wiped, and the disk looked at again. */
+static int take_back_unfinished(Job *job, Error *err) {
+        FsClaim claim;
+        Error why = {0};
+
+        if (job->disk.inspection.find == FS_FIND_BLANK ||
+            !job_has_marker(job, &job->disk, &claim) || claim.kind != FS_CLAIM_LUKS)
+                return 0;
+        if (fs_take_back(job->device_fd, &claim, &why) < 0) {
+                log_mapper(job, LOG_LEVEL_INFO, why.message, job->encryption.name);
+                return 0;
+        }
+        log_mapper(job, LOG_LEVEL_WARNING, "took back a LUKS header that was half written",
+                   job->encryption.name);
+        return device_facts_inspect(&job->disk, job->device_fd, err);
+}
+
 /* 1: a header is to be written; 0: there is one. */
 static int judge(Job *job, LuksHeader *header, Error *err) {
         const FsInspection *found = &job->disk.inspection;
@@ -193,10 +211,6 @@ static int judge(Job *job, LuksHeader *header, Error *err) {
                         "the volume is asked for as encrypted, and %s is neither blank nor "
                         "LUKS: %s",
                         path, found->why);
-        /* We wrote the header, and did not come to the filesystem. */
-        if (marker_is_valid(&job->target, job->volume.volume_id, &job->disk) &&
-            may_format(job, err) == 0)
-                return 1;
         return 0;
 }
 
@@ -249,21 +263,27 @@ static int make_target(Job *job, Error *err) {
 
 /* A kernel without dm-crypt, or a key derivation that was killed: on another node the header alone
  * would be neither a volume nor blank. */
-static void take_back(Job *job) {
-        const Device *device = &job->disk.device;
-        cleanup(closep) int fd = block_open(device->path, O_RDWR | O_EXCL, device->devno);
+static void take_back(Job *job, const FsClaim *claim, Error *err) {
+        Error other = {0};
 
-        if (fd < 0 || fs_wipe(fd, job->disk.size_bytes) < 0)
+        if (fs_take_back(job->device_fd, claim, &other) < 0) {
+                error_join(err, &other);
                 return;
+        }
         (void)marker_remove(&job->target);
         log_mapper(job, LOG_LEVEL_WARNING,
                    "took the new LUKS header away again, since it cannot be opened here",
                    job->encryption.name);
 }
 
-static int write_header(Job *job, Error *err) {
+static int write_header(Job *job, FsClaim *claim, Error *err) {
         cleanup(queue_leavep) QueueTicket ticket = {0};
         const CryptRun run = crypt_run(job);
+        Marker marker = {.volume_id = job->volume.volume_id,
+                         .sequence = job->disk.sequence,
+                         .size_bytes = job->disk.size_bytes,
+                         .claim.kind = FS_CLAIM_LUKS};
+        char uuid[37];
         int r;
 
         r = enter(job, FORMAT_MEMORY_BYTES, &ticket, err);
@@ -271,39 +291,70 @@ static int write_header(Job *job, Error *err) {
                 r = make_target(job, err);
         if (r < 0)
                 return r;
-        r = marker_write(&job->target, job->volume.volume_id, job->disk.sequence,
-                         job->disk.size_bytes);
+        r = fs_uuid_make(marker.claim.uuid);
+        if (r == 0)
+                r = marker_write(&job->target, &marker);
         if (r < 0)
                 return error_set_errno(err, r, "note in %s that a format begins", job->target.text);
+        *claim = marker.claim;
+        fs_uuid_format(claim->uuid, uuid);
         log_mapper(job, LOG_LEVEL_INFO, "encrypting a blank disk", job->encryption.name);
-        return crypt_format_volume(&job->disk.device, &job->encryption, &run, err);
+        return crypt_format_volume(job->device_fd, &job->disk.device, &job->encryption, uuid, &run,
+                                   err);
 }
 
 /*
- * The disk was proven blank, and what the mapper shows of zeros is noise: where a blank test looks
- * it is made zero, so that the mapper can be proven blank in its turn. Until then the marker says
- * that a header alone is no data. Without a marker (no sequence number before Linux 5.15, a target
- * that is a file) a crash in between needs a person.
+ * What a new mapper shows of zeros is noise: where a blank test looks for signatures it is made
+ * zero, so that the mapper can be proven blank in its turn. The marker stays until there is a
+ * filesystem: until then the noise between means nothing.
+ */
+static int blank_mapper(Job *job, Error *err) {
+        cleanup(closep) int fd = block_reopen(job->device_fd, O_RDWR | O_EXCL);
+        int r = fd < 0 ? fd : fs_zero_places(fd);
+
+        job->device.is_new_mapper = r == 0;
+        return r < 0 ? error_set_errno(err, r, "make %s blank", job->device.device.path) : 0;
+}
+
+/*
+ * The disk was proven blank. Without a marker (no sequence number before Linux 5.15, a target that
+ * is a file) a crash before the filesystem is made needs a person.
  */
 static int format_mapper(Job *job, Error *err) {
-        cleanup(closep) int fd = -1;
+        FsClaim claim;
         int r;
 
-        r = write_header(job, err);
+        r = write_header(job, &claim, err);
         if (r < 0)
                 return r;
         r = open_mapper(job, FORMAT_MEMORY_BYTES - OPEN_MEMORY_BYTES, err);
         if (r < 0)
-                take_back(job);
+                take_back(job, &claim, err);
         else
                 r = take_mapper(job, err);
-        if (r < 0)
+        return r < 0 ? r : blank_mapper(job, err);
+}
+
+/* The header was written, and the marker says that no mkfs began: the mapper shows noise, unless
+ * another host came further. */
+static int finish_mapper(Job *job, Error *err) {
+        const FsInspection *found = &job->device.inspection;
+        FsClaim claim;
+        int r;
+
+        if (!job->is_mount || !job_has_marker(job, &job->disk, &claim) ||
+            claim.kind != FS_CLAIM_LUKS)
+                return 0;
+        job->device.is_new_mapper = true;
+        r = device_facts_inspect(&job->device, job->device_fd, err);
+        job->device.is_inspected = false;
+        if (r < 0 || found->find == FS_FIND_BLANK)
                 return r;
-        fd = block_open(job->device.device.path, O_RDWR | O_EXCL, job->device.device.devno);
-        r = fd < 0 ? fd : fs_wipe(fd, job->device.size_bytes);
-        if (r == 0)
-                r = marker_remove(&job->target);
-        return r < 0 ? error_set_errno(err, r, "make %s blank", job->device.device.path) : 0;
+        job->device.is_new_mapper = false;
+        if (found->find != FS_FIND_OTHER || found->n_hits > 0 ||
+            found->volume.kind != FS_KIND_NONE || !job->device.is_free)
+                return 0;
+        return blank_mapper(job, err);
 }
 
 /* Whether this is the publishing of what should have been staged before. */
@@ -324,6 +375,8 @@ static int open_closed(Job *job, Error *err) {
                                  is_staged(job) ? ": it is not staged" : "");
         r = device_facts_inspect(&job->disk, job->device_fd, err);
         if (r == 0)
+                r = take_back_unfinished(job, err);
+        if (r == 0)
                 r = judge(job, &header, err);
         if (r < 0) {
                 if (job->disk.inspection.find == FS_FIND_OTHER)
@@ -338,7 +391,9 @@ static int open_closed(Job *job, Error *err) {
                                  "name than %s",
                                  job->disk.device.path, job->encryption.name);
         r = open_mapper(job, header.memory_bytes, err);
-        return r < 0 ? r : take_mapper(job, err);
+        if (r == 0)
+                r = take_mapper(job, err);
+        return r < 0 ? r : finish_mapper(job, err);
 }
 
 int encrypt_open(Job *job, Error *err) {
@@ -356,7 +411,10 @@ int encrypt_open(Job *job, Error *err) {
         r = find_open(job, err);
         if (r < 0)
                 return r;
-        return r > 0 ? take_mapper(job, err) : open_closed(job, err);
+        if (r == 0)
+                return open_closed(job, err);
+        r = take_mapper(job, err);
+        return r < 0 ? r : finish_mapper(job, err);
 }
 
 /* --- close --- */

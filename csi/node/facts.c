@@ -92,8 +92,14 @@ static bool is_btrfs_elsewhere(const DeviceFacts *facts, const FsVolume *volume)
         return access(path, F_OK) < 0;
 }
 
+FsExpect device_facts_expect(const DeviceFacts *facts) {
+        return (FsExpect){.size_bytes = facts->device.size_bytes,
+                          .devno = facts->device.devno,
+                          .is_noise = facts->is_new_mapper};
+}
+
 int device_facts_inspect(DeviceFacts *facts, int fd, Error *err) {
-        const FsExpect expect = {facts->device.size_bytes, facts->device.devno};
+        const FsExpect expect = device_facts_expect(facts);
         int r;
 
         r = fs_inspect(fd, &expect, &facts->inspection, err);

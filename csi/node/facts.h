@@ -23,6 +23,8 @@ typedef struct DeviceFacts {
         FsInspection inspection;
         bool is_uuid_mounted; /* a filesystem with its UUID is mounted from another device, and that
                                  matters to it */
+        bool is_new_mapper;   /* encrypted a moment ago: noise but for where a blank test looks for
+                                 signatures */
         bool has_unfinished;  /* a mkfs of ours was interrupted on it: marker.h */
 } DeviceFacts;
 
@@ -47,6 +49,9 @@ typedef struct TargetFacts {
  * the provider says.
  */
 int device_facts_read(DeviceFacts *facts, int *fdp, Error *err);
+
+/* What is known of it, for the looks that follow. */
+FsExpect device_facts_expect(const DeviceFacts *facts);
 
 /* What is on it. Return: 0, whatever was found; negative without memory. */
 int device_facts_inspect(DeviceFacts *facts, int fd, Error *err);

@@ -164,7 +164,18 @@ int job_bind_block(Job *job, const BindInput *input, Error *err) {
 
 /* --- mount --- */
 
+bool job_has_marker(const Job *job, const DeviceFacts *device, FsClaim *claim) {
+        Marker marker = {.volume_id = job->volume.volume_id,
+                         .sequence = device->sequence,
+                         .size_bytes = device->size_bytes};
+        bool has = marker_read(&job->target, &marker);
+
+        *claim = marker.claim;
+        return has;
+}
+
 static int inspect(Job *job, Error *err) {
+        FsClaim claim;
         int r;
 
         r = device_facts_inspect(&job->device, job->device_fd, err);
@@ -172,7 +183,7 @@ static int inspect(Job *job, Error *err) {
                 return r;
         if (job->device.inspection.find != FS_FIND_BLANK)
                 job->device.has_unfinished =
-                        marker_is_valid(&job->target, job->volume.volume_id, &job->device);
+                        job_has_marker(job, &job->device, &claim) && claim.kind != FS_CLAIM_LUKS;
         return 0;
 }
 

@@ -114,23 +114,31 @@ static int detach_dead(Work *work, Error *err) {
 
 /* --- format, check --- */
 
-static int wipe(Work *work, Error *err) {
-        cleanup(closep) int fd = -1;
-        uint64_t size_bytes;
-        int r;
-
-        log_work(work, "wiping what an interrupted mkfs of this volume left", NULL, 0);
-        fd = open_device(work, O_RDWR | O_EXCL, err);
-        if (fd < 0)
-                return fd;
-        r = block_get_size(fd, &size_bytes);
-        if (r == 0)
-                r = fs_wipe(fd, size_bytes);
-        return r < 0 ? error_set_errno(err, r, "wipe %s", work->plan->device) : 0;
+static Marker marker_of(const Work *work) {
+        return (Marker){.volume_id = work->volume_id,
+                        .sequence = work->sequence,
+                        .size_bytes = work->plan->make_request.size_bytes};
 }
 
-static int make_filesystem(Node *node, Work *work, int fd, Error *err) {
-        const FsMakeRun run = {
+static int wipe(Work *work, Error *err) {
+        cleanup(closep) int fd = -1;
+        Marker marker = marker_of(work);
+        int r;
+
+        log_work(work, "taking back what an interrupted mkfs of this volume left", NULL, 0);
+        if (!marker_read(work->target, &marker))
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "the note of an interrupted mkfs in %s is gone or of another disk",
+                                 work->target->text);
+        fd = open_device(work, O_RDONLY, err);
+        if (fd < 0)
+                return fd;
+        r = fs_take_back(fd, &marker.claim, err);
+        return r < 0 ? error_wrap(err, r, "%s", work->plan->device) : 0;
+}
+
+static int make_filesystem(Node *node, Work *work, int fd, const FsClaim *claim, Error *err) {
+        FsMakeRun run = {
                 .expect = &work->plan->expect,
                 .timeout_msecs = node->config.mkfs_timeout_msecs ? node->config.mkfs_timeout_msecs
                                                                  : MKFS_TIMEOUT_MSECS,
@@ -141,6 +149,7 @@ static int make_filesystem(Node *node, Work *work, int fd, Error *err) {
         uint64_t start = node_now_msecs();
         int r;
 
+        memcpy(run.uuid, claim->uuid, sizeof(run.uuid));
         log_work(work, "formatting", command, 0);
         r = fs_make(fd, &work->plan->make_request, &work->plan->make, &run, &work->plan->volume,
                     err);
@@ -158,23 +167,26 @@ static void queue_leavep(QueueTicket *ticket) {
 static int format(Node *node, Work *work, Error *err) {
         cleanup(queue_leavep) QueueTicket ticket = {0};
         cleanup(closep) int fd = -1;
+        Marker marker = marker_of(work);
         int r;
 
         r = wait_for_place(work->call, node->queue, MKFS_MEMORY_BYTES, call_is_aborted, &ticket,
                            err);
         if (r < 0)
                 return r;
-        fd = open_device(work, O_RDWR, err);
+        fd = open_device(work, O_RDONLY, err);
         if (fd < 0)
                 return fd;
-        r = marker_write(work->target, work->volume_id, work->sequence,
-                         work->plan->make_request.size_bytes);
+        marker.claim.kind = work->plan->make.kind;
+        r = fs_uuid_make(marker.claim.uuid);
+        if (r == 0)
+                r = marker_write(work->target, &marker);
         if (r < 0)
                 return error_set_errno(err, r, "note in %s that a mkfs begins", work->target->text);
-        r = make_filesystem(node, work, fd, err);
-        /* Whatever came of it: what is on the disk now was looked at, and is not "half made by us"
-         * any more. */
-        if (marker_remove(work->target) < 0 && r == 0)
+        r = make_filesystem(node, work, fd, &marker.claim, err);
+        /* After a failure it stays: whether all could be taken back is for the next stage to see.
+         */
+        if (r == 0 && marker_remove(work->target) < 0)
                 r = error_set_errno(err, EIO, "remove the note of a mkfs in %s",
                                     work->target->text);
         return r;

@@ -132,6 +132,9 @@ int job_bind_block(Job *job, const BindInput *input, Error *err);
 /* mount the volume's device at job->target: facts, plan, apply. */
 int job_mount(Job *job, const VolumeCapability *capability, Error *err);
 
+/* Whether a marker says that something was being made on @device: marker.h. */
+bool job_has_marker(const Job *job, const DeviceFacts *device, FsClaim *claim);
+
 /**
  * job_give_up() - after a failure: release the device that this call may have attached
  *

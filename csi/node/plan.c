@@ -113,7 +113,7 @@ static int plan_format_new(const MountInput *input, const DeviceFacts *device, P
         };
         memcpy(plan->make_request.tools, input->hosts[0].tools, sizeof(plan->make_request.tools));
         plan->fs_type = type;
-        plan->expect = (FsExpect){device->device.size_bytes, device->device.devno};
+        plan->expect = device_facts_expect(device);
         add_step(plan, STEP_FORMAT);
         return fs_make_plan(&plan->make_request, &plan->make, err);
 }

@@ -224,8 +224,8 @@ static void test_crash_block(void) {
 }
 
 /*
- * kill -9 in the middle of mkfs. A mke2fs that writes a little, and then kills who started it, is
- * found first in PATH; when asked for its version it is the real one.
+ * kill -9 in the middle of mkfs. A mke2fs that writes, and then kills who started it, is found
+ * first in PATH; when asked for its version it is the real one.
  */
 static void put_deadly_mkfs(void) {
         char path[256];
@@ -235,7 +235,9 @@ static void put_deadly_mkfs(void) {
                   "#!/bin/sh\n"
                   "for last; do :; done\n"
                   "case \"$*\" in *-V*) exec /sbin/mke2fs \"$@\";; esac\n"
-                  "dd if=/dev/urandom of=\"$last\" bs=64k count=8 conv=fsync 2>/dev/null\n"
+                  "/sbin/mke2fs \"$@\"\n"
+                  "[ ! -e /run/foreign ] || /sbin/mke2fs -q -F $last\n"
+                  "dd if=/dev/zero of=$last bs=1024 seek=1 count=1 conv=notrunc 2>/dev/null\n"
                   "kill -9 $PPID\n");
         assert(chmod("/run/deadly/mke2fs", 0755) == 0);
         (void)snprintf(path, sizeof(path), "/run/deadly:%s", getenv("PATH"));
@@ -276,6 +278,20 @@ static void test_crash_in_mkfs(void) {
         expect_ok(unstage(node, "mkfs-2", STAGING));
         expect_ok(stage(node, "mkfs-2", &ext4));
         expect_ok(unstage(node, "mkfs-2", STAGING));
+
+        /* Somebody else formats the disk before we come back: it is theirs. */
+        disk = disk_new("mkfs-3", 64 * MIB);
+        assert(disk_attach(disk) == 0);
+        put_deadly_mkfs();
+        make_file("/run/foreign", "");
+        assert(in_child(crash_stage, node, "mkfs-3") == -1);
+        assert(setenv("PATH", path, 1) == 0 && unlink("/run/foreign") == 0);
+        assert(exists(STAGING "/.berth-format"));
+        expect(ERROR_PRECONDITION, stage(node, "mkfs-3", &ext4));
+        assert(exists(STAGING "/.berth-format"));
+        expect_ok(unstage(node, "mkfs-3", STAGING));
+        expect(ERROR_PRECONDITION, stage(node, "mkfs-3", &ext4));
+        expect_ok(unstage(node, "mkfs-3", STAGING));
         node_free(node);
 }
 

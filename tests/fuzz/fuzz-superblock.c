@@ -36,9 +36,9 @@ static void check_text(const char *text, size_t n_max) {
 static void scan(const uint8_t *data, size_t n) {
         SignatureHit hits[16];
 
-        assert(signatures_scan(data, n, 0, n, hits, 16) <= 16);
-        assert(signatures_scan(data, n, 4096, UINT64_MAX, hits, 16) <= 16);
-        assert(signatures_scan(data, n, (2U << 20) - n, 2U << 20, hits, 1) <= 1);
+        assert(signatures_scan(data, n, 0, n, true, hits, 16) <= 16);
+        assert(signatures_scan(data, n, 4096, UINT64_MAX, true, hits, 16) <= 16);
+        assert(signatures_scan(data, n, (2U << 20) - n, 2U << 20, true, hits, 1) <= 1);
 }
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t n_max, unsigned int seed) {

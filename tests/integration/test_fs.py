@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import random
 import resource
 import shutil
 import subprocess
@@ -209,7 +210,7 @@ def has_device_mapper():
 
 
 def test_read_error_is_never_blank(build, sandbox):
-    """A blank disk with one bad block, at either end of every place that is looked at."""
+    """A blank disk with one bad block, at either end of a hundred of the places that are looked at."""
     if not has_device_mapper():
         pytest.skip('this kernel has no device mapper, or dmsetup is not installed')
     size, block = 512 * MIB, 4096
@@ -218,6 +219,9 @@ def test_read_error_is_never_blank(build, sandbox):
     regions = [tuple(map(int, line.split())) for line in text.splitlines()]
     assert regions[0][0] == 0 and sum(regions[-1]) == size
     bad = sorted({at // block * block for offset, n in regions for at in (offset, offset + n - 1)})
+    # Samples begin elsewhere each time: a block that only one of them has is not read for certain.
+    certain = {at // block * block for offset, n in regions if n > block for at in (offset, offset + n - 1)}
+    bad = random.Random(1).sample([at for at in bad if at in certain], 100)
     for at in (*bad, None):
         parts = [(0, size, 'linear')] if at is None else [
             (0, at, 'linear'), (at, block, 'error'), (at + block, size - at - block, 'linear')]
