@@ -9,7 +9,12 @@
 #include "csi/fs/checksum.h"
 #include "csi/fs/superblock_internal.h"
 
+#include <stdio.h>
 #include <string.h>
+
+/* s_default_mount_opts: EXT4_DEFM_JMODE, all of it for writeback, and EXT4_DEFM_NOBARRIER. */
+#define EXT_DEFAULT_JOURNAL_MODE 0x60U
+#define EXT_DEFAULT_NOBARRIER    0x100U
 
 #define EXT_MAGIC    0xef53U
 #define JBD2_MAGIC   0xc03b3998U
@@ -100,6 +105,21 @@ static void ext_state(const uint8_t *sb, FsVolume *volume) {
                 volume->state |= FS_STATE_JOURNAL_DEVICE;
 }
 
+/* Options that hold at every mount, whoever mounts it (tune2fs -o, -E mount_opts). The bits first,
+ * as the kernel takes them. Its behaviour on errors is not among them: the mount says that. */
+static void ext_own_options(const uint8_t sb[1024], FsVolume *volume) {
+        uint32_t bits = le32(sb + 0x100);
+        char text[65];
+
+        volume_text(text, sizeof(text), sb + 0x200, 64);
+        (void)snprintf(volume->own_options, sizeof(volume->own_options), "%s%s%s",
+                       bits & EXT_DEFAULT_NOBARRIER ? "nobarrier," : "",
+                       (bits & EXT_DEFAULT_JOURNAL_MODE) == EXT_DEFAULT_JOURNAL_MODE
+                               ? "data=writeback,"
+                               : "",
+                       text);
+}
+
 bool ext_parse(const uint8_t sb[1024], FsVolume *volume) {
         uint32_t log_block = le32(sb + 0x18);
         uint64_t n_blocks = le32(sb + 4);
@@ -130,6 +150,7 @@ bool ext_parse(const uint8_t sb[1024], FsVolume *volume) {
         memcpy(volume->uuid, sb + 0x68, 16);
         volume_text(volume->label, sizeof(volume->label), sb + 0x78, 16);
         volume_text(volume->last_mounted, sizeof(volume->last_mounted), sb + 0x88, 64);
+        ext_own_options(sb, volume);
         volume->checksum = ext_checksum(sb, volume);
         volume->type = ext_type(volume);
         ext_state(sb, volume);

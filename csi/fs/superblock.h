@@ -112,11 +112,12 @@ typedef struct FsVolume {
         FsByteOrder log_order; /* XFS: who wrote the last record */
         uint32_t n_errors;     /* ext: times an error was recorded */
         bool has_uuid;
-        uint8_t uuid[16];       /* what users see; for XFS meta_uuid is in metadata_uuid */
-        char label[257];        /* UTF-8, unprintable bytes replaced */
-        char last_mounted[65];  /* ext */
-        char writer[65];        /* f2fs: uname of the kernel that wrote it last */
-        char problem[96];       /* with FS_STATE_MALFORMED: which value */
+        uint8_t uuid[16];      /* what users see; for XFS meta_uuid is in metadata_uuid */
+        char label[257];       /* UTF-8, unprintable bytes replaced */
+        char last_mounted[65]; /* ext */
+        char own_options[96]; /* ext: mount options that the superblock itself asks for, as words */
+        char writer[65];      /* f2fs: uname of the kernel that wrote it last */
+        char problem[96];     /* with FS_STATE_MALFORMED: which value */
         uint64_t backup_offset; /* 0: the primary was read; else where the copy was found */
 } FsVolume;
 

@@ -15,10 +15,10 @@ typedef struct Work {
         const char *volume_id;
         Plan *plan;
         NodePath *target;
-        int source_fd;     /* of a bind; -1 */
-        int device_fd;     /* the device since it was proven, for reading; -1: there is none. While it
-                              is open nobody else can get the number */
-        uint64_t devno;    /* of the device */
+        int source_fd;  /* of a bind; -1 */
+        int device_fd;  /* the device since it was proven, for reading; -1: there is none. While it
+                           is open nobody else can get the number */
+        uint64_t devno; /* of the device */
         uint64_t sequence; /* of the disk */
         bool made_target;  /* by this plan, so that undo removes it */
 } Work;

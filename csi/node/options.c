@@ -177,7 +177,33 @@ int options_from_capability(MountOptions *options, const VolumeCapability *capab
         return 0;
 }
 
+int options_check_own(const char *device, const char *own_options, Error *err) {
+        MountOptions options = {0};
+        Error error = {0};
+        int r = mount_options_add(&options, own_options);
+
+        if (r == 0)
+                r = check_all(&options, &error);
+        if (r == 0)
+                return 0;
+        return error_set(err, ERROR_PRECONDITION,
+                         "%s asks in its superblock for mount options that are not taken: %s. Who "
+                         "trusts it takes them off with tune2fs -E mount_opts= -o "
+                         "^nobarrier,journal_data_ordered %s",
+                         device,
+                         error.message[0] != '\0' ? error.message : "they cannot be understood",
+                         device);
+}
+
+static bool is_ext(const char *fs_type) {
+        return str_equal(fs_type, "ext4") || str_equal(fs_type, "ext3") ||
+               str_equal(fs_type, "ext2");
+}
+
 void options_add_for(MountOptions *options, const char *fs_type) {
+        /* What the superblock says would hold otherwise, and it may say "panic". */
+        if (is_ext(fs_type) && !mount_options_get(options, "errors"))
+                (void)mount_options_add(options, "errors=remount-ro");
         if (str_equal(fs_type, "xfs") && !mount_options_get(options, "nouuid"))
                 /* Room for one word more was left by the limit of the wire, or the mount says so.
                  */

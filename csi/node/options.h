@@ -25,8 +25,12 @@
 int options_from_capability(MountOptions *options, const VolumeCapability *capability,
                             const char *context_words, Error *err);
 
-/* What a filesystem of this type always needs: "nouuid" for XFS, where a clone on the node of its
- * origin has the same UUID. */
+/* Options that a superblock itself asks for (FsVolume.own_options), held against the same table: a
+ * disk may have been a tenant's raw block volume. Return: 0; ERROR_PRECONDITION. */
+int options_check_own(const char *device, const char *own_options, Error *err);
+
+/* What a filesystem of this type always needs: for ext that an error of its disk turns it
+ * read-only; "nouuid" for XFS, where a clone on the node of its origin has the same UUID. */
 void options_add_for(MountOptions *options, const char *fs_type);
 
 /* SELinux contexts mean nothing to a kernel without SELinux, which would refuse them: mount(8)

@@ -182,6 +182,8 @@ static int plan_existing(const MountInput *input, const DeviceFacts *device, Pla
                                  path, plan->volume.type, input->fs_type, plan->volume.type);
         plan->fs_type = str_equal(input->fs_type, "ext4") ? "ext4" : plan->volume.type;
         r = judge(input, device, plan, err);
+        if (r == 0)
+                r = options_check_own(path, plan->volume.own_options, err);
         if (r < 0)
                 return r;
         fsck_plan(&plan->volume, plan->host, path, !plan->wants_write, &plan->fsck);

@@ -106,11 +106,37 @@ static void test_context(void **state) {
         }
 }
 
+/* The same words where a disk says them. */
+static void test_own(void **state) {
+        static const char *const bad[] = {
+                "errors=panic", "nobarrier,", "data=writeback,", "abort", "acl,barrier=0",
+                "sb=1",         "=",          "x=\"a,abort\""};
+        Error err = {0};
+
+        assert_int_equal(options_check_own("/dev/sdb", "", &err), 0);
+        assert_int_equal(options_check_own("/dev/sdb", "acl,nodelalloc,data=ordered", &err), 0);
+        for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
+                err = (Error){0};
+                assert_true(options_check_own("/dev/sdb", bad[i], &err) < 0);
+                assert_int_equal(err.code, ERROR_PRECONDITION);
+                assert_non_null(strstr(err.message, "/dev/sdb"));
+        }
+}
+
 static void test_for_type(void **state) {
         MountOptions options = {0};
 
-        options_add_for(&options, "ext4");
+        options_add_for(&options, "btrfs");
         assert_int_equal(options.n_options, 0);
+        options_add_for(&options, "ext4");
+        options_add_for(&options, "ext4");
+        assert_string_equal(mount_options_get(&options, "errors"), "remount-ro");
+        assert_int_equal(options.n_options, 1);
+        options = (MountOptions){0};
+        assert_int_equal(mount_options_add(&options, "errors=continue"), 0);
+        options_add_for(&options, "ext3");
+        assert_string_equal(mount_options_get(&options, "errors"), "continue");
+        options = (MountOptions){0};
         options_add_for(&options, "xfs");
         options_add_for(&options, "xfs");
         assert_int_equal(options.n_options, 1);
@@ -123,9 +149,8 @@ static void test_for_type(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_defaults),
-                cmocka_unit_test(test_refused_flags),
-                cmocka_unit_test(test_context),
+                cmocka_unit_test(test_defaults), cmocka_unit_test(test_refused_flags),
+                cmocka_unit_test(test_context),  cmocka_unit_test(test_own),
                 cmocka_unit_test(test_for_type),
         };
 

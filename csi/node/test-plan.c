@@ -127,7 +127,7 @@ static void test_blank(void **state) {
 
         expect_plan(&(Setting){""}, &blank, &free_target,
                     "format device=/dev/sdb type=ext4\n"
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
         expect_plan(&(Setting){"xfs", "nosuid,nodev"}, &blank, &missing,
                     "make-target target=/t type=directory\n"
                     "format device=/dev/sdb type=xfs\n"
@@ -154,7 +154,7 @@ static void test_not_blank(void **state) {
         expect_plan(&(Setting){"ext4"}, &other, &free_target,
                     "wipe device=/dev/sdb\n"
                     "format device=/dev/sdb type=ext4\n"
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
         other.is_free = false;
         expect_refusal(&(Setting){"ext4"}, &other, &free_target, ERROR_PRECONDITION, "the reason");
 }
@@ -165,13 +165,13 @@ static void test_existing(void **state) {
         DeviceFacts xfs = device_with(FS_KIND_XFS, "xfs", 10 * GIB);
 
         expect_plan(&(Setting){"ext4"}, &ext4, &free_target,
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
         expect_plan(&(Setting){""}, &xfs, &free_target,
                     "mount device=/dev/sdb target=/t type=xfs options=nouuid\n");
         expect_plan(&(Setting){"ext4"}, &ext3, &free_target,
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
         expect_plan(&(Setting){"ext3"}, &ext3, &free_target,
-                    "mount device=/dev/sdb target=/t type=ext3 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext3 options=errors=...\n");
         expect_refusal(&(Setting){"ext3"}, &ext4, &free_target, ERROR_PRECONDITION,
                        "holds ext4, the request asks for ext3");
         expect_refusal(&(Setting){"ext4"}, &xfs, &free_target, ERROR_PRECONDITION,
@@ -179,7 +179,7 @@ static void test_existing(void **state) {
         /* A marker changes nothing for a filesystem that is whole. */
         ext4.has_unfinished = true;
         expect_plan(&(Setting){"ext4"}, &ext4, &free_target,
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
 }
 
 static void test_check(void **state) {
@@ -190,13 +190,13 @@ static void test_check(void **state) {
         expect_plan(&(Setting){"ext4"}, &ext4, &free_target,
                     "check device=/dev/sdb why=\"ext4 recorded 3 errors\" command=\"e2fsck -p "
                     "/dev/sdb\"\n"
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
         expect_plan(&(Setting){"ext4", "ro"}, &ext4, &free_target,
-                    "mount device=/dev/sdb target=/t type=ext4 options=ro\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=ro,errors=...\n");
         /* Mounted elsewhere it is not touched. */
         ext4.is_free = false;
         expect_plan(&(Setting){"ext4"}, &ext4, &free_target,
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
 }
 
 /* An unknown feature: said in words before the kernel is asked. */
@@ -209,7 +209,7 @@ static void test_incompatible(void **state) {
         ext4.inspection.volume.words[FS_CLASS_RO_COMPAT] = UINT64_C(1) << 31;
         expect_refusal(&(Setting){"ext4"}, &ext4, &free_target, ERROR_PRECONDITION, "/dev/sdb: ");
         expect_plan(&(Setting){"ext4", "ro"}, &ext4, &free_target,
-                    "mount device=/dev/sdb target=/t type=ext4 options=ro\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=ro,errors=...\n");
 }
 
 static void test_grow(void **state) {
@@ -220,26 +220,26 @@ static void test_grow(void **state) {
                     "mount device=/dev/sdb target=/t type=xfs options=nouuid\n"
                     "grow device=/dev/sdb type=xfs from=5368709120 to=10737418240\n");
         expect_plan(&(Setting){"ext4", NULL, false, true}, &ext4, &free_target,
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n"
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n"
                     "grow device=/dev/sdb type=ext4 from=5368709120 to=10737418240\n");
         expect_plan(&(Setting){"ext4"}, &ext4, &free_target,
                     "grow-offline device=/dev/sdb type=ext4 from=5368709120 to=10737418240\n"
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
         expect_plan(&(Setting){"xfs", "ro"}, &xfs, &free_target,
                     "mount device=/dev/sdb target=/t type=xfs options=ro,nouuid\n");
         /* What a tool leaves over at the end is no reason. */
         ext4.inspection.volume.fs_bytes = 10 * GIB - (UINT64_C(4) << 20);
         expect_plan(&(Setting){"ext4"}, &ext4, &free_target,
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
 }
 
 static void test_selinux(void **state) {
         const DeviceFacts ext4 = device_with(FS_KIND_EXT, "ext4", 10 * GIB);
 
         expect_plan(&(Setting){"ext4", "context=\"a,b\""}, &ext4, &free_target,
-                    "mount device=/dev/sdb target=/t type=ext4 options=context=...\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=context=...,errors=...\n");
         expect_plan(&(Setting){"ext4", "context=\"a,b\"", true}, &ext4, &free_target,
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
 }
 
 static TargetFacts mounted(char *fs_type, unsigned int flags, bool is_ours) {
@@ -273,7 +273,7 @@ static void test_mounted(void **state) {
         expect_plan(&(Setting){"ext4"}, &device, &target,
                     "detach-dead target=/t\n"
                     "make-target target=/t type=directory\n"
-                    "mount device=/dev/sdb target=/t type=ext4 options=\n");
+                    "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
 }
 
 static void test_bind(void **state) {
