@@ -194,6 +194,79 @@ static bool child_ended(const Child *child, siginfo_t *info) {
                info->si_pid != 0;
 }
 
+/* --- children that do not end although they were killed --- */
+
+/* More would be more disks than a node has. */
+#define ABANDONED_MAX 1024
+
+static pthread_mutex_t abandoned_lock = PTHREAD_MUTEX_INITIALIZER;
+static pid_t abandoned[ABANDONED_MAX];
+static unsigned int n_abandoned;
+static _Thread_local pid_t last_abandoned;
+
+/* The lock is held. */
+static void reap_abandoned(void) {
+        for (unsigned int i = 0; i < n_abandoned;)
+                if (waitpid(abandoned[i], NULL, WNOHANG) != 0)
+                        abandoned[i] = abandoned[--n_abandoned];
+                else
+                        i++;
+}
+
+/* Beyond the limit it is only not reaped. */
+static void abandon(pid_t pid) {
+        pthread_mutex_lock(&abandoned_lock);
+        reap_abandoned();
+        if (n_abandoned < ABANDONED_MAX)
+                abandoned[n_abandoned++] = pid;
+        pthread_mutex_unlock(&abandoned_lock);
+        last_abandoned = pid;
+}
+
+int exec_take_abandoned(void) {
+        pid_t pid = last_abandoned;
+
+        last_abandoned = 0;
+        return pid;
+}
+
+bool exec_is_abandoned(int pid) {
+        bool is_there = false;
+
+        pthread_mutex_lock(&abandoned_lock);
+        reap_abandoned();
+        for (unsigned int i = 0; i < n_abandoned; i++)
+                is_there = is_there || abandoned[i] == pid;
+        pthread_mutex_unlock(&abandoned_lock);
+        return is_there;
+}
+
+unsigned int exec_n_abandoned(void) {
+        unsigned int n;
+
+        pthread_mutex_lock(&abandoned_lock);
+        reap_abandoned();
+        n = n_abandoned;
+        pthread_mutex_unlock(&abandoned_lock);
+        return n;
+}
+
+/* After a SIGKILL. Return: false: the kernel does not let it go. */
+static bool await_death(const Child *child) {
+        uint64_t end = now_msecs() + EXEC_KILL_MSECS;
+        siginfo_t info;
+
+        while (!child_ended(child, &info)) {
+                struct pollfd wait = {.fd = child->pid_fd, .events = POLLIN};
+                uint64_t now = now_msecs();
+
+                if (now >= end)
+                        return false;
+                (void)poll(&wait, 1, (int)(child->pid_fd < 0 ? POLL_STEP_MSECS : end - now));
+        }
+        return true;
+}
+
 static void child_reap(const Child *child, ExecResult *result) {
         int status = 0;
 
@@ -310,7 +383,12 @@ int exec_run(const ExecRequest *request, ExecResult *result) {
                 (void)kill(-child.pid, SIGKILL);
                 (void)kill(child.pid, SIGKILL);
         }
-        child_reap(&child, result);
+        if (r < 0 && !await_death(&child)) {
+                abandon(child.pid);
+                result->exit_status = -1;
+        } else {
+                child_reap(&child, result);
+        }
         collect_rest(&child, &collected);
         result->truncated = collected.truncated;
         result->duration_msecs = now_msecs() - start;

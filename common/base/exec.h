@@ -63,6 +63,17 @@ int exec_run(const ExecRequest *request, ExecResult *result);
  * strings are borrowed; caller frees the array with free(). NULL without memory. */
 const char **exec_environment(const char *setting);
 
+#define EXEC_KILL_MSECS 3000
+
+/* The process that the last exec_run() of this thread left behind, once; 0: none. */
+int exec_take_abandoned(void);
+
+/* Whether a process that was left behind still hangs. */
+bool exec_is_abandoned(int pid);
+
+/* How many hang. */
+unsigned int exec_n_abandoned(void);
+
 void exec_result_deinit(ExecResult *result);
 
 /**

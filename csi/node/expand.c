@@ -149,6 +149,8 @@ static int expand(Job *job, const NodeExpandRequest *request, Error *err) {
         r = node_locks_acquire(job->node, job->call, request->volume_id, LOCK_EXCLUSIVE,
                                request->volume_path, &job->locks, err);
         if (r == 0)
+                r = node_check_hanging(job->node, request->volume_id, err);
+        if (r == 0)
                 r = job_open_volume(job, request->volume_path, err);
         if (r == 0)
                 r = fill_device(job, err);

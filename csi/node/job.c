@@ -27,6 +27,7 @@ Job *job_new(Node *node, const Call *call, const char *volume_id) {
 }
 
 Job *job_free(Job *job) {
+        node_note_hanging(job->node, job->call, job->volume.volume_id);
         target_facts_deinit(&job->target_facts);
         target_facts_deinit(&job->source_facts);
         node_path_close(&job->target);

@@ -3,10 +3,13 @@
 /* The node itself, and what every call of it uses. */
 
 #include "common/base/cleanup.h"
+#include "common/base/exec.h"
 #include "common/base/file.h"
+#include "common/base/log.h"
 #include "common/base/privilege.h"
 #include "common/base/str.h"
 #include "csi/node/node_internal.h"
+#include "csi/service/metrics.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -53,6 +56,7 @@ int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKerne
         if (!node)
                 return error_set_errno(err, ENOMEM, "node");
         (void)pthread_mutex_init(&node->host_mutex, NULL);
+        (void)pthread_mutex_init(&node->hanging_mutex, NULL);
         node->config = *config;
         node->root = (NodeRoot){config->kubelet_root,
                                 config->kubelet_here ? config->kubelet_here : config->kubelet_root};
@@ -90,6 +94,11 @@ void node_free(Node *node) {
         for (size_t i = 0; i < _NODE_HOST_N; i++)
                 free(node->hosts[i]);
         (void)pthread_mutex_destroy(&node->host_mutex);
+        for (Hanging *one = node->hanging, *next; one; one = next) {
+                next = one->next;
+                free(one);
+        }
+        (void)pthread_mutex_destroy(&node->hanging_mutex);
         free(node);
 }
 
@@ -116,6 +125,65 @@ int node_get_host(Node *node, NodeHost how, const FsHost **hostp, Error *err) {
         }
         *hostp = *wherep;
         pthread_mutex_unlock(&node->host_mutex);
+        return r;
+}
+
+void node_note_hanging(Node *node, const Call *call, const char *volume_id) {
+        const LogField fields[] = {{"volume", volume_id}, {"op", call->method}};
+        int pid = exec_take_abandoned();
+        Hanging *hanging;
+
+        if (pid == 0)
+                return;
+        log_fields(LOG_LEVEL_ERROR, fields, 2,
+                   "process %d hangs in the kernel and cannot be killed: the disk does not answer; "
+                   "it is waited for no more",
+                   pid);
+        node_count(node, METRIC_ABANDONED_TOOLS, call->method, 1);
+        hanging = calloc(1, sizeof(*hanging) + strlen(volume_id) + 1);
+        if (!hanging)
+                return;
+        hanging->pid = pid;
+        hanging->since_msecs = node_now_msecs();
+        memcpy(hanging->volume_id, volume_id, strlen(volume_id) + 1);
+        pthread_mutex_lock(&node->hanging_mutex);
+        hanging->next = node->hanging;
+        node->hanging = hanging;
+        pthread_mutex_unlock(&node->hanging_mutex);
+}
+
+/* The mutex is held: without those that have ended. */
+static Hanging *find_hanging(Node *node, const char *volume_id) {
+        Hanging **at = &node->hanging, *found = NULL;
+
+        while (*at) {
+                Hanging *one = *at;
+
+                if (!exec_is_abandoned(one->pid)) {
+                        *at = one->next;
+                        free(one);
+                        continue;
+                }
+                if (str_equal(one->volume_id, volume_id))
+                        found = one;
+                at = &one->next;
+        }
+        return found;
+}
+
+int node_check_hanging(Node *node, const char *volume_id, Error *err) {
+        const Hanging *found;
+        int r = 0;
+
+        pthread_mutex_lock(&node->hanging_mutex);
+        found = find_hanging(node, volume_id);
+        if (found)
+                r = error_set(err, ERROR_UNAVAILABLE,
+                              "process %d, a tool that works on the volume, has hung in the kernel "
+                              "for %llu s and cannot be killed: its disk does not answer",
+                              found->pid,
+                              (unsigned long long)(node_now_msecs() - found->since_msecs) / 1000);
+        pthread_mutex_unlock(&node->hanging_mutex);
         return r;
 }
 

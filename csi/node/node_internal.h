@@ -21,6 +21,14 @@ typedef enum NodeHost {
         _NODE_HOST_N,
 } NodeHost;
 
+/* A tool that hangs in the kernel although it was killed, and the volume that it works on. */
+typedef struct Hanging {
+        struct Hanging *next;
+        int pid;
+        uint64_t since_msecs;
+        char volume_id[]; /* owned, with the whole */
+} Hanging;
+
 struct Node {
         NodeConfig config;
         NodeRoot root; /* borrowed from @config */
@@ -29,6 +37,8 @@ struct Node {
         LockTable *own_locks; /* owned; NULL: the config has one */
         Queue *queue;         /* owned */
         Patience *patience;   /* owned */
+        pthread_mutex_t hanging_mutex;
+        Hanging *hanging; /* owned */
         bool has_selinux;
         bool can_grow_mounted_ext;
         pthread_mutex_t host_mutex;
@@ -47,6 +57,12 @@ int kernel_undo(void *node, StepKind kind, Work *work, Error *err);
 int node_get_host(Node *node, NodeHost how, const FsHost **hostp, Error *err);
 
 void node_count(const Node *node, const char *metric, const char *label, double value);
+
+/* What a tool that this thread ran for the volume left behind, if it did: node_check_hanging(). */
+void node_note_hanging(Node *node, const Call *call, const char *volume_id);
+
+/* ERROR_UNAVAILABLE while a tool hangs on the volume: a second one beside it may destroy it. */
+int node_check_hanging(Node *node, const char *volume_id, Error *err);
 
 /* CLOCK_MONOTONIC */
 uint64_t node_now_msecs(void);

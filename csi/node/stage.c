@@ -70,6 +70,8 @@ static int stage(Job *job, const NodeStageRequest *request, Error *err) {
                 r = node_locks_acquire(job->node, job->call, request->volume_id, LOCK_EXCLUSIVE,
                                        request->staging_path, &job->locks, err);
         if (r == 0)
+                r = node_check_hanging(job->node, request->volume_id, err);
+        if (r == 0)
                 r = job_open_target(job, "staging_target_path", request->staging_path, err);
         if (r < 0)
                 return r;

@@ -15,11 +15,20 @@
 /* A disk answers from the kernel's memory. */
 #define ASK_MSECS 1000
 
-static void set_condition(const Call *call, const ConditionFacts *facts, NodeStatsResult *result) {
+static void set_condition(const Job *job, const ConditionFacts *facts, NodeStatsResult *result) {
         char text[CONDITION_MAX];
+        Error hangs = {0};
 
         result->abnormal = condition_judge(facts, text);
-        result->condition_message = arena_strdup(call->arena, text);
+        if (node_check_hanging(job->node, job->volume.volume_id, &hangs) < 0) {
+                result->condition_message =
+                        result->abnormal
+                                ? arena_printf(job->call->arena, "%s; %s", hangs.message, text)
+                                : arena_strdup(job->call->arena, hangs.message);
+                result->abnormal = true;
+        } else {
+                result->condition_message = arena_strdup(job->call->arena, text);
+        }
         result->has_condition = result->condition_message != NULL;
 }
 
@@ -35,7 +44,7 @@ static void stats_block(const Job *job, NodeStatsResult *result) {
         /* A usage must be there, or kubelet takes the whole answer for an error. */
         result->has_bytes = true;
         result->bytes.total = info.size_bytes;
-        set_condition(job->call, &facts, result);
+        set_condition(job, &facts, result);
 }
 
 void stats_set_usage(const struct statvfs *usage, NodeStatsResult *result) {
@@ -126,7 +135,7 @@ static int stats_mount(Job *job, const NodeStatsRequest *request, NodeStatsResul
         if (r == 0 && ask.usage_errno == 0)
                 stats_set_usage(&ask.usage, result);
         condition_read(&facts, &job->target_facts, ask.usage_errno == 0 ? &ask.usage : NULL);
-        set_condition(job->call, &facts, result);
+        set_condition(job, &facts, result);
         return 0;
 }
 

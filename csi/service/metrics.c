@@ -41,6 +41,7 @@ enum {
         METRIC_BLANK,
         METRIC_MKFS,
         METRIC_FSCK,
+        METRIC_ABANDONED,
         METRIC_OTHER,
         _METRIC_N,
 };
@@ -62,8 +63,37 @@ static const Metric own_metrics[_METRIC_N] = {
                           false, NULL, 0},
         [METRIC_MKFS] = {METRIC_MKFS_SECONDS, "How long mkfs ran.", "fs_type", true, NULL, 0},
         [METRIC_FSCK] = {METRIC_FSCK_SECONDS, "How long fsck ran.", "fs_type", true, NULL, 0},
+        [METRIC_ABANDONED] = {METRIC_ABANDONED_TOOLS,
+                              "Tools that hang in the kernel, killed and waited for no more.",
+                              "method_name", false, NULL, 0},
         [METRIC_OTHER] = {"other", "Events without a metric of their own.", "name", false, NULL, 0},
 };
+
+/* What an alert looks at is there before it happens the first time: increase() of a series that
+ * begins with one sees nothing. */
+static const struct {
+        unsigned int metric;
+        const char *label;
+} zeros[] = {
+        {METRIC_BLANK, "not_blank"},
+        {METRIC_BLANK, "unreadable"},
+        {METRIC_COMPATIBILITY, "ext4"},
+        {METRIC_COMPATIBILITY, "ext3"},
+        {METRIC_COMPATIBILITY, "ext2"},
+        {METRIC_COMPATIBILITY, "xfs"},
+        {METRIC_COMPATIBILITY, "btrfs"},
+        {METRIC_COMPATIBILITY, "f2fs"},
+        {METRIC_COMPATIBILITY, "erofs"},
+        {METRIC_COMPATIBILITY, "squashfs"},
+        {METRIC_COMPATIBILITY, "vfat"},
+        {METRIC_COMPATIBILITY, "exfat"},
+        {METRIC_COMPATIBILITY, "ntfs"},
+        {METRIC_ABANDONED, "NodeStageVolume"},
+        {METRIC_ABANDONED, "NodePublishVolume"},
+        {METRIC_ABANDONED, "NodeExpandVolume"},
+};
+
+static Series *series_get(Metric *metric, const char *label, int status, unsigned int n_max);
 
 int metrics_new(Metrics **metricsp, const char *driver_name) {
         cleanup(freep) Metrics *metrics = calloc(1, sizeof(*metrics));
@@ -78,6 +108,8 @@ int metrics_new(Metrics **metricsp, const char *driver_name) {
         metrics->start_seconds = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
         (void)pthread_mutex_init(&metrics->lock, NULL);
         memcpy(metrics->own, own_metrics, sizeof(own_metrics));
+        for (size_t i = 0; i < N_ELEMENTS(zeros); i++)
+                (void)series_get(&metrics->own[zeros[i].metric], zeros[i].label, 0, SERIES_MAX);
         *metricsp = ptr_steal(&metrics);
         return 0;
 }

@@ -26,6 +26,10 @@ typedef struct Metrics Metrics;
 #define METRIC_MKFS_SECONDS           "mkfs_seconds"
 #define METRIC_FSCK_SECONDS           "fsck_seconds"
 
+/* - ABANDONED_TOOLS, label: the method: a tool that hangs in the kernel and is waited for no more
+ */
+#define METRIC_ABANDONED_TOOLS "abandoned_tools"
+
 /* Return: 0; -ENOMEM. @driver_name is copied. */
 int metrics_new(Metrics **metricsp, const char *driver_name);
 void metrics_free(Metrics *metrics);

@@ -4,9 +4,11 @@
 import contextlib
 import ctypes
 import os
+import select
 import struct
 import threading
 import time
+import urllib.request
 
 import csi
 from csi import held_mkfs, n_called, until
@@ -130,12 +132,13 @@ class DeafFuse:
         if libc.mount(b'deaf', str(path).encode(), b'fuse', 0, options.encode()) < 0:
             raise OSError(ctypes.get_errno(), 'mount fuse')
         self.n_asked = 0
+        self.wake = os.pipe()
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
     def serve(self):
         with contextlib.suppress(OSError):
-            while True:
+            while self.wake[0] not in select.select([self.fd, self.wake[0]], [], [])[0]:
                 request = os.read(self.fd, 1 << 20)
                 _, opcode, unique = struct.unpack_from('=IIQ', request)
                 if opcode == self.INIT:
@@ -145,7 +148,11 @@ class DeafFuse:
                     self.n_asked += 1
 
     def close(self):
-        os.close(self.fd)
+        """Everybody who waits is told that it is gone."""
+        os.write(self.wake[1], b'x')
+        self.thread.join()
+        for fd in (self.fd, *self.wake):
+            os.close(fd)
 
 
 def test_a_deaf_fuse_at_one_target_holds_neither_the_others_nor_the_way_back(build, tmp_path):
@@ -173,3 +180,41 @@ def test_a_deaf_fuse_at_one_target_holds_neither_the_others_nor_the_way_back(bui
         finally:
             fuse.close()
         client.DeleteVolume(volume_id=volume)
+
+
+def test_a_tool_that_cannot_be_killed_is_left_behind(build, tmp_path):
+    """mkfs in state D: its turn is the next one's, the volume says why it waits, and is served when the disk answers."""
+    daemon = csi.Daemon(build, tmp_path, argv=['--max-formatters=1', '--mkfs-timeout=500ms', '--health-port=9808',
+                                               '--health-address=127.0.0.1'])
+    (tmp_path / 'deaf').mkdir()
+    (tmp_path / 'bin').mkdir()
+    tool = tmp_path / 'bin' / 'mke2fs'
+    tool.write_text(f'''#!/bin/sh
+case "$*" in *-V*) exec /sbin/mke2fs "$@" ;; esac
+[ -e {tmp_path}/go ] || exec cat {tmp_path}/deaf/x
+exec /sbin/mke2fs "$@"
+''')
+    tool.chmod(0o755)
+    daemon.environment |= {'PATH': f'{tool.parent}:{os.environ["PATH"]}'}
+    with daemon as client:
+        hung, other = make(client, 'hung'), make(client, 'other')
+        fields = stage_fields(daemon, hung, 'h')
+        fuse = DeafFuse(tmp_path / 'deaf')
+        try:
+            assert client.fails('DEADLINE_EXCEEDED', 'NodeStageVolume', **fields)
+            (tmp_path / 'go').touch()
+            timed(lambda: client.NodeStageVolume(**stage_fields(daemon, other, 'o')), 20)
+            assert 'has hung in the kernel' in client.fails('UNAVAILABLE', 'NodeStageVolume', **fields)
+            with urllib.request.urlopen('http://127.0.0.1:9808/metrics', timeout=30) as reply:
+                assert 'berth_csi_abandoned_tools_total{method_name="NodeStageVolume"} 1\n' in reply.read().decode()
+        finally:
+            fuse.close()
+
+        def is_served():
+            try:
+                client.NodeStageVolume(**fields)
+            except csi.Failure as failure:
+                assert failure.code == 'UNAVAILABLE'
+                return False
+            return True
+        until(is_served)
