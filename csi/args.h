@@ -22,6 +22,7 @@ typedef struct ServeArgs {
         const char *workload_api_dir;
         const char *pool;
         const char *pool_reserve;
+        const char *pool_id;
         const char *metadata_url;
         const char *node_id, *instance_type, *region, *zone;
         const char *root; /* "" or the directory that stands for / */
@@ -37,7 +38,7 @@ typedef struct ServeArgs {
         uint64_t max_formatters;
         uint64_t fsck_timeout_msecs, mkfs_timeout_msecs; /* 0: default */
         uint64_t drain_timeout_msecs;
-        bool registration, metrics, kubelet_check, all_privileges;
+        bool registration, metrics, kubelet_check, all_privileges, pool_init;
         LogLevel log_level;
         LogFormat log_format;
 } ServeArgs;

@@ -6,6 +6,7 @@
 #include "common/base/str.h"
 #include "csi/fs/command.h"
 #include "csi/host.h"
+#include "csi/pool_command.h"
 #include "csi/serve.h"
 
 #define EXIT_USAGE 64
@@ -16,6 +17,7 @@ static const struct {
 } commands[] = {
         {"serve", "serve the CSI socket of this node", serve_command},
         {"host", "print what this machine is", host_command},
+        {"pool", "make a pool for the provider local", pool_command},
         {"fs", "say whether a host can mount a filesystem, and plan one that it can", fs_command},
 };
 

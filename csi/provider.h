@@ -42,6 +42,10 @@ typedef struct ProviderConfig {
          * a controller's call that changes the volume or its data takes it itself. NULL: nobody
          * else holds anything. */
         LockTable *locks;
+        const char *state_dir; /* of this plugin on this node, on another disk than a pool may be;
+                                  NULL: nothing is noted */
+        const char *pool_id;   /* --pool-id: the UUID that the pool must have; NULL: as noted */
+        bool pool_init;        /* --pool-init: a pool is made where none is and none was */
 } ProviderConfig;
 
 /* Which volume is meant, from any node request. */

@@ -43,6 +43,7 @@ typedef struct Serve {
         char host_name[HOST_NAME_MAX + 1];
         KubeletView kubelet;
         char socket_path[PATH_MAX];
+        char state_dir[PATH_MAX]; /* where the socket is: below kubelet, kept over restarts */
         char registration_dir[PATH_MAX];
         char registration_endpoint[PATH_MAX];
 } Serve;
@@ -185,7 +186,7 @@ static int choose_registration(Serve *serve, Error *err) {
 }
 
 /* Made if it is missing. Where others may rename what is in it, our socket would not be ours. */
-static int prepare_socket_directory(const Serve *serve, Error *err) {
+static int prepare_socket_directory(Serve *serve, Error *err) {
         cleanup(freep) char *directory = strdup(serve->socket_path);
         struct stat st;
         int r;
@@ -194,6 +195,7 @@ static int prepare_socket_directory(const Serve *serve, Error *err) {
                 return error_set_errno(err, ENOMEM, "socket");
         /* Of "/csi.sock" the directory is "/". */
         strrchr(directory, '/')[directory == strrchr(directory, '/') ? 1 : 0] = '\0';
+        (void)snprintf(serve->state_dir, sizeof(serve->state_dir), "%s", directory);
         r = file_make_directories(directory, 0750);
         if (r < 0)
                 return error_set_errno(err, r, "make %s", directory);
@@ -230,6 +232,9 @@ static int open_provider(Serve *serve, Error *err) {
                 .region = args->region,
                 .zone = args->zone,
                 .locks = serve->locks,
+                .state_dir = serve->state_dir,
+                .pool_id = args->pool_id,
+                .pool_init = args->pool_init,
         };
         int r = serve->provider->open ? serve->provider->open(&config, &serve->provider_self, err)
                                       : 0;

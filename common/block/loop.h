@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Bytes of a tag without its NUL: lo_file_name of struct loop_info64. */
+#define LOOP_TAG_MAX 63
+
 /* "/dev/loop4294967295" */
 #define LOOP_PATH_MAX 24
 
@@ -24,12 +27,18 @@ typedef struct LoopConfig {
         bool wants_direct_io; /* past the page cache where the file's filesystem can; not an error
                                  where it cannot */
         bool is_autoclear;    /* detached when the last user closes it or unmounts */
+        bool keeps_blocks;    /* discards are refused, so that the file keeps its blocks */
+        const char *tag;      /* words that the device carries; NULL: none */
+        /* Numbers that must not be used, whatever the kernel says is free; NULL: none. */
+        bool (*is_refused)(void *userdata, unsigned int number);
+        void *userdata;
 } LoopConfig;
 
 typedef struct LoopStatus {
         uint64_t backing_dev, backing_inode; /* as stat(2) tells of the file */
         uint64_t offset_bytes, limit_bytes;
-        bool is_read_only, is_direct_io, is_autoclear;
+        bool is_read_only, is_direct_io, is_autoclear, scans_partitions;
+        char tag[LOOP_TAG_MAX + 1];
 } LoopStatus;
 
 /* "/dev/loop3" */
@@ -41,7 +50,8 @@ void loop_path(unsigned int number, char path[LOOP_PATH_MAX]);
  * @fdp:     open on it; with is_autoclear the device lives as long as this or another use
  *
  * Tries again when somebody else takes the free number first. LOOP_CONFIGURE (Linux 5.8) in one
- * step; before, three steps that are undone when one fails.
+ * step; before, three steps that are undone when one fails. What the number still has from whoever
+ * had it before is set anew, see loop_set_queue().
  *
  * Return: 0; -EBUSY when others were quicker too often; -ENOENT or -ENXIO without a device node;
  * another -errno.
@@ -52,6 +62,30 @@ int loop_attach(const LoopConfig *config, unsigned int *numberp, int *fdp);
 
 /* What is attached to an open loop device. Return: 0; LOOP_E_NONE: nothing; -errno. */
 int loop_get_status(int fd, LoopStatus *status);
+
+/**
+ * loop_set_queue() - what belongs to the number and not to the file
+ *
+ * BLKROSET, the limit of discards and the read-ahead outlive a detach (Linux 6.18): set to what a
+ * new device has, but for @keeps_blocks. Written only where it differs.
+ *
+ * Return: 0; -errno when the device stays read-only or goes on discarding.
+ */
+int loop_set_queue(int fd, bool keeps_blocks);
+
+/* A number without a file whose discards were turned off is made anew, as nothing else turns them
+ * on again. In use is fine: loop_attach() does the same. */
+void loop_renew(unsigned int number);
+
+/**
+ * loop_restore() - give an attached device its whole file again, and a tag
+ *
+ * LOOP_SET_STATUS64 needs no privilege, so whoever has the device can have set an offset, a limit
+ * or another tag.
+ *
+ * Return: 0; -errno.
+ */
+int loop_restore(int fd, const char *tag);
 
 /**
  * loop_find() - the loop device of a file
@@ -75,6 +109,19 @@ int loop_find(uint64_t backing_dev, uint64_t backing_inode, unsigned int hint,
  */
 bool loop_is_possible(int fd);
 
+/* A loop device by its tag, for a file that has no name any more; the lowest number. Looks through
+ * all devices of the node. Return: 0; LOOP_E_NONE; -errno. */
+int loop_find_tag(const char *tag, unsigned int *numberp);
+
+/* Calls @each for every number that has a file, until it returns other than 0. Return: that;
+ * -errno. */
+int loop_each(int (*each)(void *userdata, unsigned int number), void *userdata);
+
+/* Path of the file behind a number, as the kernel names it from here; it ends in " (deleted)" when
+ * it has no name any more. Known also when the file's disk is gone. Return: 0; LOOP_E_NONE;
+ * -ENAMETOOLONG. */
+int loop_get_path(unsigned int number, char *path, size_t n_path);
+
 /* Takes over a new size of the file, which must be changed before. Return: 0; -errno. */
 int loop_set_capacity(int fd);
 
@@ -89,8 +136,9 @@ int loop_set_autoclear(int fd, bool on);
  * loop_detach() - take the file away from the device
  *
  * While others have it open or mounted, the kernel makes it autoclear instead, and it goes when
- * they do. What was written to the device is in the file first. The caller proves with
- * loop_get_status() on the same descriptor that it is his.
+ * they do. What was written to the device is in the file first, and the number is left as a new one
+ * is, see loop_set_queue(). The caller proves with loop_get_status() on the same descriptor that it
+ * is his.
  *
  * Return: 0, also if nothing was attached; -errno.
  */

@@ -25,89 +25,172 @@ void attachment_deinit(Attachment *attachment) {
         closep(&attachment->fd);
 }
 
-/* Opens /dev/loop@number and proves which file is behind it. Return: 0; ATTACH_E_NONE
- * when it is another one by now. */
-static int prove(unsigned int number, uint64_t backing_dev, uint64_t backing_inode,
-                 Attachment *attachment, Error *err) {
-        cleanup(closep) int fd = -1;
-        LoopStatus status;
+/* "berth:<pool>:<stem>" */
+static void make_tag(const Pool *pool, const char *stem, char tag[LOOP_TAG_MAX + 1]) {
+        (void)snprintf(tag, LOOP_TAG_MAX + 1, "berth:%.16s:%s", pool->uuid, stem);
+}
+
+/* Numbers go with the devices of other namespaces and of the past: a node that is missing or dead
+ * says nothing about the volume, so it must not become "not found". */
+static int open_number(unsigned int number, int flags, uint64_t devno, Error *err) {
         char path[LOOP_PATH_MAX];
-        struct stat device;
-        int r;
+        int fd;
 
         loop_path(number, path);
-        fd = block_open(path, O_RDONLY, 0);
+        fd = block_open(path, flags, devno);
+        if (fd >= 0 || fd == -EBUSY)
+                return fd;
         /* It was found, and is being detached. */
+        if (fd == -ENXIO)
+                return -ENXIO;
+        return error_set(err, ERROR_UNAVAILABLE, "open %s: %s", path,
+                         fd == -ENOENT ? "there is no such node in this container's /dev"
+                                       : "it cannot be looked at");
+}
+
+static int fill(unsigned int number, int fd, const LoopStatus *status, Attachment *attachment,
+                Error *err) {
+        struct stat device;
+
+        if (fstat(fd, &device) < 0)
+                return error_set(err, ERROR_UNAVAILABLE, "stat /dev/loop%u: %m", number);
+        attachment->number = number;
+        attachment->devno = (uint64_t)device.st_rdev;
+        attachment->is_leaving = status->is_autoclear;
+        attachment->is_read_only = status->is_read_only;
+        attachment->fd = fd;
+        return 0;
+}
+
+/* Which file, or else whose tag a device must have. */
+typedef struct Proof {
+        uint64_t backing_dev, backing_inode;
+        const char *tag;
+        uint64_t sequence; /* 0: not known */
+        bool by_tag;
+} Proof;
+
+static bool is_ours(const Proof *proof, int fd, const LoopStatus *status) {
+        uint64_t sequence;
+
+        if (proof->by_tag)
+                return strcmp(status->tag, proof->tag) == 0;
+        if (status->backing_dev != proof->backing_dev ||
+            status->backing_inode != proof->backing_inode)
+                return false;
+        if (status->offset_bytes == 0 && status->limit_bytes == 0)
+                return true;
+        /* Somebody else's look into the file, or ours with a window that its pod has set. */
+        return strcmp(status->tag, proof->tag) == 0 ||
+               (proof->sequence != 0 && block_get_sequence(fd, &sequence) == 0 &&
+                sequence == proof->sequence);
+}
+
+/* Opens /dev/loop@number and proves what is behind it. Return: 0; ATTACH_E_NONE when it is another
+ * one by now. */
+static int prove(unsigned int number, const Proof *proof, Attachment *attachment, Error *err) {
+        cleanup(closep) int fd = -1;
+        LoopStatus status;
+        int r;
+
+        fd = open_number(number, O_RDONLY, 0, err);
         if (fd == -ENXIO)
                 return ATTACH_E_NONE;
         if (fd < 0)
-                return error_set_errno(err, fd, "open %s", path);
+                return fd;
         r = loop_get_status(fd, &status);
         if (r == LOOP_E_NONE)
                 return ATTACH_E_NONE;
         if (r < 0)
-                return error_set_errno(err, r, "status of %s", path);
-        if (status.backing_dev != backing_dev || status.backing_inode != backing_inode ||
-            status.offset_bytes != 0)
+                return error_set(err, ERROR_UNAVAILABLE, "status of /dev/loop%u: %s", number,
+                                 r == -EIO ? "input/output error" : "it does not answer");
+        if (!is_ours(proof, fd, &status))
                 return ATTACH_E_NONE;
-        if (fstat(fd, &device) < 0)
-                return error_set_errno(err, errno, "stat %s", path);
-        attachment->number = number;
-        attachment->devno = (uint64_t)device.st_rdev;
-        attachment->is_leaving = status.is_autoclear;
-        attachment->fd = fd_steal(&fd);
-        return 0;
+        if (status.offset_bytes != 0 || status.limit_bytes != 0) {
+                log_warning("/dev/loop%u showed a part of its volume's file: somebody who had the "
+                            "device set that; put right",
+                            number);
+                r = loop_restore(fd, proof->tag);
+                if (r < 0)
+                        return error_set(err, ERROR_UNAVAILABLE,
+                                         "/dev/loop%u shows a part of its volume's file, and that "
+                                         "cannot be put right",
+                                         number);
+        }
+        r = fill(number, fd, &status, attachment, err);
+        if (r == 0)
+                (void)fd_steal(&fd);
+        return r;
 }
 
-static void remember(Entry *entry, const Attachment *attachment) {
+static void get_hint(Pool *pool, const Entry *entry, unsigned int *hintp, uint64_t *sequencep) {
+        pthread_mutex_lock(&pool->mutex);
+        *hintp = entry->loop_hint - 1;
+        *sequencep = entry->loop_sequence;
+        pthread_mutex_unlock(&pool->mutex);
+}
+
+/* Also by those who only share the entry. */
+static void remember(Pool *pool, Entry *entry, const Attachment *attachment) {
+        uint64_t sequence;
+
+        if (block_get_sequence(attachment->fd, &sequence) < 0)
+                sequence = 0;
+        pthread_mutex_lock(&pool->mutex);
         entry->loop_hint = attachment->number + 1;
-        if (block_get_sequence(attachment->fd, &entry->loop_sequence) < 0)
-                entry->loop_sequence = 0;
+        entry->loop_sequence = sequence;
+        pthread_mutex_unlock(&pool->mutex);
 }
 
 /*
  * When the disk of the pool is gone neither the data file can be opened, nor does the kernel say
- * what is behind the device (LOOP_GET_STATUS64 asks the file: EIO). But no two attachments have the
- * same sequence number.
+ * what is behind the device (LOOP_GET_STATUS64 asks the file: EIO); and a file that was renamed or
+ * removed is not found by its name. But no two attachments have the same sequence number.
  */
-static int find_by_sequence(const Entry *entry, Attachment *attachment, Error *err) {
+static int find_by_sequence(Pool *pool, const Entry *entry, Attachment *attachment, Error *err) {
         cleanup(closep) int fd = -1;
-        char path[LOOP_PATH_MAX];
-        struct stat device;
-        uint64_t sequence;
-
-        loop_path(entry->loop_hint - 1, path);
-        fd = block_open(path, O_RDONLY, 0);
-        if (fd == -ENXIO || fd == -ENOENT)
-                return ATTACH_E_NONE;
-        if (fd < 0)
-                return error_set_errno(err, fd, "open %s", path);
-        if (block_get_sequence(fd, &sequence) < 0 || sequence != entry->loop_sequence)
-                return ATTACH_E_NONE;
-        if (fstat(fd, &device) < 0)
-                return error_set_errno(err, errno, "stat %s", path);
-        attachment->number = entry->loop_hint - 1;
-        attachment->devno = (uint64_t)device.st_rdev;
-        attachment->fd = fd_steal(&fd);
-        return 0;
-}
-
-static int find_by_inode(const Entry *entry, uint64_t backing_dev, uint64_t backing_inode,
-                         Attachment *attachment, Error *err) {
+        uint64_t sequence, wanted;
+        LoopStatus status = {0};
         unsigned int number;
         int r;
 
-        r = loop_find(backing_dev, backing_inode, entry->loop_hint - 1, &number);
+        get_hint(pool, entry, &number, &wanted);
+        if (number == UINT_MAX || wanted == 0)
+                return ATTACH_E_NONE;
+        fd = open_number(number, O_RDONLY, 0, NULL);
+        if (fd < 0 || block_get_sequence(fd, &sequence) < 0 || sequence != wanted ||
+            loop_get_status(fd, &status) == LOOP_E_NONE)
+                return ATTACH_E_NONE;
+        r = fill(number, fd, &status, attachment, err);
+        if (r == 0)
+                (void)fd_steal(&fd);
+        attachment->is_stray = true;
+        return r;
+}
+
+static int find_by_tag(Pool *pool, const char *stem, Attachment *attachment, Error *err) {
+        char tag[LOOP_TAG_MAX + 1];
+        Proof proof = {.tag = tag, .by_tag = true};
+        unsigned int number;
+        int r;
+
+        make_tag(pool, stem, tag);
+        r = loop_find_tag(tag, &number);
         if (r == LOOP_E_NONE)
                 return ATTACH_E_NONE;
         if (r < 0)
-                return error_set_errno(err, r, "find the loop device of %s", entry->meta.id);
-        return prove(number, backing_dev, backing_inode, attachment, err);
+                return error_set(err, ERROR_UNAVAILABLE, "look through the loop devices: %d", r);
+        r = prove(number, &proof, attachment, err);
+        attachment->is_stray = true;
+        return r;
 }
 
 /* Where it was the last time, else proven to be nowhere, else looked for: only that takes longer
  * the more loop devices the node has. */
-static int find_by_file(Entry *entry, int data_fd, Attachment *attachment, Error *err) {
+static int find_by_file(Pool *pool, Entry *entry, int data_fd, Attachment *attachment, Error *err) {
+        char tag[LOOP_TAG_MAX + 1];
+        Proof proof = {.tag = tag};
+        unsigned int hint, number;
         struct stat st;
         int r;
 
@@ -115,51 +198,107 @@ static int find_by_file(Entry *entry, int data_fd, Attachment *attachment, Error
                 return error_set_errno(err, errno, "stat the data of %s", entry->meta.id);
         if (!loop_is_possible(data_fd))
                 return ATTACH_E_NONE;
-        r = find_by_inode(entry, (uint64_t)st.st_dev, (uint64_t)st.st_ino, attachment, err);
+        get_hint(pool, entry, &hint, &proof.sequence);
+        make_tag(pool, entry->meta.stem, tag);
+        proof.backing_dev = (uint64_t)st.st_dev;
+        proof.backing_inode = (uint64_t)st.st_ino;
+        r = loop_find(proof.backing_dev, proof.backing_inode, hint, &number);
+        if (r == LOOP_E_NONE)
+                return ATTACH_E_NONE;
+        if (r < 0)
+                return error_set(err, ERROR_UNAVAILABLE, "find the loop device of %s: %d",
+                                 entry->meta.id, r);
+        r = prove(number, &proof, attachment, err);
         if (r == 0)
-                remember(entry, attachment);
+                remember(pool, entry, attachment);
         return r;
 }
 
 int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
         cleanup(closep) int data_fd = -1;
         Error error = {0};
+        bool is_missing;
+        int r;
 
         data_fd = pool_open_data(pool, &entry->meta, O_RDONLY, &error);
         /* A link or a device in its place was never attached by us. */
-        if (data_fd == -ENOENT || (data_fd < 0 && error.code == ERROR_PRECONDITION))
-                return ATTACH_E_NONE;
-        if (data_fd < 0 && entry->loop_hint != 0 && entry->loop_sequence != 0)
-                return find_by_sequence(entry, attachment, err);
-        if (data_fd < 0) {
-                if (err)
-                        *err = error;
-                return data_fd;
+        is_missing = data_fd == -ENOENT || (data_fd < 0 && error.code == ERROR_PRECONDITION);
+        if (data_fd >= 0) {
+                r = find_by_file(pool, entry, data_fd, attachment, err);
+                if (r != ATTACH_E_NONE)
+                        return r;
         }
-        return find_by_file(entry, data_fd, attachment, err);
+        r = find_by_sequence(pool, entry, attachment, err);
+        if (r == ATTACH_E_NONE && is_missing)
+                return find_by_tag(pool, entry->meta.stem, attachment, err);
+        if (r != ATTACH_E_NONE || data_fd >= 0)
+                return r;
+        if (err)
+                *err = error;
+        return data_fd;
 }
 
-/* A thick volume must not lose its blocks to a discard, which mkfs does by default; where that
- * cannot be turned off, the blocks are given back at the next attach. */
-static void keep_blocks(Entry *entry, int data_fd, unsigned int number) {
-        cleanup(closep) int fd = -1;
-        char path[64];
+/* --- Attaching --- */
+
+/* Nodes of loop devices that are bound somewhere, as raw block volumes are published. Whoever has
+ * one opens what the number is then, so that it must not become another volume's. */
+typedef struct Published {
+        MountTable *table; /* owned */
+} Published;
+
+/* "/loop3", or "/dev/loop3" where /dev is no filesystem of its own. */
+static bool is_node_of(const Mount *mount, unsigned int number) {
+        const char *name = strrchr(mount->root, '/');
+        char wanted[LOOP_PATH_MAX];
+
+        (void)snprintf(wanted, sizeof(wanted), "/loop%u", number);
+        return name && strcmp(name, wanted) == 0 &&
+               (strcmp(mount->fs_type, "devtmpfs") == 0 || strcmp(mount->fs_type, "tmpfs") == 0);
+}
+
+static bool is_published(void *userdata, unsigned int number) {
+        const Published *published = userdata;
+
+        for (size_t i = 0; i < published->table->n_mounts; i++)
+                if (is_node_of(&published->table->mounts[i], number))
+                        return true;
+        return false;
+}
+
+/* Blocks that a discard gave back while the device was somebody's who turned it on. */
+static void fill_holes(const Entry *entry, int data_fd) {
         uint64_t at = 0;
 
-        (void)snprintf(path, sizeof(path), "/sys/block/loop%u/queue/discard_max_bytes", number);
-        fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0 || write(fd, "0", 1) != 1)
-                log_debug("volume %s: discard stays on: %m", entry->meta.id);
         while (filecopy_preallocate(data_fd, entry->meta.size_bytes, &at) == 0)
                 ;
 }
 
-static int attach_new(Pool *pool, Entry *entry, int data_fd, Attachment *attachment, Error *err) {
+static int check_size(const Pool *pool, const Entry *entry, const struct stat *st, Error *err) {
+        if ((uint64_t)st->st_size >= entry->meta.size_bytes)
+                return 0;
+        return error_set(err, ERROR_PRECONDITION,
+                         "volume %s: its data file in pool %s has %lld bytes, not %llu: it "
+                         "was cut and is not attached",
+                         entry->meta.id, pool->path, (long long)st->st_size,
+                         (unsigned long long)entry->meta.size_bytes);
+}
+
+static int attach_new(Pool *pool, Entry *entry, int data_fd, AttachMode mode,
+                      Attachment *attachment, Error *err) {
+        cleanup(mount_table_freep) MountTable *table = NULL;
+        char tag[LOOP_TAG_MAX + 1];
+        Published published;
         LoopConfig config = {
                 .backing_fd = data_fd,
                 .logical_sector_bytes = entry->meta.sector_bytes,
+                .is_read_only = mode == ATTACH_FOR_BLOCK_READ,
                 .wants_direct_io = true,
+                .keeps_blocks = entry->meta.thick,
+                .tag = tag,
+                .is_refused = is_published,
+                .userdata = &published,
         };
+        Proof proof = {.tag = tag};
         cleanup(closep) int fd = -1;
         unsigned int number;
         struct stat st;
@@ -167,20 +306,29 @@ static int attach_new(Pool *pool, Entry *entry, int data_fd, Attachment *attachm
 
         if (fstat(data_fd, &st) < 0)
                 return error_set_errno(err, errno, "stat the data of %s", entry->meta.id);
-        if ((uint64_t)st.st_size < entry->meta.size_bytes)
-                return error_set(err, ERROR_PRECONDITION,
-                                 "volume %s: its data file in pool %s has %lld bytes, not %llu: it "
-                                 "was cut and is not attached",
-                                 entry->meta.id, pool->path, (long long)st.st_size,
-                                 (unsigned long long)entry->meta.size_bytes);
+        r = check_size(pool, entry, &st, err);
+        if (r < 0)
+                return r;
+        r = mountinfo_read(&table);
+        if (r < 0)
+                return error_set_errno(err, r, "read mountinfo");
+        published.table = table;
+        make_tag(pool, entry->meta.stem, tag);
         r = loop_attach(&config, &number, &fd);
+        if (r == -ENOENT || r == -ENXIO)
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "attach a loop device to %s: its node is missing in this "
+                                 "container's /dev, or /dev/loop-control is",
+                                 entry->meta.id);
         if (r < 0)
                 return error_set_errno(err, r, "attach a loop device to %s", entry->meta.id);
         if (entry->meta.thick)
-                keep_blocks(entry, data_fd, number);
-        r = prove(number, (uint64_t)st.st_dev, (uint64_t)st.st_ino, attachment, err);
+                fill_holes(entry, data_fd);
+        proof.backing_dev = (uint64_t)st.st_dev;
+        proof.backing_inode = (uint64_t)st.st_ino;
+        r = prove(number, &proof, attachment, err);
         if (r == 0)
-                remember(entry, attachment);
+                remember(pool, entry, attachment);
         return r;
 }
 
@@ -199,75 +347,234 @@ static int keep(const Entry *entry, Attachment *attachment, Error *err) {
                                entry->meta.id);
 }
 
-int attach_make(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
+/* Whether an attachment that was found can serve @mode. Return: 0; ATTACH_E_NONE: it was given
+ * back, and a new one is needed; <0 with @err. */
+static int fit(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment, Error *err) {
+        bool read_only = mode == ATTACH_FOR_BLOCK_READ;
+        const char *why = NULL;
+        int r;
+
+        if (attachment->is_stray)
+                why = "has another file than the pool has by its name: it was replaced while in "
+                      "use";
+        else if (attachment->is_read_only && !read_only)
+                why = "is published read-only on this node and refuses writes";
+        else if (attachment->is_read_only == read_only)
+                return attachment->is_leaving ? keep(entry, attachment, err) : 0;
+        closep(&attachment->fd);
+        r = attach_drop(pool, entry, err);
+        if (r <= 0)
+                return r < 0 ? r : ATTACH_E_NONE;
+        /* Others write to it: then this user's copy of the device can be read-only at most. */
+        if (!why)
+                return attach_find(pool, entry, attachment, err);
+        return error_set(err, ERROR_PRECONDITION,
+                         "volume %s on /dev/loop%u %s; stop its user first", entry->meta.id,
+                         attachment->number, why);
+}
+
+/* Somebody who looks into the file with a loop device of his own. */
+static int check_others(const Pool *pool, const Entry *entry, int data_fd, Error *err) {
+        unsigned int number;
+        struct stat st;
+
+        if (fstat(data_fd, &st) < 0)
+                return error_set_errno(err, errno, "stat the data of %s", entry->meta.id);
+        if (!loop_is_possible(data_fd) ||
+            loop_find((uint64_t)st.st_dev, (uint64_t)st.st_ino, UINT_MAX, &number) != 0)
+                return 0;
+        return error_set(err, ERROR_PRECONDITION,
+                         "the data file of volume %s in pool %s is on /dev/loop%u, which is not of "
+                         "our making: detach that first (losetup -d /dev/loop%u)",
+                         entry->meta.id, pool->path, number, number);
+}
+
+static int take_held(Pool *pool, Entry *entry) {
+        int fd;
+
+        pthread_mutex_lock(&pool->mutex);
+        fd = fd_steal(&entry->loop_fd);
+        pthread_mutex_unlock(&pool->mutex);
+        return fd;
+}
+
+static void hold_open(Pool *pool, Entry *entry, const Attachment *attachment) {
+        cleanup(closep) int before_fd = take_held(pool, entry);
+        int fd = fcntl(attachment->fd, F_DUPFD_CLOEXEC, 0);
+
+        pthread_mutex_lock(&pool->mutex);
+        if (entry->loop_fd < 0)
+                entry->loop_fd = fd_steal(&fd);
+        pthread_mutex_unlock(&pool->mutex);
+        closep(&fd);
+}
+
+int attach_make(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment, Error *err) {
         cleanup(closep) int data_fd = -1;
         int r;
 
         data_fd = pool_open_data(pool, &entry->meta, O_RDWR, err);
         if (data_fd < 0)
                 return data_fd;
-        r = find_by_file(entry, data_fd, attachment, err);
-        if (r == 0 && attachment->is_leaving)
-                r = keep(entry, attachment, err);
-        if (r != ATTACH_E_NONE)
-                return r;
-        r = attach_new(pool, entry, data_fd, attachment, err);
-        if (r == ATTACH_E_NONE)
-                return error_set(err, ERROR_UNAVAILABLE,
-                                 "the loop device of %s was taken away at once", entry->meta.id);
+        r = attach_find(pool, entry, attachment, err);
+        if (r == 0)
+                r = fit(pool, entry, mode, attachment, err);
+        if (r == ATTACH_E_NONE) {
+                r = check_others(pool, entry, data_fd, err);
+                if (r == 0)
+                        r = attach_new(pool, entry, data_fd, mode, attachment, err);
+                if (r == ATTACH_E_NONE)
+                        r = error_set(err, ERROR_UNAVAILABLE,
+                                      "the loop device of %s was taken away at once",
+                                      entry->meta.id);
+        } else if (r == 0) {
+                (void)loop_set_queue(attachment->fd, entry->meta.thick);
+        }
+        if (r == 0 && mode != ATTACH_FOR_MOUNT)
+                hold_open(pool, entry, attachment);
         return r;
 }
 
+/* --- Giving back --- */
+
 int attach_is_mounted(const Attachment *attachment, Error *err) {
         cleanup(closep) int fd = -1;
-        char path[LOOP_PATH_MAX];
 
         /* An exclusive open fails for a mount in any namespace, and costs the same with any number
          * of mounts. */
-        loop_path(attachment->number, path);
-        fd = block_open(path, O_RDONLY | O_EXCL, attachment->devno);
+        fd = open_number(attachment->number, O_RDONLY | O_EXCL, attachment->devno, err);
         if (fd == -EBUSY)
                 return ATTACH_E_MOUNTED;
-        if (fd < 0)
-                return error_set_errno(err, fd, "open %s", path);
-        return 0;
+        if (fd == -ENXIO)
+                return 0;
+        return fd < 0 ? fd : 0;
 }
 
 int attach_is_published(const Attachment *attachment, Error *err) {
         cleanup(mount_table_freep) MountTable *table = NULL;
-        char root[LOOP_PATH_MAX];
+        Published published;
         int r;
 
         r = mountinfo_read(&table);
         if (r < 0)
                 return error_set_errno(err, r, "read mountinfo");
-        (void)snprintf(root, sizeof(root), "/loop%u", attachment->number);
-        for (size_t i = 0; i < table->n_mounts; i++)
-                if (strcmp(table->mounts[i].fs_type, "devtmpfs") == 0 &&
-                    strcmp(table->mounts[i].root, root) == 0)
-                        return 1;
+        published.table = table;
+        return is_published(&published, attachment->number) ? ATTACH_E_PUBLISHED : 0;
+}
+
+/* Return: 0; ATTACH_E_*: it stays; <0 with @err. */
+static int drop(Attachment *attachment, Error *err) {
+        int r;
+
+        r = attach_is_mounted(attachment, err);
+        if (r == 0)
+                r = attach_is_published(attachment, err);
+        if (r != 0)
+                return r;
+        r = loop_detach(attachment->fd);
+        if (r < 0)
+                return error_set_errno(err, r, "detach /dev/loop%u", attachment->number);
+        closep(&attachment->fd);
+        loop_renew(attachment->number);
         return 0;
 }
 
 int attach_drop(Pool *pool, Entry *entry, Error *err) {
         for (unsigned int n = 0; n < DROP_MAX; n++) {
                 cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
+                cleanup(closep) int held_fd = -1;
                 int r;
 
                 r = attach_find(pool, entry, &attachment, err);
-                if (r == ATTACH_E_NONE)
-                        return 0;
-                if (r < 0)
-                        return r;
-                r = attach_is_mounted(&attachment, err);
+                if (r != 0)
+                        return r == ATTACH_E_NONE ? 0 : r;
+                held_fd = take_held(pool, entry);
+                /* Detached, and somebody who looks at it keeps it for a while. */
+                if (attachment.is_leaving && held_fd < 0)
+                        return attach_is_mounted(&attachment, err);
+                closep(&held_fd);
+                r = drop(&attachment, err);
+                if (r > 0 && entry->meta.allows_block)
+                        hold_open(pool, entry, &attachment);
                 if (r != 0)
                         return r;
-                /* Detached, and somebody who looks at it keeps it for a while. */
-                if (attachment.is_leaving)
-                        return 0;
-                r = loop_detach(attachment.fd);
-                if (r < 0)
-                        return error_set_errno(err, r, "detach /dev/loop%u", attachment.number);
         }
         return 0;
+}
+
+int attach_drop_stem(Pool *pool, const char *stem, Error *err) {
+        for (unsigned int n = 0; n < DROP_MAX; n++) {
+                cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
+                int r;
+
+                r = find_by_tag(pool, stem, &attachment, err);
+                if (r != 0)
+                        return r == ATTACH_E_NONE ? 0 : r;
+                if (attachment.is_leaving)
+                        return attach_is_mounted(&attachment, err);
+                r = drop(&attachment, err);
+                if (r != 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* --- At start, and now and then --- */
+
+typedef struct Survey {
+        Pool *pool;
+        void (*orphan)(Pool *pool, const char *stem);
+        char prefix[LOOP_TAG_MAX + 1];
+} Survey;
+
+static Entry *find_stem(const Pool *pool, const char *stem) {
+        const EntryTable *table = &pool->tables[LOCAL_VOLUME];
+        Entry *entry = pool_find(pool, LOCAL_VOLUME, stem);
+
+        for (size_t i = 0; i < table->n_entries && !entry; i++)
+                if (strcmp(table->entries[i]->meta.stem, stem) == 0)
+                        entry = table->entries[i];
+        return entry;
+}
+
+/* Whoever knows better since is not disturbed. */
+static bool tell_entry(Pool *pool, const char *stem, unsigned int number, int fd) {
+        uint64_t sequence = 0;
+        Entry *entry;
+
+        (void)block_get_sequence(fd, &sequence);
+        pthread_mutex_lock(&pool->mutex);
+        entry = find_stem(pool, stem);
+        if (entry && entry->loop_hint == 0) {
+                entry->loop_hint = number + 1;
+                entry->loop_sequence = sequence;
+        }
+        pthread_mutex_unlock(&pool->mutex);
+        return entry != NULL;
+}
+
+static int survey_one(void *userdata, unsigned int number) {
+        const Survey *survey = userdata;
+        cleanup(closep) int fd = open_number(number, O_RDONLY, 0, NULL);
+        size_t n = strlen(survey->prefix);
+        LoopStatus status;
+        const char *stem;
+
+        if (fd < 0 || loop_get_status(fd, &status) != 0 ||
+            strncmp(status.tag, survey->prefix, n) != 0)
+                return 0;
+        stem = status.tag + n;
+        if (!local_stem_is_valid(LOCAL_VOLUME, stem, strlen(stem)) ||
+            tell_entry(survey->pool, stem, number, fd))
+                return 0;
+        closep(&fd);
+        survey->orphan(survey->pool, stem);
+        return 0;
+}
+
+int attach_survey(Pool *pool, void (*orphan)(Pool *pool, const char *stem)) {
+        Survey survey = {.pool = pool, .orphan = orphan};
+
+        make_tag(pool, "", survey.prefix);
+        return loop_each(survey_one, &survey);
 }

@@ -3,9 +3,15 @@
 #define BERTH_CSI_LOCAL_ATTACH_H
 
 /*
- * The loop device of a volume. Nothing is remembered but a hint where to look first: the kernel
- * knows which file is behind which device, also after a restart, and a device whose file is not
- * ours is never touched.
+ * The loop device of a volume. The kernel knows which file is behind which device, and the device
+ * carries a tag of ours, also after a restart and when the file was renamed or removed meanwhile;
+ * here only a hint is remembered where to look first. A device that has neither our file nor our
+ * tag is never touched.
+ *
+ * Who has a raw block volume can send its loop device ioctls that need no privilege, LOOP_CLR_FD
+ * and LOOP_SET_STATUS64 among them. So it is held open from here, and the kernel detaches it at the
+ * last close only; what it shows is proven and put right at each call; and a number that a
+ * published node still names is not used for another volume.
  */
 
 #include "csi/local/pool.h"
@@ -15,6 +21,9 @@ typedef struct Attachment {
         int fd; /* open for reading, owned; it was proven through this descriptor */
         uint64_t devno;
         bool is_leaving; /* detached, and there as long as others have it open */
+        bool is_read_only;
+        bool is_stray; /* the file behind it is not the one that the pool has by that name (any
+                          more): it is there to be given back, and for nothing else */
 } Attachment;
 
 #define ATTACHMENT_INIT                                                                            \
@@ -27,23 +36,40 @@ typedef struct Attachment {
 /* @entry is held. Return: 0; ATTACH_E_NONE: not attached, or no data file; <0 with @err. */
 int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err);
 
-/* attach_find(), and attaches it if it is not. @entry is held exclusively. */
-int attach_make(Pool *pool, Entry *entry, Attachment *attachment, Error *err);
+/* What attach_make() makes. */
+typedef enum AttachMode {
+        ATTACH_FOR_MOUNT,
+        ATTACH_FOR_BLOCK,      /* handed out as a device: held open from here */
+        ATTACH_FOR_BLOCK_READ, /* likewise, and the device itself refuses writes, unless somebody
+                                  else has it for writing already */
+} AttachMode;
+
+/* attach_find(), and attaches it if it is not. @entry is held exclusively. ERROR_PRECONDITION when
+ * somebody else has the file on a loop device, or it cannot become writable. */
+int attach_make(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment, Error *err);
 
 enum {
-        ATTACH_E_MOUNTED = 1, /* a filesystem on it is mounted, in whatever namespace */
+        ATTACH_E_MOUNTED = 1,   /* a filesystem on it is mounted, in whatever namespace */
+        ATTACH_E_PUBLISHED = 2, /* a node of it is bound somewhere in our namespace, as raw block
+                                   volumes are published */
 };
 
 /* Return: 0; ATTACH_E_MOUNTED; <0 with @err. */
 int attach_is_mounted(const Attachment *attachment, Error *err);
 
-/* Detaches every device of the volume that no filesystem is mounted on. Gone is done. Return: 0;
- * ATTACH_E_MOUNTED: one stays. */
+/* Return: 0; ATTACH_E_PUBLISHED; <0 with @err. */
+int attach_is_published(const Attachment *attachment, Error *err);
+
+/* Detaches every device of the volume that nobody uses. Gone is done. Return: 0; ATTACH_E_*: one
+ * stays; <0 with @err. */
 int attach_drop(Pool *pool, Entry *entry, Error *err);
 
-/* Whether a node of the device is bound somewhere in our namespace, as raw block volumes are
- * published. Return: 1; 0; <0 with @err. */
-int attach_is_published(const Attachment *attachment, Error *err);
+/* attach_drop() for a volume that the pool has no record of (any more), by the tag. */
+int attach_drop_stem(Pool *pool, const char *stem, Error *err);
+
+/* Looks through all devices of the node for the tags of this pool and tells the entries where they
+ * are. @orphan is called with the stem of each that no entry is for. Return: 0; -errno. */
+int attach_survey(Pool *pool, void (*orphan)(Pool *pool, const char *stem));
 
 void attachment_deinit(Attachment *attachment);
 

@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 void cut_part_init(CutPart *part, Entry *source, Entry *target) {
@@ -120,12 +121,50 @@ static int check(Pool *pool, const CutPart *part, size_t n_parts, Error *err) {
                          id, pool->path);
 }
 
-static int prepare(Pool *pool, CutPart *part, size_t n_parts, Error *err) {
+/* Whoever still has it open keeps it, and perhaps only looks at it for a moment. Return: as
+ * attach_find(). */
+static int give_back(Pool *pool, const Call *call, CutPart *part, Error *err) {
+        const struct timespec moment = {.tv_nsec = 20000000};
+        uint64_t until = pool_now_msecs() + POOL_WAIT_MSECS;
+
+        for (;;) {
+                int r;
+
+                attachment_deinit(&part->attachment);
+                r = attach_drop(pool, part->source, err);
+                if (r < 0)
+                        return r;
+                r = attach_find(pool, part->source, &part->attachment, err);
+                if (r != 0 || !part->attachment.is_leaving || pool->can_reflink ||
+                    pool_now_msecs() > until || call->cancelled(call->userdata))
+                        return r;
+                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+        }
+}
+
+/* One that an unstage could not give back, because somebody looked at it then, is not in use: the
+ * node's own calls are kept out by the volume's name. Return: 0; ATTACH_E_NONE; <0. */
+static int find_device(Pool *pool, const Call *call, CutPart *part, Error *err) {
+        Entry *source = part->source;
+        int r;
+
+        r = attach_find(pool, source, &part->attachment, err);
+        if (r != 0)
+                return r;
+        r = attach_is_mounted(&part->attachment, err);
+        if (r == 0)
+                r = attach_is_published(&part->attachment, err);
+        if (r != 0)
+                return r < 0 ? r : 0;
+        return give_back(pool, call, part, err);
+}
+
+static int prepare(Pool *pool, const Call *call, CutPart *part, size_t n_parts, Error *err) {
         LocalMeta meta = part->target->meta;
         int r;
 
         if (part->source->meta.kind == LOCAL_VOLUME) {
-                r = attach_find(pool, part->source, &part->attachment, err);
+                r = find_device(pool, call, part, err);
                 if (r < 0)
                         return r;
                 r = r == ATTACH_E_NONE ? 0 : find_mount(part, err);
@@ -249,7 +288,7 @@ int cut_run(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Error 
         int r;
 
         for (size_t i = 0; i < n_parts; i++) {
-                r = prepare(pool, &parts[i], n_parts, err);
+                r = prepare(pool, call, &parts[i], n_parts, err);
                 if (r < 0)
                         return r;
         }

@@ -7,6 +7,7 @@
 #include "csi/local/volume.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/log.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/loop.h"
 
@@ -53,15 +54,18 @@ int local_ready(void *self, const Call *call, Error *err) {
 int local_find_device(void *self, const Call *call, const VolumeRef *volume, Device *device,
                       Error *err) {
         cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
+        AttachMode mode = ATTACH_FOR_MOUNT;
         Pool *pool = self;
         Entry *entry = NULL;
         int r;
 
+        if (volume->is_block)
+                mode = volume->is_read_only ? ATTACH_FOR_BLOCK_READ : ATTACH_FOR_BLOCK;
         r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume->volume_id, POOL_EXCLUSIVE, &entry,
                                err);
         if (r < 0)
                 return r;
-        r = attach_make(pool, entry, &attachment, err);
+        r = attach_make(pool, entry, mode, &attachment, err);
         if (r == 0) {
                 loop_path(attachment.number, device->path);
                 device->devno = attachment.devno;
@@ -71,22 +75,39 @@ int local_find_device(void *self, const Call *call, const VolumeRef *volume, Dev
         return r;
 }
 
+/* The record is gone, and the device may not be. */
+static int release_unknown(Pool *pool, const char *volume_id, Error *err) {
+        char stem[LOCAL_STEM_MAX + 1];
+
+        if (local_stem_is_valid(LOCAL_VOLUME, volume_id, strlen(volume_id)))
+                return attach_drop_stem(pool, volume_id, err);
+        local_stem("eph", pool->node_name, volume_id, stem);
+        return attach_drop_stem(pool, stem, err);
+}
+
 int local_release_device(void *self, const Call *call, const VolumeRef *volume, Error *err) {
+        const LogField field = {"volume", volume->volume_id};
         Pool *pool = self;
         Entry *entry = NULL;
         LocalMeta found;
         int r;
 
-        if (!pool_peek(pool, LOCAL_VOLUME, volume->volume_id, &found))
-                return 0;
+        if (!pool_peek(pool, LOCAL_VOLUME, volume->volume_id, &found)) {
+                r = release_unknown(pool, volume->volume_id, err);
+                return r < 0 ? r : 0;
+        }
         r = pool_acquire(pool, call, LOCAL_VOLUME, volume->volume_id, POOL_EXCLUSIVE, &entry, err);
         if (r < 0)
                 return r;
         r = attach_drop(pool, entry, err);
         pool_release(pool, entry, POOL_EXCLUSIVE);
-        /* Still mounted somewhere, perhaps at the staging path of an older kubelet: the unstage of
-         * that place comes here again. */
-        return r == ATTACH_E_MOUNTED ? 0 : r;
+        if (r <= 0)
+                return r;
+        /* Perhaps at the staging path of an older kubelet, whose unstage comes here again; else the
+         * pool looks again by itself. */
+        log_fields(LOG_LEVEL_INFO, &field, 1, "its loop device is still %s: given back later",
+                   r == ATTACH_E_MOUNTED ? "mounted somewhere" : "published");
+        return 0;
 }
 
 int local_rescan_device(void *self, const Call *call, const VolumeRef *volume, const Device *device,

@@ -377,7 +377,7 @@ int local_delete_group(void *self, const Call *call, const char *group_id,
         if (r < 0)
                 return r;
         r = store_state(pool, group, LOCAL_STATE_DELETING, err);
-        if (r == 0)
+        if (r == 0 || pool_is_full(r))
                 r = erase_members(pool, call, group_id, err);
         if (r == 0)
                 r = pool_erase(pool, group, err);

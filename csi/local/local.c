@@ -22,21 +22,158 @@ static void close_pool(void *self) {
         pool_close(self);
 }
 
+/* --- Before each function: is the pool there? --- */
+
+static int create_volume(void *self, const Call *call, const CreateVolumeRequest *request,
+                         VolumeInfo *result, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_create_volume(self, call, request, result, err);
+}
+
+static int delete_volume(void *self, const Call *call, const char *volume_id, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_delete_volume(self, call, volume_id, err);
+}
+
+static int validate(void *self, const Call *call, const ValidateRequest *request,
+                    ValidateResult *result, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_validate(self, call, request, result, err);
+}
+
+static int list_volumes(void *self, const Call *call, const ListRequest *request,
+                        VolumeList *result, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_list_volumes(self, call, request, result, err);
+}
+
+static int get_volume(void *self, const Call *call, const char *volume_id, VolumeInfo *result,
+                      Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_get_volume(self, call, volume_id, result, err);
+}
+
+static int modify_volume(void *self, const Call *call, const char *volume_id,
+                         const StringMap *parameters, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_modify_volume(self, call, volume_id, parameters, err);
+}
+
+static int get_capacity(void *self, const Call *call, const CapacityRequest *request,
+                        CapacityResult *result, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_get_capacity(self, call, request, result, err);
+}
+
+static int expand_volume(void *self, const Call *call, const ControllerExpandRequest *request,
+                         ControllerExpandResult *result, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_expand_volume(self, call, request, result, err);
+}
+
+static int create_snapshot(void *self, const Call *call, const CreateSnapshotRequest *request,
+                           SnapshotInfo *result, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_create_snapshot(self, call, request, result, err);
+}
+
+static int delete_snapshot(void *self, const Call *call, const char *snapshot_id, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_delete_snapshot(self, call, snapshot_id, err);
+}
+
+static int list_snapshots(void *self, const Call *call, const ListRequest *request,
+                          SnapshotList *result, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_list_snapshots(self, call, request, result, err);
+}
+
+static int create_group(void *self, const Call *call, const CreateGroupRequest *request,
+                        SnapshotGroup *result, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_create_group(self, call, request, result, err);
+}
+
+static int delete_group(void *self, const Call *call, const char *group_id,
+                        const char *const *snapshot_ids, size_t n_snapshot_ids, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r
+                     : local_delete_group(self, call, group_id, snapshot_ids, n_snapshot_ids, err);
+}
+
+static int get_group(void *self, const Call *call, const char *group_id,
+                     const char *const *snapshot_ids, size_t n_snapshot_ids, SnapshotGroup *result,
+                     Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r
+                     : local_get_group(self, call, group_id, snapshot_ids, n_snapshot_ids, result,
+                                       err);
+}
+
+static int ready(void *self, const Call *call, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_ready(self, call, err);
+}
+
+static int find_device(void *self, const Call *call, const VolumeRef *volume, Device *device,
+                       Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_find_device(self, call, volume, device, err);
+}
+
+static int rescan_device(void *self, const Call *call, const VolumeRef *volume,
+                         const Device *device, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_rescan_device(self, call, volume, device, err);
+}
+
+static int create_ephemeral(void *self, const Call *call, const NodePublishRequest *request,
+                            Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_create_ephemeral(self, call, request, err);
+}
+
+static int has_volume(void *self, const Call *call, const char *volume_id, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : local_has_volume(self, call, volume_id, err);
+}
+
+/* What gives back, release_device() and delete_ephemeral(), must work without a pool. */
+
 static const ControllerOps controller = {
-        .create_volume = local_create_volume,
-        .delete_volume = local_delete_volume,
-        .validate = local_validate,
-        .list_volumes = local_list_volumes,
-        .get_volume = local_get_volume,
-        .modify_volume = local_modify_volume,
-        .get_capacity = local_get_capacity,
-        .expand_volume = local_expand_volume,
-        .create_snapshot = local_create_snapshot,
-        .delete_snapshot = local_delete_snapshot,
-        .list_snapshots = local_list_snapshots,
-        .create_group = local_create_group,
-        .delete_group = local_delete_group,
-        .get_group = local_get_group,
+        .create_volume = create_volume,
+        .delete_volume = delete_volume,
+        .validate = validate,
+        .list_volumes = list_volumes,
+        .get_volume = get_volume,
+        .modify_volume = modify_volume,
+        .get_capacity = get_capacity,
+        .expand_volume = expand_volume,
+        .create_snapshot = create_snapshot,
+        .delete_snapshot = delete_snapshot,
+        .list_snapshots = list_snapshots,
+        .create_group = create_group,
+        .delete_group = delete_group,
+        .get_group = get_group,
 };
 
 const Provider provider_local = {
@@ -47,13 +184,13 @@ const Provider provider_local = {
         .format = {.default_fs_type = LOCAL_DEFAULT_FS, .fs_types = local_fs_types},
         .open = open_pool,
         .close = close_pool,
-        .ready = local_ready,
+        .ready = ready,
         .node_info = local_node_info,
-        .find_device = local_find_device,
+        .find_device = find_device,
         .release_device = local_release_device,
-        .rescan_device = local_rescan_device,
-        .create_ephemeral = local_create_ephemeral,
+        .rescan_device = rescan_device,
+        .create_ephemeral = create_ephemeral,
         .delete_ephemeral = local_delete_ephemeral,
-        .has_volume = local_has_volume,
+        .has_volume = has_volume,
         .controller = &controller,
 };

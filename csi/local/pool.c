@@ -14,18 +14,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 
-#define POOL_FORMAT 1
+/* What is at the path is not the pool, or nothing is. */
+#define POOL_E_ABSENT 1
+
 /* A DaemonSet update starts the new pod when the old one was told to end: give it time to go. */
-#define LOCK_WAIT_MSECS    5000
-#define OVERCOMMIT_MAX     10000
-#define DEFAULT_OVERCOMMIT 100
+#define LOCK_WAIT_MSECS        5000
+#define SHARED_RESERVE_PERCENT 20
+#define OVERCOMMIT_MAX         10000
+#define DEFAULT_OVERCOMMIT     100
 
 static const char *const kind_directories[_LOCAL_KIND_N] = {"volumes", "snapshots", "groups"};
 
@@ -46,18 +48,23 @@ static int check_directory(int fd, const char *path, Error *err) {
         return 0;
 }
 
-static int open_directory(Pool *pool, const char *path, Error *err) {
+static int open_directory(Pool *pool, Error *err) {
         int r;
 
-        if (path[0] != '/')
-                return error_set(err, ERROR_INVALID, "pool path \"%s\" is not absolute", path);
-        r = file_make_directories(path, 0700);
-        if (r < 0)
-                return error_set_errno(err, r, "make pool directory %s", path);
-        pool->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (pool->fd < 0)
-                return error_set_errno(err, errno, "open pool directory %s", path);
-        return check_directory(pool->fd, path, err);
+        pool->fd = open(pool->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (pool->fd < 0 && errno == ENOENT && pool->may_make) {
+                r = file_make_directories(pool->path, 0700);
+                if (r < 0)
+                        return error_set_errno(err, r, "make pool directory %s", pool->path);
+                pool->fd = open(pool->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        }
+        if (pool->fd < 0 && (errno == ENOTDIR || errno == EACCES))
+                return error_set_errno(err, errno, "open pool directory %s", pool->path);
+        if (pool->fd < 0) {
+                (void)error_set(err, ERROR_UNAVAILABLE, "pool directory %s: %m", pool->path);
+                return POOL_E_ABSENT;
+        }
+        return check_directory(pool->fd, pool->path, err);
 }
 
 static int say_locked(const Pool *pool, Error *err) {
@@ -76,6 +83,11 @@ static int lock_pool(Pool *pool, Error *err) {
         cleanup(freep) char *text = NULL;
 
         pool->lock_fd = openat(pool->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        /* flock(2) needs no right to write; without an inode for the file the directory serves. */
+        if (pool->lock_fd < 0 && errno == EROFS)
+                pool->lock_fd = openat(pool->fd, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (pool->lock_fd < 0 && (pool_is_full(-errno) || errno == ENOENT))
+                pool->lock_fd = openat(pool->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (pool->lock_fd < 0)
                 return error_set_errno(err, errno, "open %s/lock", pool->path);
         while (flock(pool->lock_fd, LOCK_EX | LOCK_NB) < 0) {
@@ -95,32 +107,90 @@ static int lock_pool(Pool *pool, Error *err) {
         return 0;
 }
 
-/* pool.json: absent in a new pool; a newer format is not ours to touch. */
-static int check_format(Pool *pool, Error *err) {
-        cleanup(freep) char *text = NULL;
-        json_t *root;
-        json_int_t format = 0;
+/* The copy of the UUID outside. Without it the pool is served all the same. */
+static void note(const Pool *pool, const char *outside) {
         int r;
 
-        r = file_read_at(pool->fd, "pool.json", LOCAL_META_MAX, &text, NULL);
-        if (r == -ENOENT) {
-                static const char fresh[] = "{\"format\": 1}\n";
-
-                r = file_write_atomic(pool->fd, "pool.json", fresh, strlen(fresh), 0600);
-                if (r < 0)
-                        return error_set_errno(err, r, "write %s/pool.json", pool->path);
-                return 0;
-        }
+        if (pool->note_path[0] == '\0' || str_equal(outside, pool->uuid))
+                return;
+        r = pool_note_write(pool->note_path, pool->path, pool->uuid);
         if (r < 0)
-                return error_set_errno(err, r, "read %s/pool.json", pool->path);
-        root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-        format = json_integer_value(json_object_get(root, "format"));
-        json_decref(root);
-        if (format != POOL_FORMAT)
+                log_warning("pool %s: %s cannot be written (%d): after a restart nothing says that "
+                            "another disk is in its place",
+                            pool->path, pool->note_path, r);
+        else
+                log_info("pool %s is %s, which %s says from now on", pool->path, pool->uuid,
+                         pool->note_path);
+}
+
+static int name_pool(Pool *pool, bool is_new, Error *err) {
+        int r = pool_uuid_make(pool->uuid);
+
+        if (r == 0)
+                r = pool_json_write(pool->fd, pool->uuid);
+        if (r == 0)
+                return 0;
+        pool->uuid[0] = '\0';
+        /* An old pool that is full or read-only is served without a name. */
+        if (!is_new && (pool_is_full(r) || r == -EROFS))
+                return 0;
+        return error_set_errno(err, r, "write %s/pool.json", pool->path);
+}
+
+/* Which pool is there, and with @apply what that means. Return: 0; POOL_E_ABSENT with @err. */
+static int identify(Pool *pool, bool apply, Error *err) {
+        char outside[POOL_UUID_SIZE] = "";
+        PoolIdentity identity = {.path = pool->path,
+                                 .inside = pool->uuid,
+                                 .outside = outside,
+                                 .asked = pool->asked_uuid,
+                                 .note = pool->note_path,
+                                 .may_make = pool->may_make};
+        PoolAction action;
+        int r;
+
+        r = pool->note_path[0] ? pool_note_read(pool->note_path, pool->path, outside) : 0;
+        if (r < 0)
                 return error_set(err, ERROR_PRECONDITION,
-                                 "%s/pool.json is not of format %d, the one this version knows",
-                                 pool->path, POOL_FORMAT);
-        return 0;
+                                 "%s does not say which pool is this node's: repair or remove it",
+                                 pool->note_path);
+        r = pool_json_read(pool->fd, pool->path, pool->uuid, err);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        identity.is_there = r == 0;
+        action = pool_identity_decide(&identity, err);
+        r = 0;
+        switch (action) {
+        case POOL_ACTION_REFUSE:
+                /* What is attached of it is still known by its name. */
+                (void)snprintf(pool->uuid, sizeof(pool->uuid), "%s",
+                               pool->asked_uuid[0] ? pool->asked_uuid : outside);
+                return POOL_E_ABSENT;
+        case POOL_ACTION_MAKE:
+        case POOL_ACTION_NAME:
+                if (!apply)
+                        return 0;
+                r = name_pool(pool, action == POOL_ACTION_MAKE, err);
+                break;
+        case POOL_ACTION_ADOPT:
+        case POOL_ACTION_OPEN:
+                break;
+        }
+        if (r == 0 && apply && pool->uuid[0])
+                note(pool, outside);
+        return r;
+}
+
+static int open_kind(Pool *pool, const char *name, Error *err) {
+        int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+        int fd = openat(pool->fd, name, flags);
+
+        if (fd < 0 && errno == ENOENT) {
+                if (mkdirat(pool->fd, name, 0700) < 0)
+                        return error_set_errno(err, errno, "make %s/%s", pool->path, name);
+                fd = openat(pool->fd, name, flags);
+        }
+        return fd < 0 ? error_set_errno(err, errno, "open %s/%s", pool->path, name) : fd;
 }
 
 static int open_kinds(Pool *pool, Error *err) {
@@ -128,11 +198,9 @@ static int open_kinds(Pool *pool, Error *err) {
                 const char *name = kind_directories[kind];
                 int fd, r;
 
-                if (mkdirat(pool->fd, name, 0700) < 0 && errno != EEXIST)
-                        return error_set_errno(err, errno, "make %s/%s", pool->path, name);
-                fd = openat(pool->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                fd = open_kind(pool, name, err);
                 if (fd < 0)
-                        return error_set_errno(err, errno, "open %s/%s", pool->path, name);
+                        return fd;
                 pool->dir_fds[kind] = fd;
                 r = check_directory(fd, name, err);
                 if (r < 0)
@@ -141,14 +209,47 @@ static int open_kinds(Pool *pool, Error *err) {
         return 0;
 }
 
-static int configure(Pool *pool, const ProviderConfig *config, Error *err) {
+/* Trying it takes a block and two inodes for a moment. */
+static int look_at_reflink(Pool *pool, Error *err) {
+        int r = filecopy_can_reflink(pool->fd);
+
+        pool->reflink_unknown = pool_is_full(r) || r == -EROFS;
+        if (r < 0 && !pool->reflink_unknown)
+                return error_set_errno(err, r, "write to pool %s", pool->path);
+        pool->can_reflink = r > 0;
+        return 0;
+}
+
+static int copy_names(Pool *pool, const ProviderConfig *config, Error *err) {
         const char *path =
                 str_is_empty(config->pool_path) ? "/var/lib/berth/pool" : config->pool_path;
 
         pool->path = strdup(path);
         pool->node_name = strdup(config->node_name);
-        if (!pool->path || !pool->node_name)
+        pool->kubelet_root = strdup(config->kubelet_root);
+        pool->asked_uuid = strdup(config->pool_id ? config->pool_id : "");
+        pool->note_path =
+                config->state_dir ? str_printf("%s/pool.id", config->state_dir) : strdup("");
+        if (!pool->path || !pool->node_name || !pool->kubelet_root || !pool->asked_uuid ||
+            !pool->note_path)
                 return error_set_errno(err, ENOMEM, "open pool %s", path);
+        if (path[0] != '/')
+                return error_set(err, ERROR_INVALID, "pool path \"%s\" is not absolute", path);
+        if (pool->asked_uuid[0] && !pool_uuid_is_valid(pool->asked_uuid))
+                return error_set(err, ERROR_INVALID,
+                                 "--pool-id: \"%.64s\", expected a UUID in lower case as "
+                                 "pool.json has it",
+                                 pool->asked_uuid);
+        return 0;
+}
+
+static int configure(Pool *pool, const ProviderConfig *config, Error *err) {
+        int r = copy_names(pool, config, err);
+
+        if (r < 0)
+                return r;
+        pool->may_make = config->pool_init;
+        pool->reserve_is_default = str_is_empty(config->pool_reserve);
         local_topology_value(config->node_name, pool->topology_value);
         pool->volume_limit = config->volume_limit > 0 ? (uint64_t)config->volume_limit : 0;
         pool->overcommit_percent = config->pool_overcommit_percent ? config->pool_overcommit_percent
@@ -172,6 +273,8 @@ static int init_threads(Pool *pool, const ProviderConfig *config, Error *err) {
                 r = pthread_cond_init(&pool->changed, &attributes);
         if (r == 0)
                 r = pthread_mutex_init(&pool->mutex, NULL);
+        if (r == 0)
+                r = pthread_mutex_init(&pool->open_mutex, NULL);
         pool->locks = config->locks;
         if (r == 0 && !pool->locks)
                 r = -lock_table_new(&pool->own_locks);
@@ -191,33 +294,144 @@ static Pool *pool_new(void) {
         return pool;
 }
 
-static int open_all(Pool *pool, const ProviderConfig *config, Error *err) {
+/* kubelet evicts pods when its own filesystem has less than 10% left, or 15% where images lie. */
+static void spare_kubelet(Pool *pool) {
+        struct stat kubelet, here;
+
+        if (!pool->reserve_is_default || stat(pool->kubelet_root, &kubelet) < 0 ||
+            fstat(pool->fd, &here) < 0 || kubelet.st_dev != here.st_dev)
+                return;
+        pool->reserve_percent = SHARED_RESERVE_PERCENT;
+        pool->reserve_bytes = UINT64_MAX;
+}
+
+/* Return: 0; POOL_E_ABSENT with @err. Half-open after anything but 0. */
+static int bring_up(Pool *pool, Error *err) {
         int r;
 
-        r = configure(pool, config, err);
-        if (r < 0)
+        r = open_directory(pool, err);
+        /* Not even a lock is made in what is not our pool. */
+        if (r == 0)
+                r = identify(pool, false, err);
+        if (r == 0)
+                r = lock_pool(pool, err);
+        if (r == 0)
+                r = identify(pool, true, err);
+        if (r == 0)
+                r = open_kinds(pool, err);
+        if (r == 0)
+                r = look_at_reflink(pool, err);
+        if (r == 0)
+                spare_kubelet(pool);
+        if (r == 0)
+                r = pool_recover(pool, err);
+        return r;
+}
+
+static void close_files(Pool *pool) {
+        for (size_t kind = 0; kind < _LOCAL_KIND_N; kind++) {
+                EntryTable *table = &pool->tables[kind];
+
+                for (size_t i = 0; i < table->n_entries; i++)
+                        pool_free_entry(table->entries[i]);
+                free(table->entries);
+                *table = (EntryTable){0};
+                closep(&pool->dir_fds[kind]);
+        }
+        closep(&pool->fd);
+        closep(&pool->lock_fd);
+}
+
+static int try_open(Pool *pool, Error *err) {
+        int r = bring_up(pool, err);
+
+        if (r != 0) {
+                close_files(pool);
                 return r;
-        r = open_directory(pool, pool->path, err);
-        if (r < 0)
-                return r;
-        r = lock_pool(pool, err);
-        if (r < 0)
-                return r;
-        r = check_format(pool, err);
-        if (r < 0)
-                return r;
-        r = open_kinds(pool, err);
-        if (r < 0)
-                return r;
-        r = filecopy_can_reflink(pool->fd);
-        if (r < 0)
-                return error_set_errno(err, r, "write to pool %s", pool->path);
-        pool->can_reflink = r > 0;
-        return pool_recover(pool, err);
+        }
+        pthread_mutex_lock(&pool->mutex);
+        pool->is_open = true;
+        pthread_mutex_unlock(&pool->mutex);
+        return 0;
+}
+
+static bool is_open(Pool *pool) {
+        bool open;
+
+        pthread_mutex_lock(&pool->mutex);
+        open = pool->is_open;
+        pthread_mutex_unlock(&pool->mutex);
+        return open;
+}
+
+/* Of a filesystem that was taken away lazily the descriptors still work. */
+static int check_path(const Pool *pool, Error *err) {
+        struct stat here, shown;
+
+        if (fstat(pool->fd, &here) == 0 && stat(pool->path, &shown) == 0 &&
+            here.st_dev == shown.st_dev && here.st_ino == shown.st_ino)
+                return 0;
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "pool %s is not at its path any more: its disk was unmounted, or another "
+                         "one is mounted there. Nothing is made or removed until it is back; if it "
+                         "is back and this stays, restart the plugin",
+                         pool->path);
+}
+
+int pool_use(Pool *pool, Error *err) {
+        int r = 0;
+
+        if (!is_open(pool)) {
+                pthread_mutex_lock(&pool->open_mutex);
+                r = is_open(pool) ? 0 : try_open(pool, err);
+                pthread_mutex_unlock(&pool->open_mutex);
+                if (r != 0 && err)
+                        err->code = ERROR_UNAVAILABLE;
+                if (r != 0)
+                        return r < 0 ? r : -ENODEV;
+                log_info("pool %s is there", pool->path);
+        }
+        r = check_path(pool, err);
+        if (r == 0 && pool->reflink_unknown) {
+                pthread_mutex_lock(&pool->open_mutex);
+                (void)look_at_reflink(pool, NULL);
+                pthread_mutex_unlock(&pool->open_mutex);
+        }
+        return r;
+}
+
+int pool_init(const char *path, char uuid[POOL_UUID_SIZE], Error *err) {
+        const ProviderConfig config = {
+                .node_name = "init", .pool_path = path, .kubelet_root = "", .pool_init = true};
+        Pool *pool = pool_new();
+        bool is_there;
+        int r;
+
+        if (!pool)
+                return error_set_errno(err, ENOMEM, "make a pool");
+        r = init_threads(pool, &config, err);
+        if (r == 0)
+                r = configure(pool, &config, err);
+        if (r == 0)
+                r = open_directory(pool, err);
+        if (r == 0)
+                r = lock_pool(pool, err);
+        is_there = r == 0 && faccessat(pool->fd, "pool.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+        if (r == 0)
+                r = identify(pool, true, err);
+        if (r == 0)
+                r = open_kinds(pool, err);
+        if (r == 0)
+                memcpy(uuid, pool->uuid, POOL_UUID_SIZE);
+        pool_close(pool);
+        if (r > 0)
+                return -ENODEV;
+        return r == 0 && is_there ? POOL_E_THERE : r;
 }
 
 int pool_open(Pool **poolp, const ProviderConfig *config, Error *err) {
         Pool *pool = pool_new();
+        Error error = {0};
         int r;
 
         if (!pool)
@@ -227,11 +441,17 @@ int pool_open(Pool **poolp, const ProviderConfig *config, Error *err) {
                 free(pool);
                 return r;
         }
-        r = open_all(pool, config, err);
+        r = configure(pool, config, err);
+        if (r == 0)
+                r = try_open(pool, &error);
         if (r < 0) {
+                if (err && error_is_set(&error))
+                        *err = error;
                 pool_close(pool);
                 return r;
         }
+        if (r == POOL_E_ABSENT)
+                log_error("%s", error.message);
         *poolp = pool;
         return 0;
 }
@@ -245,20 +465,15 @@ void pool_close(Pool *pool) {
         while (pool->n_jobs > 0)
                 pool_wait(pool, UINT64_MAX);
         pthread_mutex_unlock(&pool->mutex);
-        for (size_t kind = 0; kind < _LOCAL_KIND_N; kind++) {
-                EntryTable *table = &pool->tables[kind];
-
-                for (size_t i = 0; i < table->n_entries; i++)
-                        free(table->entries[i]);
-                free(table->entries);
-                closep(&pool->dir_fds[kind]);
-        }
-        closep(&pool->fd);
-        closep(&pool->lock_fd);
+        close_files(pool);
         (void)pthread_cond_destroy(&pool->changed);
         (void)pthread_mutex_destroy(&pool->mutex);
+        (void)pthread_mutex_destroy(&pool->open_mutex);
         lock_table_free(pool->own_locks);
         free(pool->path);
         free(pool->node_name);
+        free(pool->kubelet_root);
+        free(pool->asked_uuid);
+        free(pool->note_path);
         free(pool);
 }

@@ -6,7 +6,7 @@
  * The pool directory and its index in memory.
  *
  *   <pool>/lock                 flock(2): one process per pool
- *   <pool>/pool.json            {"format": 1}: proves that the directory is a pool
+ *   <pool>/pool.json            {"format": 1, "uuid": "..."}: proves which pool it is
  *   <pool>/volumes/<stem>.json  metadata, see meta.h
  *   <pool>/volumes/<stem>.img   data, a sparse or preallocated file
  *   <pool>/snapshots/...        the same, data files are read-only
@@ -26,9 +26,11 @@
  */
 
 #include "csi/local/meta.h"
+#include "csi/local/pool_identity.h"
 #include "csi/provider.h"
 #include "csi/wait/lock.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 /* How long a call waits for a hold before it answers ERROR_AGAIN: longer than a reflink, shorter
@@ -47,8 +49,10 @@ typedef struct Entry {
         bool is_stored;          /* its metadata is on disk, so its data file is ours */
         bool damaged;           /* the metadata did not parse; only the id and the stem are known */
         unsigned int loop_hint; /* one more than the loop device it was last on; 0: unknown */
-        uint64_t loop_sequence; /* of that device since it was attached; 0: not known */
-        CopyJob *job;           /* the background copy that holds it, or NULL; borrowed */
+        uint64_t loop_sequence; /* of that device since it was attached; 0: not known. Both are
+                                   read and written under the mutex */
+        int loop_fd;  /* holds a raw block volume's device open, owned; -1. Under the mutex */
+        CopyJob *job; /* the background copy that holds it, or NULL; borrowed */
 } Entry;
 
 /* Sorted by id. */
@@ -61,6 +65,15 @@ typedef struct Pool {
         char *path; /* owned, for messages */
         char *node_name;
         char topology_value[64];
+        char uuid[POOL_UUID_SIZE]; /* of the pool; "" while it has none */
+        char *note_path;           /* owned; "": the UUID is not noted */
+        char *asked_uuid;          /* owned; "": none is asked for */
+        char *kubelet_root;        /* owned; whose pods inline volumes are for */
+        bool may_make;
+        bool reserve_is_default;
+        bool is_open;         /* all below is filled; set once, under the mutex */
+        bool reflink_unknown; /* the pool was full when it was tried */
+        pthread_mutex_t open_mutex;
         int fd, lock_fd;
         int dir_fds[_LOCAL_KIND_N];
         bool can_reflink;
@@ -85,6 +98,7 @@ typedef struct PoolUsage {
         uint64_t reserve;   /* kept free */
         uint64_t allocated; /* blocks of all data files; shared blocks count in each */
         uint64_t promised;  /* sizes of volumes and blocks of snapshots */
+        bool is_read_only;  /* nothing can be made */
         uint64_t unbacked; /* what thick volumes were promised and have no block of their own for */
 } PoolUsage;
 
@@ -95,14 +109,31 @@ uint64_t pool_usage_available(const PoolUsage *usage, uint64_t overcommit_percen
 int pool_parse_reserve(const char *text, uint64_t *bytesp, uint64_t *percentp, Error *err);
 
 /**
- * pool_open() - make or open the pool and bring it to a clean state
+ * pool_open() - open the pool, or make it, and bring it to a clean state
  *
- * Undoes and finishes what a crash left, one log line each.
+ * Undoes and finishes what a crash left, one log line each. A pool that is not there, or is another
+ * one, is no failure: it is looked for at each call, and pool_use() says what is wrong with it. A
+ * full or read-only filesystem is none either.
  *
  * Return: 0; ERROR_UNAVAILABLE when another process has the pool; ERROR_PRECONDITION when the
- * directory is not safe (owner, mode) or of a newer format; an errno otherwise.
+ * directory is not safe (owner, mode) or of a newer format; ERROR_INVALID; an errno otherwise.
  */
 int pool_open(Pool **poolp, const ProviderConfig *config, Error *err);
+
+/* Before anything is looked up in the pool, and before its volumes are told to be there or not:
+ * opens it if that was not possible before, and proves that its path still shows it. Return: 0;
+ * ERROR_UNAVAILABLE. */
+int pool_use(Pool *pool, Error *err);
+
+/* Makes an empty pool at @path. Return: 0; POOL_E_THERE: there is one, @uuid is its; <0 with @err.
+ */
+#define POOL_E_THERE 1
+int pool_init(const char *path, char uuid[POOL_UUID_SIZE], Error *err);
+
+/* Whether what failed with @r had no room: deleting must work all the same. */
+static inline bool pool_is_full(int r) {
+        return r == -ENOSPC || r == -EDQUOT;
+}
 
 /* pool_open()'s second half: reads the directories into the index, undoes and finishes. */
 int pool_recover(Pool *pool, Error *err);
@@ -163,6 +194,9 @@ void pool_release(Pool *pool, Entry *entry, PoolHold hold);
 /* With the mutex held, or before there are threads: a new entry that nobody holds. Return: 0;
  * -ENOMEM. */
 int pool_insert(Pool *pool, const LocalMeta *meta, Entry **entryp);
+
+/* No longer in the index. */
+void pool_free_entry(Entry *entry);
 
 /* Takes an exclusively held entry out of the index and frees it. */
 void pool_drop(Pool *pool, Entry *entry);

@@ -116,7 +116,9 @@ int pool_erase(Pool *pool, Entry *entry, Error *err) {
         if (meta.state != LOCAL_STATE_DELETING) {
                 meta.state = LOCAL_STATE_DELETING;
                 r = pool_store(pool, entry, &meta, err);
-                if (r < 0)
+                /* A full pool has no room for words, and needs the delete most. Interrupted now,
+                 * the volume is there without data until the delete is asked for again. */
+                if (r < 0 && !pool_is_full(r))
                         return r;
         }
         r = unlink_part(pool, &meta, ".img", err);

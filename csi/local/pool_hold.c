@@ -81,12 +81,18 @@ int pool_insert(Pool *pool, const LocalMeta *meta, Entry **entryp) {
         if (!entry)
                 return -ENOMEM;
         entry->meta = *meta;
+        entry->loop_fd = -1;
         memmove(&table->entries[at + 1], &table->entries[at],
                 (table->n_entries - at) * sizeof(Entry *));
         table->entries[at] = entry;
         table->n_entries++;
         *entryp = entry;
         return 0;
+}
+
+void pool_free_entry(Entry *entry) {
+        closep(&entry->loop_fd);
+        free(entry);
 }
 
 void pool_drop(Pool *pool, Entry *entry) {
@@ -102,7 +108,7 @@ void pool_drop(Pool *pool, Entry *entry) {
                 }
         pthread_cond_broadcast(&pool->changed);
         pthread_mutex_unlock(&pool->mutex);
-        free(entry);
+        pool_free_entry(entry);
 }
 
 int pool_lock_volume(Pool *pool, const Call *call, const char *volume_id, LockMode mode, Lock *lock,

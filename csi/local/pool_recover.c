@@ -301,6 +301,18 @@ static void settle_kind(Pool *pool, LocalKind kind) {
                 settle(pool, table->entries[i]);
 }
 
+/* Its record was removed while it was in use. */
+static void drop_orphan(Pool *pool, const char *stem) {
+        Error error = {0};
+        int r = attach_drop_stem(pool, stem, &error);
+
+        if (r == 0)
+                say(LOG_LEVEL_WARNING, pool, stem, "detached: a loop device of no volume");
+        else
+                say(LOG_LEVEL_WARNING, pool, stem,
+                    r < 0 ? error.message : "a loop device of no volume is still in use");
+}
+
 int pool_recover(Pool *pool, Error *err) {
         for (size_t kind = 0; kind < _LOCAL_KIND_N; kind++) {
                 int r = scan_kind(pool, (LocalKind)kind, err);
@@ -308,6 +320,7 @@ int pool_recover(Pool *pool, Error *err) {
                 if (r < 0)
                         return r;
         }
+        (void)attach_survey(pool, drop_orphan);
         /* Copies first, while their sources are there; a group's record after its members. */
         settle_kind(pool, LOCAL_SNAPSHOT);
         settle_kind(pool, LOCAL_VOLUME);

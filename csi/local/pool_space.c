@@ -122,6 +122,7 @@ int pool_get_usage(Pool *pool, PoolUsage *usage, Error *err) {
 
         if (fstatvfs(pool->fd, &fs) < 0)
                 return error_set_errno(err, errno, "space of pool %s", pool->path);
+        found.is_read_only = (fs.f_flag & ST_RDONLY) != 0;
         found.total = (uint64_t)fs.f_blocks * fs.f_frsize;
         found.available = (uint64_t)fs.f_bavail * fs.f_frsize;
         found.reserve = percent_of(found.total, pool->reserve_percent);

@@ -339,6 +339,8 @@ int local_get_capacity(void *self, const Call *call, const CapacityRequest *requ
         pthread_mutex_unlock(&pool->mutex);
         if (r < 0)
                 return r;
+        if (usage.is_read_only)
+                usage = (PoolUsage){0};
         available = pool_usage_available(&usage, pool->overcommit_percent, spec.thick);
         available = available / LOCAL_GRANULE_BYTES * LOCAL_GRANULE_BYTES;
         *result = (CapacityResult){

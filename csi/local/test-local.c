@@ -55,6 +55,15 @@ static void make_fs(const char *fs_type, const Device *device) {
                 assert(test_run("mkfs.ext4", "-q", "-F", device->path, NULL) == 0);
 }
 
+/* As the node shows a raw block volume to a pod. */
+static void publish_node(const Device *device, const char *target) {
+        int fd = open(target, O_CREAT | O_RDONLY | O_CLOEXEC, 0600);
+
+        assert(fd >= 0);
+        close(fd);
+        assert(mount(device->path, target, NULL, MS_BIND, NULL) == 0);
+}
+
 /* --- Cases --- */
 
 static void case_lifecycle(Bed *bed) {
@@ -280,6 +289,7 @@ static void case_raw_block(Bed *bed) {
         EXPECT(ERROR_NONE, bed_find, bed, volume_id, &device);
         fd = open(device.path, O_RDWR | O_CLOEXEC);
         assert(fd >= 0 && pwrite(fd, "in the page cache", 17, 4096) == 17);
+        publish_node(&device, "/run/node");
         if (!bed->pool->can_reflink) {
                 EXPECT(ERROR_PRECONDITION, bed_snapshot, bed, "s", volume_id, &snapshot);
         } else {
@@ -292,6 +302,10 @@ static void case_raw_block(Bed *bed) {
                 EXPECT(ERROR_NONE, bed->ops->delete_snapshot, bed->pool, &bed->call,
                        snapshot.snapshot_id);
         }
+        assert(umount("/run/node") == 0);
+        /* Nobody has it published, and somebody still has it open. */
+        if (!bed->pool->can_reflink)
+                EXPECT(ERROR_AGAIN, bed_snapshot, bed, "s", volume_id, &snapshot);
         close(fd);
         assert(count_files(bed->pool_path) == 2);
         EXPECT(ERROR_NONE, bed_release, bed, volume_id);

@@ -319,23 +319,16 @@ int local_create_volume(void *self, const Call *call, const CreateVolumeRequest 
 /* Frees the device if nobody uses it. */
 static int detach_unused(Pool *pool, Entry *entry, Error *err) {
         cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
-        const char *id = entry->meta.id;
         int r;
 
+        r = attach_drop(pool, entry, err);
+        if (r <= 0)
+                return r;
         r = attach_find(pool, entry, &attachment, err);
         if (r != 0)
                 return r == ATTACH_E_NONE ? 0 : r;
-        r = attach_is_published(&attachment, err);
-        if (r < 0)
-                return r;
-        if (r == 0) {
-                attachment_deinit(&attachment);
-                r = attach_drop(pool, entry, err);
-                if (r <= 0)
-                        return r;
-        }
-        return error_set(err, ERROR_PRECONDITION, "volume %s is in use on /dev/loop%u", id,
-                         attachment.number);
+        return error_set(err, ERROR_PRECONDITION, "volume %s is in use on /dev/loop%u",
+                         entry->meta.id, attachment.number);
 }
 
 static int remove_volume(Pool *pool, const Call *call, const char *volume_id, bool ephemeral,
@@ -425,10 +418,21 @@ int local_create_ephemeral(void *self, const Call *call, const NodePublishReques
         return find_or_make(pool, call, &fresh, &range, err);
 }
 
+/* Its pod is gone and its mount, too. A pool that is not there, is read-only or fails must not keep
+ * the pod in "Terminating": what is left is removed when the pool is looked through. */
 int local_delete_ephemeral(void *self, const Call *call, const char *volume_id, Error *err) {
+        const LogField field = {"volume", volume_id};
         Error error = {0};
-        int r = remove_volume(self, call, volume_id, true, &error);
+        int r = pool_use(self, &error);
 
+        if (r == 0)
+                r = remove_volume(self, call, volume_id, true, &error);
+        if (r < 0 &&
+            (error.code == ERROR_UNAVAILABLE || error.os_errno == EROFS || error.os_errno == EIO)) {
+                log_fields(LOG_LEVEL_WARNING, &field, 1,
+                           "an inline volume of no pod any more stays for now: %s", error.message);
+                return 0;
+        }
         if (r < 0 && err)
                 *err = error;
         return r;

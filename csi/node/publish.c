@@ -78,6 +78,9 @@ static int publish_block(Job *job, const NodePublishRequest *request, Error *err
         const BindInput input = bind_input(job, request);
         int r;
 
+        /* A bind that is read-only does not keep anybody from writing to the device. */
+        if (request->readonly)
+                job->options.set |= MOUNT_FLAG_READ_ONLY;
         r = job_find_device(job, err);
         if (r == 0)
                 r = target_facts_read(&job->target_facts, &job->target, &job->device, err);

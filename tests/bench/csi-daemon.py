@@ -140,7 +140,7 @@ class Variant:
     def start(self, with_sidecars):
         if self.build:
             self.run(self.build / 'csi' / 'berth-csi', f'--endpoint={self.csi}', '--provider=local', '--node-name=n',
-                     f'--pool={self.directory}/p', f'--kubelet-root={self.directory}/k',
+                     f'--pool={self.directory}/p', '--pool-init', f'--kubelet-root={self.directory}/k',
                      *([f'--registration-dir={self.registry}', f'--health-port={self.port}'] if with_sidecars else
                        ['--no-registration', '--health-port=0']))
             return

@@ -131,7 +131,7 @@ def serve_in_a_container(name, directory):
         done = run(*podman, 'run', '-d', '--name', 'berth', '--tls-verify=false', '--network', 'none', '--privileged',
                    '--read-only', '--ulimit', 'nofile=20000:20000', '--ulimit', 'nproc=16384:16384',
                    '-v', f'{root}:{root}:rshared', '-v', f'{directory}/pool:/pool', '-v', '/dev:/dev', name, 'serve',
-                   '--provider=local', f'--kubelet-root={root}', '--pool=/pool', '--node-name=n')
+                   '--provider=local', f'--kubelet-root={root}', '--pool=/pool', '--pool-init', '--node-name=n')
         assert done.returncode == 0, done.stderr
         with csi.Client(root / 'plugins/local.csi.berth.dev/csi.sock') as client:
             client.wait_ready(60)

@@ -422,8 +422,10 @@ def test_raw_block_in_use_is_not_snapshotted_without_reflink(world):
     if subprocess.run(['cp', '--reflink=always', '/etc/hostname', world.pool / 'probe'], check=False,
                       capture_output=True).returncode == 0:
         pytest.skip('the disk of this machine shares blocks')
+    target = kubelet.publish(volume_id, kubelet.block_target('pod-1', 'pvc-b'), block(), staging)
     message = client.fails('FAILED_PRECONDITION', 'CreateSnapshot', source_volume_id=volume_id, name='s')
     assert 'reflink' in message
+    kubelet.unpublish(volume_id, target)
     kubelet.unstage(volume_id, staging)
     client.CreateSnapshot(source_volume_id=volume_id, name='s')
 

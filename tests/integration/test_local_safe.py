@@ -6,11 +6,21 @@ pool, loop devices, what lies on them.
 """
 
 import concurrent.futures
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import csi
 import pytest
 import sandbox as sandbox_module
 from test_csi_local import MIB, World, block, mount
+
+LOOP_CLR_FD, LOOP_SET_STATUS64, LOOP_GET_STATUS64 = 0x4C01, 0x4C04, 0x4C05
+BLKROSET = 0x125D
 
 
 @pytest.fixture(name='world')
@@ -62,4 +72,399 @@ def test_a_stage_that_waits_is_seen_by_the_controller(build, sandbox):
     world.kubelet.unstage(volume_id)
     client.DeleteVolume(volume_id=volume_id)
     assert world.files() == []
+    end(world)
+
+
+# --- loop devices ---
+
+def attach_ioctl(path, request, argument=0):
+    """As a pod can: without a privilege that matters to these requests."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        return fcntl.ioctl(fd, request, argument)
+    finally:
+        os.close(fd)
+
+
+def raw(world, name, size=16 * MIB, readonly=False):
+    """A raw block volume, staged and published: its id, staging path and target."""
+    volume_id = world.create(name, size, block())
+    staging = world.kubelet.block_staging(name)
+    world.kubelet.stage(volume_id, block(), staging)
+    target = world.kubelet.publish(volume_id, world.kubelet.block_target('pod', name), block(), staging,
+                                   readonly=readonly)
+    return volume_id, staging, target
+
+
+def put(path, text):
+    fd = os.open(path, os.O_WRONLY | os.O_SYNC)
+    try:
+        os.write(fd, text.ljust(4096, b'.'))
+    finally:
+        os.close(fd)
+
+
+def image(world, volume_id):
+    return world.pool / 'volumes' / f'{volume_id}.img'
+
+
+def test_unstage_of_a_published_raw_block_volume(world):
+    """Its loop device was detached, and the pod's next write was in the volume that got the number."""
+    first, staging, target = raw(world, 'a')
+    world.kubelet.unstage(first, staging)
+    second, _, _ = raw(world, 'b')
+    assert len(world.loops()) == 2
+    put(target, b'first')
+    assert image(world, first).read_bytes()[:5] == b'first'
+    assert image(world, second).read_bytes().strip(b'\0') == b''
+    world.kubelet.unpublish(first, target)
+    world.kubelet.unstage(first, staging)
+    csi.until(lambda: len(world.loops()) == 1)
+
+
+@pytest.mark.parametrize('alive', (True, False))
+def test_a_pod_detaches_its_loop_device(world, alive):
+    """LOOP_CLR_FD needs no privilege. Its number went to the next volume, which the pod then read and wrote."""
+    first, staging, target = raw(world, 'a')
+    number = os.minor(os.stat(target).st_rdev)
+    if not alive:
+        world.client.close()
+        world.daemon.kill()
+    attach_ioctl(target, LOOP_CLR_FD)
+    if not alive:
+        csi.until(lambda: not world.loops())
+        world.start()
+    others = [raw(world, f'b{n}') for n in range(3)]
+    for _, _, other in others:
+        assert os.minor(os.stat(other).st_rdev) != number
+    if alive:
+        put(target, b'mine')
+        assert image(world, first).read_bytes()[:4] == b'mine'
+    else:
+        with pytest.raises(OSError):
+            put(target, b'mine')
+    for volume_id, _, _ in others:
+        assert image(world, volume_id).read_bytes().strip(b'\0') == b''
+    world.kubelet.unpublish(first, target)
+    world.kubelet.unstage(first, staging)
+    csi.until(lambda: len(world.loops()) == 3)
+    # A second turn as if nothing had been.
+    world.kubelet.stage(first, block(), staging)
+    world.kubelet.publish(first, target, block(), staging)
+    put(target, b'again')
+    assert image(world, first).read_bytes()[:5] == b'again'
+
+
+def test_a_pod_shifts_its_loop_device(world):
+    """With an offset the device was not known as the volume's any more: attached twice, and deleted while in use."""
+    volume_id, staging, target = raw(world, 'a')
+    fd = os.open(target, os.O_RDWR)
+    info = bytearray(232)
+    fcntl.ioctl(fd, LOOP_GET_STATUS64, info)
+    info[24:32] = (MIB).to_bytes(8, sys.byteorder)
+    info[56:120] = b'x' * 64
+    fcntl.ioctl(fd, LOOP_SET_STATUS64, bytes(info))
+    os.close(fd)
+    assert 'in use' in world.client.fails('FAILED_PRECONDITION', 'DeleteVolume', volume_id=volume_id)
+    world.kubelet.publish(volume_id, target, block(), staging)
+    assert len(world.loops()) == 1
+    put(target, b'start')
+    assert image(world, volume_id).read_bytes()[:5] == b'start'
+
+
+def test_read_only_raw_block(world):
+    """The node of a volume published read-only could be written by whoever got it."""
+    volume_id, staging, target = raw(world, 'a', readonly=True)
+    with pytest.raises(OSError):
+        put(target, b'x')
+    # A writer would need the same device.
+    other = world.kubelet.block_target('other', 'a')
+    message = world.client.fails('FAILED_PRECONDITION', 'NodePublishVolume', volume_id=volume_id, target_path=str(other),
+                                 staging_target_path=str(staging), volume_capability=block())
+    assert 'read-only' in message
+    world.kubelet.unpublish(volume_id, target)
+    world.kubelet.publish(volume_id, target, block(), staging)
+    put(target, b'written')
+    # Where somebody writes, a reader shares the device.
+    world.kubelet.publish(volume_id, other, block(), staging, readonly=True)
+    assert os.stat(other).st_rdev == os.stat(target).st_rdev
+
+
+def test_what_a_number_remembers(build, sandbox, disk):
+    """Read-only, without discards, with a large read-ahead: that outlived the file and met the next volume."""
+    def queue(name, attribute):
+        return int((pathlib.Path('/sys/block') / name / 'queue' / attribute).read_text(encoding='ascii'))
+
+    world = pool_world(build, sandbox, disk[1])
+    thick = world.create('thick', 16 * MIB, mount(), parameters={'provisioning': 'thick'})
+    world.kubelet.stage(thick, mount())
+    (name,) = world.loops()
+    assert queue(name, 'discard_max_bytes') == 0
+    before = image(world, thick).stat().st_blocks
+    subprocess.run(['fstrim', world.kubelet.staging(thick)], check=False, capture_output=True)
+    assert image(world, thick).stat().st_blocks == before
+    attach_ioctl(f'/dev/{name}', BLKROSET, (1).to_bytes(4, sys.byteorder))
+    (pathlib.Path('/sys/block') / name / 'queue/read_ahead_kb').write_text('4096', encoding='ascii')
+    world.kubelet.unstage(thick)
+    csi.until(lambda: not world.loops())
+    # Put back for whoever is next, also for others.
+    assert queue(name, 'read_ahead_kb') < 4096
+    thin = world.create('thin', 16 * MIB, mount())
+    world.kubelet.stage(thin, mount())
+    (name,) = world.loops()
+    assert queue(name, 'discard_max_bytes') > queue(name, 'discard_max_hw_bytes') - MIB
+    (world.kubelet.staging(thin) / 'file').write_text('written', encoding='ascii')
+    end(world)
+
+
+@pytest.mark.parametrize('how', ('renamed', 'removed', 'replaced'))
+def test_the_file_of_a_volume_in_use_loses_its_name(world, how):
+    """The loop device was looked up by the file's name, and stayed for ever."""
+    volume_id = world.create('a', 16 * MIB, mount())
+    path = image(world, volume_id)
+    world.kubelet.stage(volume_id, mount())
+    if how == 'renamed':
+        path.rename(path.with_suffix('.old'))
+    else:
+        path.unlink()
+    if how == 'replaced':
+        path.write_bytes(bytes(16 * MIB))
+        world.client.fails('FAILED_PRECONDITION', 'DeleteVolume', volume_id=volume_id)
+    (name,) = all_loops(world)
+    world.restart()
+    world.kubelet.unstage(volume_id)
+    csi.until(lambda: not all_loops(world))
+    assert name
+    world.client.DeleteVolume(volume_id=volume_id)
+
+
+def all_loops(world):
+    """Also of files that have no name any more."""
+    found = []
+    for entry in pathlib.Path('/sys/block').glob('loop*'):
+        with contextlib.suppress(OSError):
+            if (entry / 'loop/backing_file').read_text(encoding='utf-8').startswith(str(world.pool)):
+                found.append(entry.name)
+    return found
+
+
+def test_somebody_elses_loop_device_on_our_file(world):
+    """Two writers that know nothing of each other."""
+    volume_id = world.create('a', 16 * MIB, mount())
+    device = subprocess.run(['losetup', '--find', '--show', '--offset=4096', image(world, volume_id)], check=True,
+                            capture_output=True, text=True).stdout.strip()
+    message = world.client.fails('FAILED_PRECONDITION', 'NodeStageVolume', volume_id=volume_id,
+                                 volume_capability=mount(),
+                                 staging_target_path=str(world.kubelet.staging(volume_id)))
+    assert device in message
+    subprocess.run(['losetup', '-d', device], check=True)
+    world.kubelet.stage(volume_id, mount())
+
+
+def test_not_released_is_not_the_end(world):
+    """A device that others had for a moment at its unstage stayed, and no snapshot could be made from then on."""
+    volume_id = world.create('a', 16 * MIB, block())
+    staging = world.kubelet.block_staging('a')
+    world.kubelet.stage(volume_id, block(), staging)
+    target = world.kubelet.publish(volume_id, world.kubelet.block_target('pod', 'a'), block(), staging)
+    # A namespace that has a copy of the node.
+    holder = subprocess.Popen(['unshare', '--mount', '--propagation', 'private', 'sh', '-c', 'echo; read x'],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    exclusive = os.open(f'/dev/{world.loops()[0]}', os.O_RDONLY | os.O_EXCL)
+    world.kubelet.unpublish(volume_id, target)
+    world.kubelet.unstage(volume_id, staging)
+    assert len(world.loops()) == 1
+    holder.communicate(b'\n')
+    os.close(exclusive)
+    world.client.CreateSnapshot(source_volume_id=volume_id, name='s')
+    csi.until(lambda: not world.loops())
+
+
+# --- the pool itself ---
+
+@pytest.fixture(name='disk')
+def disk_fixture(sandbox):
+    """A disk of its own for a pool, and where it is mounted."""
+    device = sandbox.loop(256 * MIB, ['mkfs.ext4', '-q'])
+    return device, sandbox.mounted(device, 'ext4')
+
+
+def pool_world(build, sandbox, place, argv=()):
+    pool = place / 'pool'
+    pool.mkdir(mode=0o700, exist_ok=True)
+    return World(build, sandbox, pool, argv)
+
+
+def start_unready(world):
+    """It serves, and says that it is not ready."""
+    world.daemon.start(ready_seconds=0)
+    csi.until(world.daemon.socket_path.exists)
+    world.client = world.kubelet.client = csi.Client(world.daemon.socket_path)
+    csi.until(lambda: probed(world.client) is not None)
+    assert probed(world.client) is False
+
+
+def probed(client):
+    try:
+        return client.Probe().ready.value
+    except csi.Failure:
+        return None
+
+
+def refused(world, volume_id, capability):
+    """What every call says when the pool is not there."""
+    staging = str(world.kubelet.staging(volume_id))
+    calls = {
+        'CreateVolume': {'name': 'new', 'volume_capabilities': [capability]},
+        'DeleteVolume': {'volume_id': volume_id},
+        'ControllerExpandVolume': {'volume_id': volume_id, 'capacity_range': {'required_bytes': 64 * MIB}},
+        'ValidateVolumeCapabilities': {'volume_id': volume_id, 'volume_capabilities': [capability]},
+        'ListVolumes': {}, 'GetCapacity': {}, 'ListSnapshots': {},
+        'CreateSnapshot': {'name': 's', 'source_volume_id': volume_id},
+        'DeleteSnapshot': {'snapshot_id': 'snap-00'},
+        'NodeStageVolume': {'volume_id': volume_id, 'staging_target_path': staging, 'volume_capability': capability},
+    }
+    return [world.client.fails('UNAVAILABLE', method, **fields) for method, fields in calls.items()]
+
+
+def test_a_pool_whose_disk_is_not_mounted(build, sandbox, disk):
+    """CreateVolume filled the root disk, and DeleteVolume of a volume on the missing disk answered OK."""
+    device, place = disk
+    world = pool_world(build, sandbox, place)
+    volume_id = world.create('a', 16 * MIB, mount())
+    world.client.close()
+    world.daemon.stop()
+    sandbox_module.umount(place)
+    (place / 'pool').mkdir(mode=0o700)
+    start_unready(world)
+    for message in refused(world, volume_id, mount()):
+        assert 'not mounted' in message
+    assert not list((place / 'pool').iterdir())
+    # It is served as soon as the disk is there; nobody restarts anything.
+    sandbox_module.mount(device, place, 'ext4')
+    csi.until(lambda: probed(world.client))
+    assert [e.volume.volume_id for e in world.client.ListVolumes().entries] == [volume_id]
+    # It goes while the plugin runs.
+    sandbox_module.umount(place, flags=2)
+    for message in refused(world, volume_id, mount()):
+        assert 'not at its path any more' in message
+    assert not list((place / 'pool').iterdir())
+    sandbox_module.mount(device, place, 'ext4')
+    world.client.DeleteVolume(volume_id=volume_id)
+    assert world.files() == []
+    end(world)
+
+
+def test_another_disk_in_the_place_of_the_pool(build, sandbox, disk):
+    _, place = disk
+    world = pool_world(build, sandbox, place)
+    volume_id = world.create('a', 16 * MIB, mount())
+    world.client.close()
+    world.daemon.stop()
+    sandbox_module.umount(place)
+    other = sandbox.loop(256 * MIB, ['mkfs.ext4', '-q'])
+    sandbox_module.mount(other, place, 'ext4')
+    (place / 'pool').mkdir(mode=0o700)
+    made = subprocess.run([f'{build}/csi/berth-csi', 'pool', 'init', place / 'pool'], check=True, capture_output=True,
+                          text=True).stdout
+    uuid = json.loads((place / 'pool/pool.json').read_text(encoding='utf-8'))['uuid']
+    assert uuid in made
+    start_unready(world)
+    for message in refused(world, volume_id, mount()):
+        assert uuid in message and 'another disk' in message
+    # Meant: the note goes.
+    world.client.close()
+    world.daemon.stop()
+    (world.daemon.directory / 'pool.id').unlink()
+    world.start()
+    assert not world.client.ListVolumes().entries
+    end(world)
+
+
+def test_a_new_pool_is_asked_for(build, sandbox):
+    directory = sandbox.path / 'd'
+    directory.mkdir()
+    daemon = csi.Daemon(build, directory, kubelet_root=sandbox.shared_directory('kubelet'))
+    daemon.argv.remove('--pool-init')
+    daemon.start(ready_seconds=0)
+    csi.until(daemon.socket_path.exists)
+    with csi.Client(daemon.socket_path) as client:
+        csi.until(lambda: probed(client) is False)
+        message = client.fails('UNAVAILABLE', 'CreateVolume', name='a', volume_capabilities=[mount()])
+        assert 'pool init' in message and not list(daemon.pool.iterdir())
+        for word in ('made', 'has'):
+            done = subprocess.run([f'{build}/csi/berth-csi', 'pool', 'init', daemon.pool], check=True,
+                                  capture_output=True, text=True)
+            assert word in done.stdout
+        client.CreateVolume(name='a', volume_capabilities=[mount()])
+    daemon.kill()
+
+
+def test_a_pool_from_before_pools_had_names(build, sandbox):
+    world = World(build, sandbox)
+    volume_id = world.create('a', 16 * MIB, mount())
+    world.client.close()
+    world.daemon.stop()
+    (world.pool / 'pool.json').write_text('{"format": 1}\n', encoding='utf-8')
+    (world.daemon.directory / 'pool.id').unlink()
+    world.daemon.argv.remove('--pool-init')
+    world.start()
+    assert [e.volume.volume_id for e in world.client.ListVolumes().entries] == [volume_id]
+    uuid = json.loads((world.pool / 'pool.json').read_text(encoding='utf-8'))['uuid']
+    assert (world.daemon.directory / 'pool.id').read_text(encoding='utf-8') == f'{uuid} {world.pool}\n'
+    end(world)
+
+
+@pytest.mark.parametrize('what', ('bytes', 'inodes'))
+def test_a_full_pool_can_be_emptied(build, sandbox, what):
+    """DeleteVolume wanted room for the word "deleting"."""
+    device = sandbox.loop(64 * MIB, ['mkfs.ext4', '-q', '-N', '64', '-m', '0'])
+    place = sandbox.mounted(device, 'ext4')
+    world = pool_world(build, sandbox, place, ['--pool-reserve=0'])
+    volume_id = world.create('a', 16 * MIB, mount())
+    snapshot = world.client.CreateSnapshot(source_volume_id=volume_id, name='s').snapshot.snapshot_id
+    world.kubelet.stage(volume_id, mount())
+    fill(place, what)
+    world.restart()
+    world.kubelet.unstage(volume_id)
+    world.client.DeleteSnapshot(snapshot_id=snapshot)
+    fill(place, what)
+    world.client.DeleteVolume(volume_id=volume_id)
+    assert world.files() == []
+    world.restart()
+    end(world)
+
+
+def fill(place, what):
+    with contextlib.suppress(OSError):
+        for number in range(200 if what == 'inodes' else 0):
+            (place / f'i{os.urandom(4).hex()}-{number}').touch()
+    if what == 'bytes':
+        for size in (1 << 20, 512):
+            with contextlib.suppress(OSError), open(place / 'full', 'ab', buffering=0) as file:
+                for _ in range(200):
+                    file.write(bytes(size))
+
+
+def test_a_read_only_pool(build, sandbox, disk):
+    """What is mounted stays served, what goes can go, and the scheduler is told."""
+    _, place = disk
+    world = pool_world(build, sandbox, place)
+    volume_id = world.create('a', 16 * MIB, mount())
+    pod, inline = 'pod-1', 'csi-' + 64 * 'a'
+    target = world.kubelet.target(pod, 'v')
+    world.client.NodePublishVolume(volume_id=inline, target_path=str(target), volume_capability=mount(),
+                                   volume_context={**world.kubelet.context(pod, 'true'), 'size': '10Mi'})
+    world.client.close()
+    world.daemon.kill()
+    # The machine starts again, and the pool's disk is read-only from now on.
+    sandbox_module.umount(target)
+    assert sandbox_module.detach_below(world.pool) == []
+    subprocess.run(['mount', '-o', 'remount,ro', place], check=True)
+    start_unready(world)
+    assert world.client.GetCapacity().available_capacity == 0
+    world.kubelet.unpublish(inline, target)
+    csi.until(lambda: not world.loops())
+    assert volume_id in str(world.client.ListVolumes())
     end(world)

@@ -209,7 +209,7 @@ class Daemon:
                      f'--kubelet-root={self.kubelet_root}', '--no-registration', '--health-port=0']
         if provider == 'local':
             self.pool.mkdir(exist_ok=True)
-            self.argv.append(f'--pool={self.pool}')
+            self.argv += [f'--pool={self.pool}', '--pool-init']
         if os.path.ismount('/dev/termination-log'):
             # The tests run in a pod, whose kubelet has another directory than they.
             self.argv.append('--no-kubelet-check')

@@ -47,6 +47,7 @@ static inline int bed_try_open(Bed *bed, Error *err) {
                 .volume_limit = -1,
                 .pool_reserve = bed->reserve ? bed->reserve : "0",
                 .pool_overcommit_percent = bed->overcommit,
+                .pool_init = true,
         };
         void *self = NULL;
         int r = provider_local.open(&config, &self, err);
