@@ -58,7 +58,7 @@ static int as_list(json_t *json, json_t **listp, Error *err) {
         return 0;
 }
 
-static int read_file(int dir_fd, const char *path, json_t **listp, Error *err) {
+int conflist_read(int dir_fd, const char *path, json_t **listp, Error *err) {
         cleanup(json_decrefp) json_t *json = NULL, *list = NULL;
         cleanup(freep) char *text = NULL;
         size_t n = 0;
@@ -76,7 +76,17 @@ static int read_file(int dir_fd, const char *path, json_t **listp, Error *err) {
         return 0;
 }
 
-static int is_configuration(const struct dirent *entry) {
+bool conflist_is_loopback(const json_t *list) {
+        const json_t *plugins = json_find(list, "plugins");
+
+        for (size_t i = 0; i < json_array_size(plugins); i++)
+                if (!str_equal(json_string_value(json_find(json_array_get(plugins, i), "type")),
+                               "loopback"))
+                        return false;
+        return true;
+}
+
+int conflist_is_named(const struct dirent *entry) {
         return str_has_suffix(entry->d_name, ".conflist") ||
                str_has_suffix(entry->d_name, ".conf") || str_has_suffix(entry->d_name, ".json");
 }
@@ -92,9 +102,9 @@ int conflist_find(const char *directory, const char *name, json_t **listp, Error
         int n;
 
         if (strchr(name, '/'))
-                return read_file(AT_FDCWD, name, listp, err);
+                return conflist_read(AT_FDCWD, name, listp, err);
         dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        n = dir_fd < 0 ? -1 : scandirat(dir_fd, ".", &entries, is_configuration, by_bytes);
+        n = dir_fd < 0 ? -1 : scandirat(dir_fd, ".", &entries, conflist_is_named, by_bytes);
         if (n < 0)
                 return error_set_errno(err, errno, "read %s", directory);
         for (int i = 0; i < n; i++) {
@@ -102,7 +112,7 @@ int conflist_find(const char *directory, const char *name, json_t **listp, Error
                 json_t *list = NULL;
 
                 if (!found && i < FILES_MAX &&
-                    read_file(dir_fd, entries[i]->d_name, &list, &ignored) == 0) {
+                    conflist_read(dir_fd, entries[i]->d_name, &list, &ignored) == 0) {
                         found = str_equal(json_string_value(json_find(list, "name")), name) ||
                                 strcmp(entries[i]->d_name, name) == 0;
                         if (found)

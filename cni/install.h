@@ -20,6 +20,10 @@ typedef struct PodNetwork {
         bool masqueraded_by_others;
 } PodNetwork;
 
+/* What no node's pods can have together: two subnets of one family, a whole family, loopback,
+ * multicast, a cluster that does not hold the node's subnet. Return: 0; INVALID. */
+int pod_network_check(const PodNetwork *network, Error *err);
+
 /* Add what @text says: subnets separated by commas or blanks, an MTU. @where: a flag or a file, for
  * the message. Return: 0; INVALID. */
 int pod_network_subnets(PodNetwork *network, const char *text, const char *where, Error *err);

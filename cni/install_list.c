@@ -38,15 +38,18 @@ typedef struct KeyOfFile {
 
 /* --- addresses ---------------------------------------------------------------------------- */
 
+/* @host_bits: they may be set, as flanneld writes its bridge's address */
 static int take_prefixes(IpPrefix *prefixes, size_t max, size_t *np, const char *text,
-                         const char *where, Error *err) {
+                         bool host_bits, const char *where, Error *err) {
         cleanup(freep) char *copy = strdup(text);
         char *save = NULL;
 
         if (!copy)
                 return error_set_errno(err, ENOMEM, "%s", where);
         for (char *one = strtok_r(copy, ", \t", &save); one; one = strtok_r(NULL, ", \t", &save)) {
+                char subnet[IP_TEXT_MAX];
                 IpPrefix prefix;
+                IpAddress first;
 
                 if (ip_prefix_parse(one, &prefix) < 0)
                         return error_set(err, ERROR_INVALID,
@@ -55,7 +58,15 @@ static int take_prefixes(IpPrefix *prefixes, size_t max, size_t *np, const char 
                 if (*np == max)
                         return error_set(err, ERROR_INVALID, "%s: more than %zu subnets", where,
                                          max);
-                prefix.address = ip_prefix_first(&prefix);
+                first = ip_prefix_first(&prefix);
+                if (!host_bits && !ip_equal(&first, &prefix.address)) {
+                        prefix.address = first;
+                        return error_set(err, ERROR_INVALID,
+                                         "%s: \"%s\" is an address in a subnet, not a subnet "
+                                         "(expected %s)",
+                                         where, one, ip_prefix_format(&prefix, subnet));
+                }
+                prefix.address = first;
                 prefixes[(*np)++] = prefix;
         }
         return 0;
@@ -77,16 +88,94 @@ static int check_sizes(const PodNetwork *network, const char *where, Error *err)
         return 0;
 }
 
-int pod_network_subnets(PodNetwork *network, const char *text, const char *where, Error *err) {
+static int take_subnets(PodNetwork *network, const char *text, bool host_bits, const char *where,
+                        Error *err) {
         int r = take_prefixes(network->subnets, N_ELEMENTS(network->subnets), &network->n_subnets,
-                              text, where, err);
+                              text, host_bits, where, err);
 
         return r < 0 ? r : check_sizes(network, where, err);
 }
 
+int pod_network_subnets(PodNetwork *network, const char *text, const char *where, Error *err) {
+        return take_subnets(network, text, false, where, err);
+}
+
 int pod_network_cluster(PodNetwork *network, const char *text, const char *where, Error *err) {
         return take_prefixes(network->cluster, N_ELEMENTS(network->cluster), &network->n_cluster,
-                             text, where, err);
+                             text, false, where, err);
+}
+
+static int take_flannel_subnet(PodNetwork *network, const char *text, const char *where,
+                               Error *err) {
+        return take_subnets(network, text, true, where, err);
+}
+
+static int check_pair(const IpPrefix *one, const IpPrefix *other, Error *err) {
+        char texts[2][IP_TEXT_MAX];
+
+        if (one->address.family != other->address.family)
+                return 0;
+        return error_set(err, ERROR_INVALID,
+                         "the subnets %s and %s are of one address family: a node has one of each",
+                         ip_prefix_format(one, texts[0]), ip_prefix_format(other, texts[1]));
+}
+
+/* What no packet of a pod could come from. */
+static int check_kind(const IpPrefix *subnet, Error *err) {
+        static const char *const others[] = {"127.0.0.0/8", "224.0.0.0/3", "0.0.0.0/8",
+                                             "::/127",      "ff00::/8",    "fe80::/10"};
+        char text[IP_TEXT_MAX];
+
+        if (subnet->length == 0)
+                return error_set(err, ERROR_INVALID,
+                                 "the subnet %s is every address there is: give the node's own",
+                                 ip_prefix_format(subnet, text));
+        for (size_t i = 0; i < N_ELEMENTS(others); i++) {
+                IpPrefix other;
+
+                if (ip_prefix_parse(others[i], &other) == 0 &&
+                    other.address.family == subnet->address.family &&
+                    (ip_prefix_contains(&other, &subnet->address) ||
+                     ip_prefix_contains(subnet, &other.address)))
+                        return error_set(err, ERROR_INVALID,
+                                         "the subnet %s has addresses of %s, which no pod can have",
+                                         ip_prefix_format(subnet, text), others[i]);
+        }
+        return 0;
+}
+
+/* A range that is given for the family of @subnet has to hold it. */
+static int check_cluster(const PodNetwork *network, const IpPrefix *subnet, Error *err) {
+        const IpPrefix *outside = NULL;
+        char texts[2][IP_TEXT_MAX];
+
+        for (size_t i = 0; i < network->n_cluster; i++) {
+                const IpPrefix *cluster = &network->cluster[i];
+
+                if (cluster->address.family != subnet->address.family)
+                        continue;
+                if (cluster->length <= subnet->length &&
+                    ip_prefix_contains(cluster, &subnet->address))
+                        return 0;
+                outside = cluster;
+        }
+        if (!outside)
+                return 0;
+        return error_set(err, ERROR_INVALID,
+                         "the cluster's range %s does not hold the node's subnet %s",
+                         ip_prefix_format(outside, texts[0]), ip_prefix_format(subnet, texts[1]));
+}
+
+int pod_network_check(const PodNetwork *network, Error *err) {
+        int r = 0;
+
+        for (size_t i = 0; i < network->n_subnets && r == 0; i++) {
+                r = check_kind(&network->subnets[i], err);
+                r = r < 0 ? r : check_cluster(network, &network->subnets[i], err);
+                for (size_t j = 0; j < i && r == 0; j++)
+                        r = check_pair(&network->subnets[j], &network->subnets[i], err);
+        }
+        return r;
 }
 
 int pod_network_mtu(PodNetwork *network, const char *text, const char *where, Error *err) {
@@ -110,8 +199,8 @@ static int take_flannel_masq(PodNetwork *network, const char *value, const char 
 
 static int take_line(PodNetwork *network, char *line, const char *path, Error *err) {
         static const KeyOfFile keys[] = {
-                {"FLANNEL_SUBNET", pod_network_subnets},
-                {"FLANNEL_IPV6_SUBNET", pod_network_subnets},
+                {"FLANNEL_SUBNET", take_flannel_subnet},
+                {"FLANNEL_IPV6_SUBNET", take_flannel_subnet},
                 {"FLANNEL_NETWORK", pod_network_cluster},
                 {"FLANNEL_IPV6_NETWORK", pod_network_cluster},
                 {"FLANNEL_MTU", pod_network_mtu},
@@ -128,7 +217,7 @@ static int take_line(PodNetwork *network, char *line, const char *path, Error *e
                 return 0;
         equals = strchr(line, '=');
         if (!equals)
-                return pod_network_subnets(network, line, path, err);
+                return take_flannel_subnet(network, line, path, err);
         *equals = '\0';
         value = equals + 1;
         if (value[0] == '"' && str_has_suffix(value + 1, "\"")) {

@@ -56,6 +56,8 @@ static const char usage[] =
         "                    masqueraded (default: $CLUSTER_CIDR)\n"
         "  --mtu BYTES       of the pods' interfaces (default: the kernel's)\n"
         "  --conf-name NAME  file name of the list (default: " CONF_NAME ")\n"
+        "  --beside          write the list although another network's is there; without it that\n"
+        "                    is a reason to refuse, unless ours is there already\n"
         "  --uninstall       remove the list, the links and the program; bring back what\n"
         "                    --replace moved\n"
         "  --dry-run         say what would be done\n"
@@ -69,7 +71,7 @@ typedef struct Install {
         PodNetwork network;
         unsigned int wait_secs;
         Error wrong; /* what an option's value has wrong */
-        bool replace, uninstall, dry_run;
+        bool replace, uninstall, dry_run, beside;
         bool only_missing; /* --names missing: programs of others stay */
         const char *names[NAMES_MAX];
         size_t n_names;
@@ -135,6 +137,9 @@ static int take_option(Install *install, int option) {
         case 'N':
                 install->conf_name = optarg;
                 return 0;
+        case 'B':
+                install->beside = true;
+                return 0;
         case 'u':
                 install->uninstall = true;
                 return 0;
@@ -161,6 +166,7 @@ static int parse(int argc, char **argv, Install *install) {
                 {"cluster-cidr", required_argument, NULL, 'C'},
                 {"mtu", required_argument, NULL, 'm'},
                 {"conf-name", required_argument, NULL, 'N'},
+                {"beside", no_argument, NULL, 'B'},
                 {"uninstall", no_argument, NULL, 'u'},
                 {"dry-run", no_argument, NULL, 'd'},
                 {"help", no_argument, NULL, 'h'},
@@ -235,7 +241,7 @@ static int take_network(Install *install, Error *err) {
         }
         if (r == 0 && network->n_subnets > 0 && network->n_cluster == 0 && !str_is_empty(cluster))
                 r = pod_network_cluster(network, cluster, "CLUSTER_CIDR", err);
-        return r;
+        return r < 0 ? r : pod_network_check(network, err);
 }
 
 static int read_list(const Install *install, json_t **listp, char **textp, Error *err) {
@@ -311,6 +317,45 @@ static int open_directories(Install *install, Error *err) {
                 r = install_directory_open(install->root_fd, install->configurations, false,
                                            &install->configurations_fd, err);
         return r;
+}
+
+/* Whose pods the runtime makes by now: the first list that it could read, unless it is ours or of
+ * the loopback alone. Return: 0; 1 with @network. */
+static int find_other_network(const Install *install, char network[256], char file[256]) {
+        struct dirent **entries = NULL;
+        int n = scandirat(install->configurations_fd, ".", &entries, conflist_is_named, alphasort);
+        bool found = false;
+
+        for (int i = 0; i < n; i++) {
+                cleanup(json_decrefp) json_t *list = NULL;
+                const char *name = entries[i]->d_name;
+
+                if (!found && strcmp(name, install->conf_name) != 0 &&
+                    conflist_read(install->configurations_fd, name, &list, NULL) == 0 &&
+                    !conflist_is_loopback(list)) {
+                        found = true;
+                        snprintf(network, 256, "%s", json_string_value(json_find(list, "name")));
+                        snprintf(file, 256, "%s", name);
+                }
+                free(entries[i]);
+        }
+        free(entries);
+        return found;
+}
+
+/* The first list of a directory has all new pods of the node: a second one, that sorts before it,
+ * would take them away from the network that runs, and one behind it would have none. */
+static int refuse_beside(const Install *install, Error *err) {
+        char network[256], file[256];
+
+        if (!install->conf_text || install->beside || install->configurations_fd < 0 ||
+            faccessat(install->configurations_fd, install->conf_name, F_OK, 0) == 0 ||
+            !find_other_network(install, network, file))
+                return 0;
+        return error_set(err, ERROR_CONFLICT,
+                         "%s has the list %.100s of network \"%.100s\", whose pods this node "
+                         "makes: remove it first, or add --beside",
+                         install->configurations, file, network);
 }
 
 static bool is_foreign(const Install *install, size_t i) {
@@ -458,6 +503,8 @@ static int run(Install *install, Error *err) {
         if (install->only_missing)
                 leave_foreign(install);
         r = install->uninstall ? 0 : refuse_foreign(install, err);
+        if (r == 0 && !install->uninstall)
+                r = refuse_beside(install, err);
         if (r < 0)
                 return r;
         if (install->dry_run) {
@@ -479,6 +526,11 @@ int install_main(int argc, char **argv) {
         Error err = {0};
         int r = parse(argc, argv, &install);
 
+        if (r == 0 && argc == 1)
+                r = error_set(&install.wrong, ERROR_INVALID,
+                              "install changes nothing without being told what: --subnet CIDR or "
+                              "--conf FILE for a network, --names LIST for the programs alone "
+                              "(see berth-cni install --help)");
         if (r != 0) {
                 if (install.wrong.message[0])
                         fprintf(stderr, "berth-cni: %s\n", install.wrong.message);

@@ -12,6 +12,7 @@
 #include "cni/rules.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/sha256.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,6 +24,9 @@
 typedef struct Masq {
         IpPrefix clusters[CLUSTERS_MAX];
         size_t n_clusters;
+        RuleMasq how[2]; /* IPv4, IPv6 */
+        char names[2]
+                  [20]; /* of what differs from the defaults, behind a set's name; "" if nothing */
 } Masq;
 
 static void freep_masq(Masq **masqp) {
@@ -49,6 +53,87 @@ static int read_clusters(const json_t *json, Masq *masq, Error *err) {
         return r;
 }
 
+static RuleMasq *how_of(Masq *masq, uint8_t family) {
+        return &masq->how[family == AF_INET6];
+}
+
+static int read_inside(const json_t *json, Masq *masq, Error *err) {
+        const json_t *list = NULL;
+        int r = json_read_texts(json, "nonMasqueradeCIDRs", &list, err);
+
+        for (size_t i = 0; i < json_array_size(list) && r == 0; i++) {
+                const char *text = json_string_value(json_array_get(list, i));
+                RuleMasq *how;
+                IpPrefix prefix;
+
+                if (ip_prefix_parse(text, &prefix) < 0)
+                        return error_set(err, ERROR_INVALID,
+                                         "nonMasqueradeCIDRs: \"%s\" is not a subnet such as "
+                                         "192.168.0.0/16",
+                                         text);
+                how = how_of(masq, prefix.address.family);
+                if (how->n_inside == RULE_INSIDE_MAX)
+                        return error_set(err, ERROR_INVALID,
+                                         "nonMasqueradeCIDRs: more than %d networks of a family",
+                                         RULE_INSIDE_MAX);
+                how->inside[how->n_inside++] = prefix;
+        }
+        return r;
+}
+
+/* The address is the node's to have: the kernel sends under it whether or not it does. */
+static int read_egress(const json_t *json, Masq *masq, Error *err) {
+        const json_t *list = NULL;
+        int r = json_read_texts(json, "egressAddress", &list, err);
+
+        for (size_t i = 0; i < json_array_size(list) && r == 0; i++) {
+                const char *text = json_string_value(json_array_get(list, i));
+                IpAddress address;
+
+                if (ip_parse(text, &address) < 0 || ip_is_zero(&address))
+                        return error_set(err, ERROR_INVALID,
+                                         "egressAddress: \"%s\" is not an address", text);
+                if (ip_is_set(&how_of(masq, address.family)->egress))
+                        return error_set(err, ERROR_INVALID,
+                                         "egressAddress: more than one of a family: \"%s\"", text);
+                how_of(masq, address.family)->egress = address;
+        }
+        return r;
+}
+
+/* The same options always have the same name; a set's rule is one for all its pods. */
+static void name_options(Masq *masq) {
+        for (size_t i = 0; i < N_ELEMENTS(masq->how); i++) {
+                const RuleMasq *how = &masq->how[i];
+                char hex[SHA256_HEX_SIZE], text[(RULE_INSIDE_MAX + 1) * (IP_TEXT_MAX + 1) + 2];
+                char one[IP_TEXT_MAX];
+                size_t n = 0;
+
+                masq->names[i][0] = '\0';
+                if (how->n_inside == 0 && !how->randomly && !ip_is_set(&how->egress))
+                        continue;
+                for (size_t j = 0; j < how->n_inside; j++)
+                        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s ",
+                                              ip_prefix_format(&how->inside[j], one));
+                n += (size_t)snprintf(text + n, sizeof(text) - n, "%s %d",
+                                      ip_is_set(&how->egress) ? ip_format(&how->egress, one) : "-",
+                                      how->randomly);
+                sha256_hex(text, n, hex);
+                snprintf(masq->names[i], sizeof(masq->names[i]), ".%.8s", hex);
+        }
+}
+
+static int read_options(const json_t *json, Masq *masq, Error *err) {
+        bool randomly = false;
+        int r = read_inside(json, masq, err);
+
+        r = r < 0 ? r : read_egress(json, masq, err);
+        r = r < 0 ? r : json_read_bool(json, "randomFully", &randomly, err);
+        masq->how[0].randomly = masq->how[1].randomly = randomly;
+        name_options(masq);
+        return r;
+}
+
 static int masq_parse(const NetConf *conf, void **statep, Error *err) {
         cleanup(freep_masq) Masq *masq = NULL;
         const char *backend = "";
@@ -64,6 +149,7 @@ static int masq_parse(const NetConf *conf, void **statep, Error *err) {
         if (!masq)
                 return error_set_errno(err, ENOMEM, "masquerade");
         r = read_clusters(conf->json, masq, err);
+        r = r < 0 ? r : read_options(conf->json, masq, err);
         if (r == 0)
                 *statep = ptr_steal(&masq);
         return r;
@@ -84,9 +170,11 @@ static IpPrefix inside(const Masq *masq, const IpPrefix *address) {
         return wide;
 }
 
-static int want_one(RuleList *list, const IpPrefix *outside_of, const IpPrefix *address,
-                    Error *err) {
-        int group = rules_subnet_group(list, RULE_GROUP_MASQ, outside_of);
+static int want_one(RuleList *list, const Masq *masq, const IpPrefix *outside_of,
+                    const IpPrefix *address, Error *err) {
+        bool v6 = address->address.family == AF_INET6;
+        int group = rules_masq_group(list, outside_of, masq ? &masq->how[v6] : NULL,
+                                     masq ? masq->names[v6] : "");
         char text[IP_TEXT_MAX];
         Rule *rule;
 
@@ -100,6 +188,10 @@ static int want_one(RuleList *list, const IpPrefix *outside_of, const IpPrefix *
         return 0;
 }
 
+static bool has_options(const Masq *masq) {
+        return masq && (masq->names[0][0] || masq->names[1][0]);
+}
+
 static int masq_want(const void *state, const Attachment *at, bool deleting, RuleList *list,
                      Error *err) {
         int r = 0;
@@ -108,10 +200,10 @@ static int masq_want(const void *state, const Attachment *at, bool deleting, Rul
                 const IpPrefix *address = &at->ips[i].address;
                 IpPrefix wide = inside(state, address);
 
-                r = want_one(list, &wide, address, err);
-                /* A pod from before clusterCIDR was set. */
-                if (r == 0 && deleting && wide.length != address->length)
-                        r = want_one(list, address, address, err);
+                r = want_one(list, state, &wide, address, err);
+                /* A pod from before clusterCIDR and the options were set. */
+                if (r == 0 && deleting && (wide.length != address->length || has_options(state)))
+                        r = want_one(list, NULL, address, address, err);
         }
         return r;
 }

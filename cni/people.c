@@ -43,7 +43,7 @@ static const char try_help[] = "Try: berth-cni --help\n";
 static const char usage[] =
         "Usage: berth-cni install [OPTION]...           see berth-cni install --help\n"
         "       berth-cni gc [OPTION]... NETWORK        remove what belongs to no running pod\n"
-        "       berth-cni status [OPTION]... NETWORK    would the next pod get its interface?\n"
+        "       berth-cni status [OPTION]... [NETWORK]  would the next pod get its interface?\n"
         "       berth-cni check [OPTION]... [NETWORK]   have the running pods what they should "
         "have?\n"
         "       berth-cni repair [OPTION]... [NETWORK]  put back what they lack\n"
@@ -65,7 +65,9 @@ static const char usage[] =
         "too,\n"
         "and does nothing when the list says disableGC. status exits with 0 when all plugins are\n"
         "ready, and with 1 otherwise; check and repair with 0 when nothing is missing any more.\n"
-        "Without a network they are about all pods that this program attached.\n";
+        "Without a network they are about all pods that this program attached, and status is "
+        "about\n"
+        "every list of the directory, in the order in which the runtime takes the first.\n";
 
 typedef struct Arguments {
         const char *network;
@@ -120,6 +122,8 @@ static int ask(const Arguments *arguments, const char *verb, const char *type, c
 
         if (!path || !text)
                 return error_set_errno(err, ENOMEM, "%s", type);
+        if (strcmp(verb, "STATUS") == 0 && access(path, X_OK) < 0)
+                return error_set_errno(err, errno, "the runtime cannot run %s", path);
         request.n_input = strlen(text);
         snprintf(command, sizeof(command), "CNI_COMMAND=%s", verb);
         snprintf(search, sizeof(search), "CNI_PATH=%s", arguments->plugins);
@@ -187,9 +191,17 @@ static bool list_speaks_of_it(const json_t *list) {
 static int ask_all(const Arguments *arguments, const char *verb, const json_t *list,
                    const json_t *attachments) {
         const json_t *plugins = json_find(list, "plugins");
-        const char *network = json_string_value(json_find(list, "name"));
+        const char *network = json_string_value(json_find(list, "name")), *version = "";
+        CniVersion parsed;
         int status = 0;
 
+        if (json_read_text(list, "cniVersion", &version, NULL) < 0 ||
+            (version[0] && cni_version_parse(version, &parsed) < 0)) {
+                printf("%s: cniVersion \"%s\" is not one that plugins speak (expected 0.1.0 to "
+                       "1.1.0)\n",
+                       network, version);
+                return 1;
+        }
         for (size_t i = 0; i < json_array_size(plugins); i++) {
                 const json_t *plugin = json_array_get(plugins, i);
                 cleanup(json_decrefp) json_t *conf = plugin_conf(list, plugin, attachments);
@@ -220,8 +232,7 @@ static int keep(Arguments *arguments, const char *id, const char *ifname) {
 }
 
 /* Pods that the runtime has noted, and whose namespace is there. */
-static int keep_noted(Arguments *arguments, const char *network, Error *err) {
-        cleanup(pods_deinit) PodNotes notes = {0};
+static int keep_noted(Arguments *arguments, const char *network, PodNotes *notes, Error *err) {
         cleanup(freep) char *path = str_printf("%s/results", arguments->cache);
         int r;
 
@@ -230,25 +241,36 @@ static int keep_noted(Arguments *arguments, const char *network, Error *err) {
                                        "which pods run cannot be told: open %s (see --cache-dir, "
                                        "--keep and --all)",
                                        path ? path : "results");
-        r = pods_read(arguments->cache, network, &notes, err);
-        for (size_t i = 0; i < notes.n && r == 0; i++)
-                if (notes.items[i].lives)
-                        r = keep(arguments, notes.items[i].container, notes.items[i].ifname);
+        r = pods_read(arguments->cache, network, notes, err);
+        for (size_t i = 0; i < notes->n && r == 0; i++)
+                if (notes->items[i].lives)
+                        r = keep(arguments, notes->items[i].container, notes->items[i].ifname);
         return r;
 }
 
 typedef struct Pairs {
         Arguments *arguments;
         const char *network;
+        const PodNotes *notes;
 } Pairs;
 
-/* A pair goes with the pod's namespace, so one that is there has a sandbox. */
+static bool is_noted(const PodNotes *notes, const char *id, const char *ifname) {
+        for (size_t i = 0; i < notes->n; i++)
+                if (strcmp(notes->items[i].container, id) == 0 &&
+                    strcmp(notes->items[i].ifname, ifname) == 0)
+                        return true;
+        return false;
+}
+
+/* A pair goes with the pod's namespace, so one that is there has a sandbox; a moment after it,
+ * which counts for those that are noted. */
 static int keep_pair(const Link *link, void *userdata) {
         Pairs *pairs = userdata;
         const char *id, *ifname;
         Link copy = *link;
 
-        if (!host_link_alias_split(copy.alias, pairs->network, &id, &ifname))
+        if (!host_link_alias_split(copy.alias, pairs->network, &id, &ifname) ||
+            is_noted(pairs->notes, id, ifname))
                 return 0;
         return keep(pairs->arguments, id, ifname) < 0 ? -ENOMEM : 0;
 }
@@ -258,9 +280,10 @@ static void socket_close(NlSocket *sock) {
 }
 
 /* The runtime notes a pod after the last plugin; until then its pair tells of it. */
-static int keep_attached(Arguments *arguments, const char *network, Error *err) {
+static int keep_attached(Arguments *arguments, const char *network, const PodNotes *notes,
+                         Error *err) {
         cleanup(socket_close) NlSocket rtnl = NL_SOCKET_NULL;
-        Pairs pairs = {.arguments = arguments, .network = network};
+        Pairs pairs = {.arguments = arguments, .network = network, .notes = notes};
         int r = nl_socket_open(&rtnl, NETLINK_ROUTE);
 
         r = r < 0 ? r : link_dump(&rtnl, "veth", 0, keep_pair, &pairs);
@@ -268,7 +291,7 @@ static int keep_attached(Arguments *arguments, const char *network, Error *err) 
 }
 
 /* host-local's file of an address: the container, then the interface, a line each. */
-static int keep_lease(Arguments *arguments, int dir_fd, const char *name) {
+static int keep_lease(Arguments *arguments, const PodNotes *notes, int dir_fd, const char *name) {
         cleanup(freep) char *text = NULL;
         struct stat info;
         char *id, *ifname, *save = NULL;
@@ -279,11 +302,12 @@ static int keep_lease(Arguments *arguments, int dir_fd, const char *name) {
                 return 0;
         id = strtok_r(text, "\r\n", &save);
         ifname = id ? strtok_r(NULL, "\r\n", &save) : NULL;
-        return id && ifname ? keep(arguments, id, ifname) : 0;
+        return id && ifname && !is_noted(notes, id, ifname) ? keep(arguments, id, ifname) : 0;
 }
 
 /* And before there is a pair, a young lease. */
-static int keep_young(Arguments *arguments, const json_t *plugin, const char *network, Error *err) {
+static int keep_young(Arguments *arguments, const json_t *plugin, const char *network,
+                      const PodNotes *notes, Error *err) {
         const json_t *ipam = json_find(plugin, "ipam");
         const char *directory = LEASES_DIRECTORY;
         cleanup(freep) char *path = NULL;
@@ -296,7 +320,7 @@ static int keep_young(Arguments *arguments, const json_t *plugin, const char *ne
         dir = path && ipam ? opendir(path) : NULL;
         while (dir && (entry = readdir(dir)))
                 if (ip_parse(entry->d_name, &address) == 0 &&
-                    keep_lease(arguments, dirfd(dir), entry->d_name) < 0)
+                    keep_lease(arguments, notes, dirfd(dir), entry->d_name) < 0)
                         return error_set_errno(err, ENOMEM, "leases");
         return 0;
 }
@@ -304,11 +328,12 @@ static int keep_young(Arguments *arguments, const json_t *plugin, const char *ne
 static int keep_all_known(Arguments *arguments, const json_t *list, Error *err) {
         const char *network = json_string_value(json_find(list, "name"));
         const json_t *plugins = json_find(list, "plugins");
-        int r = keep_noted(arguments, network, err);
+        cleanup(pods_deinit) PodNotes notes = {0};
+        int r = keep_noted(arguments, network, &notes, err);
 
-        r = r < 0 ? r : keep_attached(arguments, network, err);
+        r = r < 0 ? r : keep_attached(arguments, network, &notes, err);
         for (size_t i = 0; i < json_array_size(plugins) && r == 0; i++)
-                r = keep_young(arguments, json_array_get(plugins, i), network, err);
+                r = keep_young(arguments, json_array_get(plugins, i), network, &notes, err);
         if (r == 0 && json_array_size(arguments->keep) > ATTACHMENTS_MAX)
                 return error_set(err, ERROR_RANGE, "network \"%s\": too many pods", network);
         return r;
@@ -403,8 +428,35 @@ static int run_gc(const Arguments *arguments) {
         return run(arguments, true);
 }
 
+/* Every network, in the runtime's order, and which one it takes. */
+static int status_of_all(const Arguments *arguments) {
+        cleanup(closep) int dir_fd =
+                open(arguments->configurations, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        struct dirent **entries = NULL;
+        int n = dir_fd < 0 ? -1 : scandirat(dir_fd, ".", &entries, conflist_is_named, alphasort);
+        int status = 0;
+
+        if (n <= 0)
+                printf("%s: no list of a network: %s\n", arguments->configurations,
+                       n < 0 ? strerror(errno) : "the runtime has none to make pods with");
+        for (int i = 0; i < n; i++) {
+                cleanup(json_decrefp) json_t *list = NULL;
+                Error err = {0};
+
+                printf("%s/%s%s\n", arguments->configurations, entries[i]->d_name,
+                       i == 0 ? ": the runtime takes this one" : "");
+                if (conflist_read(dir_fd, entries[i]->d_name, &list, &err) < 0)
+                        printf("%s\n", err.message);
+                if (!list || ask_all(arguments, "STATUS", list, NULL) != 0)
+                        status = status || i == 0;
+                free(entries[i]);
+        }
+        free(entries);
+        return n <= 0 || status;
+}
+
 static int run_status(const Arguments *arguments) {
-        return run(arguments, false);
+        return arguments->network ? run(arguments, false) : status_of_all(arguments);
 }
 
 /* --- the pods of this node ---------------------------------------------------------------- */
@@ -509,7 +561,7 @@ static int run_list(const Arguments *arguments) {
 /* --- commands ----------------------------------------------------------------------------- */
 
 static const Command commands[] = {
-        {"gc", true, run_gc},          {"status", true, run_status}, {"check", false, run_check},
+        {"gc", true, run_gc},          {"status", false, run_status}, {"check", false, run_check},
         {"repair", false, run_repair}, {"list", false, run_list},
 };
 

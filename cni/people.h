@@ -56,6 +56,16 @@ bool directories_parse(const char *text, CniDirectories *directories);
  */
 int conflist_find(const char *directory, const char *name, json_t **listp, Error *err);
 
+/* One file of a directory, likewise. */
+int conflist_read(int dir_fd, const char *name, json_t **listp, Error *err);
+
+/* Is it of the loopback interface alone, which is no network of pods? */
+bool conflist_is_loopback(const json_t *list);
+
+/* For scandirat(3): files that runtimes read as lists. */
+struct dirent;
+int conflist_is_named(const struct dirent *entry);
+
 /* Checks what a runtime would refuse. Return: 0; INVALID. */
 int conflist_check(const json_t *list, Error *err);
 

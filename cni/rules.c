@@ -333,8 +333,10 @@ static int rules_module_status(void *userdata, Error *err) {
         uint32_t generation;
         int r;
 
-        if (!state || !state->needs_nftables)
+        if (!state)
                 return 0;
+        if (!state->needs_nftables)
+                return forward_status(state, err);
         r = rules_open(&state->sock, NULL);
         if (r < 0)
                 return error_set(err, ERROR_UNAVAILABLE,

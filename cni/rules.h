@@ -162,6 +162,12 @@ int rules_group(RuleList *list, const RuleGroup *group);
 /* The group of @kind for the subnet of @address: whatever the host bits are. */
 int rules_subnet_group(RuleList *list, RuleGroupKind kind, const IpPrefix *address);
 
+/* The group of RULE_GROUP_MASQ for it, with @masq, which @options names (".1f2e3d4c"; "":
+ * defaults).
+ */
+int rules_masq_group(RuleList *list, const IpPrefix *address, const RuleMasq *masq,
+                     const char *options);
+
 static inline uint8_t rules_family(const IpAddress *address) {
         return address->family; /* NFPROTO_IPV4 and NFPROTO_IPV6 are AF_INET and AF_INET6 */
 }

@@ -243,6 +243,18 @@ static bool is_stale(NlSocket *rtnl, const RuleOwner *owner) {
                link_find(rtnl, 0, owner->host_link, &link) == -ENODEV;
 }
 
+/* Another attachment of the same container; its ID may be cut in either comment. */
+static bool is_same_pod(const RuleList *list, const RuleOwner *owner) {
+        RuleOwner own;
+        size_t n;
+
+        if (rule_owner_parse(list->comment, &own) < 0)
+                return false;
+        n = strlen(own.container) < strlen(owner->container) ? strlen(own.container)
+                                                             : strlen(owner->container);
+        return n >= 12 && strncmp(own.container, owner->container, n) == 0;
+}
+
 static int conflict(const Rule *rule, const char *comment, const RuleOwner *owner, Error *err) {
         if (!owner)
                 return error_set(err, ERROR_CONFLICT, "%s is taken by \"%s\"", rule->label,
@@ -262,6 +274,9 @@ static int decide(NftBatch *batch, const Snapshot *snapshot, size_t i, NlSocket 
         if (state == RULE_OTHER && rule->claim == RULE_CLAIM_FIRST) {
                 bool known = rule_owner_parse(snapshot->rules[i].comment, &owner) == 0;
 
+                /* As upstream: of two attachments of a pod the first has the port. */
+                if (known && is_same_pod(snapshot->list, &owner) && !is_stale(rtnl, &owner))
+                        return 0;
                 if (!known || !is_stale(rtnl, &owner))
                         return conflict(rule, snapshot->rules[i].comment, known ? &owner : NULL,
                                         err);
@@ -456,7 +471,13 @@ int rules_check(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWN
                 return fail(sock, r, "read the ruleset", err);
         for (size_t i = 0; i < list->n_rules; i++) {
                 const Rule *rule = &list->rules[i];
+                RuleOwner other;
 
+                /* What the other attachment of the pod has, this one does not lack. */
+                if (snapshot.rules[i].state == RULE_OTHER && rule->claim == RULE_CLAIM_FIRST &&
+                    rule_owner_parse(snapshot.rules[i].comment, &other) == 0 &&
+                    is_same_pod(list, &other))
+                        continue;
                 if (snapshot.rules[i].state == RULE_ABSENT)
                         return error_set(err, ERROR_NOT_FOUND, "%s is missing in set %s of %s",
                                          rule->label, rule->set_name, RULES_TABLE);

@@ -35,21 +35,48 @@ int rules_group(RuleList *list, const RuleGroup *group) {
         return (int)list->n_groups++;
 }
 
-int rules_subnet_group(RuleList *list, RuleGroupKind kind, const IpPrefix *address) {
-        RuleGroup group = {.kind = kind, .family = rules_family(&address->address)};
+/* "10.1.0.0-16", or "host" for a single address. */
+static void subnet_suffix(const IpPrefix *subnet, char suffix[48]) {
         char text[IP_TEXT_MAX];
 
-        group.subnet = (IpPrefix){ip_prefix_first(address), address->length};
-        if (address->length >= ip_size(&address->address) * 8) {
-                snprintf(group.suffix, sizeof(group.suffix), "host");
-                return rules_group(list, &group);
+        if (subnet->length >= ip_size(&subnet->address) * 8) {
+                snprintf(suffix, 48, "host");
+                return;
         }
-        ip_format(&group.subnet.address, text);
+        ip_format(&subnet->address, text);
         /* A name of nft(8) has no colon. */
         for (char *c = text; *c; c++)
                 if (*c == ':')
                         *c = '_';
-        snprintf(group.suffix, sizeof(group.suffix), "%.40s-%u", text, address->length);
+        snprintf(suffix, 48, "%.40s-%u", text, subnet->length);
+}
+
+int rules_subnet_group(RuleList *list, RuleGroupKind kind, const IpPrefix *address) {
+        RuleGroup group = {.kind = kind, .family = rules_family(&address->address)};
+
+        group.subnet = (IpPrefix){ip_prefix_first(address), address->length};
+        subnet_suffix(&group.subnet, group.suffix);
+        return rules_group(list, &group);
+}
+
+int rules_masq_group(RuleList *list, const IpPrefix *address, const RuleMasq *masq,
+                     const char *options) {
+        RuleGroup group = {
+                .kind = RULE_GROUP_MASQ, .family = rules_family(&address->address), .masq = masq};
+        char hex[SHA256_HEX_SIZE];
+        size_t n;
+
+        group.subnet = (IpPrefix){ip_prefix_first(address), address->length};
+        subnet_suffix(&group.subnet, group.suffix);
+        n = strlen(group.suffix);
+        if (options[0] == '\0')
+                return rules_group(list, &group);
+        /* rule_set_name() takes 40 bytes: a long subnet of IPv6 becomes a hash. */
+        if (n + strlen(options) > 40) {
+                sha256_hex(group.suffix, n, hex);
+                n = (size_t)snprintf(group.suffix, sizeof(group.suffix), "%.24s", hex);
+        }
+        snprintf(group.suffix + n, sizeof(group.suffix) - n, "%s", options);
         return rules_group(list, &group);
 }
 

@@ -105,13 +105,52 @@ static void test_wrong(void **state) {
         }
 }
 
+static void test_nonsense(void **state) {
+        static const struct {
+                const char *subnets, *cluster, *message;
+        } cases[] = {
+                {"10.1.2.3/24", "",
+                 "--subnet: \"10.1.2.3/24\" is an address in a subnet, not a subnet (expected "
+                 "10.1.2.0/24)"},
+                {"0.0.0.0/0", "",
+                 "the subnet 0.0.0.0/0 is every address there is: give the node's own"},
+                {"127.0.0.0/24", "",
+                 "the subnet 127.0.0.0/24 has addresses of 127.0.0.0/8, which no pod can have"},
+                {"224.0.0.0/24", "",
+                 "the subnet 224.0.0.0/24 has addresses of 224.0.0.0/3, which no pod can have"},
+                {"fe80::/64", "",
+                 "the subnet fe80::/64 has addresses of fe80::/10, which no pod can have"},
+                {"10.1.0.0/24,10.2.0.0/24", "",
+                 "the subnets 10.1.0.0/24 and 10.2.0.0/24 are of one address family: a node has "
+                 "one "
+                 "of each"},
+                {"10.1.0.0/24", "10.244.0.0/16",
+                 "the cluster's range 10.244.0.0/16 does not hold the node's subnet 10.1.0.0/24"},
+                {"10.1.0.0/16", "10.1.0.0/24",
+                 "the cluster's range 10.1.0.0/24 does not hold the node's subnet 10.1.0.0/16"},
+                {"10.1.0.0/24,fd00::/64", "10.1.0.0/16", NULL},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                PodNetwork network = {0};
+                Error err = {0};
+                int r = pod_network_subnets(&network, cases[i].subnets, "--subnet", &err);
+
+                r = r < 0 ? r : pod_network_cluster(&network, cases[i].cluster, "", &err);
+                r = r < 0 ? r : pod_network_check(&network, &err);
+                assert_int_equal(r < 0, cases[i].message != NULL);
+                if (cases[i].message)
+                        assert_string_equal(err.message, cases[i].message);
+        }
+}
+
 static void test_list(void **state) {
         cleanup(json_decrefp) json_t *list = NULL;
         cleanup(freep) char *text = NULL;
         PodNetwork network = {0};
         Error err = {0};
 
-        assert_int_equal(pod_network_subnets(&network, "10.1.2.3/24,fd00::/64", "", &err), 0);
+        assert_int_equal(pod_network_subnets(&network, "10.1.2.0/24,fd00::/64", "", &err), 0);
         assert_int_equal(pod_network_cluster(&network, "10.1.0.0/16", "", &err), 0);
         assert_int_equal(pod_network_mtu(&network, "9000", "", &err), 0);
         assert_int_equal(pod_network_list(&network, &list, &err), 0);
@@ -132,6 +171,7 @@ int main(void) {
                 cmocka_unit_test(test_subnet_env), cmocka_unit_test(test_lines),
                 cmocka_unit_test(test_too_small),  cmocka_unit_test(test_node),
                 cmocka_unit_test(test_wrong),      cmocka_unit_test(test_list),
+                cmocka_unit_test(test_nonsense),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

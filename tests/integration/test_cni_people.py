@@ -152,6 +152,29 @@ def test_install_refuses_lists(berth, root, text, words):
     assert os.listdir(root) == []
 
 
+def test_install_beside_another_network(berth, root):
+    """The runtime's first list has all pods of the node: it is not taken over without being told to."""
+    directory = root / 'etc/cni/net.d'
+    directory.mkdir(parents=True)
+    (directory / '10-calico.conflist').write_text(json.dumps({'cniVersion': '1.0.0', 'name': 'k8s-pod-network',
+                                                              'plugins': [{'type': 'calico'}]}))
+    (directory / '200-loopback.conf').write_text(json.dumps({'cniVersion': '1.0.0', 'name': 'lo', 'type': 'loopback'}))
+    argv = ('install', '--root', root, '--subnet', '10.1.0.0/24')
+    for more in ([], ['--dry-run']):
+        done = berth(*argv, *more, check=False)
+        assert done.returncode == 1
+        assert 'the list 10-calico.conflist of network "k8s-pod-network"' in done.stderr and '--beside' in done.stderr
+    assert not (root / 'opt/cni/bin/berth-cni').exists() and len(os.listdir(directory)) == 2
+    berth('install', '--root', root, '--names', 'none')
+    berth(*argv, '--beside')
+    text = json.loads((directory / '10-berth.conflist').read_text())
+    assert text['cniVersions'] == ['1.0.0', '1.1.0'] and text['plugins'][0]['firewall'] is True
+    berth(*argv)  # ours is there already
+    (directory / '10-calico.conflist').unlink()
+    (directory / '10-berth.conflist').unlink()
+    berth(*argv)
+
+
 def test_install_keeps_a_link_of_the_root_inside(berth, sandbox, root):
     """/opt/cni/bin of the host may be a link; it is followed below the root, not out of it."""
     (root / 'opt/cni').mkdir(parents=True)
@@ -240,6 +263,13 @@ def test_gc_for_people(berth, node, sandbox):
     left = str(lib.elements('masq-10.1.0.0-16'))
     assert pods[0].address in left and pods[1].address not in left and pods[2].address in left
     assert len([one for one in os.listdir(sandbox.path / 'leases/net') if one.startswith('10.')]) == 2
+    # One that the runtime has not noted yet lives as long as its pair, and its lease for the time of an ADD.
+    berth(*argv, 'net')
+    assert pods[2].address in str(lib.elements())
+    pods[2].netns.delete()
+    lib.wait_for(lambda: pods[2].host_link not in lib.sh('ip', 'link').stdout)
+    for one in (sandbox.path / 'leases/net').iterdir():
+        os.utime(one, (0, 0))
     berth(*argv, 'net')
     assert pods[2].address not in str(lib.elements())
     # A note that cannot be read is no proof that its pod is gone.
@@ -272,11 +302,37 @@ def test_gc_with_notes_of_an_old_runtime(berth, node, sandbox):
 def test_status_for_people(berth, node, sandbox):
     conf = node.conf(ipMasq=True)
     directory = write_list(sandbox, conf, {'type': 'portmap'}, {'type': 'something-else'})
-    out = berth('status', '--conf-dir', directory, 'net').stdout
+    out = berth('status', '--conf-dir', directory, 'net', check=False).stdout
+    assert 'net: berth-cni: the runtime cannot run ' in out
+    programs = sandbox.path / 'bin'
+    programs.mkdir()
+    for name in ('berth-cni', 'portmap'):
+        (programs / name).symlink_to(node.plugin.program)
+    where = ('--conf-dir', directory, '--bin-dir', programs)
+    out = berth('status', *where, 'net').stdout
     assert 'net: berth-cni: ready' in out and 'net: portmap: ready' in out
     assert 'something-else: not asked' in out
+    # Without a network: every list in the runtime's order, of which it takes the first, broken or not.
+    done = berth('status', *where, check=False)
+    first, error, second = done.stdout.splitlines()[:3]
+    assert done.returncode == 1 and first.endswith('05-broken.conflist: the runtime takes this one')
+    assert '05-broken.conflist' in error and second.endswith('10-net.conflist')
+    (directory / '05-broken.conflist').unlink()
+    assert berth('status', *where).stdout.splitlines()[0].endswith('10-net.conflist: the runtime takes this one')
+    write_list(sandbox, conf, version='9.0.0')
+    done = berth('status', *where, 'net', check=False)
+    assert done.returncode == 1 and 'cniVersion "9.0.0" is not one that plugins speak' in done.stdout
+    write_list(sandbox, conf)
+    # What drops in chain FORWARD of iptables is the way of a list without a firewall.
+    for more, status in (({}, 1), ({'firewall': True}, 0)):
+        write_list(sandbox, node.conf(**more))
+        lib.sh('iptables', '-P', 'FORWARD', 'DROP')
+        done = berth('status', *where, 'net', check=False)
+        assert done.returncode == status and ('dropped by chain FORWARD' in done.stdout) == (status == 1), done.stdout
+    write_list(sandbox, conf)
+    lib.sh('iptables', '-P', 'FORWARD', 'ACCEPT')
     lib.sh('ip', 'link', 'add', 'cni0', 'type', 'bridge')
-    done = berth('status', '--conf-dir', directory, '10-net.conflist', check=False)
+    done = berth('status', *where, '10-net.conflist', check=False)
     assert done.returncode == 1 and 'bridge cni0 is down' in done.stdout and '(code 51)' in done.stdout
     done = berth('status', '--conf-dir', directory, 'other', check=False)
     assert done.returncode == 1 and 'no network "other"' in done.stderr
@@ -289,6 +345,8 @@ def test_usage(berth):
                         (('gc', '--nonsense', 'x'), 'unrecognized option'), (('install', 'x'), 'unexpected "x"'),
                         (('status', 'a', 'b'), 'unexpected "b"'), (('gc', '--keep', 'x', 'net'), 'ID/IFNAME, not "x"'),
                         (('install', '--subnet', '10.1.0.0/31'), '10.1.0.0/31 is too small'),
+                        (('install',), 'install changes nothing without being told what'),
+                        (('install', '--subnet', '10.1.2.3/24'), 'is an address in a subnet, not a subnet'),
                         (('install', '--subnet', '10.1.0.0/24', '--conf', 'x'), 'only one of')):
         done = berth(*argv, check=False)
         assert done.returncode == 2 and words in done.stderr

@@ -643,3 +643,55 @@ def test_host_port_beside_the_bridge(node):
     assert node.ask(None, 'tcp', '127.0.0.1', 8080) == 'a 10.1.0.1'
     assert lib.sh('cat', '/proc/sys/net/ipv4/conf/br0/route_localnet').stdout.strip() == '0'
     assert lib.sh('cat', '/proc/sys/net/ipv4/conf/uplink/route_localnet').stdout.strip() == '0'
+
+
+# --- how pods are masqueraded ---
+
+def test_networks_that_see_the_pod(node):
+    """nonMasqueradeCIDRs: besides their own subnet, pods reach these under their own address."""
+    node.outside.run('ip', 'route', 'add', '10.1.0.0/16', 'via', NODE)
+    node.outside.run('ip', 'addr', 'add', '198.51.100.7/32', 'dev', 'lo')
+    lib.sh('ip', 'route', 'add', '198.51.100.0/24', 'via', OUTSIDE)
+    node.serve(node.outside, 'tcp', 80, 'outside')
+    conf = node.conf(ipMasq=True, nonMasqueradeCIDRs=['198.51.100.0/24', 'fd00:7::/64'])
+    pod, plain = node.add(conf, 'a'), node.add(node.conf(ipMasq=True), 'b')
+    assert node.ask(pod.netns, 'tcp', '198.51.100.7', 80) == f'outside {pod.address}'
+    assert node.ask(pod.netns, 'tcp', OUTSIDE, 80) == f'outside {NODE}'
+    assert node.ask(plain.netns, 'tcp', '198.51.100.7', 80) == f'outside {NODE}'
+    node.check(pod).ok()
+    node.delete(pod, conf=node.conf(ipMasq=True), result=None)
+    node.delete(plain)
+    assert lib.elements() == []
+    error = node.plugin.add({**conf, 'nonMasqueradeCIDRs': ['x']}, node.sandbox.netns('x'), 'x').failed()
+    assert 'nonMasqueradeCIDRs: "x" is not a subnet' in str(error)
+
+
+def test_egress_address(node):
+    """egressAddress: pods leave under this address of the node; randomFully: from a random port."""
+    node.serve(node.outside, 'tcp', 80, 'outside')
+    conf = node.conf(ipMasq=True, egressAddress=[NODE_SECOND], randomFully=True)
+    pod = node.add(conf, 'a')
+    assert node.ask(pod.netns, 'tcp', OUTSIDE, 80) == f'outside {NODE_SECOND}'
+    assert node.ask(pod.netns, 'tcp', OUTSIDE6, 80) == f'outside {lib.NODE6}'
+    text = lib.ruleset_text()
+    assert f'snat to {NODE_SECOND} fully-random' in text and 'masquerade fully-random' in text
+    node.delete(pod)
+    assert lib.elements() == []
+
+
+def test_second_attachment(node):
+    """Both attachments of a pod ask for the same port, as runtimes pass it to both: the first has it, as upstream."""
+    ask = {'runtimeConfig': ports((8080, 80))}
+    pod = node.add(node.conf(**ask), 'a')
+    second = node.conf(name='second', bridge='cni1', isDefaultGateway=False, isGateway=True, **ask,
+                       ipam={'type': 'host-local', 'dataDir': str(node.sandbox.path / 'leases'),
+                             'ranges': [[{'subnet': '10.2.0.0/16'}]]})
+    result = node.plugin.add(second, pod.netns, lib.container('a'), ifname='net1').ok()
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'a {OUTSIDE}'
+    node.plugin.check(second, pod.netns, lib.container('a'), ifname='net1', result=result).ok()
+    node.plugin.delete(second, pod.netns, lib.container('a'), ifname='net1', result=result).ok()
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'a {OUTSIDE}'
+    node.check(pod).ok()
+    node.delete(pod)
+    assert lib.elements() == []
