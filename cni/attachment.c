@@ -6,6 +6,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/sha256.h"
+#include "common/netns/netns.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -36,6 +37,13 @@ void host_link_name(const uint8_t owner[OWNER_SIZE], unsigned int attempt, char 
         const uint8_t *at = owner + attempt;
 
         (void)snprintf(name, IFNAMSIZ, "veth%02x%02x%02x%02x", at[0], at[1], at[2], at[3]);
+}
+
+int host_link_hold(const char *name, int *fdp) {
+        char text[IFNAMSIZ + 16];
+
+        (void)snprintf(text, sizeof(text), "berth-cni/%s", name);
+        return netns_hold_name(text, fdp);
 }
 
 void host_link_mac(const char *name, uint8_t mac[6]) {

@@ -60,6 +60,24 @@ static int read_shape(const json_t *object, const char *rate, const char *burst,
         return 0;
 }
 
+/* Keys of one upstream version. To pass over them would shape what they except. */
+static int refuse_subnets(const json_t *object, Error *err) {
+        static const char *const keys[] = {"shapedSubnets", "unshapedSubnets"};
+
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++) {
+                const json_t *list = NULL;
+                int r = json_read_array(object, keys[i], &list, err);
+
+                if (r < 0)
+                        return r;
+                if (json_array_size(list) > 0)
+                        return error_set(err, ERROR_UNSUPPORTED,
+                                         "%s is not supported: limits are of the whole interface",
+                                         keys[i]);
+        }
+        return 0;
+}
+
 static void freep_conf(BandwidthConf **confp) {
         free(*confp);
 }
@@ -77,7 +95,9 @@ static int bandwidth_parse(const NetConf *conf, void **statep, Error *err) {
                 return r;
         if (has_keys(conf->json))
                 object = conf->json;
-        r = read_shape(object, "ingressRate", "ingressBurst", &bandwidth->ingress, err);
+        r = refuse_subnets(conf->json, err);
+        r = r < 0 ? r : refuse_subnets(object, err);
+        r = r < 0 ? r : read_shape(object, "ingressRate", "ingressBurst", &bandwidth->ingress, err);
         if (r == 0)
                 r = read_shape(object, "egressRate", "egressBurst", &bandwidth->egress, err);
         if (r < 0)
@@ -112,16 +132,14 @@ static void ifb_name(const Attachment *at, unsigned int i, char name[IFNAMSIZ]) 
 
 typedef struct Ifbs {
         Link links[N_NAMES]; /* index 0: there is none */
-        Link host;           /* likewise */
 } Ifbs;
 
 static int reply_ifb(size_t index, const struct nlmsghdr *message, void *userdata) {
         Ifbs *ifbs = userdata;
 
-        return link_parse(message, index < N_NAMES ? &ifbs->links[index] : &ifbs->host);
+        return link_parse(message, &ifbs->links[index]);
 }
 
-/* And the pair, whose MTU they take. */
 static int find_ifbs(const Attachment *at, Ifbs *ifbs) {
         cleanup(batch_deinit) NlBatch batch = {0};
         char name[IFNAMSIZ];
@@ -131,8 +149,6 @@ static int find_ifbs(const Attachment *at, Ifbs *ifbs) {
                 ifb_name(at, i, name);
                 link_get(&batch, 0, name);
         }
-        if (at->host_index != 0)
-                link_get(&batch, at->host_index, NULL);
         r = nl_batch_run(at->rtnl, &batch, reply_ifb, ifbs);
         for (size_t i = 0; r < 0 && i < batch.n && batch.failed < batch.n; i++)
                 if (batch.results[i] < 0 && batch.results[i] != -ENODEV)
@@ -144,8 +160,9 @@ static int find_ifbs(const Attachment *at, Ifbs *ifbs) {
 static bool is_ours(const Attachment *at, const Link *ifb) {
         RuleOwner owner;
 
-        return ifb->index != 0 && (rule_owner_parse(ifb->alias, &owner) < 0 ||
-                                   memcmp(owner.owner, at->owner, OWNER_SIZE) == 0);
+        return ifb->index != 0 && str_equal(ifb->kind, "ifb") &&
+               (rule_owner_parse(ifb->alias, &owner) < 0 ||
+                memcmp(owner.owner, at->owner, OWNER_SIZE) == 0);
 }
 
 static TbfSpec tbf_of(const Shape *shape, unsigned int index) {
@@ -213,50 +230,69 @@ static int remove_ifbs(const Attachment *at) {
         return r;
 }
 
-/* The alias lets GC know whose it is. */
-static int make_ifb(const Attachment *at, const char *name, uint32_t mtu_bytes, Link *ifb) {
-        cleanup(batch_deinit) NlBatch batch = {0};
-        char alias[NFT_COMMENT_MAX];
-        int r;
-
-        rule_owner_format(at, alias);
-        link_add_ifb(&batch, &(IfbSpec){.name = name, .mtu_bytes = mtu_bytes, .up = true});
-        link_set(&batch, &(LinkChange){.set = LINK_SET_ALIAS | LINK_SET_TXQLEN,
-                                       .name = name,
-                                       .alias = alias,
-                                       .txqlen = 0});
-        tc_ingress_add(&batch, at->host_index);
-        r = nl_batch_run(at->rtnl, &batch, NULL, NULL);
-        return r < 0 ? r : link_find(at->rtnl, 0, name, ifb);
+static int reply_link(size_t index, const struct nlmsghdr *message, void *userdata) {
+        return link_parse(message, userdata);
 }
 
-/* Is one in the way, it is of a killed ADD of this interface, or of another interface. */
-static int make_some_ifb(const Attachment *at, char name[IFNAMSIZ], Link *ifb) {
+/* The kernel echoes the new link since 6.2; before that it is asked for. */
+static int create_ifb(const Attachment *at, const char *name, uint32_t mtu_bytes, Link *ifb) {
+        cleanup(batch_deinit) NlBatch batch = {0};
+        int r;
+
+        *ifb = (Link){0};
+        link_add_ifb(&batch,
+                     &(IfbSpec){.name = name, .mtu_bytes = mtu_bytes, .up = true, .echo = true});
+        r = nl_batch_run(at->rtnl, &batch, reply_link, ifb);
+        return r == 0 && ifb->index == 0 ? link_find(at->rtnl, 0, name, ifb) : r;
+}
+
+/* One that is in the way is of a killed ADD of this interface, or of another interface: then the
+ * other name is ours. */
+static int make_ifb(const Attachment *at, uint32_t mtu_bytes, char name[IFNAMSIZ], Link *ifb) {
         Ifbs ifbs = {0};
         bool others;
-        int r = find_ifbs(at, &ifbs);
+        int r;
 
+        ifb_name(at, 0, name);
+        r = create_ifb(at, name, mtu_bytes, ifb);
+        if (r != -EEXIST)
+                return r;
+        r = find_ifbs(at, &ifbs);
         others = ifbs.links[0].index != 0 && !is_ours(at, &ifbs.links[0]);
         ifb_name(at, others, name);
         if (r == 0 && ifbs.links[others].index != 0)
                 r = delete_ifb(at, ifbs.links[others].index);
-        return r < 0 ? r : make_ifb(at, name, ifbs.host.mtu_bytes, ifb);
+        return r < 0 ? r : create_ifb(at, name, mtu_bytes, ifb);
+}
+
+/* By number: whatever else has that name by now is not touched. The alias lets GC know whose it is.
+ */
+static int set_up_ifb(const BandwidthConf *conf, const Attachment *at, unsigned int index) {
+        cleanup(batch_deinit) NlBatch batch = {0};
+        TbfSpec tbf = tbf_of(&conf->egress, index);
+        char alias[NFT_COMMENT_MAX];
+
+        rule_owner_format(at, alias);
+        link_set(&batch, &(LinkChange){.set = LINK_SET_ALIAS | LINK_SET_TXQLEN,
+                                       .index = index,
+                                       .alias = alias,
+                                       .txqlen = 0});
+        tc_ingress_add(&batch, at->host_index);
+        tc_tbf_set(&batch, &tbf);
+        tc_redirect_add(&batch, at->host_index, index);
+        return nl_batch_run(at->rtnl, &batch, NULL, NULL);
 }
 
 static int shape_egress(const BandwidthConf *conf, const Attachment *at, CniResult *result,
                         Error *err) {
-        cleanup(batch_deinit) NlBatch batch = {0};
-        TbfSpec tbf = tbf_of(&conf->egress, 0);
         char name[IFNAMSIZ], mac[18] = "";
-        Link ifb = {0};
-        int r = make_some_ifb(at, name, &ifb);
+        Link ifb = {0}, host = {.mtu_bytes = at->host_mtu_bytes};
+        int r = host.mtu_bytes ? 0 : link_find(at->rtnl, at->host_index, NULL, &host);
 
+        r = r < 0 ? r : make_ifb(at, host.mtu_bytes, name, &ifb);
         if (r < 0)
                 return fail(at, r, "make an ifb", err);
-        tbf.index = ifb.index;
-        tc_tbf_set(&batch, &tbf);
-        tc_redirect_add(&batch, at->host_index, ifb.index);
-        r = nl_batch_run(at->rtnl, &batch, NULL, NULL);
+        r = set_up_ifb(conf, at, ifb.index);
         if (r < 0)
                 return fail(at, r, "shape what the pod sends", err);
         if (ifb.has_mac)

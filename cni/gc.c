@@ -126,34 +126,35 @@ static void remove_links(LinkSweep *sweep, Error *err) {
         sweep->n = 0;
 }
 
-static bool still_there(const LinkSweep *sweep, unsigned int index) {
-        for (size_t i = 0; i < sweep->n; i++)
-                if (sweep->indices[i] == index)
-                        return true;
-        return false;
+static void forget(LinkSweep *sweep, size_t i) {
+        sweep->indices[i] = sweep->indices[--sweep->n];
 }
 
 /*
  * A pair without an alias was left by an ADD that was killed between two messages, or is being made
- * right now by an ADD of another runtime. The second does not last: what is still so a moment later
- * is the first.
+ * right now. Who makes one holds its name, however long the kernel lets him wait. If nobody holds
+ * it, and the same link, by number, still has no alias, it is abandoned. The name is not ours for
+ * longer than that look.
  */
-static int sweep_nameless(const GcRequest *gc, Error *err) {
-        LinkSweep first = {.gc = gc, .nameless = true}, second = {.gc = gc, .nameless = true};
-        const struct timespec moment = {.tv_nsec = 100 * 1000000};
-        int r = link_dump(gc->rtnl, "veth", 0, sweep_link, &first);
+static bool is_abandoned(const GcRequest *gc, unsigned int index) {
+        cleanup(closep) int fd = -1;
+        Link link;
 
-        if (r == 0 && first.n > 0) {
-                (void)nanosleep(&moment, NULL);
-                r = link_dump(gc->rtnl, "veth", 0, sweep_link, &second);
-        }
-        for (size_t i = 0; i < second.n; i++)
-                if (!still_there(&first, second.indices[i]))
-                        second.indices[i--] = second.indices[--second.n];
+        if (link_find(gc->rtnl, index, NULL, &link) < 0 || host_link_hold(link.name, &fd) < 0)
+                return false;
+        return link_find(gc->rtnl, index, NULL, &link) == 0 && link.alias[0] == '\0';
+}
+
+static int sweep_nameless(const GcRequest *gc, Error *err) {
+        LinkSweep sweep = {.gc = gc, .nameless = true};
+        int r = link_dump(gc->rtnl, "veth", 0, sweep_link, &sweep);
+
+        for (size_t i = sweep.n; i-- > 0;)
+                if (!is_abandoned(gc, sweep.indices[i]))
+                        forget(&sweep, i);
         if (r == 0)
-                remove_links(&second, err);
-        free(first.indices);
-        free(second.indices);
+                remove_links(&sweep, err);
+        free(sweep.indices);
         return r;
 }
 

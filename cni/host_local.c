@@ -6,6 +6,7 @@
 
 #include "cni/ipam_conf.h"
 #include "cni/lease.h"
+#include "cni/repair.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
@@ -25,6 +26,7 @@ typedef struct Allocation {
         IpAddress ips[LEASE_IPS_MAX]; /* one per range set, in order */
         const IpamRange *ranges[LEASE_IPS_MAX];
         size_t n;
+        bool reclaimed; /* leases of another boot were looked for */
 } Allocation;
 
 static void allocation_deinit(Allocation *allocation) {
@@ -60,8 +62,58 @@ static int exhausted(const Allocation *allocation, const IpamSet *set, Error *er
 
         ipam_set_format(set, text, sizeof(text));
         return error_set(err, ERROR_EXHAUSTED,
-                         "no IP addresses available in range set: %s (%llu in use)", text,
-                         (unsigned long long)n_in_use(&allocation->store, set));
+                         "no IP addresses available in range set: %s (%llu in use); berth-cni gc "
+                         "gives back what no running pod holds",
+                         text, (unsigned long long)n_in_use(&allocation->store, set));
+}
+
+typedef struct Living {
+        const Ipam *ipam;
+        PodNotes notes;
+        bool can_tell;
+} Living;
+
+static bool has_note(const Living *living, const char *container_id) {
+        for (size_t i = 0; i < living->notes.n; i++)
+                if (living->notes.items[i].lives &&
+                    str_equal(living->notes.items[i].container, container_id))
+                        return true;
+        return false;
+}
+
+/* A pair of ours, or a note of the runtime whose namespace is there. */
+static bool is_living(const char *container_id, const char *ifname, void *userdata) {
+        const Living *living = userdata;
+        Attachment at = {.network = living->ipam->conf->name,
+                         .container_id = container_id,
+                         .ifname = ifname,
+                         .rtnl = living->ipam->rtnl};
+        Link link;
+
+        if (!living->can_tell || has_note(living, container_id))
+                return true;
+        owner_of(at.network, container_id, ifname, at.owner);
+        return host_link_find(&at, &link) != -ENODEV;
+}
+
+/* The set is full. Leases of another boot that our index did not know, host-local's or of a time
+ * without an index, are of nobody, unless somebody is there. Return: how many were given back. */
+static int reclaim(Allocation *allocation) {
+        Living living = {.ipam = allocation->ipam};
+        NlSocket *rtnl = allocation->ipam->rtnl;
+        Error ignored = {0};
+        int r = 0;
+
+        if (allocation->reclaimed)
+                return 0;
+        allocation->reclaimed = true;
+        if (rtnl->fd < 0)
+                r = nl_socket_open(rtnl, NETLINK_ROUTE);
+        living.can_tell = r == 0 && pods_read(PODS_DIRECTORY, living.ipam->conf->name,
+                                              &living.notes, &ignored) == 0;
+        r = lease_reclaim(&allocation->store, is_living, &living, &ignored);
+        pods_deinit(&living.notes);
+        return r < 0 ? 0 : r;
 }
 
 static int take_requested(Allocation *allocation, const IpamSet *set, const IpAddress *ip,
@@ -98,8 +150,13 @@ static int take_next(Allocation *allocation, size_t i, Error *err) {
         lease_read_last(&allocation->store, i, &last);
         ipam_cursor_init(&cursor, set, ip_is_set(&last) ? &last : NULL);
         do {
-                if (!ipam_cursor_next(&cursor, &ip, &range))
-                        return exhausted(allocation, set, err);
+                if (!ipam_cursor_next(&cursor, &ip, &range)) {
+                        if (reclaim(allocation) == 0)
+                                return exhausted(allocation, set, err);
+                        ipam_cursor_init(&cursor, set, ip_is_set(&last) ? &last : NULL);
+                        r = LEASE_E_TAKEN;
+                        continue;
+                }
                 r = lease_take(&allocation->store, &ip, allocation->ipam->env->container_id,
                                allocation->ipam->env->ifname, err);
         } while (r == LEASE_E_TAKEN);
@@ -242,7 +299,9 @@ static int read_resolv_conf(const char *path, CniResult *result, Error *err) {
 
         if (path[0] == '\0')
                 return 0;
-        r = file_read_at(AT_FDCWD, path, RESOLV_CONF_MAX, &text, NULL);
+        r = file_read_regular(path, RESOLV_CONF_MAX, &text, NULL);
+        if (r == -EINVAL)
+                return error_set(err, ERROR_INVALID, "resolvConf %s is no regular file", path);
         r = r < 0 ? r : resolv_conf_parse(text, &result->dns);
         return r < 0 ? error_set_errno(err, r, "resolvConf %s", path) : 0;
 }

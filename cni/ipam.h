@@ -16,6 +16,7 @@ typedef struct Ipam {
         const NetConf *conf; /* borrowed, as all below */
         const CniEnv *env;
         const CniArgs *args;
+        NlSocket *rtnl;    /* the host's; may still be to open */
         const char *input; /* stdin as it came, for a plugin that is executed */
         size_t n_input;
 

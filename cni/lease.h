@@ -94,6 +94,17 @@ int lease_release(const LeaseStore *store, const char *container_id, const char 
 void lease_read_last(const LeaseStore *store, size_t set, IpAddress *ip);
 int lease_write_last(const LeaseStore *store, size_t set, const IpAddress *ip, Error *err);
 
+/**
+ * lease_reclaim() - leases whose file is older than this boot, unless @is_living
+ *
+ * By the clock, which may have been wrong when the file was written: hence @is_living.
+ *
+ * Return: how many were given back; negative.
+ */
+int lease_reclaim(const LeaseStore *store,
+                  bool (*is_living)(const char *container_id, const char *ifname, void *userdata),
+                  void *userdata, Error *err);
+
 /* Every lease file, whoever holds it. @each returns negative to stop. */
 int lease_each_ip(const LeaseStore *store, int (*each)(const IpAddress *ip, void *userdata),
                   void *userdata, Error *err);

@@ -17,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <time.h>
 
 /* "BERT" as seconds: 26 March 2005, a time that no clock gives a directory by itself. */
 #define INDEX_TIME 0x42455254
@@ -349,6 +350,45 @@ int lease_each_ip(const LeaseStore *store, int (*each)(const IpAddress *ip, void
         EachIp walk = {.each = each, .userdata = userdata};
 
         return lease_each_name(store->dir_fd, ".", each_ip_name, &walk, err);
+}
+
+typedef struct Reclaim {
+        bool (*is_living)(const char *container_id, const char *ifname, void *userdata);
+        void *userdata;
+        time_t boot_secs;
+        int n;
+} Reclaim;
+
+static int reclaim_old(int dir_fd, const char *name, void *userdata, Error *err) {
+        Reclaim *reclaim = userdata;
+        LeaseContent content;
+        struct stat status;
+        IpAddress ip;
+
+        if (ip_parse(name, &ip) < 0 || fstatat(dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
+            status.st_mtim.tv_sec >= reclaim->boot_secs || lease_read(dir_fd, name, &content) < 0 ||
+            content.ifname[0] == '\0' ||
+            reclaim->is_living(content.id, content.ifname, reclaim->userdata))
+                return 0;
+        if (unlinkat(dir_fd, name, 0) < 0)
+                return error_set_errno(err, errno, "remove lease %s", name);
+        reclaim->n++;
+        return 0;
+}
+
+int lease_reclaim(const LeaseStore *store,
+                  bool (*is_living)(const char *container_id, const char *ifname, void *userdata),
+                  void *userdata, Error *err) {
+        Reclaim reclaim = {.is_living = is_living, .userdata = userdata};
+        struct timespec now, up;
+        int r;
+
+        if (clock_gettime(CLOCK_REALTIME, &now) < 0 || clock_gettime(CLOCK_BOOTTIME, &up) < 0)
+                return error_set_errno(err, errno, "clock");
+        reclaim.boot_secs = now.tv_sec - up.tv_sec - 1;
+        r = lease_each_name(store->dir_fd, ".", reclaim_old, &reclaim, err);
+        /* Entries of what went are hints; they go at the next rebuild or are overwritten. */
+        return r < 0 ? r : reclaim.n;
 }
 
 /* "<id>@<ifname>" as written by lease_entry_path(). Return: false for what is no such entry. */

@@ -20,12 +20,14 @@ typedef struct LinkAdd {
         Plan plan;
         LinkKernel kernel;
         char host_name[IFNAMSIZ];
+        int held_fd; /* owned: host_link_hold() */
 } LinkAdd;
 
 static void link_add_deinit(LinkAdd *add) {
         result_deinit(&add->result);
         plan_deinit(&add->plan);
         link_kernel_deinit(&add->kernel);
+        closep(&add->held_fd);
 }
 
 static void random_mac(const uint8_t *random, uint8_t mac[6]) {
@@ -82,6 +84,10 @@ static int apply(LinkAdd *add, Error *err) {
                 add->kernel.indices[LINK_VLAN] = add->facts.vlan_link.index;
                 add->kernel.indices[LINK_VLAN_PORT] = add->facts.vlan_link.peer;
                 add->kernel.indices[LINK_LOOPBACK] = 1; /* in every namespace */
+                /* Not held: a GC looks at an older link of that name this very moment, and will
+                 * leave this one alone, for it has another number. */
+                closep(&add->held_fd);
+                (void)host_link_hold(add->host_name, &add->held_fd);
                 r = plan_apply(&add->plan, PLAN_OWN, &ops, err);
                 if (r != KERNEL_E_NAME_TAKEN)
                         return r;
@@ -197,6 +203,7 @@ static void attach(LinkAdd *add) {
         }
         (void)snprintf(at->host_link, sizeof(at->host_link), "%s", add->plan.host);
         at->host_index = add->kernel.indices[LINK_HOST];
+        at->host_mtu_bytes = add->plan.mtu_bytes;
         at->pod_index = add->kernel.indices[LINK_POD];
         at->ips = add->result.ips;
         at->n_ips = add->result.n_ips;
@@ -294,7 +301,8 @@ static int before_up(void *userdata, Error *err) {
 }
 
 int link_add(Request *request, Error *err) {
-        cleanup(link_add_deinit) LinkAdd add = {.request = request, .kernel = LINK_KERNEL_NULL};
+        cleanup(link_add_deinit)
+                LinkAdd add = {.request = request, .kernel = LINK_KERNEL_NULL, .held_fd = -1};
         int r;
 
         r = request_open(request, err);

@@ -209,6 +209,7 @@ static int serve(Request *request) {
                 .conf = &request->conf,
                 .env = &request->env,
                 .args = &request->args,
+                .rtnl = &request->rtnl,
                 .input = request->input,
                 .n_input = request->n_input,
         };

@@ -40,6 +40,7 @@ typedef struct Attachment {
         unsigned int bridge_index;
         char host_link[IFNAMSIZ]; /* the host's end of the pair; "" when not known */
         unsigned int host_index;  /* 0 when not known or gone */
+        uint32_t host_mtu_bytes;  /* 0 when not known */
         unsigned int pod_index;   /* index of ifname in the pod; 0 when not known */
         bool has_pod_mac;
         uint8_t pod_mac[6];  /* of ifname; on DEL from prevResult, if that tells it */

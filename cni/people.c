@@ -36,7 +36,7 @@
 
 #define LEASES_DIRECTORY "/var/lib/cni/networks"
 
-#define CACHE_DIRECTORY "/var/lib/cni"
+#define CACHE_DIRECTORY PODS_DIRECTORY
 
 static const char try_help[] = "Try: berth-cni --help\n";
 

@@ -45,6 +45,9 @@ int plan_difference(const Plan *whole, const PairObserved *observed, Plan *rest)
 
 /* --- notes of libcni (cni/pods.c) ------------------------------------------------------------ */
 
+/* Where runtimes keep them. */
+#define PODS_DIRECTORY "/var/lib/cni"
+
 /* One attachment. Strings are owned by @note. */
 typedef struct PodNote {
         json_t *note; /* owned: the file */

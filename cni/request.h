@@ -85,6 +85,10 @@ void host_link_name(const uint8_t owner[OWNER_SIZE], unsigned int attempt, char 
  * before it had an alias shows by this whose it is. */
 void host_link_mac(const char *name, uint8_t mac[6]);
 
+/* Held by an ADD while the pair of this name is made, and by a GC that takes a pair for abandoned.
+ * Return: as netns_hold_name(). */
+int host_link_hold(const char *name, int *fdp);
+
 /* "berth/<network>/<container>/<ifname>"; a name that is too long is hashed. */
 void host_link_alias(const char *network, const char *container_id, const char *ifname,
                      char alias[LINK_ALIAS_MAX]);

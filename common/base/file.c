@@ -54,6 +54,16 @@ int file_read_at(int dir_fd, const char *path, size_t limit, char **textp, size_
         return file_read_fd(fd, limit, textp, np);
 }
 
+int file_read_regular(const char *path, size_t limit, char **textp, size_t *np) {
+        cleanup(closep) int fd = -1;
+        struct stat status;
+
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0 || fstat(fd, &status) < 0)
+                return -errno;
+        return S_ISREG(status.st_mode) ? file_read_fd(fd, limit, textp, np) : -EINVAL;
+}
+
 /* Each race is lost to somebody else's rename or mount; a node that does nothing else is not one.
  */
 #define RACES_MAX 10000

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 
 /* The kernel fills at most 32 KiB per message of a dump; only pages that are used are touched. */
 #define RECEIVE_SIZE (32UL * 1024)
@@ -244,13 +245,19 @@ static int dump_each(const struct nlmsghdr *message, void *userdata) {
         return 0;
 }
 
+static void pause_msecs(unsigned int msecs) {
+        const struct timespec time = {.tv_nsec = (long)msecs * 1000000};
+
+        (void)nanosleep(&time, NULL);
+}
+
 int nl_socket_dump(NlSocket *sock, uint16_t type, struct nl_msg *request, NlReply reply,
                    void *userdata) {
         struct nlmsghdr *header = nlmsg_hdr(request);
 
         sock->text[0] = '\0';
         sock->text_offset = 0;
-        for (unsigned int try = 0; try < NL_DUMP_TRIES; try++) {
+        for (unsigned int waited = 0, pause = 0; waited <= NL_DUMP_MSECS; waited += pause) {
                 DumpState state = {.sock = sock, .reply = reply, .userdata = userdata};
                 int r;
 
@@ -271,6 +278,9 @@ int nl_socket_dump(NlSocket *sock, uint16_t type, struct nl_msg *request, NlRepl
                 r = reply(0, NULL, userdata);
                 if (r < 0)
                         return r;
+                /* Thirty pods at once change links all the time: a moment later there are fewer. */
+                pause = pause < 32 ? pause * 2 + 1 : pause;
+                pause_msecs(pause);
         }
         return -EBUSY;
 }

@@ -106,9 +106,9 @@ int nl_batch_run(NlSocket *sock, NlBatch *batch, NlReply reply, void *userdata);
  *         (NLM_F_DUMP_INTR) is started again, announced by @reply with a NULL message, so that what
  *         was gathered can be dropped
  *
- * Return: 0; -errno; -EBUSY when it was interrupted NL_DUMP_TRIES times in a row.
+ * Return: 0; -errno; -EBUSY when it was interrupted again and again for NL_DUMP_MSECS.
  */
-#define NL_DUMP_TRIES 8
+#define NL_DUMP_MSECS 10000U
 int nl_socket_dump(NlSocket *sock, uint16_t type, struct nl_msg *request, NlReply reply,
                    void *userdata);
 

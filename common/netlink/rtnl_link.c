@@ -61,6 +61,7 @@ void link_get(NlBatch *batch, unsigned int index, const char *name) {
                 return;
         if (index == 0)
                 put_text(batch, message, IFLA_IFNAME, name);
+        put_u32(batch, message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 }
 
 void link_add_bridge(NlBatch *batch, const BridgeSpec *spec) {

@@ -176,6 +176,7 @@ static int dump_request(const char *kind, unsigned int master, struct nl_msg **m
         message = nl_message_new(RTM_GETLINK, 0, &info, sizeof(info), 64);
         if (!message)
                 return -ENOMEM;
+        r |= nla_put_u32(message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
         if (master)
                 r |= nla_put_u32(message, IFLA_MASTER, master);
         if (kind) {

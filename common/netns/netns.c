@@ -4,14 +4,18 @@
 
 #include "common/base/cleanup.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 
@@ -73,4 +77,22 @@ int netns_call(int fd, int own_fd, int (*function)(void *userdata), void *userda
         if (netns_enter(own_fd) < 0)
                 abort();
         return r;
+}
+
+int netns_hold_name(const char *name, int *fdp) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        size_t n = strlen(name);
+        cleanup(closep) int fd = -1;
+
+        if (n + 1 > sizeof(address.sun_path))
+                return -ENAMETOOLONG;
+        memcpy(address.sun_path + 1, name, n);
+        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+                return -errno;
+        n += offsetof(struct sockaddr_un, sun_path) + 1;
+        if (bind(fd, (const struct sockaddr *)&address, (socklen_t)n) < 0)
+                return -errno;
+        *fdp = fd_steal(&fd);
+        return 0;
 }

@@ -36,4 +36,16 @@ int netns_enter(int fd);
  */
 int netns_call(int fd, int own_fd, int (*function)(void *userdata), void *userdata);
 
+/**
+ * netns_hold_name() - what two processes must not work on at once, in this namespace
+ * @name: up to 100 bytes
+ *
+ * An abstract Unix socket: it is gone with the process, however that ends, and is seen by nobody in
+ * another network namespace.
+ *
+ * Return: 0 with *@fdp to be closed by the caller; -EADDRINUSE while another process holds it;
+ * another -errno.
+ */
+int netns_hold_name(const char *name, int *fdp);
+
 #endif

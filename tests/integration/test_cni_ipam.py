@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import fcntl
+import json
 import os
 import pathlib
 import shutil
@@ -124,6 +125,9 @@ def test_resolv_conf(leases, sandbox):
     result = leases.ours.add(leases.conf(resolvConf=str(path)), NETNS, 'a').ok()
     assert result['dns'] == {'nameservers': ['10.0.0.1'], 'search': ['a', 'b'], 'options': ['ndots:5']}
     path.unlink()
+    os.mkfifo(path)
+    assert 'no regular file' in str(leases.ours.add(leases.conf(resolvConf=str(path)), NETNS, 'b').failed(7))
+    path.unlink()
     assert 'resolvConf' in str(leases.ours.add(leases.conf(resolvConf=str(path)), NETNS, 'b').failed())
     assert leases.files() == ['10.1.0.2']
 
@@ -169,6 +173,27 @@ def test_leases_of_the_boot_before(leases):
     assert address(leases.ours.add(leases.conf(rangeEnd='10.1.0.4'), NETNS, 'd')) == '10.1.0.2'
     assert leases.files() == ['10.1.0.2'] and leases.index() == {'d@eth0': '10.1.0.2'}
     assert os.readlink(boot) == pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+
+
+def test_full_range_gives_leases_of_an_older_boot_back(leases, sandbox, build):
+    """Not in our index with its boot: made by host-local before a reboot. Who is noted as running keeps his."""
+    conf = leases.conf(rangeEnd='10.1.0.5')
+    for name in 'abcd':
+        leases.ours.add(conf, NETNS, name).ok()
+    results = sandbox.path / 'cni' / 'results'
+    results.mkdir(parents=True)
+    alive = sandbox.netns('alive')
+    (results / 'net-a-eth0').write_text(json.dumps({
+        'kind': 'cniCacheV1', 'containerId': 'a', 'ifName': 'eth0', 'networkName': 'net', 'netns': alive.path}))
+    pathlib.Path('/var/lib/cni').mkdir(parents=True, exist_ok=True)
+    subprocess.run(['mount', '--bind', str(sandbox.path / 'cni'), '/var/lib/cni'], check=True)
+    assert 'berth-cni gc' in str(leases.ours.add(conf, NETNS, 'e').failed())
+    for name in ('10.1.0.2', '10.1.0.3', '10.1.0.4'):
+        os.utime(leases.path / 'net' / name, (1, 1))
+    assert address(leases.ours.add(conf, NETNS, 'e')) == '10.1.0.3'
+    assert leases.files() == ['10.1.0.2', '10.1.0.3', '10.1.0.5']
+    leases.ours.delete(conf, NETNS, 'b').ok()
+    assert '10.1.0.3' in leases.files()
 
 
 def test_lock_that_stays_taken(leases):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interfaces on the real kernel: every key of bridge and ptp, ADD to DEL, CHECK, GC, STATUS, and what is left."""
 
+import hashlib
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import time
 
@@ -764,6 +766,19 @@ def test_gc(net):
     net.plugin.gc(conf, []).ok()
     assert net.leases() == [] and list(links('veth')) == [keep]
     net.plugin.exec('GC', {**conf, 'cni.dev/valid-attachments': [{'containerID': 'x'}]}).failed(7)
+
+
+def test_gc_waits_for_no_slow_add(net):
+    """Between making a pair and naming its owner an ADD may wait for long; it holds the pair's name meanwhile."""
+    digest = bytearray(hashlib.sha256(b'veth01234567').digest()[:6])
+    digest[0] = digest[0] & 0xfc | 2
+    lib.sh('ip', 'link', 'add', 'veth01234567', 'address', digest.hex(':'), 'type', 'veth', 'peer', 'name', 'x')
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+        held.bind('\0berth-cni/veth01234567')
+        net.plugin.gc(net.conf(), []).ok()
+        assert 'veth01234567' in links('veth')
+    net.plugin.gc(net.conf(), []).ok()
+    assert not links('veth')
 
 
 def test_status(net):

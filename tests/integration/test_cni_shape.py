@@ -93,6 +93,30 @@ def test_bandwidth_refused(node, more, words):
     assert words in str(node.plugin.add(node.conf(**more), node.sandbox.netns('a'), 'a').failed())
 
 
+@pytest.mark.parametrize('key', ['shapedSubnets', 'unshapedSubnets'])
+def test_bandwidth_of_subnets_is_refused(node, key):
+    """Passed over, they would shape what they except."""
+    limited = limits(ingress=8)
+    limited['bandwidth'][key] = ['10.0.0.0/8']
+    assert key in str(node.plugin.add(node.conf(runtimeConfig=limited), node.sandbox.netns('a'), 'a').failed())
+    assert not links('veth')
+
+
+def test_bandwidth_spares_a_foreign_link(node):
+    """What has the ifb's name and is none, is somebody else's."""
+    conf = node.conf(runtimeConfig=limits(egress=8))
+    a = node.sandbox.netns('a')
+    node.plugin.add(conf, a, 'a').ok()
+    name, = links('ifb')
+    node.plugin.delete(conf, a, 'a').ok()
+    lib.sh('ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', 'other')
+    node.plugin.add(conf, a, 'a').ok()
+    assert name not in links('ifb') and len(links('ifb')) == 1
+    assert 'berth' not in lib.sh('ip', 'link', 'show', name).stdout
+    node.plugin.delete(conf, a, 'a').ok()
+    assert not links('ifb') and name in links('veth')
+
+
 def test_bandwidth_left_by_a_killed_add(node):
     """The ifb of an ADD that died is taken over by the next one, and GC finds it."""
     conf = node.conf(runtimeConfig=limits(egress=10))
