@@ -324,6 +324,51 @@ int block_sysfs_is_on(int root_fd, uint64_t devno, uint64_t below_devno) {
         return is_on(dir_fd, below_devno, 0);
 }
 
+/* The largest of a device and what lies below it. */
+static void find_whole(int root_fd, int dir_fd, unsigned int depth, uint64_t *bytesp) {
+        cleanup(closedirp) DIR *slaves = NULL;
+        cleanup(closep) int disk = -1;
+        struct dirent *entry;
+        uint64_t devno, bytes;
+        int fd;
+
+        if (depth > DEPTH_MAX || read_devno(dir_fd, &devno) < 0 ||
+            block_sysfs_size(root_fd, devno, &bytes) < 0)
+                return;
+        if (bytes > *bytesp)
+                *bytesp = bytes;
+        if (faccessat(dir_fd, "partition", F_OK, 0) == 0) {
+                disk = openat(dir_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+                if (disk >= 0)
+                        find_whole(root_fd, disk, depth + 1, bytesp);
+                return;
+        }
+        fd = openat(dir_fd, "slaves", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        slaves = fd < 0 ? NULL : fdopendir(fd);
+        if (fd >= 0 && !slaves)
+                close(fd);
+        while (slaves && (entry = readdir(slaves))) {
+                cleanup(closep) int slave = -1;
+
+                if (entry->d_name[0] == '.')
+                        continue;
+                slave = openat(fd, entry->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+                if (slave >= 0)
+                        find_whole(root_fd, slave, depth + 1, bytesp);
+        }
+}
+
+int block_sysfs_whole_size(int root_fd, uint64_t devno, uint64_t *bytesp) {
+        cleanup(closep) int dir_fd = open_device(root_fd, devno);
+        uint64_t bytes = 0;
+
+        if (dir_fd < 0)
+                return dir_fd;
+        find_whole(root_fd, dir_fd, 0, &bytes);
+        *bytesp = bytes;
+        return 0;
+}
+
 static int compare_names(const void *a, const void *b) {
         return strcmp(a, b);
 }

@@ -36,6 +36,10 @@ int block_sysfs_name(int root_fd, uint64_t devno, char name[BLOCK_NAME_MAX]);
 /* Only its size; 0 is a device that is gone and still has users. Return: as block_sysfs_info(). */
 int block_sysfs_size(int root_fd, uint64_t devno, uint64_t *bytesp);
 
+/* The size of the largest disk below it: a partition's disk, the slaves of a device of device
+ * mapper; its own if there is none. Return: as block_sysfs_info(). */
+int block_sysfs_whole_size(int root_fd, uint64_t devno, uint64_t *bytesp);
+
 /* By kernel name, "sdb". */
 int block_sysfs_info_by_name(int root_fd, const char *name, BlockInfo *info);
 

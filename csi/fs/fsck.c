@@ -164,6 +164,21 @@ void fsck_plan(const FsVolume *volume, const FsHost *host, const char *device, b
         }
 }
 
+void fsck_plan_cut_growth(FsckPlan *plan) {
+        size_t n = 0;
+
+        if (plan->action != FSCK_ACTION_PREEN)
+                return;
+        while (plan->argv[n])
+                n++;
+        /* e2fsck -p DEVICE */
+        plan->argv[n + 1] = NULL;
+        plan->argv[n] = plan->argv[n - 1];
+        plan->argv[n - 1] = "-y";
+        plan->argv[n - 2] = "-f";
+        (void)snprintf(plan->why, sizeof(plan->why), "a resize2fs of this volume was interrupted");
+}
+
 /* fsck(8): 1 corrected, 2 corrected and reboot (only for a mounted root), 4 left, 8 and above the
  * tool itself failed. */
 static int judge_exit(const FsckPlan *plan, const ExecResult *result, Error *err) {

@@ -11,6 +11,8 @@
 #include "csi/local/spec.h"
 #include "csi/local/volume.h"
 
+#include "csi/fs/tools.h"
+
 #include "common/base/cleanup.h"
 #include "common/block/filecopy.h"
 
@@ -61,6 +63,16 @@ static int hold_persistent(Pool *pool, const Call *call, const char *volume_id, 
                          "%s is an inline volume, which no controller changes", volume_id);
 }
 
+/* A filesystem that cannot become so small as what was asked for is given what it can become. */
+static uint64_t least_bytes(const LocalMeta *meta, const CapacityRange *range) {
+        const FsToolset *set = fs_toolset_find(fs_kind_from_type(meta->fs_type));
+
+        if (!meta->allows_mount || !set || range->required_bytes <= meta->size_bytes ||
+            set->grows_to_least_bytes <= meta->size_bytes)
+                return meta->size_bytes;
+        return set->grows_to_least_bytes;
+}
+
 int local_expand_volume(void *self, const Call *call, const ControllerExpandRequest *request,
                         ControllerExpandResult *result, Error *err) {
         const CapacityRange *range = &request->capacity_range;
@@ -81,7 +93,7 @@ int local_expand_volume(void *self, const Call *call, const ControllerExpandRequ
                               "; volumes do not shrink",
                               entry->meta.id, entry->meta.size_bytes, range->limit_bytes);
         if (r == 0)
-                r = local_size_choose(range, entry->meta.size_bytes, "the volume",
+                r = local_size_choose(range, least_bytes(&entry->meta, range), "the volume",
                                       entry->meta.size_bytes, &size_bytes, err);
         if (r == 0 && size_bytes > entry->meta.size_bytes)
                 r = grow(pool, call, entry, size_bytes, err);

@@ -44,6 +44,9 @@ bool condition_judge(const ConditionFacts *facts, char text[CONDITION_MAX]) {
                                facts->fs_type, facts->n_errors, facts->device);
                 add(&buf, clause);
         }
+        if (facts->not_grown)
+                strbuf_printf(&buf, "%sthe filesystem did not grow to its device: %s",
+                              buf.n > 0 ? "; " : "", facts->not_grown);
         if (buf.n == 0 || buf.failed) {
                 (void)snprintf(text, CONDITION_MAX, "no error is known");
                 return false;

@@ -20,12 +20,13 @@ typedef struct ConditionFacts {
         bool has_sizes;
         uint64_t fs_bytes; /* what the filesystem believes to have */
         uint64_t device_bytes;
-        uint64_t n_errors;   /* that it recorded: ext4's superblock, btrfs' device statistics */
-        const char *fs_type; /* borrowed; "" for a raw block volume */
-        const char *device;  /* borrowed; for messages */
+        uint64_t n_errors;     /* that it recorded: ext4's superblock, btrfs' device statistics */
+        const char *not_grown; /* borrowed; why it did not take its whole device; NULL: it did */
+        const char *fs_type;   /* borrowed; "" for a raw block volume */
+        const char *device;    /* borrowed; for messages */
 } ConditionFacts;
 
-#define CONDITION_MAX 400
+#define CONDITION_MAX 640
 
 /* Pure. One or more clauses into @text. Return: whether it is abnormal. */
 bool condition_judge(const ConditionFacts *facts, char text[CONDITION_MAX]);

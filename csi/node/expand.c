@@ -3,9 +3,11 @@
 /* NodeExpandVolume: the kernel sees the new size, then the filesystem takes it. */
 
 #include "common/base/cleanup.h"
+#include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/block_sysfs.h"
+#include "csi/fs/tools.h"
 #include "csi/node/encrypt.h"
 
 #include <fcntl.h>
@@ -47,13 +49,33 @@ static int read_size(Job *job, DeviceFacts *facts, Error *err) {
         return r < 0 ? error_set_errno(err, r, "look at %s", device->path) : 0;
 }
 
-static int check_size(const DeviceFacts *disk, const CapacityRange *range, Error *err) {
-        if (disk->size_bytes < range->required_bytes)
+/* A volume is as large as its disk; a partition of it, or a mapping (LVM, multipath), may be
+ * smaller until somebody makes that larger, and the filesystem takes what there is. */
+static void find_capacity(Job *job, const DeviceFacts *disk, const CapacityRange *range) {
+        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        const LogField field = {"volume", job->volume.volume_id};
+        uint64_t whole_bytes = 0;
+
+        job->capacity_bytes = disk->size_bytes;
+        if (disk->size_bytes >= range->required_bytes ||
+            block_sysfs_whole_size(root_fd, disk->device.devno, &whole_bytes) < 0 ||
+            whole_bytes < range->required_bytes)
+                return;
+        job->capacity_bytes = whole_bytes;
+        log_fields(LOG_LEVEL_INFO, &field, 1,
+                   "%s has %" PRIu64 " bytes of the %" PRIu64
+                   " of its disk: the filesystem takes those",
+                   disk->device.path, disk->size_bytes, whole_bytes);
+}
+
+static int check_size(const DeviceFacts *disk, uint64_t size_bytes, const CapacityRange *range,
+                      Error *err) {
+        if (size_bytes < range->required_bytes)
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "%s has %" PRIu64 " bytes, %" PRIu64
                                  " are required: the volume was not expanded, or the kernel does "
                                  "not see it yet",
-                                 disk->device.path, disk->size_bytes, range->required_bytes);
+                                 disk->device.path, size_bytes, range->required_bytes);
         if (range->limit_bytes != 0 && disk->size_bytes > range->limit_bytes)
                 return error_set(err, ERROR_RANGE,
                                  "%s has %" PRIu64 " bytes, the limit is %" PRIu64,
@@ -73,13 +95,14 @@ static int expand_disk(Job *job, const CapacityRange *range, Error *err) {
                                             &job->volume, &disk->device, err);
         if (r == 0)
                 r = read_size(job, disk, err);
-        if (r == 0)
-                r = check_size(disk, range, err);
+        if (r == 0) {
+                find_capacity(job, disk, range);
+                r = check_size(disk, job->capacity_bytes, range, err);
+        }
         if (r == 0 && is_encrypted)
                 r = encrypt_resize(job, err);
         if (r == 0 && is_encrypted)
                 r = read_size(job, &job->device, err);
-        job->capacity_bytes = disk->size_bytes;
         return r;
 }
 
@@ -97,12 +120,12 @@ static bool is_grown(const Job *job) {
 }
 
 /* XFS grows only by a mount that can be written; a read-only target has its staging path. */
-static int choose_mount(Job *job, const NodeExpandRequest *request, const char **pathp,
+static int choose_mount(Job *job, const NodeExpandRequest *request, const NodePath **pathp,
                         Error *err) {
         const TargetFacts *facts = &job->target_facts;
         int r;
 
-        *pathp = request->volume_path;
+        *pathp = &job->target;
         if ((facts->mount.flags & MOUNT_FLAG_READ_ONLY) && request->staging_path[0] != '\0') {
                 r = node_path_open(&job->source, &job->node->root, "staging_target_path",
                                    request->staging_path, err);
@@ -113,7 +136,7 @@ static int choose_mount(Job *job, const NodeExpandRequest *request, const char *
                 if (job->source_facts.is_mounted && !job->source_facts.is_dead &&
                     job->source_facts.mounted_on == facts->mounted_on) {
                         facts = &job->source_facts;
-                        *pathp = request->staging_path;
+                        *pathp = &job->source;
                 }
         }
         if (facts->is_forced_ro)
@@ -126,8 +149,20 @@ static int choose_mount(Job *job, const NodeExpandRequest *request, const char *
         return 0;
 }
 
+static int check_bound(const char *fs_type, uint64_t device_bytes, Error *err) {
+        const FsToolset *set = fs_toolset_find(fs_kind_from_type(fs_type));
+
+        if (!set || device_bytes >= set->grows_to_least_bytes)
+                return 0;
+        return error_set(err, ERROR_RANGE,
+                         "%s grows to %" PRIu64 " bytes or more, the device has %" PRIu64
+                         ": expand the volume further",
+                         fs_type, set->grows_to_least_bytes, device_bytes);
+}
+
 static int grow(Job *job, const NodeExpandRequest *request, Error *err) {
-        const char *fs_type = job->target_facts.mount.fs_type, *path;
+        const char *fs_type = job->target_facts.mount.fs_type;
+        const NodePath *path;
         int r;
 
         r = choose_mount(job, request, &path, err);
@@ -140,7 +175,12 @@ static int grow(Job *job, const NodeExpandRequest *request, Error *err) {
                                  "CAP_SYS_RESOURCE, which this one has not: it grows when it is "
                                  "staged the next time",
                                  fs_type);
-        return grow_mounted(job->node, job->call, fs_type, job->device.device.path, path, err);
+        r = check_bound(fs_type, job->device.device.size_bytes, err);
+        if (r == 0)
+                r = grow_mounted(fs_type, path->fd, job->device.size_bytes, err);
+        if (r == 0)
+                growth_note(job->node, request->volume_id, NULL);
+        return r;
 }
 
 static int expand(Job *job, const NodeExpandRequest *request, Error *err) {

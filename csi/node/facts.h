@@ -25,6 +25,7 @@ typedef struct DeviceFacts {
                                  matters to it */
         bool is_new_mapper;   /* encrypted a moment ago: noise but for where a blank test looks for
                                  signatures */
+        bool was_growing;     /* a resize2fs of ours was interrupted on it: growing.h */
         bool has_unfinished;  /* a mkfs of ours was interrupted on it: marker.h */
 } DeviceFacts;
 

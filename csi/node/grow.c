@@ -1,46 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Growing a filesystem to the size of its device, by its own tools. */
+/*
+ * Growing a filesystem to the size of its device: mounted by its kernel, through a descriptor of
+ * it; ext without CAP_SYS_RESOURCE unmounted, by resize2fs. That is never cut: half done it leaves
+ * what only a person can mend.
+ */
 
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
+#include "common/base/log.h"
 #include "common/base/str.h"
+#include "common/block/block_ioctl.h"
+#include "common/block/fsgrow.h"
+#include "csi/fs/inspect.h"
+#include "csi/fs/tools.h"
+#include "csi/node/growing.h"
 #include "csi/node/node_internal.h"
 
-/* resize2fs holds block bitmaps of the whole; XFS and btrfs grow in the kernel. */
+#include <fcntl.h>
+#include <inttypes.h>
+
+/* resize2fs holds block bitmaps of the whole. */
 #define GROW_MEMORY_BYTES (UINT64_C(128) << 20)
-/* A 16 TiB ext4 without flex_bg; all others end in seconds. */
-#define GROW_TIMEOUT_MSECS UINT64_C(1800000)
+/* Of the check before: it writes little, and ends at a safe place when it is asked to. */
+#define CHECK_TIMEOUT_MSECS UINT64_C(1800000)
+#define CHECK_GRACE_MSECS   UINT64_C(10000)
 
-/* The last line that says something; tools print progress and their version before it. */
-static void last_line(const ExecResult *result, char *text, size_t n) {
-        const char *from = result->n_errors > 0 ? result->errors : result->output;
-        const char *line = "";
+/* --- mounted --- */
 
-        while (*from) {
-                size_t length = strcspn(from, "\n");
+int grow_mounted(const char *fs_type, int fd, uint64_t device_bytes, Error *err) {
+        cleanup(closep) int root = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        FsKind kind = fs_kind_from_type(fs_type);
+        int r;
 
-                if (length > 0)
-                        line = from;
-                from += length;
-                from += strspn(from, "\n");
-        }
-        (void)snprintf(text, n, "%.*s", (int)strcspn(line, "\n"), line);
-        str_make_utf8(text);
+        if (root < 0)
+                return error_set_errno(err, errno, "open the mounted %s", fs_type);
+        if (kind == FS_KIND_EXT)
+                r = fsgrow_ext(root, device_bytes);
+        else if (kind == FS_KIND_XFS)
+                r = fsgrow_xfs(root, device_bytes);
+        else if (kind == FS_KIND_BTRFS)
+                r = fsgrow_btrfs(root);
+        else
+                return error_set(err, ERROR_UNSUPPORTED, "%s cannot grow while it is mounted",
+                                 fs_type);
+        /* Without CAP_SYS_RESOURCE, or with errors on the filesystem. */
+        if (r == -EPERM || r == -EACCES)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "the kernel refuses to grow the %s while it is mounted; it grows "
+                                 "when it is staged the next time",
+                                 fs_type);
+        return r < 0 ? error_set_errno(err, r, "grow the mounted %s", fs_type) : 0;
 }
 
-static int run(const Call *call, const char *const *argv, int worst_status, Error *err) {
-        const ExecRequest request = {
-                .argv = argv,
-                .timeout_msecs = GROW_TIMEOUT_MSECS,
-                .cancelled = call_is_aborted,
-                .userdata = (void *)(uintptr_t)call,
-                .is_expendable = true,
-        };
+/* --- unmounted --- */
+
+static int run(const char *const *argv, int worst_status, const ExecRequest *how, Error *err) {
+        ExecRequest request = *how;
         cleanup(exec_result_deinit) ExecResult result = {0};
         char line[256];
         int r;
 
+        request.argv = argv;
         r = exec_run(&request, &result);
         if (r == -ENOENT)
                 return error_set(err, ERROR_UNSUPPORTED, "%s is not installed", argv[0]);
@@ -48,57 +69,123 @@ static int run(const Call *call, const char *const *argv, int worst_status, Erro
                 return error_set_errno(err, r, "run %s", argv[0]);
         if (result.exit_status >= 0 && result.exit_status <= worst_status)
                 return 0;
-        last_line(&result, line, sizeof(line));
-        /* Without CAP_SYS_RESOURCE, or with errors on the filesystem. */
-        if (strstr(line, "ermission denied"))
-                return error_set(err, ERROR_PRECONDITION,
-                                 "%s: %s: the kernel refuses to grow it while it is mounted; it "
-                                 "grows when it is staged the next time",
-                                 argv[0], line);
+        fs_tool_first_line(result.errors, result.output, line, sizeof(line));
         return error_set(err, ERROR_INTERNAL, "%s ended with %d: %s", argv[0], result.exit_status,
                          line);
 }
 
-int grow_mounted(Node *node, const Call *call, const char *fs_type, const char *device,
-                 const char *mount_point, Error *err) {
-        const char *const resize2fs[] = {"resize2fs", device, NULL};
-        const char *const xfs_growfs[] = {"xfs_growfs", "-d", mount_point, NULL};
-        const char *const btrfs[] = {"btrfs", "filesystem", "resize", "max", mount_point, NULL};
-        const char *const *argv;
+/* @how: "-p" corrects what needs no question, "-y" all that a resize2fs that was cut leaves. Exit
+ * code 1: corrected. */
+static int check(const Call *call, const char *device, const char *how, Error *err) {
+        const char *const argv[] = {fs_toolset_find(FS_KIND_EXT)->programs[FS_PROGRAM_CHECK], "-f",
+                                    how, device, NULL};
+        const ExecRequest request = {
+                .timeout_msecs = CHECK_TIMEOUT_MSECS,
+                .cancelled = call ? call_is_aborted : NULL,
+                .userdata = (void *)(uintptr_t)call,
+                .grace_msecs = CHECK_GRACE_MSECS,
+                .is_expendable = true,
+        };
+
+        return run(argv, 1, &request, err);
+}
+
+/* In steps that resize2fs is known to survive; nobody cuts one, and memory is taken from others
+ * first. */
+static int resize(const char *device, uint64_t from_bytes, uint64_t to_bytes, Error *err) {
+        const FsToolset *set = fs_toolset_find(FS_KIND_EXT);
+        const ExecRequest how = {0};
+        uint64_t at = from_bytes;
+        char sectors[32];
+        int r = 0;
+
+        while (r == 0 && at > 0 && to_bytes / set->grow_step_factor > at) {
+                const char *argv[] = {set->programs[FS_PROGRAM_GROW], device, sectors, NULL};
+
+                at *= set->grow_step_factor;
+                (void)snprintf(sectors, sizeof(sectors), "%" PRIu64 "s", at / 512);
+                r = run(argv, 0, &how, err);
+        }
+        if (r == 0) {
+                const char *const argv[] = {set->programs[FS_PROGRAM_GROW], device, NULL};
+
+                r = run(argv, 0, &how, err);
+        }
+        return r;
+}
+
+/* With the note in place. What resize2fs moved it may leave with a checksum of the old place (the
+ * orphan file, to 1.47.0), and what it did not end needs more. */
+static int resize_noted(const Work *work, Error *err) {
+        const Plan *plan = work->plan;
+        Error after = {0};
+        int r, checked;
+
+        r = growing_begin(work->target, plan->volume.uuid);
+        if (r < 0)
+                return error_set_errno(err, r, "note in %s that resize2fs begins",
+                                       work->target->text);
+        r = resize(plan->device, plan->fs_bytes, plan->device_bytes, err);
+        checked = check(NULL, plan->device, r < 0 ? "-y" : "-p", &after);
+        if (checked == 0)
+                checked = growing_end(work->target);
+        if (r == 0 && checked < 0 && err)
+                *err = after;
+        return r < 0 ? r : checked;
+}
+
+/* resize2fs refuses what was not checked since it was mounted the last time. */
+int grow_unmounted_ext(Node *node, Work *work, Error *err) {
         QueueTicket ticket = {0};
         int r;
 
-        if (fs_kind_from_type(fs_type) == FS_KIND_EXT)
-                argv = resize2fs;
-        else if (str_equal(fs_type, "xfs"))
-                argv = xfs_growfs;
-        else if (str_equal(fs_type, "btrfs"))
-                argv = btrfs;
-        else
-                return error_set(err, ERROR_UNSUPPORTED, "%s cannot grow while it is mounted",
-                                 fs_type);
-        r = wait_for_place(call, node->queue, GROW_MEMORY_BYTES, call_is_aborted, &ticket, err);
+        r = wait_for_place(work->call, node->queue, GROW_MEMORY_BYTES, call_is_aborted, &ticket,
+                           err);
         if (r < 0)
                 return r;
-        r = run(call, argv, 0, err);
+        r = check(work->call, work->plan->device, "-p", err);
+        if (r == 0)
+                r = resize_noted(work, err);
         queue_leave(&ticket);
         return r;
 }
 
-int grow_unmounted_ext(Node *node, const Call *call, const char *device, Error *err) {
-        /* resize2fs refuses what was not checked since it was mounted the last time. 1: corrected
-         */
-        const char *const e2fsck[] = {"e2fsck", "-f", "-p", device, NULL};
-        const char *const resize2fs[] = {"resize2fs", device, NULL};
-        QueueTicket ticket = {0};
-        int r;
+/* --- what did not grow --- */
 
-        r = wait_for_place(call, node->queue, GROW_MEMORY_BYTES, call_is_aborted, &ticket, err);
-        if (r < 0)
-                return r;
-        r = run(call, e2fsck, 1, err);
-        if (r == 0)
-                r = run(call, resize2fs, 0, err);
-        queue_leave(&ticket);
-        return r;
+void growth_note(Node *node, const char *volume_id, const char *text) {
+        GrowthNote *free_one = &node->growth[0];
+        const LogField field = {"volume", volume_id};
+
+        pthread_mutex_lock(&node->growth_mutex);
+        for (size_t i = 0; i < GROWTH_NOTES_MAX; i++) {
+                GrowthNote *note = &node->growth[i];
+
+                if (str_equal(note->volume_id, volume_id)) {
+                        free_one = note;
+                        break;
+                }
+                if (note->volume_id[0] == '\0')
+                        free_one = note;
+        }
+        *free_one = (GrowthNote){0};
+        if (text) {
+                (void)snprintf(free_one->volume_id, sizeof(free_one->volume_id), "%s", volume_id);
+                (void)snprintf(free_one->text, sizeof(free_one->text), "%s", text);
+        }
+        pthread_mutex_unlock(&node->growth_mutex);
+        if (text)
+                log_fields(LOG_LEVEL_WARNING, &field, 1, "mounted, and not grown: %s", text);
+}
+
+bool growth_get(Node *node, const char *volume_id, char text[GROWTH_TEXT_MAX]) {
+        bool found = false;
+
+        pthread_mutex_lock(&node->growth_mutex);
+        for (size_t i = 0; i < GROWTH_NOTES_MAX && !found; i++) {
+                found = str_equal(node->growth[i].volume_id, volume_id);
+                if (found)
+                        (void)snprintf(text, GROWTH_TEXT_MAX, "%s", node->growth[i].text);
+        }
+        pthread_mutex_unlock(&node->growth_mutex);
+        return found;
 }

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "csi/node/encrypt.h"
+#include "csi/node/growing.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/service/metrics.h"
@@ -185,6 +186,8 @@ static int inspect(Job *job, Error *err) {
         if (job->device.inspection.find != FS_FIND_BLANK)
                 job->device.has_unfinished =
                         job_has_marker(job, &job->device, &claim) && claim.kind != FS_CLAIM_LUKS;
+        job->device.was_growing = job->device.inspection.find == FS_FIND_FILESYSTEM &&
+                                  growing_was_cut(&job->target, job->device.inspection.volume.uuid);
         return 0;
 }
 
@@ -237,6 +240,16 @@ static int choose_cluster(Job *job, MountInput *input, Error *err) {
         return r;
 }
 
+static int choose_growth(const Job *job, MountInput *input, Error *err) {
+        const StringMap *context = job->volume.volume_context;
+        const char *text = context ? string_map_get(context, FS_MAKE_KEY_GROW_TO) : NULL;
+
+        if (!text || str_parse_size(text, &input->grow_to_bytes) == 0)
+                return 0;
+        return error_set(err, ERROR_INVALID,
+                         FS_MAKE_KEY_GROW_TO " is \"%.40s\", expected a size like 1Ti", text);
+}
+
 /* A new filesystem needs to know the tools; only then they are asked for their versions. */
 static int choose_host(Job *job, MountInput *input, Error *err) {
         const DeviceFacts *device = &job->device;
@@ -249,6 +262,8 @@ static int choose_host(Job *job, MountInput *input, Error *err) {
         if (r < 0 || !makes)
                 return r;
         r = choose_words(job, input, err);
+        if (r == 0)
+                r = choose_growth(job, input, err);
         input->words = &job->words;
         return r < 0 ? r : choose_cluster(job, input, err);
 }

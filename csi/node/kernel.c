@@ -9,6 +9,7 @@
 #include "common/block/block_ioctl.h"
 #include "common/block/btrfs.h"
 #include "csi/fs/explain.h"
+#include "csi/node/growing.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/share.h"
@@ -327,6 +328,8 @@ static int mount_volume(Work *work, Error *err) {
         /* From here on there is data of a user on the disk. A marker that came through a crash
          * would lie below the mount, and be believed by a later stage. */
         r = marker_remove(work->target);
+        if (r == 0)
+                r = growing_end(work->target);
         if (r < 0)
                 return error_set_errno(err, r, "clean %s", work->target->text);
         r = check_name(work, err);
@@ -365,6 +368,32 @@ static int bind_volume(Work *work, Error *err) {
         return node_path_reopen(work->target, err);
 }
 
+/* --- grow --- */
+
+/* Growing never blocks a mount. */
+static int grow_online(Node *node, Work *work) {
+        Error error = {0};
+        bool grown = grow_mounted(work->plan->fs_type, work->target->fd, work->plan->device_bytes,
+                                  &error) == 0;
+
+        growth_note(node, work->volume_id, grown ? NULL : error.message);
+        return 0;
+}
+
+/* The device's number is nobody else's while it is open. What failed is looked at again: it is
+ * mounted unless it needs a person now. */
+static int grow_offline(Node *node, Work *work, Error *err) {
+        cleanup(closep) int fd = open_device(work, O_RDONLY, err);
+        Error error = {0};
+        int r;
+
+        if (fd < 0)
+                return fd;
+        r = grow_unmounted_ext(node, work, &error);
+        growth_note(node, work->volume_id, r < 0 ? error.message : NULL);
+        return r < 0 ? check_again(work, err) : 0;
+}
+
 int kernel_run(void *userdata, StepKind kind, Work *work, Error *err) {
         Node *node = userdata;
 
@@ -380,12 +409,11 @@ int kernel_run(void *userdata, StepKind kind, Work *work, Error *err) {
         case STEP_CHECK:
                 return check(node, work, err);
         case STEP_GROW_OFFLINE:
-                return grow_unmounted_ext(node, work->call, work->plan->device, err);
+                return grow_offline(node, work, err);
         case STEP_MOUNT:
                 return mount_volume(work, err);
         case STEP_GROW:
-                return grow_mounted(node, work->call, work->plan->fs_type, work->plan->device,
-                                    work->target->text, err);
+                return grow_online(node, work);
         case STEP_BIND:
                 return bind_volume(work, err);
         case STEP_MOUNT_SHARE:

@@ -57,6 +57,7 @@ int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKerne
                 return error_set_errno(err, ENOMEM, "node");
         (void)pthread_mutex_init(&node->host_mutex, NULL);
         (void)pthread_mutex_init(&node->hanging_mutex, NULL);
+        (void)pthread_mutex_init(&node->growth_mutex, NULL);
         node->config = *config;
         node->root = (NodeRoot){config->kubelet_root,
                                 config->kubelet_here ? config->kubelet_here : config->kubelet_root};
@@ -99,6 +100,7 @@ void node_free(Node *node) {
                 free(one);
         }
         (void)pthread_mutex_destroy(&node->hanging_mutex);
+        (void)pthread_mutex_destroy(&node->growth_mutex);
         free(node);
 }
 

@@ -29,6 +29,14 @@ typedef struct Hanging {
         char volume_id[]; /* owned, with the whole */
 } Hanging;
 
+#define GROWTH_NOTES_MAX 64 /* an older one gives way */
+#define GROWTH_TEXT_MAX  240
+
+typedef struct GrowthNote {
+        char volume_id[256]; /* "": none */
+        char text[GROWTH_TEXT_MAX];
+} GrowthNote;
+
 struct Node {
         NodeConfig config;
         NodeRoot root; /* borrowed from @config */
@@ -42,6 +50,8 @@ struct Node {
         bool has_selinux;
         bool can_grow_mounted_ext;
         pthread_mutex_t host_mutex;
+        pthread_mutex_t growth_mutex;
+        GrowthNote growth[GROWTH_NOTES_MAX];
         FsHost *hosts[_NODE_HOST_N]; /* owned; each read when it is first needed */
 };
 
@@ -182,10 +192,17 @@ void stats_set_usage(const struct statvfs *usage, NodeStatsResult *result);
 /* Writes what the volume wishes of sysfs, once it is mounted; what cannot be written is logged. */
 void job_tune(const Job *job);
 
-/* Runs a tool for growing a filesystem. Return: 0; negative with the tool's last line. */
-int grow_mounted(Node *node, const Call *call, const char *fs_type, const char *device,
-                 const char *mount_point, Error *err);
-int grow_unmounted_ext(Node *node, const Call *call, const char *device, Error *err);
+/* Grows the filesystem that @fd is a directory of to @device_bytes. Return: 0, also if there is
+ * nothing to do; ERROR_PRECONDITION where only an unmounted one can grow; negative. */
+int grow_mounted(const char *fs_type, int fd, uint64_t device_bytes, Error *err);
+
+/* e2fsck, resize2fs in steps, e2fsck. Only the first is ended when the call is. */
+int grow_unmounted_ext(Node *node, Work *work, Error *err);
+
+/* What did not grow is mounted all the same: it is logged once, and told as the volume's condition
+ * until it grows or is unmounted. @text NULL: it has grown, or is gone. */
+void growth_note(Node *node, const char *volume_id, const char *text);
+bool growth_get(Node *node, const char *volume_id, char text[GROWTH_TEXT_MAX]);
 
 /* For tools: true when they are to be killed. A caller whose deadline passed does not end work that
  * would only begin again with his next call. */

@@ -3,6 +3,7 @@
 /* The decisions. No system call, no clock, no environment. */
 
 #include "csi/node/plan.h"
+#include "csi/fs/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
@@ -104,6 +105,7 @@ static int plan_format_new(const MountInput *input, const DeviceFacts *device, P
                 .fs_type = type,
                 .device = path,
                 .size_bytes = device->size_bytes,
+                .grow_to_bytes = input->grow_to_bytes,
                 .logical_sector_bytes = device->logical_sector_bytes,
                 .rules = input->rules,
                 .options = input->words ? input->words->words : NULL,
@@ -129,6 +131,9 @@ static uint64_t grow_threshold(const FsVolume *volume) {
 static bool can_grow(const FsVolume *volume, uint64_t device_bytes) {
         if (volume->kind != FS_KIND_EXT && volume->kind != FS_KIND_XFS &&
             volume->kind != FS_KIND_BTRFS)
+                return false;
+        /* The kernel's own bound, of btrfs: what is smaller stays as it is. */
+        if (device_bytes < fs_toolset_find(volume->kind)->grows_to_least_bytes)
                 return false;
         return volume->n_devices <= 1 && volume->fs_bytes > 0 && device_bytes > volume->fs_bytes &&
                device_bytes - volume->fs_bytes >= grow_threshold(volume);
@@ -189,6 +194,8 @@ static int plan_existing(const MountInput *input, const DeviceFacts *device, Pla
         fsck_plan(&plan->volume, plan->host, path, !plan->wants_write, &plan->fsck);
         if (plan->fsck.action == FSCK_ACTION_REFUSE)
                 return error_set(err, ERROR_PRECONDITION, "%s: %s", path, plan->fsck.why);
+        if (device->was_growing)
+                fsck_plan_cut_growth(&plan->fsck);
         /* Mounted somewhere else it is the kernel's, and must not be touched. */
         if (plan->fsck.action == FSCK_ACTION_PREEN && device->is_free)
                 add_step(plan, STEP_CHECK);

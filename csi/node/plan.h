@@ -69,6 +69,7 @@ typedef struct MountInput {
         const FsHost *hosts;         /* [0] is this node; all must be able to mount what is made */
         size_t n_hosts;
         bool can_grow_mounted_ext; /* CAP_SYS_RESOURCE */
+        uint64_t grow_to_bytes;    /* what a new filesystem is meant to grow to; 0: not said */
         bool has_selinux;
         bool never_formats; /* a blank disk is an error */
 } MountInput;

@@ -139,6 +139,8 @@ static int unmount_and_release(Job *job, unsigned int how, Error *err) {
         if (S_ISBLK(job->target_facts.type))
                 devno = job->target_facts.rdev;
         r = node_unmount(job->node, &job->target, how, err);
+        if (r == 0)
+                growth_note(job->node, job->volume.volume_id, NULL);
         return r < 0 ? r : release(job, devno, err);
 }
 

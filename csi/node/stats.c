@@ -118,6 +118,7 @@ static int ask_mount(Job *job, const char *path, Ask *ask, Error *err) {
 static int stats_mount(Job *job, const NodeStatsRequest *request, NodeStatsResult *result,
                        Error *err) {
         ConditionFacts facts = {0};
+        char not_grown[GROWTH_TEXT_MAX];
         Ask ask = {.fd = -1, .usage_errno = ENODATA};
         int r = 0;
 
@@ -134,6 +135,8 @@ static int stats_mount(Job *job, const NodeStatsRequest *request, NodeStatsResul
                 facts.open_errno = 0;
         if (r == 0 && ask.usage_errno == 0)
                 stats_set_usage(&ask.usage, result);
+        if (growth_get(job->node, request->volume_id, not_grown))
+                facts.not_grown = not_grown;
         condition_read(&facts, &job->target_facts, ask.usage_errno == 0 ? &ask.usage : NULL);
         set_condition(job, &facts, result);
         return 0;

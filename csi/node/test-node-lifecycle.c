@@ -5,6 +5,9 @@
 #include "csi/node/test-node.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 
 static unsigned int n_steps[_STEP_N];
 
@@ -324,6 +327,133 @@ static void test_expand_ext4(void) {
         node_free(node);
 }
 
+static bool is_whole(const Disk *disk) {
+        char command[128];
+
+        /* Its image: the device was given back. */
+        (void)snprintf(command, sizeof(command), "e2fsck -fn /proc/%d/fd/%d", (int)getpid(),
+                       disk->backing_fd);
+        return system(command) == 0;
+}
+
+/* Stages, fills, grows the disk, stages again: what is there is whole, by e2fsck's word. */
+static void grow_offline(const char *id, uint64_t from, uint64_t to) {
+        const Ask ask = {.fs_type = "ext4"};
+        Node *node = node_counting();
+        Disk *disk = disk_new(id, from);
+        struct statvfs usage;
+
+        node->can_grow_mounted_ext = false;
+        expect_ok(stage(node, id, &ask));
+        make_file(STAGING "/file", "kept");
+        expect_ok(unstage(node, id, STAGING));
+        disk_resize(disk, to);
+        expect_ok(stage(node, id, &ask));
+        assert(n_steps[STEP_GROW_OFFLINE] == 1);
+        assert(statvfs(STAGING, &usage) == 0 && usage.f_blocks * usage.f_frsize > to / 10 * 9);
+        assert(file_is(STAGING "/file", "kept"));
+        expect_ok(unstage(node, id, STAGING));
+        assert(is_whole(disk));
+        node_free(node);
+}
+
+/* Each more than 1024 times, which destroys them if it is one step of resize2fs. */
+static void test_grow_steps(void) {
+        grow_offline("grow-steps-64", 64 * MIB, 65 * 1024 * MIB);
+        grow_offline("grow-steps-8", 8 * MIB, 9 * 1024 * MIB);
+}
+
+/* A resize2fs that ends so: at its @n-th write, the real one. */
+static void use_resize2fs(const char *script) {
+        cleanup(freep) char *path = NULL;
+
+        assert(mkdir("/tmp/tools", 0755) == 0 || errno == EEXIST);
+        make_file("/tmp/tools/resize2fs", script);
+        assert(chmod("/tmp/tools/resize2fs", 0755) == 0);
+        path = str_printf("/tmp/tools:%s", getenv("PATH"));
+        assert(path && setenv("PATH", path, 1) == 0);
+}
+
+static void drop_resize2fs(void) {
+        assert(setenv("PATH", getenv("PATH") + strlen("/tmp/tools:"), 1) == 0);
+}
+
+/* Growing never blocks a mount: it is told as the condition, and done by a later stage. */
+static void test_grow_fails(void) {
+        const Ask ask = {.fs_type = "ext4"};
+        Node *node = node_counting();
+        Disk *disk = disk_new("grow-fails", 64 * MIB);
+        NodeStatsResult result = {0};
+        char text[GROWTH_TEXT_MAX];
+
+        node->can_grow_mounted_ext = false;
+        expect_ok(stage(node, "grow-fails", &ask));
+        make_file(STAGING "/file", "kept");
+        expect_ok(unstage(node, "grow-fails", STAGING));
+        disk_resize(disk, 256 * MIB);
+        use_resize2fs("#!/bin/sh\necho resize2fs 1.47.0 >&2\necho no luck today >&2\nexit 1\n");
+        expect_ok(stage(node, "grow-fails", &ask));
+        assert(file_is(STAGING "/file", "kept"));
+        expect_ok(stats(node, "grow-fails", STAGING, &result));
+        assert(result.abnormal && growth_get(node, "grow-fails", text));
+        assert(strstr(text, "no luck today"));
+        expect_ok(unstage(node, "grow-fails", STAGING));
+        drop_resize2fs();
+        expect_ok(stage(node, "grow-fails", &ask));
+        expect_ok(stats(node, "grow-fails", STAGING, &result));
+        assert(!result.abnormal);
+        expect_ok(unstage(node, "grow-fails", STAGING));
+        node_free(node);
+}
+
+/* resize2fs is killed at a write of its midst: alone, and with the daemon that would mend it. */
+static void test_grow_cut(void) {
+        const Ask ask = {.fs_type = "ext4"};
+        Node *node;
+        Disk *disk;
+        pid_t pid;
+        int status;
+
+        if (access("/usr/bin/strace", X_OK) < 0) {
+                printf("  skipped: no strace\n");
+                return;
+        }
+        node = node_counting();
+        disk = disk_new("grow-cut", 64 * MIB);
+        node->can_grow_mounted_ext = false;
+        expect_ok(stage(node, "grow-cut", &ask));
+        make_file(STAGING "/file", "kept");
+        expect_ok(unstage(node, "grow-cut", STAGING));
+        disk_resize(disk, 4096 * MIB);
+        /* The loop device goes with its last user. */
+        use_resize2fs("#!/bin/sh\nexec 9<\"$1\"\nkill -9 $PPID\n"
+                      "exec strace -o /dev/null -e inject=pwrite64:signal=KILL:when=8 "
+                      "/sbin/resize2fs \"$@\" >/dev/null 2>&1\n");
+        assert(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+        pid = fork();
+        assert(pid >= 0);
+        if (pid == 0) {
+                (void)stage(node, "grow-cut", &ask);
+                _exit(0);
+        }
+        assert(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+        /* What the daemon started runs on, and is ours now. */
+        while (waitpid(-1, &status, 0) > 0 || errno == EINTR)
+                ;
+        use_resize2fs("#!/bin/sh\nexec strace -o /dev/null "
+                      "-e inject=pwrite64:signal=KILL:when=8 /sbin/resize2fs \"$@\"\n");
+        expect_ok(stage(node, "grow-cut", &ask));
+        assert(n_steps[STEP_CHECK] == 1 && file_is(STAGING "/file", "kept"));
+        expect_ok(unstage(node, "grow-cut", STAGING));
+        drop_resize2fs();
+        drop_resize2fs();
+        expect_ok(stage(node, "grow-cut", &ask));
+        assert(file_is(STAGING "/file", "kept"));
+        expect_ok(unstage(node, "grow-cut", STAGING));
+        assert(is_whole(disk));
+        node_free(node);
+}
+
 /* A snapshot that was restored to a larger volume. */
 static void test_stage_grows(void) {
         const Ask ask = {.fs_type = "xfs"};
@@ -428,6 +558,9 @@ int main(int argc, char **argv) {
                 {"expand_xfs", test_expand_xfs},
                 {"expand_btrfs", test_expand_btrfs},
                 {"expand_ext4", test_expand_ext4},
+                {"grow_steps", test_grow_steps},
+                {"grow_fails", test_grow_fails},
+                {"grow_cut", test_grow_cut},
                 {"stage_grows", test_stage_grows},
                 {"pending", test_pending},
                 {"ready", test_ready},

@@ -5,6 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
 #include "common/base/log.h"
+#include "csi/node/growing.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 
@@ -116,6 +117,8 @@ int node_unmount(const Node *node, NodePath *path, unsigned int how, Error *err)
         if (r < 0)
                 return r;
         r = marker_remove(path);
+        if (r == 0)
+                r = growing_end(path);
         if (r < 0)
                 return error_set_errno(err, r, "clean %s", path->text);
         if (!(how & NODE_UNMOUNT_REMOVE_TARGET) || path->fd < 0)
