@@ -11,11 +11,12 @@
 
 #include <string.h>
 
-#define BTRFS_OFFSET       65536U
-#define BTRFS_SIZE         4096U
-#define BTRFS_FLAG_SEED    (UINT64_C(1) << 32)
-#define BTRFS_MIXED_GROUPS 0x4U
-#define BTRFS_RO_FREE_TREE 0x1U
+#define BTRFS_OFFSET        65536U
+#define BTRFS_SIZE          4096U
+#define BTRFS_FLAG_SEED     (UINT64_C(1) << 32)
+#define BTRFS_MIXED_GROUPS  0x4U
+#define BTRFS_METADATA_UUID 0x400U
+#define BTRFS_RO_FREE_TREE  0x1U
 
 static FsChecksum btrfs_checksum(const uint8_t *sb) {
         const uint8_t *body = sb + 32;
@@ -61,6 +62,19 @@ static void btrfs_check(const uint8_t *sb, FsVolume *volume) {
                 volume_malformed(volume, "no devices");
         if (volume->checksum == FS_CHECKSUM_UNKNOWN)
                 volume_malformed(volume, "checksum type %u", (unsigned int)le16(sb + 0xc4));
+        if (le32(sb + 0x98) != node)
+                volume_malformed(volume, "leafsize %u", le32(sb + 0x98));
+        if (!is_power_of_two(le32(sb + 0x9c)))
+                volume_malformed(volume, "stripesize %u", le32(sb + 0x9c));
+        if (le64(sb + 0x78) < 6 * (uint64_t)node)
+                volume_malformed(volume, "bytes used");
+        if (le32(sb + 0xa0) > 2048 || le32(sb + 0xa0) < 17 + 80)
+                volume_malformed(volume, "system chunk array of %u bytes", le32(sb + 0xa0));
+        /* With metadata_uuid the trees keep the old one. */
+        if (memcmp(sb + 0x11b,
+                   sb + (volume->words[FS_CLASS_INCOMPAT] & BTRFS_METADATA_UUID ? 0x23b : 0x20),
+                   16) != 0)
+                volume_malformed(volume, "UUID of its device item");
         if (le64(sb + 0x50) & 4095 || le64(sb + 0x58) & 4095 || le64(sb + 0x60) & 4095)
                 volume_malformed(volume, "tree root address");
         if (sb[0xc6] >= 8 || sb[0xc7] >= 8 || sb[0xc8] >= 8)
@@ -106,5 +120,10 @@ int btrfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         (void)head;
         if (r < 0)
                 return source_is_image_fault(r) ? FS_E_NONE : r;
-        return btrfs_parse(sb, volume) ? 0 : FS_E_NONE;
+        if (!btrfs_parse(sb, volume))
+                return FS_E_NONE;
+        /* A copy says where it stands itself. */
+        if (le64(sb + 0x30) != BTRFS_OFFSET)
+                volume_malformed(volume, "its own address");
+        return 0;
 }

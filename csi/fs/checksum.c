@@ -31,6 +31,18 @@ uint32_t checksum_crc32c(uint32_t seed, const void *data, size_t n) {
         return crc_reflected(0x82f63b78U, seed, data, n);
 }
 
+uint16_t checksum_crc16(uint16_t seed, const void *data, size_t n) {
+        const uint8_t *bytes = data;
+        uint16_t crc = seed;
+
+        for (size_t i = 0; i < n; i++) {
+                crc ^= bytes[i];
+                for (unsigned int bit = 0; bit < 8; bit++)
+                        crc = (uint16_t)(crc & 1 ? (crc >> 1) ^ 0xa001 : crc >> 1);
+        }
+        return crc;
+}
+
 uint32_t checksum_crc32(uint32_t seed, const void *data, size_t n) {
         return crc_reflected(0xedb88320U, seed, data, n);
 }

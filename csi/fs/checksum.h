@@ -13,6 +13,9 @@ uint32_t checksum_crc32c(uint32_t seed, const void *data, size_t n);
 /* CRC-32 (0xEDB88320), reflected, without the final inversion. */
 uint32_t checksum_crc32(uint32_t seed, const void *data, size_t n);
 
+/* CRC-16 (0xA001), reflected, without a final inversion: ext's older group descriptors. */
+uint16_t checksum_crc16(uint16_t seed, const void *data, size_t n);
+
 /* xxHash64 with seed 0. */
 uint64_t checksum_xxhash64(const void *data, size_t n);
 

@@ -7,7 +7,7 @@
  */
 
 #include "csi/fs/checksum.h"
-#include "csi/fs/superblock_internal.h"
+#include "csi/fs/ext_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +23,7 @@
 #define MMP_CLEAN    0xff4d4d50U
 
 #define EXT_COMPAT_HAS_JOURNAL   0x4U
+#define EXT_COMPAT_FAST_COMMIT   0x400U
 #define EXT_INCOMPAT_RECOVER     0x4U
 #define EXT_INCOMPAT_JOURNAL_DEV 0x8U
 #define EXT_INCOMPAT_64BIT       0x80U
@@ -36,6 +37,10 @@
 #define EXT3_INCOMPAT 0x16U
 #define EXT3_RO       0x7U
 
+/* Fast commits take as many blocks of a journal as it says, else 256; 1024 must be left (jbd2). */
+#define JOURNAL_BLOCKS_MIN 1024U
+#define FAST_COMMIT_BLOCKS 256U
+
 /* An extent tree is at most 5 deep (ext4_extents.h). */
 #define EXTENT_DEPTH_MAX 5
 
@@ -48,34 +53,6 @@ static const char *ext_type(const FsVolume *volume) {
         if ((incompat & ~(uint64_t)EXT3_INCOMPAT) || (ro & ~(uint64_t)EXT3_RO))
                 return "ext4";
         return volume->words[FS_CLASS_COMPAT] & EXT_COMPAT_HAS_JOURNAL ? "ext3" : "ext2";
-}
-
-/* What the kernel checks before it looks at anything else (fs/ext4/super.c). */
-static void ext_check(const uint8_t *sb, FsVolume *volume) {
-        uint32_t log_block = le32(sb + 0x18), log_cluster = le32(sb + 0x1c);
-        bool bigalloc = volume->words[FS_CLASS_RO_COMPAT] & EXT_RO_BIGALLOC;
-        uint16_t desc = le16(sb + 0xfe);
-
-        if (log_block > 6) {
-                volume_malformed(volume, "log block size %u", log_block);
-                return;
-        }
-        if (log_cluster > 20 || (!bigalloc && log_cluster != log_block) || log_cluster < log_block)
-                volume_malformed(volume, "log cluster size %u", log_cluster);
-        if (volume->inode_bytes < 128 || !is_power_of_two(volume->inode_bytes) ||
-            volume->inode_bytes > volume->block_bytes)
-                volume_malformed(volume, "inode size %u", volume->inode_bytes);
-        if (le32(sb + 0x20) == 0 || le32(sb + 0x28) == 0)
-                volume_malformed(volume, "no blocks or inodes in a group");
-        if ((volume->words[FS_CLASS_INCOMPAT] & EXT_INCOMPAT_64BIT) &&
-            (desc < 64 || desc > 1024 || !is_power_of_two(desc)))
-                volume_malformed(volume, "group descriptor size %u", (unsigned int)desc);
-        if (volume->checksum == FS_CHECKSUM_UNKNOWN)
-                volume_malformed(volume, "checksum type %u", (unsigned int)sb[0x175]);
-        if (volume->words[FS_CLASS_INCOMPAT] & EXT_INCOMPAT_CASEFOLD && le16(sb + 0x27c) != 1)
-                volume_malformed(volume, "encoding %u", (unsigned int)le16(sb + 0x27c));
-        if (le32(sb + 0x14) > 1)
-                volume_malformed(volume, "first data block %u", le32(sb + 0x14));
 }
 
 static FsChecksum ext_checksum(const uint8_t *sb, const FsVolume *volume) {
@@ -127,15 +104,12 @@ bool ext_parse(const uint8_t sb[1024], FsVolume *volume) {
         if (le16(sb + 0x38) != EXT_MAGIC)
                 return false;
         volume->kind = FS_KIND_EXT;
-        /* Revision 0 has no feature words and fixed sizes. */
-        if (le32(sb + 0x4c) >= 1) {
-                volume->words[FS_CLASS_COMPAT] = le32(sb + 0x5c);
-                volume->words[FS_CLASS_INCOMPAT] = le32(sb + 0x60);
-                volume->words[FS_CLASS_RO_COMPAT] = le32(sb + 0x64);
-                volume->inode_bytes = le16(sb + 0x58);
-        } else {
-                volume->inode_bytes = 128;
-        }
+        /* Revision 0 has a fixed inode size, and zeros in the feature words; kernels look at them
+         * all the same. */
+        volume->words[FS_CLASS_COMPAT] = le32(sb + 0x5c);
+        volume->words[FS_CLASS_INCOMPAT] = le32(sb + 0x60);
+        volume->words[FS_CLASS_RO_COMPAT] = le32(sb + 0x64);
+        volume->inode_bytes = le32(sb + 0x4c) >= 1 ? le16(sb + 0x58) : 128;
         if (volume->words[FS_CLASS_INCOMPAT] & EXT_INCOMPAT_64BIT)
                 n_blocks |= (uint64_t)le32(sb + 0x150) << 32;
         volume->block_bytes = log_block <= 6 ? 1024U << log_block : 0;
@@ -189,30 +163,6 @@ static int ext_first_block(FsSource *source, const FsVolume *volume, const uint8
         return 0;
 }
 
-/* i_block of the journal inode: through group 0's descriptor and inode table. */
-static int ext_journal_inode(FsSource *source, const uint8_t *sb, const FsVolume *volume,
-                             uint8_t inode[128]) {
-        uint32_t ino = le32(sb + 0xe0), per_group = le32(sb + 0x28);
-        uint64_t block = 1024 / volume->block_bytes + 1, table;
-        uint8_t desc[64] = {0};
-        size_t n_desc = 32;
-        int r;
-
-        if (ino == 0 || per_group == 0 || ino > per_group)
-                return -ENODATA;
-        if (volume->words[FS_CLASS_INCOMPAT] & EXT_INCOMPAT_64BIT)
-                n_desc = 64;
-        r = source_read(source, block * volume->block_bytes, desc, n_desc);
-        if (r < 0)
-                return r;
-        table = le32(desc + 8) | ((uint64_t)le32(desc + 0x28) << 32);
-        if (table == 0 || table > UINT64_MAX / 131072)
-                return -ENODATA;
-        return source_read(source,
-                           table * volume->block_bytes + (uint64_t)(ino - 1) * volume->inode_bytes,
-                           inode, 128);
-}
-
 static int ext_journal_parse(const uint8_t jsb[1024], FsVolume *volume) {
         uint32_t type = be32(jsb + 4);
 
@@ -227,11 +177,15 @@ static int ext_journal_parse(const uint8_t jsb[1024], FsVolume *volume) {
                 volume->words[FS_CLASS_LOG_INCOMPAT] = be32(jsb + 0x28);
                 volume->words[FS_CLASS_LOG_RO_COMPAT] = be32(jsb + 0x2c);
         }
+        if (volume->words[FS_CLASS_COMPAT] & EXT_COMPAT_FAST_COMMIT &&
+            be32(jsb + 0x10) < (uint64_t)JOURNAL_BLOCKS_MIN +
+                                       (be32(jsb + 0x54) ? be32(jsb + 0x54) : FAST_COMMIT_BLOCKS))
+                volume->state |= FS_STATE_JOURNAL_SMALL;
         return 0;
 }
 
 static int ext_journal(FsSource *source, const uint8_t *sb, FsVolume *volume) {
-        uint8_t inode[128] = {0}, jsb[1024] = {0};
+        uint8_t inode[256] = {0}, jsb[1024] = {0};
         uint64_t block = 0;
         int r;
 
@@ -240,7 +194,18 @@ static int ext_journal(FsSource *source, const uint8_t *sb, FsVolume *volume) {
                 volume->state |= FS_STATE_EXTERNAL_LOG;
                 return 0;
         }
-        r = ext_journal_inode(source, sb, volume, inode);
+        /* With both, the kernel does not know which. */
+        if (le32(sb + 0xe4)) {
+                volume->log = FS_LOG_UNREADABLE;
+                return 0;
+        }
+        r = ext_read_inode(source, sb, le32(sb + 0xe0), inode);
+        if (r == FS_E_NONE) {
+                volume->log = volume->words[FS_CLASS_INCOMPAT] & EXT_INCOMPAT_RECOVER
+                                      ? FS_LOG_DIRTY
+                                      : FS_LOG_CLEAN;
+                return 0;
+        }
         if (r == 0)
                 r = ext_first_block(source, volume, inode + 0x28, le32(inode + 0x20) & 0x80000U,
                                     &block);
@@ -282,8 +247,12 @@ int ext_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
 
         if (!ext_parse(sb, volume))
                 return FS_E_NONE;
-        if (volume->block_bytes == 0 || (volume->state & FS_STATE_JOURNAL_DEVICE))
+        if (volume->state & (FS_STATE_MALFORMED | FS_STATE_JOURNAL_DEVICE) ||
+            volume->checksum == FS_CHECKSUM_BAD)
                 return 0;
+        r = ext_check_inodes(source, sb, volume);
+        if (r < 0)
+                return r;
         if (volume->words[FS_CLASS_COMPAT] & EXT_COMPAT_HAS_JOURNAL) {
                 r = ext_journal(source, sb, volume);
                 if (r < 0)

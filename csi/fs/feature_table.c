@@ -35,6 +35,7 @@
 #define BTR_A FS_KIND_BTRFS, FS_CLASS_ALGORITHM
 #define F2F_F FS_KIND_F2FS, FS_CLASS_FEATURE
 #define ERO_I FS_KIND_EROFS, FS_CLASS_INCOMPAT
+#define ERO_A FS_KIND_EROFS, FS_CLASS_ALGORITHM
 #define SQU_V FS_KIND_SQUASHFS, FS_CLASS_VERSION
 #define SQU_A FS_KIND_SQUASHFS, FS_CLASS_ALGORITHM
 
@@ -140,8 +141,8 @@ const FsFeature fs_features[] = {
 {XFS_I, 0x8,    "bigtime",     K(5, 10), K(5, 10), NOGATE, 0, KP(5, 10, 0), KP(5, 15, 0), K(5, 15), "-m bigtime=1", "-m bigtime=0", HIGH, NULL, "in profiles since lts_5.15"},
 {XFS_I, 0x10,   "needsrepair", K(5, 11), K(5, 11), NOGATE, RUNTIME | STATE, KP(5, 11, 0), NEVER, NEVER, NULL, NULL, HIGH, "xfs_repair", "an offline change was not finished"},
 {XFS_I, 0x20,   "nrext64",     K(5, 19), K(5, 19), NOGATE, 0, KP(5, 19, 0), KP(6, 5, 0), K(6, 6), "-i nrext64=1", "-i nrext64=0", HIGH, NULL, "in profiles since lts_6.6"},
-{XFS_I, 0x40,   "exchange",    K(6, 10), K(6, 10), NOGATE, 0, KP(6, 10, 0), KP(6, 14, 0), K(6, 18), "-i exchange=1", "-i exchange=0", HIGH, NULL, "in profiles since lts_6.18"},
-{XFS_I, 0x80,   "parent",      K(6, 10), K(6, 10), NOGATE, 0, KP(6, 10, 0), KP(6, 14, 0), K(6, 18), "-n parent=1", "-n parent=0", HIGH, NULL, "in profiles since lts_6.18"},
+{XFS_I, 0x40,   "exchange",    K(6, 10), K(6, 10), NOGATE, 0, KP(6, 10, 0), KP(6, 18, 0), K(6, 18), "-i exchange=1", "-i exchange=0", HIGH, NULL, "in profiles since lts_6.18"},
+{XFS_I, 0x80,   "parent",      K(6, 10), K(6, 10), NOGATE, 0, KP(6, 10, 0), KP(6, 18, 0), K(6, 18), "-n parent=1", "-n parent=0", HIGH, NULL, "in profiles since lts_6.18"},
 {XFS_I, 0x100,  "metadir",     K(6, 13), K(6, 13), NOGATE, EXPER, KP(6, 13, 0), NEVER, NEVER, "-m metadir=1", "-m metadir=0", HIGH, NULL, "experimental through 6.18"},
 {XFS_I, 0x200,  "zoned",       K(6, 15), K(6, 15), FS_GATE_XFS_RT, EXPER, KP(6, 15, 0), NEVER, NEVER, "-r zoned=1", "-r zoned=0", MEDIUM, NULL, NULL},
 {XFS_I, 0x400,  "zone_gaps",   K(6, 15), K(6, 15), NOGATE, EXPER, KP(6, 15, 0), NEVER, NEVER, NULL, NULL, MEDIUM, NULL, NULL},
@@ -206,6 +207,11 @@ const FsFeature fs_features[] = {
 {ERO_I, 0x80,  "48bit",          K(6, 15), K(6, 15), NOGATE, 0, ANY, NEVER, NEVER, NULL, NULL, MEDIUM, NULL, NULL},
 {ERO_I, 0x100, "metabox",        K(6, 17), K(6, 17), NOGATE, 0, ANY, NEVER, NEVER, NULL, NULL, MEDIUM, NULL, NULL},
 
+{ERO_A, 1U << 0, "LZ4",     K(5, 3),  K(5, 3),  FS_GATE_EROFS_ZIP, 0, ANY, NEVER, NEVER, "-zlz4", NULL, HIGH, NULL, NULL},
+{ERO_A, 1U << 1, "LZMA",    K(5, 16), K(5, 16), FS_GATE_EROFS_LZMA, 0, ANY, NEVER, NEVER, "-zlzma", NULL, HIGH, NULL, "MicroLZMA"},
+{ERO_A, 1U << 2, "DEFLATE", K(6, 6),  K(6, 6),  FS_GATE_EROFS_DEFLATE, 0, ANY, NEVER, NEVER, "-zdeflate", NULL, HIGH, NULL, NULL},
+{ERO_A, 1U << 3, "ZSTD",    K(6, 10), K(6, 10), FS_GATE_EROFS_ZSTD, 0, ANY, NEVER, NEVER, "-zzstd", NULL, HIGH, NULL, NULL},
+
 {SQU_V, 1U << 4, "squashfs 4", KP(2, 6, 29), KP(2, 6, 29), NOGATE, 0, ANY, ANY, NEVER, NULL, NULL, HIGH, NULL, NULL},
 {SQU_A, 1U << 1, "zlib", KP(2, 6, 29), KP(2, 6, 29), FS_GATE_SQUASHFS_ZLIB, 0, ANY, ANY, NEVER, "-comp gzip", NULL, HIGH, NULL, NULL},
 {SQU_A, 1U << 2, "lzma", NEVER, NEVER, NOGATE, 0, ANY, NEVER, NEVER, "-comp lzma", NULL, HIGH, NULL, NULL},
@@ -217,8 +223,8 @@ const FsFeature fs_features[] = {
 const size_t fs_n_features = sizeof(fs_features) / sizeof(fs_features[0]);
 
 const FsGateInfo fs_gates[_FS_GATE_N] = {
-[FS_GATE_XFS_V4]            = {{"CONFIG_XFS_SUPPORT_V4"}, K(5, 10), K(6, 17), true, true},
-[FS_GATE_XFS_ASCII_CI]      = {{"CONFIG_XFS_SUPPORT_ASCII_CI"}, K(6, 4), K(6, 17), true, true},
+[FS_GATE_XFS_V4]            = {{"CONFIG_XFS_SUPPORT_V4"}, K(5, 10), K(6, 18), true, true},
+[FS_GATE_XFS_ASCII_CI]      = {{"CONFIG_XFS_SUPPORT_ASCII_CI"}, K(6, 4), K(6, 18), true, true},
 [FS_GATE_XFS_RT]            = {{"CONFIG_XFS_RT"}, ANY, NEVER, false, true},
 [FS_GATE_XFS_QUOTA]         = {{"CONFIG_XFS_QUOTA"}, ANY, NEVER, true, false},
 [FS_GATE_UNICODE]           = {{"CONFIG_UNICODE"}, ANY, NEVER, true, true},
@@ -232,6 +238,10 @@ const FsGateInfo fs_gates[_FS_GATE_N] = {
 [FS_GATE_SQUASHFS_XZ]       = {{"CONFIG_SQUASHFS_XZ"}, ANY, NEVER, true, true},
 [FS_GATE_SQUASHFS_LZ4]      = {{"CONFIG_SQUASHFS_LZ4"}, ANY, NEVER, true, true},
 [FS_GATE_SQUASHFS_ZSTD]     = {{"CONFIG_SQUASHFS_ZSTD"}, ANY, NEVER, true, true},
+[FS_GATE_EROFS_ZIP]         = {{"CONFIG_EROFS_FS_ZIP"}, ANY, NEVER, true, true},
+[FS_GATE_EROFS_LZMA]        = {{"CONFIG_EROFS_FS_ZIP_LZMA"}, ANY, NEVER, true, true},
+[FS_GATE_EROFS_DEFLATE]     = {{"CONFIG_EROFS_FS_ZIP_DEFLATE"}, ANY, NEVER, true, true},
+[FS_GATE_EROFS_ZSTD]        = {{"CONFIG_EROFS_FS_ZIP_ZSTD"}, ANY, NEVER, true, true},
 [FS_GATE_XXHASH]            = {{"CONFIG_CRYPTO_XXHASH"}, ANY, NEVER, true, true},
 [FS_GATE_SHA256]            = {{"CONFIG_CRYPTO_SHA256"}, ANY, NEVER, true, true},
 [FS_GATE_BLAKE2B]           = {{"CONFIG_CRYPTO_BLAKE2B"}, ANY, NEVER, true, true},

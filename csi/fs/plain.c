@@ -5,6 +5,7 @@
  */
 
 #include "csi/fs/checksum.h"
+#include "csi/fs/feature.h"
 #include "csi/fs/superblock_internal.h"
 
 #include <stdlib.h>
@@ -15,6 +16,11 @@
 #define EROFS_MAGIC     0xe0f5e1e2U
 #define EROFS_OFFSET    1024U
 #define EROFS_SB_CHKSUM 0x1U
+
+#define EROFS_COMPR_CFGS 0x2U /* shares its bit with big_pcluster */
+#define EROFS_48BIT      0x80U
+#define EROFS_METABOX    0x100U
+#define EROFS_LAYOUTS    5U
 
 /* Over the rest of the block that holds the superblock, its own field as zero. */
 static int erofs_checksum(FsSource *source, FsVolume *volume) {
@@ -38,8 +44,45 @@ static int erofs_checksum(FsSource *source, FsVolume *volume) {
         return 0;
 }
 
+/* The inode of the root directory: 32 bytes each, from a block on. A mount reads it. */
+static int erofs_root(FsSource *source, const uint8_t *sb, FsVolume *volume) {
+        uint64_t nid = le16(sb + 0xe), meta = le32(sb + 0x28);
+        uint8_t inode[32];
+        int r;
+
+        if (volume->words[FS_CLASS_INCOMPAT] & EROFS_48BIT)
+                return 0;
+        r = source_read(source, meta * volume->block_bytes + nid * sizeof(inode), inode,
+                        sizeof(inode));
+        if (r < 0 && !source_is_image_fault(r))
+                return r;
+        if (r < 0 || le16(inode) >> 4 || (le16(inode) >> 1 & 7) >= EROFS_LAYOUTS ||
+            (le16(inode + 4) & 0170000) != 0040000)
+                volume_malformed(volume, "root inode");
+        return 0;
+}
+
+/* What the kernel needs to know of to decompress: each algorithm is one bit. Before the field there
+ * was LZ4 alone. */
+static void erofs_algorithms(const uint8_t *sb, FsVolume *volume) {
+        if (volume->words[FS_CLASS_INCOMPAT] & EROFS_COMPR_CFGS)
+                volume->words[FS_CLASS_ALGORITHM] = le16(sb + 0x54);
+}
+
+static void erofs_check(const uint8_t *sb, FsVolume *volume) {
+        if (sb[0x5a])
+                volume_malformed(volume, "directory block size 2^%u", (unsigned int)sb[0x5a]);
+        if (sb[0x5b] && le32(sb + 0x5c) == 0) {
+                volume_malformed(volume, "attribute prefixes");
+                volume->problem_since = FS_VERSION(6, 4, 0);
+        }
+        if (volume->words[FS_CLASS_INCOMPAT] & EROFS_METABOX && le64(sb + 0x78) == 0)
+                volume_malformed(volume, "metabox inode");
+}
+
 int erofs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         const uint8_t *sb = head + EROFS_OFFSET;
+        int r;
 
         if (le32(sb) != EROFS_MAGIC)
                 return FS_E_NONE;
@@ -56,9 +99,14 @@ int erofs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         }
         volume->block_bytes = 1U << sb[0xc];
         volume->fs_bytes = (uint64_t)le32(sb + 0x24) << sb[0xc];
-        if (volume->words[FS_CLASS_COMPAT] & EROFS_SB_CHKSUM)
-                return erofs_checksum(source, volume);
-        return 0;
+        if (volume->words[FS_CLASS_COMPAT] & EROFS_SB_CHKSUM) {
+                r = erofs_checksum(source, volume);
+                if (r < 0 || volume->checksum == FS_CHECKSUM_BAD)
+                        return r;
+        }
+        erofs_algorithms(sb, volume);
+        erofs_check(sb, volume);
+        return erofs_root(source, sb, volume);
 }
 
 static bool squashfs_parse(const uint8_t *sb, FsVolume *volume) {
@@ -74,7 +122,7 @@ static bool squashfs_parse(const uint8_t *sb, FsVolume *volume) {
         volume->words[FS_CLASS_ALGORITHM] = compressor < 64 ? UINT64_C(1) << compressor : 1;
         if (!is_power_of_two(volume->block_bytes) || volume->block_bytes > 1048576)
                 volume_malformed(volume, "block size %u", volume->block_bytes);
-        if (le16(sb + 0x1e) != 0)
+        if ((int16_t)le16(sb + 0x1e) > 0)
                 volume_malformed(volume, "version %u.%u", (unsigned int)major,
                                  (unsigned int)le16(sb + 0x1e));
         return true;

@@ -248,7 +248,7 @@ const char *fs_class_name(FsKind kind, FsClass class) {
                 return "log_incompat";
         if (kind == FS_KIND_BTRFS && class == FS_CLASS_RO_COMPAT)
                 return "compat_ro";
-        if (kind == FS_KIND_SQUASHFS && class == FS_CLASS_ALGORITHM)
+        if ((kind == FS_KIND_SQUASHFS || kind == FS_KIND_EROFS) && class == FS_CLASS_ALGORITHM)
                 return "compressor";
         return names[class];
 }

@@ -49,7 +49,7 @@ typedef enum FsClass {
         FS_CLASS_VERSIONNUM,    /* XFS: bits of sb_versionnum above the number */
         FS_CLASS_FEATURES2,     /* XFS V4 */
         FS_CLASS_FEATURE,       /* f2fs: its one word, which no kernel enforces */
-        FS_CLASS_ALGORITHM,     /* btrfs: 1 << checksum type; squashfs: 1 << compressor */
+        FS_CLASS_ALGORITHM,     /* btrfs: 1 << checksum type; squashfs, erofs: 1 << compressor */
         FS_CLASS_FLAGS,         /* btrfs super flags */
         _FS_CLASS_N,
 } FsClass;
@@ -83,7 +83,8 @@ enum {
         FS_STATE_ORPHANS = 1U << 2,      /* unlinked files wait to be removed at the next mount */
         FS_STATE_NEEDS_REPAIR = 1U << 3, /* XFS needsrepair, f2fs NEED_FSCK */
         FS_STATE_IN_PROGRESS = 1U << 4,  /* XFS: mkfs or an offline tool did not finish */
-        FS_STATE_FORCED_RO = 1U << 5,    /* ext: revision above 1, kernels mount it read-only */
+        FS_STATE_FORCED_RO = 1U << 5,    /* ext: revision above 1, kernels mount it read-only; XFS:
+                                            its read-only flag, kernels refuse read-write */
         FS_STATE_MMP = 1U << 6,          /* ext: MMP block says "in use" or "fsck running" */
         FS_STATE_MALFORMED = 1U << 7,    /* magic, but values no kernel takes: see problem */
         FS_STATE_TEST = 1U << 8,         /* ext: test_filesystem flag */
@@ -93,6 +94,12 @@ enum {
         FS_STATE_JOURNAL_DEVICE = 1U << 12, /* this is itself an external ext journal */
         FS_STATE_V1_SPACE_CACHE = 1U << 13, /* btrfs: the old space cache was in use */
         FS_STATE_MMP_BROKEN = 1U << 14,     /* ext: the MMP block makes no sense */
+        FS_STATE_SHUTS_DOWN = 1U << 15, /* damaged where only a write notices: it shuts down then */
+        FS_STATE_NIL_UUID = 1U << 16,   /* XFS: a UUID of zeros, refused */
+        FS_STATE_GROUPS_BROKEN = 1U << 18, /* ext: the group descriptors' checksum is wrong */
+        FS_STATE_JOURNAL_SMALL = 1U << 19, /* ext: no room in the journal for fast commits */
+        FS_STATE_RT_INODES = 1U << 17,     /* XFS: realtime inodes make no sense; drivers with
+                                              realtime support read them */
 };
 
 typedef struct FsVolume {
@@ -118,6 +125,7 @@ typedef struct FsVolume {
         char own_options[96]; /* ext: mount options that the superblock itself asks for, as words */
         char writer[65];      /* f2fs: uname of the kernel that wrote it last */
         char problem[96];     /* with FS_STATE_MALFORMED: which value */
+        uint32_t problem_since; /* kernels before this one may not look at it; 0: all do */
         uint64_t backup_offset; /* 0: the primary was read; else where the copy was found */
 } FsVolume;
 

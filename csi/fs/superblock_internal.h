@@ -49,8 +49,15 @@ bool ext_parse(const uint8_t sb[1024], FsVolume *volume);
 bool btrfs_parse(const uint8_t sb[4096], FsVolume *volume);
 bool f2fs_parse(const uint8_t sb[3072], FsVolume *volume);
 
-/* XFS log: csi/fs/xfs_log.c. @offset, @n_bytes of the log on this device. Sets log and log_order.
- * Return: 0; -errno of a failed read. */
-int xfs_log_read(FsSource *source, uint64_t offset, uint64_t n_bytes, FsVolume *volume);
+/* XFS log: csi/fs/xfs_log.c. @offset, @n_bytes of the log on this device; @lsn of the superblock,
+ * which must not be ahead of it. Sets log and log_order. Return: 0; -errno of a failed read. */
+int xfs_log_read(FsSource *source, uint64_t offset, uint64_t n_bytes, uint64_t lsn,
+                 FsVolume *volume);
+
+/* XFS: csi/fs/xfs_check.c. Marks @volume malformed by the first rule that @sb breaks; then by the
+ * inodes that every mount reads, of a superblock that broke none. Return: 0; -errno of a failed
+ * read. */
+void xfs_check(const uint8_t *sb, FsVolume *volume);
+int xfs_check_inodes(FsSource *source, const uint8_t *sb, FsVolume *volume);
 
 #endif

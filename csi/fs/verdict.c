@@ -14,6 +14,9 @@
 
 #define EXT_COMPAT_JOURNAL  0x4U
 #define EXT_INCOMPAT_CRYPT  0x10000U
+#define EXT_INCOMPAT_FOLD   0x20000U
+#define F2FS_CRYPT          0x1U
+#define F2FS_FOLD           0x1000U
 #define EXT_RO_VERITY       0x8000U
 #define XFS_INCOMPAT_REPAIR 0x10U
 #define XFS_INCOMPAT_ZONED  0x200U
@@ -244,6 +247,25 @@ static void judge_features(const Case *c) {
         }
 }
 
+/* Names that are both folded and encrypted need a hash that ext4 and f2fs have since 5.13. */
+static void judge_folded_crypt(const Case *c) {
+        bool ext = c->volume->kind == FS_KIND_EXT, f2fs = c->volume->kind == FS_KIND_F2FS;
+        FsClass class = ext ? FS_CLASS_INCOMPAT : FS_CLASS_FEATURE;
+        uint64_t both = ext ? EXT_INCOMPAT_CRYPT | EXT_INCOMPAT_FOLD : F2FS_CRYPT | F2FS_FOLD;
+
+        if ((!ext && !f2fs) || (c->volume->words[class] & both) != both ||
+            c->host->kernel >= K(5, 13))
+                return;
+        add(c, (FsReason){.kind = FS_REASON_FEATURE,
+                          .limit = FS_ANSWER_NO,
+                          .class = class,
+                          .bit = both,
+                          .feature = fs_feature_find(c->volume->kind, class,
+                                                     ext ? EXT_INCOMPAT_FOLD : F2FS_FOLD),
+                          .need_kernel = K(5, 13),
+                          .os_errno = EINVAL});
+}
+
 static void judge_driver(const Case *c) {
         if (c->host->drivers[c->volume->kind] == FS_TRI_NO)
                 add(c, (FsReason){
@@ -430,10 +452,13 @@ static void judge_size(const Case *c) {
         if (v->kind == FS_KIND_VFAT || v->kind == FS_KIND_EXFAT || v->kind == FS_KIND_NTFS ||
             v->device_bytes == 0 || v->fs_bytes <= v->device_bytes)
                 return;
+        /* erofs does not compare: what lies beyond the end cannot be read, the rest can. */
         add_sizes(c,
                   (FsReason){.kind = FS_REASON_SIZE,
-                             .limit = FS_ANSWER_NO,
-                             .os_errno = v->kind == FS_KIND_XFS ? EIO : EINVAL},
+                             .limit = v->kind == FS_KIND_EROFS ? FS_ANSWER_RO : FS_ANSWER_NO,
+                             .os_errno = v->kind == FS_KIND_XFS     ? EIO
+                                         : v->kind == FS_KIND_EROFS ? 0
+                                                                    : EINVAL},
                   v->fs_bytes, v->device_bytes);
 }
 
@@ -509,14 +534,26 @@ static void judge_integrity(const Case *c) {
         const FsVolume *v = c->volume;
         int checksum_errno = v->kind == FS_KIND_XFS                                ? EUCLEAN
                              : v->kind == FS_KIND_BTRFS || v->kind == FS_KIND_F2FS ? EINVAL
+                             : v->block_bytes > c->host->page_bytes                ? 0
                                                                                    : EBADMSG;
 
         if (v->checksum == FS_CHECKSUM_BAD)
                 add_plain(c, FS_REASON_CHECKSUM, FS_ANSWER_NO, checksum_errno);
         if (v->state & FS_STATE_MALFORMED)
-                /* XFS says EINVAL or EUCLEAN, by the value. */
-                add_plain(c, FS_REASON_MALFORMED, FS_ANSWER_NO,
-                          v->kind == FS_KIND_XFS ? 0 : EINVAL);
+                /* Each value has an error of its own. */
+                add(c, (FsReason){.kind = FS_REASON_MALFORMED,
+                                  .limit = FS_ANSWER_NO,
+                                  .confidence = c->host->kernel < v->problem_since
+                                                        ? FS_CONFIDENCE_LOW
+                                                        : FS_CONFIDENCE_HIGH});
+        if (v->state & FS_STATE_RT_INODES && fs_host_gate(c->host, FS_GATE_XFS_RT, NULL))
+                add_plain(c, FS_REASON_MALFORMED, FS_ANSWER_NO, 0);
+        if (v->state & FS_STATE_SHUTS_DOWN)
+                add_plain(c, FS_REASON_SHUTS_DOWN, FS_ANSWER_RO, 0);
+        if (v->state & FS_STATE_GROUPS_BROKEN)
+                add_plain(c, FS_REASON_GROUPS, FS_ANSWER_RO, 0);
+        if (v->state & FS_STATE_NIL_UUID)
+                add_plain(c, FS_REASON_UUID, FS_ANSWER_NO, EINVAL);
         if (v->kind == FS_KIND_XFS && v->state & FS_STATE_NEEDS_REPAIR)
                 add(c, (FsReason){.kind = FS_REASON_REPAIR,
                                   .limit = c->host->kernel >= K(6, 12) ? FS_ANSWER_RO_NORECOVERY
@@ -537,10 +574,12 @@ static void judge_log(const Case *c) {
         if (v->log == FS_LOG_DIRTY && v->log_order != FS_BYTE_ORDER_UNKNOWN &&
             v->log_order != c->host->byte_order)
                 add_plain(c, FS_REASON_LOG_ORDER, FS_ANSWER_RO_NORECOVERY, EIO);
-        if (v->kind == FS_KIND_EXT && v->log == FS_LOG_UNREADABLE)
-                add_plain(c, FS_REASON_MALFORMED, FS_ANSWER_RO_NORECOVERY, EINVAL);
+        if ((v->kind == FS_KIND_EXT || v->kind == FS_KIND_XFS) && v->log == FS_LOG_UNREADABLE)
+                add_plain(c, FS_REASON_LOG_DAMAGED, FS_ANSWER_RO_NORECOVERY, 0);
+        if (v->state & FS_STATE_JOURNAL_SMALL && c->host->kernel >= K(5, 10))
+                add_plain(c, FS_REASON_LOG_DAMAGED, FS_ANSWER_RO_NORECOVERY, EINVAL);
         if (v->state & FS_STATE_MMP_BROKEN)
-                add_plain(c, FS_REASON_MMP_BLOCK, FS_ANSWER_RO, EUCLEAN);
+                add_plain(c, FS_REASON_MMP_BLOCK, FS_ANSWER_RO, 0);
         else if (v->state & FS_STATE_MMP)
                 add_plain(c, FS_REASON_MMP, FS_ANSWER_RW, 0);
 }
@@ -551,7 +590,7 @@ static void judge_format(const Case *c) {
         if (v->kind == FS_KIND_EROFS || v->kind == FS_KIND_SQUASHFS)
                 add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, 0);
         if (v->state & FS_STATE_FORCED_RO)
-                add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, 0);
+                add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, v->kind == FS_KIND_XFS ? EROFS : 0);
         if (v->state & FS_STATE_ERRORS ||
             (v->kind == FS_KIND_F2FS && v->state & FS_STATE_NEEDS_REPAIR))
                 add_plain(c, FS_REASON_ERRORS, FS_ANSWER_RW, 0);
@@ -657,6 +696,7 @@ void fs_verdict(const FsVolume *volume, const FsHost *host, const FsSituation *s
         judge_driver(&c);
         judge_integrity(&c);
         judge_features(&c);
+        judge_folded_crypt(&c);
         judge_block(&c);
         judge_sector(&c);
         judge_size(&c);

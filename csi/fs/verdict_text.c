@@ -142,6 +142,8 @@ static void say_ro_format(Text *t, const FsReason *reason, const FsVolume *volum
                 say(t, "its %s feature makes every mount read-only", reason->feature->name);
         else if (volume->state & FS_STATE_SEED)
                 say(t, "it is a btrfs seed device");
+        else if (volume->state & FS_STATE_FORCED_RO && volume->kind == FS_KIND_XFS)
+                say(t, "its superblock says read-only");
         else if (volume->state & FS_STATE_FORCED_RO)
                 say(t, "its revision is newer than the kernel's");
         else
@@ -169,6 +171,14 @@ static const char *state_text(const FsReason *reason, const FsVolume *volume) {
                 return "it needs its realtime device";
         case FS_REASON_RO_DEVICE:
                 return "the device is read-only";
+        case FS_REASON_SHUTS_DOWN:
+                return "its superblock does not fit what is on it: the kernel gives up at the "
+                       "first write";
+        case FS_REASON_GROUPS:
+                return "the checksum of its group descriptors is wrong";
+        case FS_REASON_LOG_DAMAGED:
+                return volume->kind == FS_KIND_EXT ? "its journal is damaged"
+                                                   : "its log is damaged";
         case FS_REASON_MMP_BLOCK:
                 return "its multi-mount protection block is damaged";
         case FS_REASON_MMP:
@@ -259,13 +269,14 @@ static void say_reason(Text *t, const FsReason *reason, const FsVolume *volume) 
                 say_size(t, reason->have);
                 break;
         case FS_REASON_MALFORMED:
-                if (volume->state & FS_STATE_MALFORMED)
-                        say(t, "its superblock is damaged (%s)", volume->problem);
-                else
-                        say(t, "its journal is damaged");
+                say(t, "its superblock is damaged (%s)",
+                    volume->problem[0] ? volume->problem : "realtime inodes");
                 break;
         case FS_REASON_UUID:
-                say(t, "a filesystem with the same UUID is mounted from another device");
+                say(t, "%s",
+                    volume->state & FS_STATE_NIL_UUID
+                            ? "its UUID is all zeros"
+                            : "a filesystem with the same UUID is mounted from another device");
                 break;
         case FS_REASON_DEVICES:
                 say(t, "it spans %llu devices", (unsigned long long)reason->need);
@@ -282,6 +293,9 @@ static void say_reason(Text *t, const FsReason *reason, const FsVolume *volume) 
         case FS_REASON_TOOLS:
         case FS_REASON_EXPERIMENTAL:
         case FS_REASON_UNCONFIRMED:
+        case FS_REASON_SHUTS_DOWN:
+        case FS_REASON_GROUPS:
+        case FS_REASON_LOG_DAMAGED:
         case FS_REASON_DRIVER:
         case FS_REASON_CHECKSUM:
         case FS_REASON_REPAIR:
@@ -374,6 +388,9 @@ static void say_way_out(Text *t, const FsReason *reason, const FsVolume *volume)
         case FS_REASON_CHECKSUM:
         case FS_REASON_MALFORMED:
         case FS_REASON_REPAIR:
+        case FS_REASON_SHUTS_DOWN:
+        case FS_REASON_GROUPS:
+        case FS_REASON_LOG_DAMAGED:
         case FS_REASON_MMP_BLOCK:
         case FS_REASON_ERRORS:
                 say(t, "take a snapshot, then run %s on it unmounted",
@@ -394,6 +411,10 @@ static void say_way_out(Text *t, const FsReason *reason, const FsVolume *volume)
                 say(t, "a volume here is one device: copy the data to one");
                 break;
         case FS_REASON_UUID:
+                if (volume->state & FS_STATE_NIL_UUID) {
+                        say(t, "xfs_admin -U generate on it unmounted, or mount it with nouuid");
+                        break;
+                }
                 say(t, "%s",
                     volume->kind == FS_KIND_XFS
                             ? "mount it with nouuid"
@@ -449,15 +470,27 @@ size_t fs_reason_way_out(const FsReason *reason, const FsVolume *volume, const F
 
 char *fs_reason_short(const FsReason *reason, char text[16]) {
         static const char *const names[_FS_REASON_N] = {
-                [FS_REASON_DRIVER] = "no driver",      [FS_REASON_SECTOR_SIZE] = "sector size",
-                [FS_REASON_SIZE] = "too short",        [FS_REASON_CHECKSUM] = "checksum",
-                [FS_REASON_MALFORMED] = "damaged",     [FS_REASON_REPAIR] = "needs repair",
-                [FS_REASON_LOG_RO] = "log, ro device", [FS_REASON_LOG_ORDER] = "log byte order",
-                [FS_REASON_LOG_DEVICE] = "log device", [FS_REASON_RT_DEVICE] = "rt device",
-                [FS_REASON_UUID] = "same UUID",        [FS_REASON_DEVICES] = "devices",
-                [FS_REASON_RO_DEVICE] = "ro device",   [FS_REASON_RO_FORMAT] = "ro format",
-                [FS_REASON_MMP_BLOCK] = "MMP block",   [FS_REASON_SUPER_FLAGS] = "conversion",
-                [FS_REASON_ERRORS] = "errors",         [FS_REASON_MMP] = "MMP",
+                [FS_REASON_DRIVER] = "no driver",
+                [FS_REASON_SECTOR_SIZE] = "sector size",
+                [FS_REASON_SIZE] = "too short",
+                [FS_REASON_CHECKSUM] = "checksum",
+                [FS_REASON_MALFORMED] = "damaged",
+                [FS_REASON_REPAIR] = "needs repair",
+                [FS_REASON_LOG_RO] = "log, ro device",
+                [FS_REASON_LOG_ORDER] = "log byte order",
+                [FS_REASON_LOG_DEVICE] = "log device",
+                [FS_REASON_RT_DEVICE] = "rt device",
+                [FS_REASON_UUID] = "same UUID",
+                [FS_REASON_DEVICES] = "devices",
+                [FS_REASON_RO_DEVICE] = "ro device",
+                [FS_REASON_RO_FORMAT] = "ro format",
+                [FS_REASON_MMP_BLOCK] = "MMP block",
+                [FS_REASON_SUPER_FLAGS] = "conversion",
+                [FS_REASON_SHUTS_DOWN] = "damaged",
+                [FS_REASON_LOG_DAMAGED] = "log damaged",
+                [FS_REASON_GROUPS] = "groups",
+                [FS_REASON_ERRORS] = "errors",
+                [FS_REASON_MMP] = "MMP",
         };
 
         if (reason->kind == FS_REASON_BLOCK_SIZE)

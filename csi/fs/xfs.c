@@ -12,36 +12,11 @@
 #define XFS_MAGIC       0x58465342U
 #define XFS_SECTOR_MAX  32768U
 #define XFS_MOREBITS    0x8000U
-#define XFS_SECTORBIT   0x0800U
+#define XFS_FLAG_RO     0x1U
 #define XFS_NEEDSREPAIR 0x10U
-#define XFS_INCOMPAT_RT 0x300U /* metadir, zoned: the realtime device may be inside */
 
-/* Bits that every V5 superblock carries (xfs_sb_good_v5_features); the kernel refuses it without.
- */
-#define XFS_V5_VERSIONNUM 0xb4a0U
-#define XFS_V5_FEATURES2  0x18aU
-
-static void xfs_check(const uint8_t *sb, FsVolume *volume) {
-        uint64_t n_blocks = be64(sb + 8), capacity;
-        uint32_t ag_blocks = be32(sb + 0x54), n_ags = be32(sb + 0x58);
-        uint8_t block_log = sb[0x78], sector_log = sb[0x79], inode_log = sb[0x7a];
-
-        if (block_log < 9 || block_log > 16 || volume->block_bytes != 1U << block_log)
-                volume_malformed(volume, "block size %u", volume->block_bytes);
-        if (sector_log < 9 || sector_log > 15 || volume->sector_bytes != 1U << sector_log)
-                volume_malformed(volume, "sector size %u", volume->sector_bytes);
-        if (inode_log < 8 || inode_log > 11 || volume->inode_bytes != 1U << inode_log)
-                volume_malformed(volume, "inode size %u", volume->inode_bytes);
-        if (n_ags == 0 || ag_blocks < 64 || sb[0x7c] > 31 || ag_blocks > 1U << sb[0x7c])
-                volume_malformed(volume, "allocation groups %u of %u blocks", n_ags, ag_blocks);
-        if (__builtin_mul_overflow((uint64_t)n_ags, (uint64_t)ag_blocks, &capacity) ||
-            n_blocks == 0 || n_blocks > capacity)
-                volume_malformed(volume, "block count");
-        if (volume->words[FS_CLASS_VERSION] == 1U << 5 &&
-            ((volume->words[FS_CLASS_VERSIONNUM] & XFS_V5_VERSIONNUM) != XFS_V5_VERSIONNUM ||
-             (be32(sb + 0xc8) & XFS_V5_FEATURES2) != XFS_V5_FEATURES2))
-                volume_malformed(volume, "V5 without the bits every V5 has");
-}
+/* V4 words that the kernel knows; it keeps features2 twice and joins the two when they differ. */
+#define XFS_FEATURES2_KNOWN 0x38aU
 
 static bool xfs_words(const uint8_t *sb, FsVolume *volume) {
         uint16_t version = be16(sb + 0x64);
@@ -68,7 +43,7 @@ static int xfs_checksum(FsSource *source, FsVolume *volume) {
 
         if (volume->sector_bytes < 512 || volume->sector_bytes > XFS_SECTOR_MAX ||
             !is_power_of_two(volume->sector_bytes)) {
-                volume->checksum = FS_CHECKSUM_BAD;
+                volume_malformed(volume, "sector size %u", volume->sector_bytes);
                 return 0;
         }
         for (uint32_t at = 0; at < volume->sector_bytes; at += sizeof(sector)) {
@@ -92,6 +67,14 @@ static int xfs_checksum(FsSource *source, FsVolume *volume) {
         return 0;
 }
 
+static bool is_zero(const uint8_t *bytes, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                if (bytes[i])
+                        return false;
+        }
+        return true;
+}
+
 static void xfs_state(const uint8_t *sb, FsVolume *volume) {
         if (volume->words[FS_CLASS_INCOMPAT] & XFS_NEEDSREPAIR)
                 volume->state |= FS_STATE_NEEDS_REPAIR;
@@ -99,10 +82,17 @@ static void xfs_state(const uint8_t *sb, FsVolume *volume) {
                 volume->state |= FS_STATE_IN_PROGRESS;
         if (be64(sb + 0x10) || (volume->words[FS_CLASS_INCOMPAT] & 0x200U))
                 volume->state |= FS_STATE_REALTIME;
+        if (is_zero(volume->uuid, sizeof(volume->uuid)))
+                volume->state |= FS_STATE_NIL_UUID;
+        if (sb[0xb2] & XFS_FLAG_RO)
+                volume->state |= FS_STATE_FORCED_RO;
+        if ((be32(sb + 0xc8) | be32(sb + 0xcc)) & ~(be32(sb + 0xc8) | XFS_FEATURES2_KNOWN))
+                volume->state |= FS_STATE_SHUTS_DOWN;
 }
 
 static int xfs_log(FsSource *source, const uint8_t *sb, FsVolume *volume) {
         uint64_t start = be64(sb + 0x30), ag_blocks = be32(sb + 0x54), block;
+        uint32_t ag; /* the kernel's has 32 bits as well, and drops the rest */
         uint64_t n_bytes = (uint64_t)be32(sb + 0x60) * volume->block_bytes;
         uint8_t ag_log = sb[0x7c];
 
@@ -111,12 +101,13 @@ static int xfs_log(FsSource *source, const uint8_t *sb, FsVolume *volume) {
                 volume->state |= FS_STATE_EXTERNAL_LOG;
                 return 0;
         }
-        block = (start >> ag_log) * ag_blocks + (start & ((UINT64_C(1) << ag_log) - 1));
-        if (start >> ag_log >= be32(sb + 0x58) || block > UINT64_MAX / 131072) {
+        ag = (uint32_t)(start >> ag_log);
+        block = ag * ag_blocks + (start & ((UINT64_C(1) << ag_log) - 1));
+        if (ag >= be32(sb + 0x58) || block > UINT64_MAX / 131072) {
                 volume->log = FS_LOG_UNREADABLE;
                 return 0;
         }
-        return xfs_log_read(source, block * volume->block_bytes, n_bytes, volume);
+        return xfs_log_read(source, block * volume->block_bytes, n_bytes, be64(sb + 0xf0), volume);
 }
 
 int xfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
@@ -144,5 +135,8 @@ int xfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         }
         xfs_state(head, volume);
         xfs_check(head, volume);
-        return volume->state & FS_STATE_MALFORMED ? 0 : xfs_log(source, head, volume);
+        if (volume->state & FS_STATE_MALFORMED || volume->checksum == FS_CHECKSUM_BAD)
+                return 0;
+        r = xfs_log(source, head, volume);
+        return r < 0 ? r : xfs_check_inodes(source, head, volume);
 }

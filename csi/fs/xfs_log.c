@@ -15,6 +15,7 @@
 #include "csi/fs/superblock_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/cleanup.h"
 
@@ -30,6 +31,7 @@ typedef struct XfsLog {
         FsSource *source;
         uint64_t offset;
         uint64_t n_blocks;
+        uint64_t lsn; /* of the superblock */
 } XfsLog;
 
 static uint32_t block_cycle(const uint8_t *block) {
@@ -96,19 +98,25 @@ static int read_before(const XfsLog *log, uint64_t head, uint8_t *blocks, size_t
         return r;
 }
 
+/* Blocks of a record: headers and body. Version 2 logs have one header block for each 32 KiB of the
+ * buffer. */
+static uint64_t record_headers(const uint8_t *header) {
+        uint32_t size = be32(header + 0x140);
+
+        return be32(header + 8) & 2 && size > 32768 ? (size + UINT64_C(32767)) / 32768 : 1;
+}
+
+static uint64_t record_blocks(const uint8_t *header) {
+        return record_headers(header) + (be32(header + 0xc) + UINT64_C(BB - 1)) / BB;
+}
+
 /* @header: the last record's, @n_blocks from it to the head. */
 static bool is_unmount(const uint8_t *header, uint64_t n_blocks) {
-        uint32_t length = be32(header + 0xc), size = be32(header + 0x140);
-        uint64_t n_headers = 1;
+        uint64_t n_headers = record_headers(header);
 
-        /* Version 2 logs have one header block for each 32 KiB of the buffer. */
-        if (be32(header + 8) & 2 && size > 32768)
-                n_headers = (size + 32767) / 32768;
-        if (n_headers + (length + BB - 1) / BB != n_blocks || n_headers >= n_blocks)
+        if (record_blocks(header) != n_blocks || n_headers >= n_blocks)
                 return false;
-        if (be32(header + 0x28) != 1)
-                return false;
-        return header[n_headers * BB + 9] & UNMOUNT_TRANS;
+        return be32(header + 0x28) == 1 && header[n_headers * BB + 9] & UNMOUNT_TRANS;
 }
 
 static FsByteOrder record_order(const uint8_t *header) {
@@ -122,39 +130,84 @@ static FsByteOrder record_order(const uint8_t *header) {
         }
 }
 
-static int judge(const XfsLog *log, uint64_t head, FsVolume *volume) {
+/* The last record that begins before @head, and @n_backp blocks from its start to the head. A clean
+ * log ends in a record of a few blocks, so those are looked at first. *headerp is in *blocksp,
+ * which the caller frees; NULL: there is none. */
+static int last_record(const XfsLog *log, uint64_t head, uint8_t **blocksp, const uint8_t **headerp,
+                       size_t *n_backp) {
         size_t n = log->n_blocks < RECORD_BLOCKS_MAX ? (size_t)log->n_blocks : RECORD_BLOCKS_MAX;
-        cleanup(freep) uint8_t *blocks = NULL;
-        size_t n_tail = n < 16 ? n : 16;
-        int r;
 
-        /* A clean log ends in a record of a few blocks, so look at those first. */
-        for (;; n_tail = n) {
-                free(blocks);
-                blocks = calloc(n_tail, BB);
-                if (!blocks)
+        *headerp = NULL;
+        for (size_t n_tail = n < 16 ? n : 16;; n_tail = n) {
+                int r;
+
+                free(*blocksp);
+                *blocksp = calloc(n_tail, BB);
+                if (!*blocksp)
                         return -ENOMEM;
-                r = read_before(log, head, blocks, n_tail);
+                r = read_before(log, head, *blocksp, n_tail);
                 if (r < 0)
                         return r;
                 for (size_t back = 1; back <= n_tail; back++) {
-                        const uint8_t *header = blocks + (n_tail - back) * BB;
+                        const uint8_t *header = *blocksp + (n_tail - back) * BB;
 
                         if (be32(header) != LOG_MAGIC)
                                 continue;
-                        volume->log = is_unmount(header, back) ? FS_LOG_CLEAN : FS_LOG_DIRTY;
-                        volume->log_order = record_order(header);
+                        *headerp = header;
+                        *n_backp = back;
                         return 0;
                 }
                 if (n_tail == n)
-                        break;
+                        return 0;
         }
-        volume->log = FS_LOG_UNREADABLE;
+}
+
+/* A superblock from a later moment than the log tells means that the log is not its own
+ * (xfs_log_check_lsn(), V5). */
+static bool is_ahead(uint64_t lsn, uint32_t cycle, uint64_t head) {
+        return lsn != UINT64_MAX &&
+               (lsn >> 32 > cycle || (lsn >> 32 == cycle && (lsn & UINT32_MAX) > head));
+}
+
+static bool is_foreign(const FsVolume *volume, const uint8_t *header) {
+        static const uint8_t nil[16];
+
+        return memcmp(header + 0x130, volume->uuid, 16) != 0 &&
+               memcmp(header + 0x130, nil, 16) != 0;
+}
+
+static int judge(const XfsLog *log, uint64_t head, FsVolume *volume) {
+        cleanup(freep) uint8_t *blocks = NULL;
+        const uint8_t *header = NULL;
+        size_t n_back = 0;
+        bool wrapped;
+        int r = last_record(log, head, &blocks, &header, &n_back);
+
+        /* A record that does not end at the head is no whole one: the head is where it begins. A
+         * log that was cleared by a tool is like that, its head at its very start. */
+        if (r == 0 && header && record_blocks(header) != n_back) {
+                head = (head + log->n_blocks - n_back) % log->n_blocks;
+                r = last_record(log, head, &blocks, &header, &n_back);
+        }
+        if (r < 0)
+                return r;
+        if (!header || is_foreign(volume, header)) {
+                volume->log = FS_LOG_UNREADABLE;
+                return 0;
+        }
+        wrapped = head < n_back;
+        volume->log = is_unmount(header, n_back) ? FS_LOG_CLEAN : FS_LOG_DIRTY;
+        volume->log_order = record_order(header);
+        if (is_ahead(log->lsn, be32(header + 4) + wrapped, head))
+                volume->log = FS_LOG_UNREADABLE;
         return 0;
 }
 
-int xfs_log_read(FsSource *source, uint64_t offset, uint64_t n_bytes, FsVolume *volume) {
-        XfsLog log = {.source = source, .offset = offset, .n_blocks = n_bytes / BB};
+int xfs_log_read(FsSource *source, uint64_t offset, uint64_t n_bytes, uint64_t lsn,
+                 FsVolume *volume) {
+        bool v5 = volume->words[FS_CLASS_VERSION] == 1U << 5;
+        XfsLog log = {
+                .source = source, .offset = offset, .n_blocks = n_bytes / BB, .lsn = v5 ? lsn : 0};
         uint64_t head = 0;
         bool empty = false;
         int r;
@@ -165,7 +218,7 @@ int xfs_log_read(FsSource *source, uint64_t offset, uint64_t n_bytes, FsVolume *
         }
         r = find_head(&log, &head, &empty);
         if (r == 0 && empty) {
-                volume->log = FS_LOG_CLEAN;
+                volume->log = is_ahead(log.lsn, 1, 0) ? FS_LOG_UNREADABLE : FS_LOG_CLEAN;
                 return 0;
         }
         if (r == 0)

@@ -37,6 +37,19 @@ typedef struct OracleSet {
 /* Fills DIR with images and the set with their cases. */
 void oracle_make(OracleSet *set);
 
+/* mkfs of one image with the image as its last word; of a small tree. False: it failed. */
+bool oracle_make_image(const OracleSet *set, const char *name, uint64_t size, const char *words);
+bool oracle_make_tree(const OracleSet *set, const char *words, const char *name);
+
+/**
+ * oracle_bits() - each bit of the superblocks turned over, with the checksum right
+ * @only:   the name of one base, or NULL
+ * @sample: 1: every bit; n: every n-th
+ *
+ * Return: cells that were wrong.
+ */
+size_t oracle_bits(const OracleSet *set, const char *only, unsigned int sample);
+
 /* DIR/cases. */
 void oracle_save(const OracleSet *set);
 void oracle_load(OracleSet *set);
@@ -88,11 +101,19 @@ void oracle_judge_begin(OracleJudge *judge);
 void oracle_judge_add(OracleJudge *judge, const OracleSet *set, const OracleCase *how,
                       const OracleObservation *seen);
 
+/* The same for a volume that was read already; NULL: nothing that we know. Says less than
+ * oracle_judge_begin(). */
+void oracle_judge_prepare(OracleJudge *judge);
+void oracle_judge_volume(OracleJudge *judge, const char *name, const FsVolume *volume,
+                         const FsSituation *situation, const OracleObservation *seen);
+
 /* Prints the matrices. Return: wrong cases. */
 size_t oracle_judge_end(const OracleJudge *judge);
 
 /* oracle_edit.c: changes of an image, with its checksums put right again. */
 void oracle_poke(const char *path, uint64_t offset, const void *bytes, size_t n, bool fix);
+/* The checksums of the superblock of @type in an open image. */
+void oracle_mend(int fd, const char *type);
 void oracle_set_bit(const char *path, FsKind kind, FsClass class, uint64_t bit);
 void oracle_xfs_log_big_endian(const char *path);
 void oracle_copy(const char *from, const char *to);
@@ -112,6 +133,10 @@ typedef struct OracleAttempt {
 
 void oracle_attempt(const char *image, const OracleCase *how, const char *type, const char *options,
                     OracleAttempt *attempt);
+
+/* On a loop device that is attached already. */
+void oracle_attempt_on(const char *device, const char *type, const char *options,
+                       OracleAttempt *attempt);
 
 /* The mounted root of @image by a loop device that goes when both descriptors are closed. Return:
  * 0; -errno. */

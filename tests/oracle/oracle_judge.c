@@ -50,21 +50,15 @@ static bool is_sure(const FsVerdict *verdict) {
         return true;
 }
 
-void oracle_predict(const OracleSet *set, const FsHost *host, const OracleCase *how,
-                    FsVolume *volume, OraclePrediction *prediction) {
+static void predict_volume(const FsVolume *volume, const FsHost *host, const FsSituation *situation,
+                           OraclePrediction *prediction) {
         static FsVerdict verdict;
-        FsSituation situation = {.logical_sector_bytes = how->sector_bytes,
-                                 .device_read_only = how->read_only,
-                                 .uuid_mounted = how->twin};
 
-        *prediction = (OraclePrediction){.is_sure = true};
-        if (!oracle_read_image(set, how->name, volume)) {
-                /* Not a filesystem to us: it must not be one to the kernel either. */
-                *volume = (FsVolume){.kind = FS_KIND_EXT, .type = "ext4"};
-                prediction->answer = FS_ANSWER_NO;
+        *prediction = (OraclePrediction){.is_sure = true, .answer = FS_ANSWER_NO};
+        /* Not a filesystem to us: it must not be one to the kernel either. */
+        if (!volume)
                 return;
-        }
-        fs_verdict(volume, host, &situation, &verdict);
+        fs_verdict(volume, host, situation, &verdict);
         prediction->answer = verdict.answer;
         prediction->os_errno = verdict.expected_errno;
         prediction->options = verdict.options;
@@ -74,7 +68,19 @@ void oracle_predict(const OracleSet *set, const FsHost *host, const OracleCase *
         assert(strlen(prediction->sentence) <= 400);
 }
 
-void oracle_judge_begin(OracleJudge *judge) {
+void oracle_predict(const OracleSet *set, const FsHost *host, const OracleCase *how,
+                    FsVolume *volume, OraclePrediction *prediction) {
+        FsSituation situation = {.logical_sector_bytes = how->sector_bytes,
+                                 .device_read_only = how->read_only,
+                                 .uuid_mounted = how->twin};
+        bool known = oracle_read_image(set, how->name, volume);
+
+        if (!known)
+                *volume = (FsVolume){.kind = FS_KIND_EXT, .type = "ext4"};
+        predict_volume(known ? volume : NULL, host, &situation, prediction);
+}
+
+void oracle_judge_prepare(OracleJudge *judge) {
         const FsHost *host = &judge->host;
         Error err = {0};
 
@@ -82,6 +88,12 @@ void oracle_judge_begin(OracleJudge *judge) {
                                     host->byte_order, &err) == 0);
         /* No number tells which drivers a kernel was shipped with. */
         memcpy(judge->by_number.drivers, host->drivers, sizeof(host->drivers));
+}
+
+void oracle_judge_begin(OracleJudge *judge) {
+        const FsHost *host = &judge->host;
+
+        oracle_judge_prepare(judge);
         printf("kernel %s, page %u, %s endian\n", host->release, host->page_bytes,
                host->byte_order == FS_BYTE_ORDER_BIG ? "big" : "little");
 }
@@ -100,11 +112,16 @@ static bool is_right(const OracleCase *how, const FsHost *host, const OraclePred
         return predicted->answer == seen->answer;
 }
 
-static void print_wrong(const OracleCase *how, const char *what, const OraclePrediction *predicted,
+static void print_wrong(const char *name, const char *what, const OraclePrediction *predicted,
                         const OracleObservation *seen) {
         printf("WRONG%s %s: predicted %s (errno %d), the kernel says %s (errno %d)\n  %s\n", what,
-               how->name, fs_answer_name(predicted->answer), predicted->os_errno,
+               name, fs_answer_name(predicted->answer), predicted->os_errno,
                fs_answer_name(seen->answer), seen->os_errno, predicted->sentence);
+}
+
+static bool errno_fits(const OraclePrediction *predicted, const OracleObservation *seen) {
+        return predicted->os_errno == 0 || seen->os_errno < 0 ||
+               predicted->os_errno == seen->os_errno;
 }
 
 void oracle_judge_add(OracleJudge *judge, const OracleSet *set, const OracleCase *how,
@@ -121,10 +138,9 @@ void oracle_judge_add(OracleJudge *judge, const OracleSet *set, const OracleCase
         if (!how->geometry && !is_forged(how, &judge->host))
                 judge->matrix[predicted.answer][seen->answer]++;
         if (!is_right(how, &judge->host, &predicted, seen) ||
-            (!how->geometry && predicted.os_errno && seen->os_errno >= 0 &&
-             predicted.os_errno != seen->os_errno)) {
+            (!how->geometry && !errno_fits(&predicted, seen))) {
                 judge->n_wrong++;
-                print_wrong(how, "", &predicted, seen);
+                print_wrong(how->name, "", &predicted, seen);
         }
         oracle_predict(set, &judge->by_number, how, &volume, &predicted);
         if (!predicted.is_sure || predicted.is_own) {
@@ -136,8 +152,31 @@ void oracle_judge_add(OracleJudge *judge, const OracleSet *set, const OracleCase
                 judge->number_matrix[predicted.answer][seen->answer]++;
         if (!is_right(how, &judge->host, &predicted, seen)) {
                 judge->n_number_wrong++;
-                print_wrong(how, " by number", &predicted, seen);
+                print_wrong(how->name, " by number", &predicted, seen);
         }
+}
+
+void oracle_judge_volume(OracleJudge *judge, const char *name, const FsVolume *volume,
+                         const FsSituation *situation, const OracleObservation *seen) {
+        OraclePrediction predicted;
+
+        judge->n_cases++;
+        predict_volume(volume, &judge->host, situation, &predicted);
+        if (predicted.is_own) {
+                judge->n_own++;
+                return;
+        }
+        judge->matrix[predicted.answer][seen->answer]++;
+        if (predicted.answer != seen->answer || !errno_fits(&predicted, seen)) {
+                judge->n_wrong++;
+                print_wrong(name, "", &predicted, seen);
+                return;
+        }
+        predict_volume(volume, &judge->by_number, situation, &predicted);
+        if (!predicted.is_sure || predicted.is_own || predicted.answer == seen->answer)
+                return;
+        judge->n_number_wrong++;
+        print_wrong(name, " by number", &predicted, seen);
 }
 
 static void print_matrix(const char *title, size_t matrix[4][4]) {

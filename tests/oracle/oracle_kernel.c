@@ -36,29 +36,15 @@ void oracle_place_close(void) {
 }
 
 /* At a place where only we see it, as Berth mounts, and off again: what is open keeps it. */
-int oracle_mount(const char *image, const OracleCase *how, const char *type, const char *options,
-                 int *loop_fdp, int *root_fdp) {
-        cleanup(closep) int backing = open(image, (how->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+static int mount_device(const char *device, const char *type, const char *options, int *root_fdp) {
         static MountOptions parsed;
-        LoopConfig config = {
-                .backing_fd = backing,
-                .is_autoclear = true,
-                .is_read_only = how->read_only,
-                .logical_sector_bytes = how->sector_bytes,
-        };
-        char path[LOOP_PATH_MAX];
-        MountSpec spec = {.fs_type = type, .source = path, .options = &parsed};
+        MountSpec spec = {.fs_type = type, .source = device, .options = &parsed};
         MountContext context;
         MountPlace place;
-        unsigned int number;
         int r;
 
-        assert(backing >= 0);
         parsed = (MountOptions){0};
         assert(mount_options_add(&parsed, options) == 0);
-        r = loop_attach(&config, &number, loop_fdp);
-        assert(r == 0);
-        loop_path(number, path);
         place = (MountPlace){
                 .fd = openat(oracle_place_fd, PLACE_NAME, O_PATH | O_DIRECTORY | O_CLOEXEC),
                 .parent_fd = oracle_place_fd,
@@ -72,6 +58,24 @@ int oracle_mount(const char *image, const OracleCase *how, const char *type, con
         *root_fdp = openat(oracle_place_fd, PLACE_NAME, O_PATH | O_DIRECTORY | O_CLOEXEC);
         assert(*root_fdp >= 0);
         return mount_detach(oracle_place_fd, PLACE_NAME, MOUNT_DETACH_LAZY);
+}
+
+int oracle_mount(const char *image, const OracleCase *how, const char *type, const char *options,
+                 int *loop_fdp, int *root_fdp) {
+        cleanup(closep) int backing = open(image, (how->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+        LoopConfig config = {
+                .backing_fd = backing,
+                .is_autoclear = true,
+                .is_read_only = how->read_only,
+                .logical_sector_bytes = how->sector_bytes,
+        };
+        char path[LOOP_PATH_MAX];
+        unsigned int number;
+
+        assert(backing >= 0);
+        assert(loop_attach(&config, &number, loop_fdp) == 0);
+        loop_path(number, path);
+        return mount_device(path, type, options, root_fdp);
 }
 
 static bool write_file(int root_fd, const char *name) {
@@ -93,15 +97,28 @@ static bool writes_last(int root_fd) {
         return write_file(root_fd, "oracle-again");
 }
 
-void oracle_attempt(const char *image, const OracleCase *how, const char *type, const char *options,
-                    OracleAttempt *attempt) {
-        cleanup(closep) int loop_fd = -1, root_fd = -1;
+static void judge_mount(int r, int root_fd, OracleAttempt *attempt) {
         struct statvfs st;
-        int r = oracle_mount(image, how, type, options, &loop_fd, &root_fd);
 
         *attempt = (OracleAttempt){.os_errno = -r};
         if (r < 0)
                 return;
         attempt->is_read_only = fstatvfs(root_fd, &st) == 0 && st.f_flag & ST_RDONLY;
         attempt->writes = !attempt->is_read_only && writes_last(root_fd);
+}
+
+void oracle_attempt(const char *image, const OracleCase *how, const char *type, const char *options,
+                    OracleAttempt *attempt) {
+        cleanup(closep) int loop_fd = -1, root_fd = -1;
+        int r = oracle_mount(image, how, type, options, &loop_fd, &root_fd);
+
+        judge_mount(r, root_fd, attempt);
+}
+
+void oracle_attempt_on(const char *device, const char *type, const char *options,
+                       OracleAttempt *attempt) {
+        cleanup(closep) int root_fd = -1;
+        int r = mount_device(device, type, options, &root_fd);
+
+        judge_mount(r, root_fd, attempt);
 }

@@ -69,7 +69,7 @@ static bool run_words(const char *words) {
 }
 
 /* mkfs with the image as its last word. */
-static bool make_image(const OracleSet *set, const char *name, uint64_t size, const char *words) {
+bool oracle_make_image(const OracleSet *set, const char *name, uint64_t size, const char *words) {
         char path[384], command[1024];
         bool ok;
         int fd;
@@ -147,7 +147,7 @@ static void make_features(OracleSet *set, const Base *base) {
                 (void)snprintf(words, sizeof(words), "%s %s%s", base->words, f->mkfs_on,
                                companion(f->name));
                 if (f->tool_since > tools[packages[base->kind]] ||
-                    !make_image(set, name, base->size, words)) {
+                    !oracle_make_image(set, name, base->size, words)) {
                         not_made(set, "%s %s: %s", base->name, f->name, f->mkfs_on);
                         continue;
                 }
@@ -182,6 +182,37 @@ static const struct {
         {"btrfs-v1-cache", "mkfs.btrfs -q -f -s 4096 -R ^free-space-tree", 128, 0},
 };
 
+static void plant_tree(const OracleSet *set, const char *name, char tree[300], char file[360]) {
+        static char data[65536];
+        int fd;
+
+        (void)snprintf(tree, 300, "%s/tree-%.24s", set->directory, name);
+        (void)snprintf(file, 360, "%s/file", tree);
+        assert(mkdir(tree, 0755) == 0);
+        fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        for (size_t i = 0; i < sizeof(data); i++)
+                data[i] = (char)(i * i >> 7 & 63);
+        assert(fd >= 0 && write(fd, data, sizeof(data)) == (ssize_t)sizeof(data));
+        close(fd);
+}
+
+bool oracle_make_tree(const OracleSet *set, const char *words, const char *name) {
+        char tree[300], file[360], path[384], command[1024];
+        bool ok;
+
+        oracle_image_path(set, name, path);
+        plant_tree(set, name, tree, file);
+        if (str_equal(words, "mksquashfs"))
+                (void)snprintf(command, sizeof(command), "%s %s %s -quiet -noappend", words, tree,
+                               path);
+        else
+                (void)snprintf(command, sizeof(command), "%s %s %s", words, path, tree);
+        ok = run_words(command);
+        unlink(file);
+        rmdir(tree);
+        return ok;
+}
+
 /* Formats that are made of a directory, and read-only. One tool takes the tree first, the other the
  * image. */
 static void make_read_only(OracleSet *set) {
@@ -203,18 +234,9 @@ static void make_read_only(OracleSet *set) {
                 {"erofs-ztail", "mkfs.erofs --quiet -zlz4hc -Eztailpacking", NULL},
                 {"erofs-fragments", "mkfs.erofs --quiet -zlz4hc -Efragments", NULL},
         };
-        static char data[65536];
-        char tree[300], file[320];
-        int fd;
+        char tree[300], file[360];
 
-        (void)snprintf(tree, sizeof(tree), "%s/tree", set->directory);
-        (void)snprintf(file, sizeof(file), "%s/file", tree);
-        assert(mkdir(tree, 0755) == 0);
-        fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-        for (size_t i = 0; i < sizeof(data); i++)
-                data[i] = (char)(i * i >> 7 & 63);
-        assert(fd >= 0 && write(fd, data, sizeof(data)) == (ssize_t)sizeof(data));
-        close(fd);
+        plant_tree(set, "all", tree, file);
         for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
                 char path[384], command[1024];
 
@@ -245,14 +267,15 @@ static void make_raid(OracleSet *set) {
         close(fd);
         (void)snprintf(words, sizeof(words), "mkfs.btrfs -q -f -s 4096 -m raid1 -d raid1 %s",
                        spare);
-        if (make_image(set, "btrfs-2-devices", 256 * MIB, words))
+        if (oracle_make_image(set, "btrfs-2-devices", 256 * MIB, words))
                 add_case(set, "btrfs-2-devices");
         unlink(spare);
 }
 
 static void make_others(OracleSet *set) {
         for (size_t i = 0; i < N_ELEMENTS(others); i++) {
-                if (make_image(set, others[i].name, others[i].size_mib * MIB, others[i].words))
+                if (oracle_make_image(set, others[i].name, others[i].size_mib * MIB,
+                                      others[i].words))
                         add_case(set, "%s", others[i].name)->sector_bytes = others[i].sector;
                 else
                         not_made(set, "%s: %s", others[i].name, others[i].words);
@@ -287,7 +310,7 @@ static void make_plans(OracleSet *set) {
                 plan.argv[plan.n_argv] = NULL;
                 text = fs_make_plan_text(&plan);
                 (void)snprintf(name, sizeof(name), "%s-plan-%.12s", type, kernel);
-                assert(make_image(set, name, 300 * MIB, text));
+                assert(oracle_make_image(set, name, 300 * MIB, text));
                 add_case(set, "%s", name);
         }
 }
@@ -517,7 +540,7 @@ void oracle_make(OracleSet *set) {
         for (size_t i = 0; i < N_ELEMENTS(bases); i++) {
                 if (!bases[i].words)
                         continue;
-                if (make_image(set, bases[i].name, bases[i].size, bases[i].words))
+                if (oracle_make_image(set, bases[i].name, bases[i].size, bases[i].words))
                         add_case(set, "%s", bases[i].name);
                 else
                         assert(i >= N_EDITED);
