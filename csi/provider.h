@@ -267,6 +267,10 @@ typedef struct Provider {
          */
         int (*adapt)(void *self, const Call *call, const VolumeRef *volume,
                      VolumeCapability *capability, Wishes *wishes, Error *err);
+
+        /* Looks after what no call comes for again and says in the log what it did; called at the
+         * start and every some minutes from one thread, beside calls. NULL: nothing. */
+        void (*tend)(void *self);
 } Provider;
 
 /* NULL-terminated, order = priority of match(). csi/providers/providers.c */

@@ -14,6 +14,7 @@
 #include "csi/args.h"
 #include "csi/daemon.h"
 #include "csi/kubelet_view.h"
+#include "csi/tend.h"
 #include "csi/tools_log.h"
 #include "csi/wait/lock.h"
 
@@ -40,6 +41,7 @@ typedef struct Serve {
         LockTable *locks;        /* owned; the node's and the provider's */
         Node *node;              /* owned */
         ToolsLog *tools_log;     /* owned */
+        Tend *tend;              /* owned */
         char host_name[HOST_NAME_MAX + 1];
         KubeletView kubelet;
         char socket_path[PATH_MAX];
@@ -312,6 +314,8 @@ static int run(Serve *serve, Error *err) {
         /* Not worth failing for. */
         if (tools_log_start(&serve->tools_log) < 0)
                 log_warning("the versions of the filesystems' tools will not be logged");
+        if (tend_start(&serve->tend, serve->provider, serve->provider_self) < 0)
+                log_warning("what is left behind will not be looked for");
         return daemon_run(&config, err);
 }
 
@@ -371,6 +375,7 @@ static int start_and_run(Serve *serve, Error *err) {
 }
 
 static void serve_deinit(Serve *serve) {
+        tend_stop(serve->tend);
         tools_log_stop(serve->tools_log);
         node_free(serve->node);
         if (serve->provider && serve->provider->close && serve->provider_self)

@@ -193,4 +193,5 @@ const Provider provider_local = {
         .delete_ephemeral = local_delete_ephemeral,
         .has_volume = has_volume,
         .controller = &controller,
+        .tend = local_tend,
 };

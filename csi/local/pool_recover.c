@@ -313,6 +313,10 @@ static void drop_orphan(Pool *pool, const char *stem) {
                     r < 0 ? error.message : "a loop device of no volume is still in use");
 }
 
+void pool_drop_orphans(Pool *pool) {
+        (void)attach_survey(pool, drop_orphan);
+}
+
 int pool_recover(Pool *pool, Error *err) {
         for (size_t kind = 0; kind < _LOCAL_KIND_N; kind++) {
                 int r = scan_kind(pool, (LocalKind)kind, err);
@@ -320,7 +324,7 @@ int pool_recover(Pool *pool, Error *err) {
                 if (r < 0)
                         return r;
         }
-        (void)attach_survey(pool, drop_orphan);
+        pool_drop_orphans(pool);
         /* Copies first, while their sources are there; a group's record after its members. */
         settle_kind(pool, LOCAL_SNAPSHOT);
         settle_kind(pool, LOCAL_VOLUME);

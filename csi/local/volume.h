@@ -57,6 +57,9 @@ int local_rescan_device(void *self, const Call *call, const VolumeRef *volume, c
                         Error *err);
 int local_has_volume(void *self, const Call *call, const char *volume_id, Error *err);
 
+/* tend.c */
+void local_tend(void *self);
+
 /* --- Shared by them --- */
 
 /* A name that a caller chose: not empty, at most 128 bytes, UTF-8. ERROR_INVALID names @field. */

@@ -468,3 +468,36 @@ def test_a_read_only_pool(build, sandbox, disk):
     csi.until(lambda: not world.loops())
     assert volume_id in str(world.client.ListVolumes())
     end(world)
+
+
+# --- what nobody comes for again ---
+
+def test_the_pool_looks_after_itself(world):
+    """At a start: a device that nobody uses, one of no volume, and an inline volume without a pod."""
+    kubelet, client = world.kubelet, world.client
+    targets = {}
+    for pod in ('gone', 'stays'):
+        targets[pod] = kubelet.target(pod, 'v')
+        volume_id = f'csi-{pod}'
+        (targets[pod].parent / 'vol_data.json').write_text(json.dumps({'volumeHandle': volume_id}), encoding='utf-8')
+        client.NodePublishVolume(volume_id=volume_id, target_path=str(targets[pod]), volume_capability=mount(),
+                                 volume_context={**kubelet.context(pod, 'true'), 'size': '10Mi'})
+    unused, orphan, used = (world.create(name, 16 * MIB, block()) for name in ('unused', 'orphan', 'used'))
+    for volume_id in (unused, orphan, used):
+        kubelet.stage(volume_id, block(), kubelet.block_staging(volume_id))
+    target = kubelet.publish(used, kubelet.block_target('pod', 'used'), block(), kubelet.block_staging(used))
+    assert len(all_loops(world)) == 5
+    client.close()
+    world.daemon.kill()
+    for path in targets.values():
+        sandbox_module.umount(path)
+    (targets['gone'].parent / 'vol_data.json').unlink()
+    (world.pool / 'volumes' / f'{orphan}.json').unlink()
+    world.start()
+    csi.until(lambda: len(all_loops(world)) == 1)
+    csi.until(lambda: len([name for name in world.files() if name.startswith('eph-')]) == 2)
+    assert 'whose pod is gone' in world.daemon.log()
+    # What is published stays, and is held again: its pod cannot free the number.
+    attach_ioctl(target, LOOP_CLR_FD)
+    put(target, b'mine')
+    assert image(world, used).read_bytes()[:4] == b'mine'
