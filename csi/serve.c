@@ -396,6 +396,10 @@ static int prepare_and_run(Serve *serve) {
 
         log_setup(serve->args.log_level, serve->args.log_format);
         daemon_block_signals();
+        /* Secrets of volumes will be in it. */
+        r = privilege_hide_memory();
+        if (r < 0)
+                log_warning("the memory of this process may be dumped: %s", strerrordesc_np(-r));
         r = prepare(serve, &err);
         if (r < 0 && err.code == ERROR_INVALID)
                 return usage_error(&err);

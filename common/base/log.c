@@ -21,6 +21,11 @@ static struct {
 
 static const char *const level_names[_LOG_LEVEL_N] = {"error", "warning", "info", "debug"};
 
+/* What stays free of a line, however long a value is: for each field that follows, and for the
+ * message. So a long path never makes a line lose its code. */
+#define FIELD_ROOM   64U
+#define MESSAGE_ROOM 640U
+
 /* A line being built: what does not fit is dropped and remembered. */
 typedef struct Line {
         char text[LOG_LINE_MAX];
@@ -70,12 +75,42 @@ static void line_puts(Line *line, const char *text) {
         line_put(line, text, strlen(text));
 }
 
-/* The escapes of JSON serve logfmt as well. */
-static void line_put_escaped(Line *line, const char *text) {
+/* A value that is cut in the middle of a character. */
+static void drop_partial_character(Line *line) {
+        size_t n = line->n;
+
+        while (n > 0 && ((unsigned char)line->text[n - 1] & 0xc0) == 0x80)
+                n--;
+        if (n > 0 && ((unsigned char)line->text[n - 1] & 0xc0) == 0xc0 &&
+            str_utf8_length(line->text + n - 1, line->n - n + 1) != line->n - n + 1)
+                line->n = n - 1;
+}
+
+/* What a terminal would obey, as it stands in JSON: "\\u202e". Return: bytes of @text that it is.
+ */
+static size_t escape_obeyed(const char *text, char escape[8]) {
+        const unsigned char *c = (const unsigned char *)text;
+        size_t n = str_obeyed_length(text);
+        unsigned int code = n == 2 ? (c[0] & 0x1fU) << 6 | (c[1] & 0x3fU) : 0;
+
+        if (n == 3)
+                code = (c[0] & 0x0fU) << 12 | (c[1] & 0x3fU) << 6 | (c[2] & 0x3fU);
+        if (n > 0)
+                (void)snprintf(escape, 8, "\\u%04x", code & 0xffffU);
+        return n;
+}
+
+/* The escapes of JSON serve logfmt as well. The line grows to @limit bytes at most: what is longer
+ * ends in "...". */
+static void line_put_escaped(Line *line, const char *text, size_t limit) {
         char escape[8];
 
         for (const char *p = text; *p; p++) {
-                if (*p == '"' || *p == '\\')
+                size_t n = escape_obeyed(p, escape);
+
+                if (n > 0)
+                        p += n - 1;
+                else if (*p == '"' || *p == '\\')
                         (void)snprintf(escape, sizeof(escape), "\\%c", *p);
                 else if (*p == '\n')
                         (void)snprintf(escape, sizeof(escape), "\\n");
@@ -84,6 +119,11 @@ static void line_put_escaped(Line *line, const char *text) {
                                        (unsigned int)(unsigned char)*p);
                 else
                         (void)snprintf(escape, sizeof(escape), "%c", *p);
+                if (line->n + strlen(escape) > limit) {
+                        drop_partial_character(line);
+                        line_puts(line, "...");
+                        return;
+                }
                 line_puts(line, escape);
         }
 }
@@ -95,7 +135,7 @@ static bool needs_quotes(const char *text) {
         return *text == '\0';
 }
 
-static void line_put_field(Line *line, const char *key, const char *value) {
+static void line_put_field(Line *line, const char *key, const char *value, size_t limit) {
         bool json = sink.format == LOG_FORMAT_JSON;
         bool quote = json || needs_quotes(value);
 
@@ -105,7 +145,7 @@ static void line_put_field(Line *line, const char *key, const char *value) {
         line_puts(line, key);
         line_puts(line, json ? "\":" : "=");
         line_puts(line, quote ? "\"" : "");
-        line_put_escaped(line, value);
+        line_put_escaped(line, value, limit);
         if (!line->cut)
                 line_puts(line, quote ? "\"" : "");
 }
@@ -119,7 +159,7 @@ static void line_put_time(Line *line) {
         (void)gmtime_r(&now.tv_sec, &utc);
         (void)strftime(whole, sizeof(whole), "%Y-%m-%dT%H:%M:%S", &utc);
         (void)snprintf(text, sizeof(text), "%s.%03ldZ", whole, now.tv_nsec / 1000000);
-        line_put_field(line, "time", text);
+        line_put_field(line, "time", text, LOG_LINE_MAX);
 }
 
 void log_fields(LogLevel level, const LogField *fields, size_t n_fields, const char *format, ...) {
@@ -138,11 +178,12 @@ void log_fields(LogLevel level, const LogField *fields, size_t n_fields, const c
         if (sink.format == LOG_FORMAT_JSON)
                 line_puts(&line, "{");
         line_put_time(&line);
-        line_put_field(&line, "level", level_names[level]);
+        line_put_field(&line, "level", level_names[level], LOG_LINE_MAX);
         for (size_t i = 0; i < n_fields; i++)
                 if (!str_is_empty(fields[i].value))
-                        line_put_field(&line, fields[i].key, fields[i].value);
-        line_put_field(&line, "msg", message);
+                        line_put_field(&line, fields[i].key, fields[i].value,
+                                       LOG_LINE_MAX - MESSAGE_ROOM - (n_fields - i) * FIELD_ROOM);
+        line_put_field(&line, "msg", message, LOG_LINE_MAX);
         if (line.cut) {
                 memcpy(line.text + line.n, "...\"", 4);
                 line.n += 4;

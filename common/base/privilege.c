@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,6 +30,14 @@ bool privilege_has(unsigned int number) {
 
         return number < CAPABILITIES_MAX && get(data) == 0 &&
                (data[number / 32].effective >> number % 32 & 1) != 0;
+}
+
+int privilege_hide_memory(void) {
+        const struct rlimit none = {0, 0};
+
+        if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+                return -errno;
+        return 0;
 }
 
 int privilege_limit(uint64_t keep) {

@@ -21,6 +21,13 @@
  */
 int privilege_limit(uint64_t keep);
 
+/**
+ * privilege_hide_memory() - no core file, and nobody without CAP_SYS_PTRACE looks into this process
+ *
+ * The limit of core files is inherited by children. Return: 0; -errno.
+ */
+int privilege_hide_memory(void);
+
 /* Whether this thread has a capability in effect. */
 bool privilege_has(unsigned int number);
 

@@ -121,12 +121,28 @@ size_t str_utf8_length(const char *text, size_t n_text) {
         return n;
 }
 
+size_t str_obeyed_length(const char *text) {
+        const unsigned char *c = (const unsigned char *)text;
+
+        if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f) /* U+0080 to U+009F */
+                return 2;
+        if (c[0] == 0xd8 && c[1] == 0x9c) /* U+061C */
+                return 2;
+        if (c[0] != 0xe2)
+                return 0;
+        if (c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f || (c[2] >= 0xa8 && c[2] <= 0xae)))
+                return 3; /* U+200E, U+200F, U+2028 to U+202E */
+        return c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9 ? 3 : 0; /* U+2066 to U+2069 */
+}
+
 void str_make_utf8(char *text) {
         size_t left = strlen(text);
 
         while (left > 0) {
                 size_t n = str_utf8_length(text, left);
 
+                if (n > 0 && str_obeyed_length(text) > 0)
+                        memset(text, '?', n);
                 if (n == 0)
                         *text = '?';
                 text += n ? n : 1;

@@ -53,8 +53,13 @@ void str_trim_end(char *text);
  * none. NUL counts as a character. */
 size_t str_utf8_length(const char *text, size_t n_text);
 
-/* Replaces every byte that is not part of valid UTF-8 by '?', in place. For text that came from a
- * tool or a disk. */
+/* Bytes of the character at the start of @text if a terminal would obey it instead of showing it: a
+ * C1 control, or one that turns the direction of writing or ends a line (Unicode's Bidi_Control,
+ * U+2028, U+2029); else 0. C0 controls are not meant. */
+size_t str_obeyed_length(const char *text);
+
+/* Replaces every byte that is not part of valid UTF-8, or is of what str_obeyed_length() means, by
+ * '?', in place. For text that came from a tool or a disk. */
 void str_make_utf8(char *text);
 
 /* asprintf() that returns the string or NULL without memory; caller frees. */

@@ -4,6 +4,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
+#include "common/base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,6 +46,55 @@ static void write_long(void) {
         memset(text, '"', sizeof(text));
         text[sizeof(text) - 1] = '\0';
         log_info("%s", text);
+}
+
+static void write_long_field(void) {
+        cleanup(freep) char *path = calloc(1, 8192);
+        const LogField fields[] = {
+                {"method", "NodeStageVolume"}, {"path", path},       {"target", path},
+                {"code", "ABORTED"},           {"duration_ms", "5"},
+        };
+
+        assert_non_null(path);
+        for (size_t i = 0; i < 8190; i += 2)
+                memcpy(path + i, "\xc3\xa9", 2);
+        log_fields(LOG_LEVEL_INFO, fields, 5, "told");
+}
+
+static void write_obeyed(void) {
+        const LogField field = {"label", "a\xc2\x9b"
+                                         "31mb\xe2\x80\xae"
+                                         "c\xe2\x81\xa6"};
+
+        log_fields(LOG_LEVEL_INFO, &field, 1, "x\xc2\x85y");
+}
+
+/* What comes after a value that is too long is there all the same. */
+static void test_long_values_are_cut_alone(void **state) {
+        cleanup(freep) char *text = NULL;
+
+        log_setup(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT);
+        text = captured(write_long_field);
+        assert_true(strlen(text) <= LOG_LINE_MAX);
+        assert_non_null(strstr(text, " method=NodeStageVolume path="));
+        assert_non_null(strstr(text, "... target="));
+        assert_non_null(strstr(text, " code=ABORTED duration_ms=5 msg=told\n"));
+        for (size_t i = 0; i < strlen(text);) {
+                size_t n = str_utf8_length(text + i, strlen(text) - i);
+
+                assert_true(n > 0);
+                i += n;
+        }
+}
+
+/* C1 controls, and what turns the direction of writing, are for no terminal. */
+static void test_nothing_is_obeyed(void **state) {
+        cleanup(freep) char *text = NULL;
+
+        log_setup(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT);
+        text = captured(write_obeyed);
+        assert_non_null(strstr(text, "a\\u009b31mb\\u202ec\\u2066"));
+        assert_null(strstr(text, "\xc2"));
 }
 
 static void test_logfmt(void **state) {
@@ -91,6 +141,8 @@ static void test_names(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_logfmt),
+                cmocka_unit_test(test_long_values_are_cut_alone),
+                cmocka_unit_test(test_nothing_is_obeyed),
                 cmocka_unit_test(test_json_parses),
                 cmocka_unit_test(test_names),
         };

@@ -71,13 +71,25 @@ static void start_batch(RpcCall *call, const grpc_op *ops, size_t n_ops, RpcTag 
         }
 }
 
+/* Nobody else reads these bytes any more, and passphrases may be among them. */
+static void wipe_buffer(const grpc_byte_buffer *buffer) {
+        const grpc_slice_buffer *slices = &buffer->data.raw.slice_buffer;
+
+        for (size_t i = 0; i < slices->count; i++)
+                explicit_bzero(GRPC_SLICE_START_PTR(slices->slices[i]),
+                               GRPC_SLICE_LENGTH(slices->slices[i]));
+}
+
 static void call_free(RpcCall *call) {
         if (call->call)
                 grpc_call_unref(call->call);
         grpc_call_details_destroy(&call->details);
         grpc_metadata_array_destroy(&call->metadata);
-        if (call->request)
+        /* Also of a call that was cancelled, or turned away before it was decoded. */
+        if (call->request) {
+                wipe_buffer(call->request);
                 grpc_byte_buffer_destroy(call->request);
+        }
         if (call->response)
                 grpc_byte_buffer_destroy(call->response);
         grpc_slice_unref(call->status_text);
@@ -269,15 +281,6 @@ static int decode(RpcCall *call, const uint8_t *bytes, size_t n, Error *err) {
                 return error_set(err, ERROR_INVALID, "%s: not a message of that type",
                                  type->short_name);
         return 0;
-}
-
-/* Nobody else reads these bytes any more, and passphrases may be among them. */
-static void wipe_buffer(const grpc_byte_buffer *buffer) {
-        const grpc_slice_buffer *slices = &buffer->data.raw.slice_buffer;
-
-        for (size_t i = 0; i < slices->count; i++)
-                explicit_bzero(GRPC_SLICE_START_PTR(slices->slices[i]),
-                               GRPC_SLICE_LENGTH(slices->slices[i]));
 }
 
 /* The message in one piece; mostly it is, and then nothing is copied. */

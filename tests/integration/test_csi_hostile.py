@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import threading
@@ -391,3 +392,13 @@ def test_the_device_is_gone_below_a_block_volume(world):
     assert not path.exists()
     world.kubelet.unstage(volume)
     client.DeleteVolume(volume_id=volume)
+
+
+def test_memory_is_for_nobody(build, tmp_path):
+    """No core file with secrets in it, and no look into the process for another of the same user."""
+    daemon = csi.Daemon(build, tmp_path)
+    with daemon as client:
+        pid = daemon.process.pid
+        assert client.Probe().ready.value
+        limits = pathlib.Path(f'/proc/{pid}/limits').read_text(encoding='ascii')
+        assert re.search(r'Max core file size +0 +0 ', limits)
