@@ -13,12 +13,13 @@
  * @root: "" or the directory that stands for /
  * @uuid: what the firmware calls the machine, which Nova sets to the instance's UUID; ""
  *
- * The drive is a disk or CD with the label "config-2", iso9660 or vfat. It is mounted where nobody
- * sees it; a drive that somebody mounted at /mnt/config or /media/config-2 is read there. Anybody's
- * volume may have that label: of several drives only one with @uuid is believed.
+ * The drive is a disk or CD with the label "config-2", iso9660 or vfat. It is read and never mounted
+ * (drive.h); one that somebody mounted at /mnt/config or /media/config-2 is read there. Anybody's
+ * volume may have that label: only one with @uuid is believed, what cannot be read is passed over,
+ * and two with @uuid that differ are both refused.
  *
- * Return: 0 with uuid, name, availability zone and project; OPENSTACK_E_NO_DRIVE; negative for a
- * drive that cannot be read.
+ * Return: 0 with uuid, name, availability zone and project; OPENSTACK_E_NO_DRIVE;
+ * ERROR_PRECONDITION.
  */
 int openstack_read_drive(const char *root, const char *uuid, MetadataNode *node, Error *err);
 

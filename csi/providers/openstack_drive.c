@@ -6,9 +6,9 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
+#include "common/base/log.h"
 #include "common/base/str.h"
-#include "common/block/block_ioctl.h"
-#include "common/mount/mount_api.h"
+#include "csi/providers/drive.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -20,46 +20,6 @@
 
 /* A node has few disks; what has more is not searched to the end. */
 #define DISKS_MAX 256
-
-/* ISO 9660: the first descriptor is sector 16; the volume's name has 32 characters. */
-#define ISO_OFFSET  32768
-#define ISO_NAME    40
-#define ISO_N_NAME  32
-#define ISO_N_BYTES 128
-
-/* Boot sectors: the label of FAT12 and FAT16, and that of FAT32. */
-#define FAT_N_BYTES   512
-#define FAT_NAME      43
-#define FAT32_NAME    71
-#define FAT_N_NAME    11
-#define FAT_SIGNATURE 510
-
-/* Padded by spaces at the end. Nova writes small letters, mkfs.vfat makes them large. */
-static bool is_label(const uint8_t *text, size_t n) {
-        const size_t n_label = strlen(LABEL);
-
-        if (strncasecmp((const char *)text, LABEL, n_label) != 0)
-                return false;
-        for (size_t i = n_label; i < n; i++)
-                if (text[i] != ' ' && text[i] != '\0')
-                        return false;
-        return true;
-}
-
-/* NULL: it is no configuration drive. */
-static const char *type_of(int fd) {
-        uint8_t iso[ISO_N_BYTES], fat[FAT_N_BYTES];
-
-        if (pread(fd, iso, sizeof(iso), ISO_OFFSET) == sizeof(iso) &&
-            memcmp(iso + 1, "CD001", 5) == 0)
-                return is_label(iso + ISO_NAME, ISO_N_NAME) ? "iso9660" : NULL;
-        if (pread(fd, fat, sizeof(fat), 0) != sizeof(fat) || fat[FAT_SIGNATURE] != 0x55 ||
-            fat[FAT_SIGNATURE + 1] != 0xaa)
-                return NULL;
-        return is_label(fat + FAT_NAME, FAT_N_NAME) || is_label(fat + FAT32_NAME, FAT_N_NAME)
-                       ? "vfat"
-                       : NULL;
-}
 
 static int take(const char *text, size_t n, MetadataNode *node, Error *err) {
         static const struct {
@@ -92,40 +52,32 @@ static int take(const char *text, size_t n, MetadataNode *node, Error *err) {
         return r;
 }
 
-/* @dir_fd: the root of the drive. */
-static int read_content(int dir_fd, MetadataNode *node, Error *err) {
+/* --- where it may be --- */
+
+static int read_mounted(int root_fd, const char *place, MetadataNode *node, Error *err) {
+        cleanup(closep) int fd = file_open_in_root(root_fd, place, O_PATH | O_DIRECTORY);
         cleanup(freep) char *text = NULL;
         size_t n;
-        int r = file_read_in_root(dir_fd, CONTENT, METADATA_ANSWER_MAX, &text, &n);
+        int r = fd < 0 ? fd : file_read_in_root(fd, CONTENT, METADATA_ANSWER_MAX, &text, &n);
 
-        return r < 0 ? error_set_errno(err, r, CONTENT) : take(text, n, node, err);
+        if (r == -ENOENT)
+                return OPENSTACK_E_NO_DRIVE;
+        return r < 0 ? error_set_errno(err, r, "%s/" CONTENT, place) : take(text, n, node, err);
 }
 
-static int read_mounted(int root_fd, MetadataNode *node, Error *err) {
-        static const char *const places[] = {"mnt/config", "media/config-2", "media/configdrive"};
+static int read_fd(void *userdata, uint64_t offset, void *buffer, size_t n) {
+        const int *fd = userdata;
 
-        for (size_t i = 0; i < N_ELEMENTS(places); i++) {
-                cleanup(closep) int fd =
-                        file_open_in_root(root_fd, places[i], O_PATH | O_DIRECTORY);
-                cleanup(closep) int content = fd < 0 ? -1 : file_open_in_root(fd, CONTENT, O_PATH);
+        for (size_t at = 0; at < n;) {
+                ssize_t got = pread(*fd, (char *)buffer + at, n - at, (off_t)(offset + at));
 
-                if (content >= 0)
-                        return read_content(fd, node, err);
+                if (got < 0 && errno == EINTR)
+                        continue;
+                if (got <= 0)
+                        return got < 0 ? -errno : -ENODATA;
+                at += (size_t)got;
         }
-        return OPENSTACK_E_NO_DRIVE;
-}
-
-static int read_device(const char *path, const char *type, MetadataNode *node, Error *err) {
-        const MountOptions options = {.set = MOUNT_FLAG_READ_ONLY};
-        const MountSpec spec = {.fs_type = type, .source = path, .options = &options};
-        MountContext context = {0};
-        cleanup(closep) int fd = -1;
-        int r = mount_new_detached(&spec, &context, &fd);
-
-        if (r < 0)
-                return error_set_errno(err, r, "mount %s (%s)", path, type);
-        r = read_content(fd, node, err);
-        return r < 0 ? error_wrap(err, r, "%s", path) : 0;
+        return 0;
 }
 
 /* Optical drives and what a hypervisor attaches as a disk. */
@@ -138,55 +90,105 @@ static bool may_be_drive(const char *name) {
         return false;
 }
 
-static int try_disk(const char *root, const char *name, MetadataNode *node, Error *err) {
-        cleanup(freep) char *path = str_printf("%s/dev/%s", root, name);
-        cleanup(closep) int fd = path ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
-        const char *type = fd < 0 ? NULL : type_of(fd);
+static int read_disk(const char *root, const char *name, MetadataNode *node, Error *err) {
+        static const char *const path[] = {"openstack", "latest", "meta_data.json", NULL};
+        cleanup(freep) char *device = str_printf("%s/dev/%s", root, name), *text = NULL;
+        cleanup(closep) int fd = device ? open(device, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+        const DriveReader reader = {read_fd, &fd};
+        size_t n;
+        int r = fd < 0 ? DRIVE_E_OTHER
+                       : drive_read_file(&reader, LABEL, path, METADATA_ANSWER_MAX, &text, &n);
 
-        return type ? read_device(path, type, node, err) : OPENSTACK_E_NO_DRIVE;
+        if (r == DRIVE_E_OTHER)
+                return OPENSTACK_E_NO_DRIVE;
+        r = r < 0 ? error_set_errno(err, r, CONTENT) : take(text, n, node, err);
+        return r < 0 ? error_wrap(err, r, "%s", device) : 0;
 }
 
-static int read_disks(const char *root, int root_fd, const char *uuid, MetadataNode *node,
-                      Error *err) {
+/* --- which of them is ours --- */
+
+typedef struct Search {
+        const char *uuid; /* the firmware's */
+        MetadataNode node;
+        size_t n_ours;
+} Search;
+
+static bool is_same(const MetadataNode *node, const MetadataNode *other) {
+        return str_equal(node->zone, other->zone) && str_equal(node->name, other->name) &&
+               str_equal(node->project, other->project);
+}
+
+/* A drive that cannot be read, and one of another machine, are somebody's volume: passed over. Two
+ * of this machine that differ: one is not what it says. */
+static int consider(Search *search, const char *place, int r, const MetadataNode *found,
+                    const Error *why, Error *err) {
+        if (r < 0)
+                log_warning("%s is no configuration drive of this machine: %s", place,
+                            why->message);
+        if (r != 0 || strcasecmp(found->instance_id, search->uuid) != 0)
+                return 0;
+        if (search->n_ours++ > 0 && !is_same(&search->node, found))
+                return error_set(err, ERROR_PRECONDITION,
+                                 "two disks with the label " LABEL " have this machine's UUID, and "
+                                 "differ: neither is believed");
+        search->node = *found;
+        return 0;
+}
+
+static int search_mounted(Search *search, int root_fd, Error *err) {
+        static const char *const places[] = {"mnt/config", "media/config-2", "media/configdrive"};
+        int r = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(places) && r == 0; i++) {
+                MetadataNode found = {0};
+                Error why = {0};
+                int got = read_mounted(root_fd, places[i], &found, &why);
+
+                r = consider(search, places[i], got, &found, &why, err);
+        }
+        return r;
+}
+
+static int search_disks(Search *search, const char *root, int root_fd, Error *err) {
         cleanup(closedirp) DIR *dir = NULL;
         const struct dirent *entry;
-        MetadataNode found;
-        size_t n_found = 0;
-        int r = OPENSTACK_E_NO_DRIVE, fd;
+        int r = 0, fd = file_open_in_root(root_fd, "sys/block", O_RDONLY | O_DIRECTORY);
 
-        fd = file_open_in_root(root_fd, "sys/block", O_RDONLY | O_DIRECTORY);
         dir = fd < 0 ? NULL : fdopendir(fd);
         if (!dir) {
                 closep(&fd);
-                return OPENSTACK_E_NO_DRIVE;
+                return 0;
         }
-        for (size_t i = 0; i < DISKS_MAX && (entry = readdir(dir)); i++) {
-                r = may_be_drive(entry->d_name) ? try_disk(root, entry->d_name, &found, err)
-                                                : OPENSTACK_E_NO_DRIVE;
-                if (r < 0)
-                        return r;
-                if (r > 0)
-                        continue;
-                *node = found;
-                if (strcasecmp(found.instance_id, uuid) == 0)
-                        return 0;
-                n_found++;
+        for (size_t i = 0; i < DISKS_MAX && r == 0 && (entry = readdir(dir)); i++) {
+                MetadataNode found = {0};
+                Error why = {0};
+                int got = OPENSTACK_E_NO_DRIVE;
+
+                if (may_be_drive(entry->d_name))
+                        got = read_disk(root, entry->d_name, &found, &why);
+                r = consider(search, entry->d_name, got, &found, &why, err);
         }
-        if (n_found > 1)
-                return error_set(err, ERROR_PRECONDITION,
-                                 "%zu disks have the label " LABEL ", and none of them is this "
-                                 "machine's by its UUID",
-                                 n_found);
-        return n_found == 1 ? 0 : OPENSTACK_E_NO_DRIVE;
+        return r;
 }
 
 int openstack_read_drive(const char *root, const char *uuid, MetadataNode *node, Error *err) {
         cleanup(closep) int root_fd =
                 open(str_is_empty(root) ? "/" : root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        Search search = {.uuid = uuid};
         int r;
 
         if (root_fd < 0)
                 return error_set_errno(err, errno, "open %s", root);
-        r = read_mounted(root_fd, node, err);
-        return r == OPENSTACK_E_NO_DRIVE ? read_disks(root, root_fd, uuid, node, err) : r;
+        /* Without a word of the firmware's nobody can tell whose a drive is. */
+        if (str_is_empty(uuid))
+                return OPENSTACK_E_NO_DRIVE;
+        r = search_mounted(&search, root_fd, err);
+        if (r == 0)
+                r = search_disks(&search, root, root_fd, err);
+        if (r < 0)
+                return r;
+        if (search.n_ours == 0)
+                return OPENSTACK_E_NO_DRIVE;
+        *node = search.node;
+        return 0;
 }

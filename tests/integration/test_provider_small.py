@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -275,34 +276,35 @@ def test_openstack_every_bus(make, name, says):
         node.unstage(client, UUID)
 
 
-def config_drive(sandbox, uuid, kind='iso9660', label='config-2'):
-    """As Nova makes it."""
-    if kind not in pathlib.Path('/proc/filesystems').read_text(encoding='utf-8'):
-        if subprocess.run(['modprobe', '-q', 'isofs' if kind == 'iso9660' else kind], check=False).returncode != 0:
-            pytest.skip(f'this kernel has no {kind}')
-    content = sandbox.path / f'drive-{uuid}'
+ISO_FLAGS = {'iso9660': ('-ldots', '-allow-lowercase', '-allow-multidot', '-l', '-J', '-r'),
+             'upper case': ('-l',), 'joliet': ('-J',)}
+FAT_FLAGS = {'vfat': (64, ()), 'fat12': (2, ('-F', '12')), 'fat32': (64, ('-F', '32', '-s', '1'))}
+
+
+def config_drive(sandbox, uuid, kind='iso9660', label='config-2', zone='az-drive', text=None):
+    """As Nova makes it, and as others do."""
+    content = pathlib.Path(tempfile.mkdtemp(dir=sandbox.path))
     latest = content / 'openstack/latest'
     latest.mkdir(parents=True)
-    latest.joinpath('meta_data.json').write_text(
-        f'{{"uuid": "{uuid}", "availability_zone": "az-drive", "name": "w", "devices": []}}')
-    if kind == 'vfat':
-        image = sandbox.path / f'drive-{uuid}.img'
-        with open(image, 'wb') as file:
-            file.truncate(64 * MIB)
-        subprocess.run(['mkfs.vfat', '-n', label, image], check=True, capture_output=True)
-        mounted = sandbox.path / f'mounted-{uuid}'
-        mounted.mkdir()
-        subprocess.run(['mount', '-o', 'loop', image, mounted], check=True)
-        shutil.copytree(content, mounted, dirs_exist_ok=True)
-        subprocess.run(['umount', mounted], check=True)
+    latest.joinpath('meta_data.json').write_text(text or f'{{"uuid": "{uuid}", "availability_zone": "{zone}", "name": "w", '
+                                                 f'"devices": [], "padding": "{"x" * 5000}"}}')
+    image = content.with_suffix('.img')
+    if kind in ISO_FLAGS:
+        subprocess.run(['genisoimage', '-quiet', '-o', image, *ISO_FLAGS[kind], '-V', label, content], check=True,
+                       capture_output=True)
         return image
-    image = sandbox.path / f'drive-{uuid}.iso'
-    subprocess.run(['genisoimage', '-quiet', '-o', image, '-ldots', '-allow-lowercase', '-allow-multidot', '-l', '-J',
-                    '-r', '-V', label, content], check=True)
+    if not shutil.which('mcopy'):
+        pytest.skip('mtools is not installed')
+    size, flags = FAT_FLAGS[kind]
+    with open(image, 'wb') as file:
+        file.truncate(size * MIB)
+    subprocess.run(['mkfs.vfat', *flags, '-n', label, image], check=True, capture_output=True)
+    subprocess.run(['mcopy', '-s', '-i', image, content / 'openstack', '::'], check=True, capture_output=True)
     return image
 
 
-@pytest.mark.parametrize('name, kind', [('sr0', 'iso9660'), ('vdc', 'vfat')])
+@pytest.mark.parametrize('name, kind', [
+    ('sr0', 'iso9660'), ('sr0', 'upper case'), ('sr0', 'joliet'), ('vdc', 'vfat'), ('vdc', 'fat12'), ('vdc', 'fat32')])
 def test_openstack_configuration_drive(make, sandbox, name, kind):
     case = by_name('openstack')
     machine, node = make(case)
@@ -325,15 +327,53 @@ def test_openstack_a_users_volume_is_no_configuration_drive(make, sandbox):
         assert client.NodeGetInfo().node_id == case.node_id
 
 
+def test_openstack_a_drive_of_another_machine_is_not_believed(make, sandbox):
+    """A tenant's Cinder volume with that label became the node's identity, when there was no other one."""
+    case = by_name('openstack')
+    machine, node = make(case)
+    machine.drive('vdc', config_drive(sandbox, '11111111-1378-4288-a2d4-70e13ec132aa'))
+    with node.daemon as client:
+        reply = client.NodeGetInfo()
+        assert reply.node_id == case.node_id
+        assert 'az-drive' not in pairs(reply.accessible_topology.segments).values()
+
+
+def test_openstack_two_drives_that_differ_are_not_believed(make, sandbox):
+    """Who knows the node's UUID can write a drive with it: it is not taken for better than the other one."""
+    case = by_name('openstack')
+    machine, node = make(case)
+    machine.drive('sr0', config_drive(sandbox, case.node_id))
+    machine.drive('vdc', config_drive(sandbox, case.node_id, zone='az-evil'))
+    with node.daemon as client:
+        assert not {'az-drive', 'az-evil'} & set(
+            pairs(client.NodeGetInfo().accessible_topology.segments).values())
+        assert 'differ' in node.daemon.log()
+
+
+def test_openstack_a_malformed_drive_is_passed_over(make, sandbox):
+    """It kept the plugin from ever being ready."""
+    case = by_name('openstack')
+    machine, node = make(case)
+    machine.drive('vdc', config_drive(sandbox, case.node_id, text='{"uuid": 5'))
+    cut = config_drive(sandbox, case.node_id)
+    os.truncate(cut, 40960)
+    machine.drive('vdd', cut)
+    machine.drive('sr0', config_drive(sandbox, case.node_id))
+    with node.daemon as client:
+        reply = client.NodeGetInfo()
+        assert reply.node_id == case.node_id
+        assert list(pairs(reply.accessible_topology.segments).values()) == ['az-drive']
+
+
 def test_openstack_mounted_configuration_drive(make):
     case = by_name('openstack')
     machine, node = make(case, serve=False)
     latest = machine.root / 'mnt/config/openstack/latest'
     latest.mkdir(parents=True)
-    latest.joinpath('meta_data.json').write_text('{"uuid": "u-1", "availability_zone": "az-9"}')
+    latest.joinpath('meta_data.json').write_text(f'{{"uuid": "{case.node_id}", "availability_zone": "az-9"}}')
     with node.daemon as client:
         reply = client.NodeGetInfo()
-        assert reply.node_id == 'u-1'
+        assert reply.node_id == case.node_id
         assert list(pairs(reply.accessible_topology.segments).values()) == ['az-9']
 
 
