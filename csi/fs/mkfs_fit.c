@@ -199,6 +199,25 @@ static uint64_t inode_ratio(uint64_t size_bytes) {
         return size_bytes < 512 * MIB ? 4096 : 16384;
 }
 
+/* A group has a bitmap of one block for its clusters, and one for its inodes. */
+static uint64_t most_inodes(const Making *m, uint32_t block) {
+        uint64_t cluster = making_number(m, 'C', "", on(m, 'O', "bigalloc") ? 16 * block : block);
+        uint64_t group = 8 * (uint64_t)block * cluster;
+
+        /* Without clusters mke2fs makes the groups smaller. */
+        if (!on(m, 'O', "bigalloc"))
+                return UINT64_MAX;
+        return (m->request->size_bytes + group - 1) / group * (8 * block - 64);
+}
+
+static uint64_t our_ratio(const Making *m, uint32_t block) {
+        uint64_t ratio = inode_ratio(meant_bytes(m));
+
+        while (m->request->size_bytes / ratio > most_inodes(m, block) && ratio < 64 * MIB)
+                ratio *= 2;
+        return ratio;
+}
+
 static int fit_ext_inodes(Making *m, uint32_t block, Error *err) {
         uint64_t size = making_number(m, 'I', "", 256), ratio, count;
 
@@ -209,7 +228,7 @@ static int fit_ext_inodes(Making *m, uint32_t block, Error *err) {
         if (size == 128 && on(m, 'O', "project"))
                 return not_fit("-I", "project needs inodes of at least 256 bytes", err);
         if (!mkfs_options_find(&m->options, 'i', "") && !mkfs_options_find(&m->options, 'N', ""))
-                set_number(m, 'i', "", inode_ratio(meant_bytes(m)));
+                set_number(m, 'i', "", our_ratio(m, block));
         if (mkfs_options_find(&m->options, 'N', ""))
                 mkfs_options_remove(&m->options, 'i', "");
         ratio = making_number(m, 'i', "", 0);
@@ -218,10 +237,9 @@ static int fit_ext_inodes(Making *m, uint32_t block, Error *err) {
         if (count > m->request->size_bytes / 2 / size || (!ratio && count > UINT32_MAX / 2))
                 return not_fit(ratio ? "-i" : "-N",
                                "so many inodes leave no room for data on this device", err);
-        /* mke2fs rounds them up in each group, and has a bitmap of one block for them. */
-        if (!ratio && count / 8 / block >
-                              m->request->size_bytes / making_number(m, 'C', "", block) / block / 8)
-                return not_fit("-N", "so many inodes do not fit into the block groups", err);
+        if (count > most_inodes(m, block))
+                return not_fit(ratio ? "-i" : "-N",
+                               "so many inodes do not fit into the block groups", err);
         return 0;
 }
 

@@ -149,6 +149,7 @@ static int make_by(int fd, const char *script, bool cancel, Error *err) {
         plan.argv[3] = "sh";
         plan.argv[4] = "/dev/none";
         plan.argv[5] = NULL;
+        plan.environment = NULL;
         plan.n_argv = 5;
         return fs_make(fd, &request, &plan, &run, &volume, err);
 }

@@ -154,7 +154,7 @@ static void test_options(void **state) {
         assert_int_equal(make("ext4", "5.10", FS_VERSION(1, 47, 0), ext), 0);
         check("MKE2FS_CONFIG=/dev/null mke2fs -F -O " EXT_LIST
               "filetype,extent,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,"
-              "metadata_csum,bigalloc -t ext4 -b 1024 -I 256 -m 1 -C 65536 -E discard -i 16384 "
+              "metadata_csum,bigalloc -t ext4 -b 1024 -I 256 -m 1 -C 65536 -E discard -i 131072 "
               "/dev/x");
         assert_int_equal(plan.words[FS_CLASS_INCOMPAT], 0x242);
         assert_int_equal(plan.words[FS_CLASS_RO_COMPAT], 0x66b);
