@@ -179,8 +179,9 @@ def test_read_only_raw_block(world):
         put(target, b'x')
     # A writer would need the same device.
     other = world.kubelet.block_target('other', 'a')
-    message = world.client.fails('FAILED_PRECONDITION', 'NodePublishVolume', volume_id=volume_id, target_path=str(other),
-                                 staging_target_path=str(staging), volume_capability=block())
+    message = world.client.fails('FAILED_PRECONDITION', 'NodePublishVolume', volume_id=volume_id,
+                                 target_path=str(other), staging_target_path=str(staging),
+                                 volume_capability=block())
     assert 'read-only' in message
     world.kubelet.unpublish(volume_id, target)
     world.kubelet.publish(volume_id, target, block(), staging)
