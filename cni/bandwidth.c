@@ -234,50 +234,48 @@ static int reply_link(size_t index, const struct nlmsghdr *message, void *userda
         return link_parse(message, userdata);
 }
 
-/* The kernel echoes the new link since 6.2; before that it is asked for. */
-static int create_ifb(const Attachment *at, const char *name, uint32_t mtu_bytes, Link *ifb) {
+/*
+ * The alias lets GC know whose it is; in one message with the link, so that no kill comes between.
+ * The kernel echoes the new link since 6.2; before that it is asked for.
+ */
+static int make_ifb(const Attachment *at, const char *name, uint32_t mtu_bytes, Link *ifb) {
         cleanup(batch_deinit) NlBatch batch = {0};
+        char alias[NFT_COMMENT_MAX];
         int r;
 
-        *ifb = (Link){0};
+        rule_owner_format(at, alias);
         link_add_ifb(&batch,
                      &(IfbSpec){.name = name, .mtu_bytes = mtu_bytes, .up = true, .echo = true});
+        link_set(&batch, &(LinkChange){.set = LINK_SET_ALIAS | LINK_SET_TXQLEN,
+                                       .name = name,
+                                       .alias = alias,
+                                       .txqlen = 0});
+        tc_ingress_add(&batch, at->host_index);
         r = nl_batch_run(at->rtnl, &batch, reply_link, ifb);
         return r == 0 && ifb->index == 0 ? link_find(at->rtnl, 0, name, ifb) : r;
 }
 
-/* One that is in the way is of a killed ADD of this interface, or of another interface: then the
- * other name is ours. */
-static int make_ifb(const Attachment *at, uint32_t mtu_bytes, char name[IFNAMSIZ], Link *ifb) {
+/* Is one in the way, it is of a killed ADD of this interface, or of another interface. Looked at
+ * first: the kernel goes on after a link that could not be made, and what has that name would get
+ * the alias. */
+static int make_some_ifb(const Attachment *at, uint32_t mtu_bytes, char name[IFNAMSIZ], Link *ifb) {
         Ifbs ifbs = {0};
         bool others;
-        int r;
+        int r = find_ifbs(at, &ifbs);
 
-        ifb_name(at, 0, name);
-        r = create_ifb(at, name, mtu_bytes, ifb);
-        if (r != -EEXIST)
-                return r;
-        r = find_ifbs(at, &ifbs);
         others = ifbs.links[0].index != 0 && !is_ours(at, &ifbs.links[0]);
         ifb_name(at, others, name);
+        if (r == 0 && others && ifbs.links[1].index != 0 && !is_ours(at, &ifbs.links[1]))
+                return -EEXIST;
         if (r == 0 && ifbs.links[others].index != 0)
                 r = delete_ifb(at, ifbs.links[others].index);
-        return r < 0 ? r : create_ifb(at, name, mtu_bytes, ifb);
+        return r < 0 ? r : make_ifb(at, name, mtu_bytes, ifb);
 }
 
-/* By number: whatever else has that name by now is not touched. The alias lets GC know whose it is.
- */
 static int set_up_ifb(const BandwidthConf *conf, const Attachment *at, unsigned int index) {
         cleanup(batch_deinit) NlBatch batch = {0};
         TbfSpec tbf = tbf_of(&conf->egress, index);
-        char alias[NFT_COMMENT_MAX];
 
-        rule_owner_format(at, alias);
-        link_set(&batch, &(LinkChange){.set = LINK_SET_ALIAS | LINK_SET_TXQLEN,
-                                       .index = index,
-                                       .alias = alias,
-                                       .txqlen = 0});
-        tc_ingress_add(&batch, at->host_index);
         tc_tbf_set(&batch, &tbf);
         tc_redirect_add(&batch, at->host_index, index);
         return nl_batch_run(at->rtnl, &batch, NULL, NULL);
@@ -289,7 +287,7 @@ static int shape_egress(const BandwidthConf *conf, const Attachment *at, CniResu
         Link ifb = {0}, host = {.mtu_bytes = at->host_mtu_bytes};
         int r = host.mtu_bytes ? 0 : link_find(at->rtnl, at->host_index, NULL, &host);
 
-        r = r < 0 ? r : make_ifb(at, host.mtu_bytes, name, &ifb);
+        r = r < 0 ? r : make_some_ifb(at, host.mtu_bytes, name, &ifb);
         if (r < 0)
                 return fail(at, r, "make an ifb", err);
         r = set_up_ifb(conf, at, ifb.index);

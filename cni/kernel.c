@@ -545,17 +545,27 @@ static int kernel_run(void *userdata, const Plan *plan, const PlanStep *steps, s
         return r;
 }
 
+/* A bridge that still has a carrier has another pod's port, and that pod may count on an address
+ * that it found there. */
+static void undo_added(LinkKernel *kernel) {
+        cleanup(nl_batch_deinit) NlBatch batch = {0};
+        Link bridge;
+
+        if (kernel->n_added == 0 ||
+            link_find(kernel->host, kernel->indices[LINK_BRIDGE], NULL, &bridge) < 0 ||
+            (bridge.flags & LINK_FLAG_LOWER_UP))
+                return;
+        for (size_t i = 0; i < kernel->n_added; i++)
+                addr_delete(&batch, &kernel->added[i]);
+        (void)nl_batch_run(kernel->host, &batch, NULL, NULL);
+        kernel->n_added = 0;
+}
+
 static int kernel_undo(void *userdata, const Plan *plan, Error *err) {
         cleanup(nl_batch_deinit) NlBatch batch = {0};
         LinkKernel *kernel = userdata;
         int r;
 
-        for (size_t i = 0; i < kernel->n_added; i++)
-                addr_delete(&batch, &kernel->added[i]);
-        if (kernel->n_added > 0)
-                (void)nl_batch_run(kernel->host, &batch, NULL, NULL);
-        nl_batch_deinit(&batch);
-        kernel->n_added = 0;
         if (kernel->indices[LINK_HOST] == 0)
                 return 0;
         link_delete(&batch, kernel->indices[LINK_HOST], NULL);
@@ -563,6 +573,7 @@ static int kernel_undo(void *userdata, const Plan *plan, Error *err) {
         if (r < 0 && r != -ENODEV)
                 return error_set_errno(err, r, "remove %s", plan->host);
         kernel->indices[LINK_HOST] = 0;
+        undo_added(kernel);
         return 0;
 }
 

@@ -216,17 +216,17 @@ static void undo_link(LinkAdd *add) {
         (void)ops.undo(ops.userdata, &add->plan, &ignored);
 }
 
-/* The rules, the answer, and last what all pods share: where something fails before, no gateway's
- * address was left on the bridge, and nothing was announced. */
+/* What all pods share, once the pod's own part has worked; the rules, which ask the kernel for the
+ * link that leads to the pod, and so need the gateways; the answer. */
 static int finish(LinkAdd *add, Error *err) {
         PlanKernel ops = link_kernel_ops(&add->kernel);
         Error ignored = {0};
-        int r = request_modules_add(add->request, &add->result, err);
+        int r = plan_apply(&add->plan, PLAN_SHARED, &ops, err);
 
+        r = r < 0 ? r : request_modules_add(add->request, &add->result, err);
         if (r < 0)
                 return r;
         r = print(add, err);
-        r = r < 0 ? r : plan_apply(&add->plan, PLAN_SHARED, &ops, err);
         if (r < 0)
                 request_modules_del(add->request, &ignored);
         return r;

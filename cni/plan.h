@@ -145,7 +145,7 @@ typedef struct PlanKernel {
 
 typedef enum PlanPart {
         PLAN_OWN,    /* the bridge, the pair, what is in the pod */
-        PLAN_SHARED, /* gateways and forwarding, then the announcement: when all else has worked */
+        PLAN_SHARED, /* gateways and forwarding, then the announcement: when that has worked */
 } PlanPart;
 
 /* All of that part, or nothing of the pod: a bridge stays. Return: 0; what run returned otherwise,

@@ -697,10 +697,15 @@ def test_failure_of_rules_takes_the_link_away(net):
     plugin = cni.Plugin(net.plugin.program.parents[1], 'berth-cni')
     ports = {'portMappings': [{'hostPort': 80, 'containerPort': 80, 'protocol': 'tcp'}]}
     conf = net.conf(type='berth-cni', runtimeConfig=ports)
-    plugin.add(conf, net.sandbox.netns('a'), 'a').ok()
-    b = net.sandbox.netns('b')
+    a, b, c = (net.sandbox.netns(name) for name in 'abc')
+    plugin.add(conf, a, 'a').ok()
     plugin.add(conf, b, 'b').failed()
     assert net.leases() == ['10.1.0.2'] and len(links('veth')) == 1 and list(links(netns=b)) == ['lo']
+    # Another pod is on that bridge and needs its gateway; on one of its own nobody does.
+    assert ping(a, '10.1.0.1')
+    plugin.add({**conf, 'name': 'other', 'bridge': 'br1', 'ipam': {**conf['ipam'], 'subnet': '10.2.0.0/24'}}, c,
+               'c').failed()
+    assert addresses('br0') == ['10.1.0.1/24'] and addresses('br1') == []
 
 
 # --- CHECK, GC, STATUS ---
