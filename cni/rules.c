@@ -263,9 +263,12 @@ static int rules_module_add(void *userdata, Attachment *at, CniResult *result, E
 static int rules_module_check(void *userdata, Attachment *at, const CniResult *result, Error *err) {
         cleanup(rules_deinit) RuleList list = {0};
         RulesState *state = userdata;
+        Error ignored = {0};
         int r;
 
         learn_mac(at, result);
+        /* As in repair: what ADD would refuse today is no fault of the pod. */
+        (void)look(state, at, &ignored);
         r = want(state, at, false, &list, err);
         if (r == 0)
                 r = rules_check(&state->sock, &list, at->owner, err);
