@@ -9,11 +9,14 @@ import shutil
 import subprocess
 
 import csi
+import disks
 import grpc
+import metadata
 import pytest
 from csi import until
 from test_csi_local import MIB, World, block, mount
 
+MODEL = 'Amazon Elastic Block Store'
 DATA = b'another tenant' * 4096
 
 
@@ -136,3 +139,39 @@ def test_local_number_goes_to_another_in_fsck(world, held):
     target = number_goes_to_another(world, device_of_plan(world, volume_id, 'check'))
     (held / 'go').touch()
     is_right_or_refused(stage, world.kubelet.staging(volume_id), target)
+
+
+@pytest.fixture(name='tree')
+def tree_fixture(sandbox):
+    tree = disks.Tree(sandbox)
+    tree.dmi(sys_vendor='Amazon EC2', product_name='m6i.xlarge', product_uuid='ec2f1a2b-0000-4000-8000-000000000000',
+             board_asset_tag='i-0a1b2c3d4e5f67890')
+    tree.nvme('nvme0', 'vol0000000000000root', MODEL)
+    return tree
+
+
+def test_cloud_disk_is_swapped_behind_its_name(build, sandbox, tree, held):
+    """/dev/nvme1n1 stands for another tenant's disk when mkfs of ours begins."""
+    metadata.Aws().start()
+    disk = tree.nvme('nvme1', 'vol0a1b2c3d4e5f67890', MODEL)
+    other = tree.nvme('nvme2', 'vol0ffffffffffffffff', MODEL)
+    write(other.loop, DATA)
+    with disks.daemons(build, sandbox, tree) as make:
+        daemon = make(provider='aws')
+        daemon.environment |= hold(held, 'mke2fs')
+        with daemon.start() as client:
+            kubelet = disks.Kubelet(daemon, client, 'ebs.csi.aws.com', publish_context={'devicePath': '/dev/xvdaa'})
+            fields = kubelet.stage_fields('vol-0a1b2c3d4e5f67890')
+            stage = client.start('NodeStageVolume', **fields)
+            until(lambda: csi.n_called(held) == 1)
+            disk.make_node(other.devno)
+            (held / 'go').touch()
+            with pytest.raises(grpc.RpcError) as failure:
+                stage.result()
+            assert failure.value.code().name == 'UNAVAILABLE' and 'another device' in failure.value.details()
+            assert read(other.loop, len(DATA)) == DATA and other.filesystem() == ''
+            # Its own name again: the filesystem that was made is there.
+            disk.make_node()
+            kubelet.stage('vol-0a1b2c3d4e5f67890')
+            kubelet.unstage('vol-0a1b2c3d4e5f67890')
+    assert disk.filesystem() == 'ext4' and read(other.loop, len(DATA)) == DATA
