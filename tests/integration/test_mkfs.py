@@ -47,7 +47,8 @@ OPTIONS = {
             '-l size=64m', '-l size=20m', '-l size=512m', '-l su=32k', '-l lazy-count=1,version=2,internal=1',
             '-n size=8192', '-n size=65536', '-n version=ci', '-L label',
             *(f'-{where}={value}' for where in ('m crc', 'm finobt', 'm rmapbt', 'm reflink', 'm inobtcount',
-                                               'm bigtime', 'm metadir', 'i sparse', 'i nrext64', 'i exchange', 'n parent')
+                                               'm bigtime', 'm metadir', 'i sparse', 'i nrext64', 'i exchange',
+                                               'n parent')
               for value in '01'),
             '-m crc=0,finobt=1', '-m crc=0 -b size=512', '-m crc=0 -i size=256', '-m crc=0,inobtcount=1', '-m finobt=0',
             '-m finobt=0,inobtcount=1', '-m crc=0 -n version=ci', '-m rmapbt=1 -d agcount=4 -b size=1024'],
@@ -105,8 +106,8 @@ def all_tools():
 def plan(build, tools, fstype, size, kernel, options, *more):
     """The plan as JSON and as a command; or why there is none."""
     done = subprocess.run([build / 'csi/fs/berth-fs', 'fs', 'plan', '--type', fstype, '--size', str(size),
-                           '--min-kernel', kernel, '--tools', tools.version(fstype), '--device', 'IMAGE', '--json', *more, '--',
-                           *options.split()], capture_output=True, text=True, timeout=30, check=False)
+                           '--min-kernel', kernel, '--tools', tools.version(fstype), '--device', 'IMAGE', '--json', *more,
+                           '--', *options.split()], capture_output=True, text=True, timeout=30, check=False)
     if done.returncode != 0:
         assert done.returncode in (2, 64), f'{fstype} {size} {options}: {done.stderr}'
         return None, done.stderr
