@@ -40,8 +40,8 @@ int fs_page_sizes_parse(const char *text, uint32_t sizes[FS_PAGE_SIZES_MAX]) {
 
 int fs_hosts_from_kernels(const char *const *kernels, size_t n_kernels, const char *page_sizes,
                           FsByteOrder byte_order, FsHost **hostsp, size_t *n_hostsp, Error *err) {
-        uint32_t sizes[FS_PAGE_SIZES_MAX];
-        int n_sizes = fs_page_sizes_parse(page_sizes, sizes);
+        uint32_t sizes[FS_PAGE_SIZES_MAX] = {0};
+        int n_sizes = page_sizes ? fs_page_sizes_parse(page_sizes, sizes) : 1;
         cleanup(freep) FsHost *hosts = NULL;
         size_t n = 0;
 
@@ -53,11 +53,13 @@ int fs_hosts_from_kernels(const char *const *kernels, size_t n_kernels, const ch
                 return error_set(err, ERROR_EXHAUSTED, "no memory for hosts");
         for (size_t i = 0; i < n_kernels; i++) {
                 for (int k = 0; k < n_sizes; k++) {
-                        int r = fs_host_from_release(&hosts[n++], kernels[i], sizes[k], byte_order,
-                                                     err);
+                        uint32_t told = sizes[k] ? sizes[k] : fs_release_page_bytes(kernels[i]);
+                        int r = fs_host_from_release(&hosts[n], kernels[i], told ? told : 4096,
+                                                     byte_order, err);
 
                         if (r < 0)
                                 return r;
+                        hosts[n++].page_assumed = told == 0;
                 }
         }
         *hostsp = ptr_steal(&hosts);

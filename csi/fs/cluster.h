@@ -44,7 +44,8 @@ int fs_cluster_hosts(const FsHost *here, const FsCluster *cluster, FsHost **host
 /* "4K,16K" to bytes. Return: how many; -EINVAL. */
 int fs_page_sizes_parse(const char *text, uint32_t sizes[FS_PAGE_SIZES_MAX]);
 
-/* Every kernel on every page size. Return: as fs_cluster_hosts(). */
+/* Every kernel on every page size; NULL: as each release's name says, else 4K and page_assumed.
+ * Return: as fs_cluster_hosts(). */
 int fs_hosts_from_kernels(const char *const *kernels, size_t n_kernels, const char *page_sizes,
                           FsByteOrder byte_order, FsHost **hostsp, size_t *n_hostsp, Error *err);
 

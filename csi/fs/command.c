@@ -55,10 +55,12 @@ int fs_command_fail(int code, const char *format, ...) {
         return code;
 }
 
-int fs_command_exit(FsAnswer answer) {
-        if (answer == FS_ANSWER_RW)
-                return FS_EXIT_YES;
-        return answer == FS_ANSWER_NO ? FS_EXIT_NO : FS_EXIT_READ_ONLY;
+int fs_command_exit(FsAnswer answer, bool is_unsure) {
+        if (answer == FS_ANSWER_NO)
+                return FS_EXIT_NO;
+        if (is_unsure)
+                return FS_EXIT_UNSURE;
+        return answer == FS_ANSWER_RW ? FS_EXIT_YES : FS_EXIT_READ_ONLY;
 }
 
 const char *fs_command_color(FsColor color) {
@@ -133,9 +135,8 @@ int fs_command_hosts(const FsHostOptions *options, FsHost **hostsp, size_t *n_ho
         if (options->n_kernels == 0 && !options->host_file)
                 return host_here(options, hostsp, n_hostsp, err);
         if (options->n_kernels)
-                r = fs_hosts_from_kernels(options->kernels, options->n_kernels,
-                                          options->page_sizes ? options->page_sizes : "4K", order,
-                                          &kernels, &n_kernels, err);
+                r = fs_hosts_from_kernels(options->kernels, options->n_kernels, options->page_sizes,
+                                          order, &kernels, &n_kernels, err);
         if (r == 0 && options->host_file)
                 r = fs_hosts_from_file(options->host_file, &file, &n_file, err);
         if (r == 0)

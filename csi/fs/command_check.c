@@ -20,7 +20,10 @@ static const char help_text[] =
 "and what to do. Without options: on this node. Writes and mounts nothing.\n"
 "\n"
 "  --kernel RELEASE     on a host with this kernel; may be repeated\n"
-"  --page-sizes LIST    of those hosts: 4K,16K,64K (default 4K)\n"
+"  --page-sizes LIST    of those hosts: 4K,16K,64K (default: as the release's\n"
+"                       name says, else 4K)\n"
+"  --sector BYTES       logical sector of the disk that the image will be on; a\n"
+"                       device has its own\n"
 "  --byte-order ORDER   of those hosts: little (default) or big (s390x)\n"
 "  --host FILE          on the hosts of this file: what `berth-csi host --json`\n"
 "                       printed there, one or an array of them; - is stdin\n"
@@ -29,7 +32,8 @@ static const char help_text[] =
 "  --json               for programs\n"
 "\n"
 "Exit code: 0 read-write, 1 only read-only, 2 not at all (the worst of the hosts\n"
-"asked for; with --all, this node's); 64 wrong usage, 66 cannot be read.\n"
+"asked for; with --all, this node's); 3 not \"not at all\", but the answer rests\n"
+"on a guess (confidence low); 64 wrong usage, 66 cannot be read.\n"
 "\n"
 "Examples:\n"
 "  berth-csi fs check /dev/sdb\n"
@@ -50,6 +54,7 @@ static const uint32_t all_pages[] = {4096, 16384, 65536};
 typedef struct CheckArgs {
         const char *path;
         FsHostOptions hosts;
+        uint32_t sector_bytes; /* 0: the device's own */
         bool all, json;
 } CheckArgs;
 
@@ -57,6 +62,7 @@ enum {
         OPTION_KERNEL = 256,
         OPTION_PAGE_SIZES,
         OPTION_BYTE_ORDER,
+        OPTION_SECTOR,
         OPTION_HOST,
         OPTION_ALL,
         OPTION_PROBE,
@@ -68,6 +74,7 @@ static const struct option options[] = {
         {"kernel", required_argument, NULL, OPTION_KERNEL},
         {"page-sizes", required_argument, NULL, OPTION_PAGE_SIZES},
         {"byte-order", required_argument, NULL, OPTION_BYTE_ORDER},
+        {"sector", required_argument, NULL, OPTION_SECTOR},
         {"host", required_argument, NULL, OPTION_HOST},
         {"all", no_argument, NULL, OPTION_ALL},
         {"probe", no_argument, NULL, OPTION_PROBE},
@@ -77,6 +84,8 @@ static const struct option options[] = {
 };
 
 static bool take_option(int option, const char *value, CheckArgs *args) {
+        uint64_t sector;
+
         switch (option) {
         case OPTION_KERNEL:
                 if (args->hosts.n_kernels == N_ELEMENTS(args->hosts.kernels))
@@ -89,6 +98,9 @@ static bool take_option(int option, const char *value, CheckArgs *args) {
         case OPTION_BYTE_ORDER:
                 args->hosts.byte_order = value;
                 return str_equal(value, "little") || str_equal(value, "big");
+        case OPTION_SECTOR:
+                return str_parse_u64(value, 65536, &sector) == 0 && sector >= 512 &&
+                       (sector & (sector - 1)) == 0 && (args->sector_bytes = (uint32_t)sector);
         case OPTION_HOST:
                 args->hosts.host_file = value;
                 return true;
@@ -198,6 +210,10 @@ static void print_verdict(const FsVolume *volume, const FsHost *host, const FsVe
                 if (text[0] && reason->limit != FS_ANSWER_RW)
                         fs_command_wrap("      way out: ", 8, text);
         }
+        if (verdict->confidence == FS_CONFIDENCE_MEDIUM)
+                fs_command_wrap("    note: ", 6,
+                                "confidence medium: what this kernel was built with, or its page "
+                                "size, was not told");
         if (verdict->confidence == FS_CONFIDENCE_LOW)
                 fs_command_wrap("    note: ", 6,
                                 "this kernel has more or less than its number tells: check on the "
@@ -217,7 +233,8 @@ static void cell_text(const FsVerdict *verdict, char text[24]) {
                          fs_reason_short(&verdict->reasons[0], reason));
 }
 
-static int print_matrix(const FsVolume *volume, const FsHostOptions *how, Error *err) {
+static int print_matrix(const FsVolume *volume, const FsSituation *there, const FsHostOptions *how,
+                        Error *err) {
         FsByteOrder order =
                 str_equal(how->byte_order, "big") ? FS_BYTE_ORDER_BIG : FS_BYTE_ORDER_LITTLE;
         cleanup(freep) FsHost *host = malloc(sizeof(*host));
@@ -242,7 +259,7 @@ static int print_matrix(const FsVolume *volume, const FsHostOptions *how, Error 
 
                         if (r < 0)
                                 return r;
-                        fs_verdict(volume, host, NULL, &verdict);
+                        fs_verdict(volume, host, there, &verdict);
                         cell_text(&verdict, text);
                         printf("%s%-*.19s%s",
                                fs_command_color(fs_command_answer_color(verdict.answer)),
@@ -260,15 +277,23 @@ typedef struct Checked {
         FsSituation situation;
         FsVerdict verdict;
         FsAnswer worst;
+        bool is_unsure;
         json_t *results;
 } Checked;
+
+/* Another host attaches the disk in its own way; the disk's sector stays. */
+static FsSituation elsewhere(const Checked *checked) {
+        return (FsSituation){.logical_sector_bytes = checked->situation.logical_sector_bytes};
+}
 
 static void check_hosts(const CheckArgs *args, const FsHost *hosts, size_t n_hosts,
                         Checked *checked) {
         for (size_t i = 0; i < n_hosts; i++) {
-                /* Another host attaches the device in its own way. */
+                FsSituation there = elsewhere(checked);
+
                 fs_verdict(&checked->volume, &hosts[i],
-                           hosts[i].is_this_node ? &checked->situation : NULL, &checked->verdict);
+                           hosts[i].is_this_node ? &checked->situation : &there, &checked->verdict);
+                checked->is_unsure |= checked->verdict.confidence == FS_CONFIDENCE_LOW;
                 if (checked->verdict.answer > checked->worst)
                         checked->worst = checked->verdict.answer;
                 if (args->json)
@@ -281,6 +306,7 @@ static void check_hosts(const CheckArgs *args, const FsHost *hosts, size_t n_hos
 }
 
 static int add_matrix_json(Checked *checked, Error *err) {
+        FsSituation there;
         cleanup(freep) FsHost *host = malloc(sizeof(*host));
 
         if (!host)
@@ -292,7 +318,8 @@ static int add_matrix_json(Checked *checked, Error *err) {
 
                 if (r < 0)
                         return r;
-                fs_verdict(&checked->volume, host, NULL, &checked->verdict);
+                there = elsewhere(checked);
+                fs_verdict(&checked->volume, host, &there, &checked->verdict);
                 json_array_append_new(checked->results, fs_verdict_to_json(&checked->volume, host,
                                                                            &checked->verdict));
         }
@@ -301,6 +328,7 @@ static int add_matrix_json(Checked *checked, Error *err) {
 
 static int run(const CheckArgs *args, Checked *checked) {
         cleanup(freep) FsHost *hosts = NULL;
+        FsSituation there = elsewhere(checked);
         size_t n_hosts = 0;
         Error err = {0};
 
@@ -313,8 +341,9 @@ static int run(const CheckArgs *args, Checked *checked) {
                 print_features(&checked->volume);
         }
         check_hosts(args, hosts, n_hosts, checked);
-        if (args->all && (args->json ? add_matrix_json(checked, &err)
-                                     : print_matrix(&checked->volume, &args->hosts, &err)) < 0)
+        if (args->all &&
+            (args->json ? add_matrix_json(checked, &err)
+                        : print_matrix(&checked->volume, &there, &args->hosts, &err)) < 0)
                 return fs_command_fail(FS_EXIT_INTERNAL, "fs check: %s", err.message);
         if (args->json) {
                 json_t *object = json_pack("{s:s, s:o, s:O}", "path", args->path, "volume",
@@ -325,17 +354,11 @@ static int run(const CheckArgs *args, Checked *checked) {
                 putchar('\n');
                 json_decref(object);
         }
-        return fs_command_exit(checked->worst);
+        return fs_command_exit(checked->worst, checked->is_unsure);
 }
 
-/* No filesystem that we read: say what it is. */
-static int say_other(const CheckArgs *args, int fd) {
-        cleanup(freep) FsInspection *inspection = malloc(sizeof(*inspection));
-        Error err = {0};
-
-        if (!inspection || fs_inspect(fd, NULL, inspection, &err) < 0)
-                return fs_command_fail(FS_EXIT_INTERNAL, "fs check: %s: %s", args->path,
-                                       err.message);
+/* Nothing that a node would mount: say what it is. */
+static int say_other(const CheckArgs *args, const FsInspection *inspection) {
         if (args->json) {
                 json_t *object = json_pack("{s:s, s:s, s:s}", "path", args->path, "find",
                                            fs_find_name(inspection->find), "why", inspection->why);
@@ -349,30 +372,39 @@ static int say_other(const CheckArgs *args, int fd) {
         return inspection->find == FS_FIND_UNKNOWN ? FS_EXIT_INPUT : FS_EXIT_NO;
 }
 
+/* As a node looks: a superblock beside another one's signature is no filesystem to either. */
+static int look(const CheckArgs *args, int fd, FsInspection *inspection, Checked *checked) {
+        Error err = {0};
+
+        if (fs_inspect(fd, NULL, inspection, &err) < 0)
+                return fs_command_fail(FS_EXIT_INTERNAL, "fs check: %s: %s", args->path,
+                                       err.message);
+        if (inspection->find != FS_FIND_FILESYSTEM)
+                return say_other(args, inspection);
+        checked->volume = inspection->volume;
+        fs_situation_read(fd, &checked->volume, &checked->situation);
+        if (args->sector_bytes)
+                checked->situation.logical_sector_bytes = args->sector_bytes;
+        return -1;
+}
+
 int fs_command_check(int argc, char **argv) {
         cleanup(closep) int fd = -1;
         cleanup(freep) Checked *checked = calloc(1, sizeof(*checked));
+        cleanup(freep) FsInspection *inspection = malloc(sizeof(*inspection));
         CheckArgs args = {0};
-        FsReader reader;
         int r = parse(argc, argv, &args);
 
         if (r >= 0 || !args.path)
                 return r;
-        if (!checked)
+        if (!checked || !inspection)
                 return fs_command_fail(FS_EXIT_INTERNAL, "fs check: no memory");
         fd = open(args.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         if (fd < 0)
                 return fs_command_fail(FS_EXIT_INPUT, "fs check: open %s: %m", args.path);
-        r = fs_reader_from_fd(&reader, fd);
-        if (r == 0)
-                r = fs_read_volume(&reader, &checked->volume);
-        if (r == FS_E_NONE)
-                return say_other(&args, fd);
-        if (r < 0) {
-                errno = -r;
-                return fs_command_fail(FS_EXIT_INPUT, "fs check: read %s: %m", args.path);
-        }
-        fs_situation_read(fd, &checked->volume, &checked->situation);
+        r = look(&args, fd, inspection, checked);
+        if (r >= 0)
+                return r;
         checked->results = json_array();
         r = run(&args, checked);
         json_decref(checked->results);

@@ -10,6 +10,7 @@ enum {
         FS_EXIT_YES = 0,
         FS_EXIT_READ_ONLY = 1,
         FS_EXIT_NO = 2,
+        FS_EXIT_UNSURE = 3,    /* read-write or read-only, as far as a number tells */
         FS_EXIT_USAGE = 64,    /* EX_USAGE */
         FS_EXIT_INPUT = 66,    /* EX_NOINPUT */
         FS_EXIT_INTERNAL = 70, /* EX_SOFTWARE */
@@ -22,7 +23,7 @@ int fs_command_plan(int argc, char **argv);
 typedef struct FsHostOptions {
         const char *kernels[32];
         size_t n_kernels;
-        const char *page_sizes; /* "4K,64K"; NULL: 4K */
+        const char *page_sizes; /* "4K,64K"; NULL: by the release's name, else 4K */
         const char *host_file;
         const char *byte_order; /* "little", "big"; NULL */
         bool probe;
@@ -51,6 +52,7 @@ FsColor fs_command_answer_color(FsAnswer answer);
 /* "name: error: text" on stderr. Returns @code. */
 int fs_command_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-int fs_command_exit(FsAnswer answer);
+/* Of the worst answer, and whether any of them rests on a guess (confidence low). */
+int fs_command_exit(FsAnswer answer, bool is_unsure);
 
 #endif

@@ -158,6 +158,18 @@ typedef struct FsNotShipped {
         FsKind kind;
 } FsNotShipped;
 
+/* Where a distribution's kernel has a gate otherwise than upstream's default. */
+typedef struct FsDistributionGate {
+        const char *release_part;
+        uint32_t from, before; /* kernel version range, [from, before) */
+        FsGate gate;
+        bool on;
+        const char *source; /* never NULL */
+} FsDistributionGate;
+
+extern const FsDistributionGate fs_distribution_gates[];
+extern const size_t fs_n_distribution_gates;
+
 extern const FsNotShipped fs_not_shipped[];
 extern const size_t fs_n_not_shipped;
 

@@ -276,6 +276,12 @@ const uint32_t fs_driver_since[_FS_KIND_N] = {
 [FS_KIND_NTFS]     = K(5, 15),
 };
 
+const FsDistributionGate fs_distribution_gates[] = {
+{".el10", K(6, 12), NEVER, FS_GATE_XFS_V4, false, "oamg/leapp-repository#1318"},
+{"-default", K(6, 12), NEVER, FS_GATE_XFS_V4, false, "SUSE/suse-migration-services#478"},
+};
+const size_t fs_n_distribution_gates = sizeof(fs_distribution_gates) / sizeof(fs_distribution_gates[0]);
+
 const FsNotShipped fs_not_shipped[] = {
 {".el7", FS_KIND_F2FS}, {".el8", FS_KIND_F2FS}, {".el9", FS_KIND_F2FS}, {".el10", FS_KIND_F2FS},
 {".el8", FS_KIND_BTRFS}, {".el9", FS_KIND_BTRFS}, {".el10", FS_KIND_BTRFS},

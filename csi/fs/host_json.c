@@ -133,8 +133,11 @@ static void details_from_json(FsHost *host, const json_t *object) {
                         host->drivers[kind] = tri;
         }
         for (FsGate gate = FS_GATE_NONE + 1; gate < _FS_GATE_N; gate++) {
-                host->gates[gate] =
-                        tri_from_json(json_object_get(config, fs_gates[gate].options[0]));
+                FsTri tri = tri_from_json(json_object_get(config, fs_gates[gate].options[0]));
+
+                if (tri == FS_TRI_UNKNOWN)
+                        continue;
+                host->gates[gate] = tri;
                 host->gate_evidence[gate] = FS_EVIDENCE_CONFIG;
         }
         for (FsTools i = 0; i < _FS_TOOLS_N; i++) {
@@ -160,7 +163,8 @@ static int host_from_json(FsHost *host, const json_t *object, size_t index, Erro
         const char *order = json_string_value(json_object_get(from, "byte_order"));
         const char *name = json_string_value(json_object_get(object, "name"));
         const json_t *page = json_object_get(from, "page_size");
-        json_int_t page_bytes = page ? json_integer_value(page) : 4096;
+        uint32_t told = kernel ? fs_release_page_bytes(kernel) : 0;
+        json_int_t page_bytes = page ? json_integer_value(page) : told ? told : 4096;
         char safe[sizeof(host->name)];
         int r;
 
@@ -172,6 +176,7 @@ static int host_from_json(FsHost *host, const json_t *object, size_t index, Erro
                 str_equal(order, "big") ? FS_BYTE_ORDER_BIG : FS_BYTE_ORDER_LITTLE, err);
         if (r < 0)
                 return error_wrap(err, r, "host %zu", index);
+        host->page_assumed = !page && !told;
         if (name && !str_equal(name, "this node")) {
                 snprintf(safe, sizeof(safe), "%s", name);
                 str_make_utf8(safe);

@@ -132,61 +132,63 @@ typedef struct SysfsFile {
         FsClass class;
         uint64_t bit;
         uint32_t always_since; /* from that kernel on its absence means "no"; NEVER: it does not */
+        uint32_t listed_until; /* the last kernel that lists it: later ones have it always; 0: none
+                                */
 } SysfsFile;
 
 static const SysfsFile ext_files[] = {
-        {"encryption", FS_CLASS_INCOMPAT, 0x10000, FS_VERSION_NEVER},
-        {"metadata_csum_seed", FS_CLASS_INCOMPAT, 0x2000, FS_VERSION(4, 4, 0)},
-        {"casefold", FS_CLASS_INCOMPAT, 0x20000, FS_VERSION_NEVER},
-        {"verity", FS_CLASS_RO_COMPAT, 0x8000, FS_VERSION_NEVER},
-        {"fast_commit", FS_CLASS_LOG_INCOMPAT, 0x20, FS_VERSION(5, 10, 0)},
-        {"orphan_file", FS_CLASS_RO_COMPAT, 0x10000, FS_VERSION_NEVER},
+        {"encryption", FS_CLASS_INCOMPAT, 0x10000, FS_VERSION_NEVER, 0},
+        {"metadata_csum_seed", FS_CLASS_INCOMPAT, 0x2000, FS_VERSION(4, 4, 0), 0},
+        {"casefold", FS_CLASS_INCOMPAT, 0x20000, FS_VERSION_NEVER, 0},
+        {"verity", FS_CLASS_RO_COMPAT, 0x8000, FS_VERSION_NEVER, 0},
+        {"fast_commit", FS_CLASS_LOG_INCOMPAT, 0x20, FS_VERSION(5, 10, 0), 0},
+        {"orphan_file", FS_CLASS_RO_COMPAT, 0x10000, FS_VERSION_NEVER, 0},
 };
 
 static const SysfsFile btrfs_files[] = {
-        {"free_space_tree", FS_CLASS_RO_COMPAT, 0x3, FS_VERSION(4, 9, 0)},
-        {"block_group_tree", FS_CLASS_RO_COMPAT, 0x8, FS_VERSION(6, 1, 0)},
-        {"verity", FS_CLASS_RO_COMPAT, 0x4, FS_VERSION_NEVER},
-        {"compress_zstd", FS_CLASS_INCOMPAT, 0x10, FS_VERSION(4, 14, 0)},
-        {"no_holes", FS_CLASS_INCOMPAT, 0x200, FS_VERSION(4, 1, 0)},
-        {"metadata_uuid", FS_CLASS_INCOMPAT, 0x400, FS_VERSION(5, 4, 0)},
-        {"raid1c34", FS_CLASS_INCOMPAT, 0x800, FS_VERSION(5, 10, 0)},
-        {"zoned", FS_CLASS_INCOMPAT, 0x1000, FS_VERSION_NEVER},
-        {"extent_tree_v2", FS_CLASS_INCOMPAT, 0x2000, FS_VERSION_NEVER},
-        {"raid_stripe_tree", FS_CLASS_INCOMPAT, 0x4000, FS_VERSION_NEVER},
-        {"simple_quota", FS_CLASS_INCOMPAT, 0x10000, FS_VERSION(6, 8, 0)},
-        {"remap_tree", FS_CLASS_INCOMPAT, 0x20000, FS_VERSION_NEVER},
+        {"free_space_tree", FS_CLASS_RO_COMPAT, 0x3, FS_VERSION(4, 9, 0), 0},
+        {"block_group_tree", FS_CLASS_RO_COMPAT, 0x8, FS_VERSION(6, 1, 0), 0},
+        {"verity", FS_CLASS_RO_COMPAT, 0x4, FS_VERSION_NEVER, 0},
+        {"compress_zstd", FS_CLASS_INCOMPAT, 0x10, FS_VERSION(4, 14, 0), 0},
+        {"no_holes", FS_CLASS_INCOMPAT, 0x200, FS_VERSION(4, 1, 0), 0},
+        {"metadata_uuid", FS_CLASS_INCOMPAT, 0x400, FS_VERSION(5, 4, 0), 0},
+        {"raid1c34", FS_CLASS_INCOMPAT, 0x800, FS_VERSION(5, 10, 0), 0},
+        {"zoned", FS_CLASS_INCOMPAT, 0x1000, FS_VERSION_NEVER, 0},
+        {"extent_tree_v2", FS_CLASS_INCOMPAT, 0x2000, FS_VERSION_NEVER, 0},
+        {"raid_stripe_tree", FS_CLASS_INCOMPAT, 0x4000, FS_VERSION_NEVER, 0},
+        {"simple_quota", FS_CLASS_INCOMPAT, 0x10000, FS_VERSION(6, 8, 0), 0},
+        {"remap_tree", FS_CLASS_INCOMPAT, 0x20000, FS_VERSION_NEVER, 0},
 };
 
 static const SysfsFile f2fs_files[] = {
-        {"encryption", FS_CLASS_FEATURE, 0x1, FS_VERSION_NEVER},
-        {"block_zoned", FS_CLASS_FEATURE, 0x2, FS_VERSION_NEVER},
-        {"atomic_write", FS_CLASS_FEATURE, 0x4, FS_VERSION_NEVER},
-        {"extra_attr", FS_CLASS_FEATURE, 0x8, FS_VERSION_NEVER},
-        {"project_quota", FS_CLASS_FEATURE, 0x10, FS_VERSION_NEVER},
-        {"inode_checksum", FS_CLASS_FEATURE, 0x20, FS_VERSION_NEVER},
-        {"flexible_inline_xattr", FS_CLASS_FEATURE, 0x40, FS_VERSION_NEVER},
-        {"quota_ino", FS_CLASS_FEATURE, 0x80, FS_VERSION_NEVER},
-        {"inode_crtime", FS_CLASS_FEATURE, 0x100, FS_VERSION_NEVER},
-        {"lost_found", FS_CLASS_FEATURE, 0x200, FS_VERSION_NEVER},
-        {"verity", FS_CLASS_FEATURE, 0x400, FS_VERSION_NEVER},
-        {"sb_checksum", FS_CLASS_FEATURE, 0x800, FS_VERSION_NEVER},
-        {"casefold", FS_CLASS_FEATURE, 0x1000, FS_VERSION_NEVER},
-        {"compression", FS_CLASS_FEATURE, 0x2000, FS_VERSION_NEVER},
-        {"readonly", FS_CLASS_FEATURE, 0x4000, FS_VERSION_NEVER},
-        {"device_alias", FS_CLASS_FEATURE, 0x8000, FS_VERSION_NEVER},
-        {"packed_ssa", FS_CLASS_FEATURE, 0x10000, FS_VERSION_NEVER},
+        {"encryption", FS_CLASS_FEATURE, 0x1, FS_VERSION_NEVER, 0},
+        {"block_zoned", FS_CLASS_FEATURE, 0x2, FS_VERSION_NEVER, 0},
+        {"atomic_write", FS_CLASS_FEATURE, 0x4, FS_VERSION_NEVER, 0},
+        {"extra_attr", FS_CLASS_FEATURE, 0x8, FS_VERSION_NEVER, 0},
+        {"project_quota", FS_CLASS_FEATURE, 0x10, FS_VERSION_NEVER, 0},
+        {"inode_checksum", FS_CLASS_FEATURE, 0x20, FS_VERSION_NEVER, 0},
+        {"flexible_inline_xattr", FS_CLASS_FEATURE, 0x40, FS_VERSION_NEVER, 0},
+        {"quota_ino", FS_CLASS_FEATURE, 0x80, FS_VERSION_NEVER, 0},
+        {"inode_crtime", FS_CLASS_FEATURE, 0x100, FS_VERSION_NEVER, 0},
+        {"lost_found", FS_CLASS_FEATURE, 0x200, FS_VERSION_NEVER, 0},
+        {"verity", FS_CLASS_FEATURE, 0x400, FS_VERSION_NEVER, 0},
+        {"sb_checksum", FS_CLASS_FEATURE, 0x800, FS_VERSION_NEVER, 0},
+        {"casefold", FS_CLASS_FEATURE, 0x1000, FS_VERSION_NEVER, 0},
+        {"compression", FS_CLASS_FEATURE, 0x2000, FS_VERSION_NEVER, 0},
+        {"readonly", FS_CLASS_FEATURE, 0x4000, FS_VERSION_NEVER, 0},
+        {"device_alias", FS_CLASS_FEATURE, 0x8000, FS_VERSION_NEVER, 0},
+        {"packed_ssa", FS_CLASS_FEATURE, 0x10000, FS_VERSION_NEVER, 0},
 };
 
 static const SysfsFile erofs_files[] = {
-        {"zero_padding", FS_CLASS_INCOMPAT, 0x1, FS_VERSION(5, 16, 0)},
-        {"big_pcluster", FS_CLASS_INCOMPAT, 0x2, FS_VERSION(5, 16, 0)},
-        {"chunked_file", FS_CLASS_INCOMPAT, 0x4, FS_VERSION(5, 16, 0)},
-        {"device_table", FS_CLASS_INCOMPAT, 0x8, FS_VERSION(5, 16, 0)},
-        {"ztailpacking", FS_CLASS_INCOMPAT, 0x10, FS_VERSION(5, 17, 0)},
-        {"fragments", FS_CLASS_INCOMPAT, 0x20, FS_VERSION(6, 1, 0)},
-        {"48bit", FS_CLASS_INCOMPAT, 0x80, FS_VERSION_NEVER},
-        {"metabox", FS_CLASS_INCOMPAT, 0x100, FS_VERSION_NEVER},
+        {"zero_padding", FS_CLASS_INCOMPAT, 0x1, FS_VERSION(5, 16, 0), FS_VERSION(6, 17, 4095)},
+        {"big_pcluster", FS_CLASS_INCOMPAT, 0x2, FS_VERSION(5, 16, 0), 0},
+        {"chunked_file", FS_CLASS_INCOMPAT, 0x4, FS_VERSION(5, 16, 0), 0},
+        {"device_table", FS_CLASS_INCOMPAT, 0x8, FS_VERSION(5, 16, 0), 0},
+        {"ztailpacking", FS_CLASS_INCOMPAT, 0x10, FS_VERSION(5, 17, 0), 0},
+        {"fragments", FS_CLASS_INCOMPAT, 0x20, FS_VERSION(6, 1, 0), 0},
+        {"48bit", FS_CLASS_INCOMPAT, 0x80, FS_VERSION_NEVER, 0},
+        {"metabox", FS_CLASS_INCOMPAT, 0x100, FS_VERSION_NEVER, 0},
 };
 
 static const struct {
@@ -215,7 +217,8 @@ static void apply_sysfs_files(FsHost *host, FsKind kind, int dir_fd, const Sysfs
                 if (exists_at(dir_fd, files[i].name)) {
                         mask->have |= files[i].bit;
                         mask->sysfs |= files[i].bit;
-                } else if (host->kernel >= files[i].always_since) {
+                } else if (host->kernel >= files[i].always_since &&
+                           (!files[i].listed_until || host->kernel <= files[i].listed_until)) {
                         mask->have &= ~files[i].bit;
                         mask->sysfs |= files[i].bit;
                 }

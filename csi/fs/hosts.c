@@ -24,6 +24,26 @@ static bool release_is(const char *release, const char *part) {
         return false;
 }
 
+uint32_t fs_release_page_bytes(const char *release) {
+        static const struct {
+                const char *part;
+                uint32_t bytes;
+        } rows[] = {
+                {"64k", 65536},           {"16k", 16384},         {"rpi-2712", 16384},
+                {"+rpt-rpi-2712", 16384}, {"x86_64", 4096},       {"-amd64", 4096},
+                {"s390x", 4096},          {"-686", 4096},         {"armv7", 4096},
+                {"ppc64le", 65536},       {"powerpc64le", 65536},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+                const char *at = strstr(release, rows[i].part);
+
+                if (at && at != release && (rows[i].part[0] == '-' || strchr("-+._", at[-1])))
+                        return rows[i].bytes;
+        }
+        return 0;
+}
+
 static void masks_from_table(FsHost *host) {
         for (size_t i = 0; i < fs_n_features; i++) {
                 const FsFeature *f = &fs_features[i];
@@ -40,6 +60,18 @@ static void masks_from_table(FsHost *host) {
                         continue;
                 mask->have |= b->bits;
                 mask->backport |= b->bits;
+        }
+}
+
+static void gates_from_table(FsHost *host) {
+        for (size_t i = 0; i < fs_n_distribution_gates; i++) {
+                const FsDistributionGate *g = &fs_distribution_gates[i];
+
+                if (host->kernel < g->from || host->kernel >= g->before ||
+                    !release_is(host->release, g->release_part))
+                        continue;
+                host->gates[g->gate] = g->on ? FS_TRI_YES : FS_TRI_NO;
+                host->gate_evidence[g->gate] = FS_EVIDENCE_BACKPORT;
         }
 }
 
@@ -84,6 +116,7 @@ int fs_host_from_release(FsHost *host, const char *release, uint32_t page_bytes,
         snprintf(made.name, sizeof(made.name), "Linux %.56s", release);
         made.confidence = release_confidence(made.release);
         masks_from_table(&made);
+        gates_from_table(&made);
         drivers_from_table(&made);
         *host = made;
         return 0;

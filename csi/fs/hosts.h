@@ -58,6 +58,7 @@ typedef struct FsHost {
         uint32_t kernel;       /* with the stable series' number where the host tells it */
         char architecture[24]; /* "x86_64"; "" unknown */
         uint32_t page_bytes;
+        bool page_assumed; /* nobody told it, nor did the release's name */
         FsByteOrder byte_order;
         FsMask masks[_FS_KIND_N][_FS_CLASS_N];
         FsTri drivers[_FS_KIND_N]; /* NO only when it was found missing */
@@ -92,6 +93,10 @@ int fs_host_read(FsHost *host, const FsHostRead *how, Error *err);
  */
 int fs_host_from_release(FsHost *host, const char *release, uint32_t page_bytes,
                          FsByteOrder byte_order, Error *err);
+
+/* What a release's name tells of the page size ("6.12.48-16k", "rpi-2712", "x86_64"); 0: nothing.
+ */
+uint32_t fs_release_page_bytes(const char *release);
 
 /**
  * fs_hosts_from_json() - nodes from what `berth-csi host --json` printed on them

@@ -193,10 +193,30 @@ static bool hit_is_harmless(const FsHit *hit, const FsVolume *volume) {
                has_text(hit->type, "dos");
 }
 
-static void conclude_volume(FsInspection *out) {
+/* The mark of a boot sector alone, as a boot loader in front of a filesystem has it, is no table.
+ */
+static bool is_boot_code(int fd, const FsHit *hit, const FsVolume *volume) {
+        SignatureHit hits[8];
+        uint8_t sector[512];
+
+        if (volume->kind != FS_KIND_EXT || !has_text(hit->type, "dos") ||
+            pread(fd, sector, sizeof(sector), 0) != (ssize_t)sizeof(sector))
+                return false;
+        for (size_t i = signatures_scan(sector, sizeof(sector), 0, UINT64_MAX, false, hits,
+                                        N_ELEMENTS(hits));
+             i-- > 0;) {
+                if (has_text(hits[i].type, "dos"))
+                        return false;
+        }
+        return true;
+}
+
+static void conclude_volume(int fd, FsInspection *out) {
         const FsVolume *volume = &out->volume;
 
         for (size_t i = 0; i < out->n_hits; i++) {
+                if (is_boot_code(fd, &out->hits[i], volume))
+                        continue;
                 if (!hit_is_harmless(&out->hits[i], volume)) {
                         conclude(out, FS_FIND_OTHER, "holds %s and also %s at offset %llu",
                                  volume->type, out->hits[i].type,
@@ -421,7 +441,7 @@ static void look(Look *look, const FsReader *reader) {
                 errno = -r;
                 conclude(out, FS_FIND_UNKNOWN, "could not be probed: %m");
         } else if (found) {
-                conclude_volume(out);
+                conclude_volume(look->fd, out);
         } else if (out->n_hits) {
                 conclude_hits(out);
         } else if (!look_backup(look, reader)) {

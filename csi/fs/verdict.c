@@ -434,16 +434,49 @@ static void judge_block(const Case *c) {
 
 /* --- the device --- */
 
-static void judge_sector(const Case *c) {
-        uint32_t sector = c->volume->sector_bytes, logical = c->situation.logical_sector_bytes;
+/* The largest logical sector of a device that a driver takes; 0: any. XFS, vfat and exfat compare
+ * with the sector that they were made for; ext, f2fs, erofs and NTFS set their block size on the
+ * device; btrfs reads its superblock in blocks of 4 KiB; squashfs takes the device's. */
+static uint32_t largest_sector(const FsVolume *v) {
+        switch (v->kind) {
+        case FS_KIND_EXT:
+        case FS_KIND_F2FS:
+        case FS_KIND_EROFS:
+        case FS_KIND_NTFS:
+                return v->block_bytes;
+        case FS_KIND_BTRFS:
+                return 4096;
+        case FS_KIND_XFS:
+        case FS_KIND_VFAT:
+        case FS_KIND_EXFAT:
+                return v->sector_bytes;
+        case FS_KIND_SQUASHFS:
+        case FS_KIND_NONE:
+        case _FS_KIND_N:
+                break;
+        }
+        return 0;
+}
 
-        if (sector == 0 || logical <= sector)
-                return;
-        add_sizes(c,
-                  (FsReason){.kind = FS_REASON_SECTOR_SIZE,
-                             .limit = FS_ANSWER_NO,
-                             .os_errno = c->volume->kind == FS_KIND_XFS ? ENOSYS : EINVAL},
-                  logical, sector);
+static void judge_sector(const Case *c) {
+        uint32_t largest = largest_sector(c->volume), logical = c->situation.logical_sector_bytes;
+        uint32_t page = c->host->page_bytes;
+        bool own = c->volume->kind == FS_KIND_XFS && c->volume->sector_bytes > page;
+
+        if (largest && logical > largest)
+                add_sizes(c,
+                          (FsReason){.kind = FS_REASON_SECTOR_SIZE,
+                                     .limit = FS_ANSWER_NO,
+                                     .os_errno = c->volume->kind == FS_KIND_XFS ? ENOSYS : EINVAL},
+                          logical, largest);
+        /* Block devices have sectors above a page since 6.15, and XFS sets its own on the device.
+         */
+        else if ((own || logical > page) && c->host->kernel < K(6, 15))
+                add_sizes(c,
+                          (FsReason){.kind = FS_REASON_SECTOR_SIZE,
+                                     .limit = FS_ANSWER_NO,
+                                     .need_kernel = K(6, 15)},
+                          own ? c->volume->sector_bytes : logical, page);
 }
 
 static void judge_size(const Case *c) {
@@ -686,6 +719,53 @@ static int first_errno(const FsVerdict *verdict) {
         return verdict->reasons[0].os_errno;
 }
 
+static void judge_all(const Case *c) {
+        judge_driver(c);
+        judge_integrity(c);
+        judge_features(c);
+        judge_folded_crypt(c);
+        judge_block(c);
+        judge_sector(c);
+        judge_size(c);
+        judge_devices(c);
+        judge_uuid(c);
+        judge_log(c);
+        judge_format(c);
+        judge_consequences(c);
+        judge_tools(c);
+}
+
+/* Where the page size was taken for granted, and another one would have another answer. */
+static bool rests_on_page(const Case *c) {
+        static const uint32_t pages[] = {4096, 16384, 65536};
+
+        for (size_t i = 0; c->host->page_assumed && i < 3; i++) {
+                FsHost host = *c->host;
+                FsVerdict verdict = {0};
+                Case other = {.volume = c->volume,
+                              .host = &host,
+                              .situation = c->situation,
+                              .verdict = &verdict};
+
+                host.page_bytes = pages[i];
+                judge_all(&other);
+                if (verdict.answer != c->verdict->answer)
+                        return true;
+        }
+        return false;
+}
+
+/* No number tells which drivers a kernel was built with: ext is in all that run nodes. */
+static FsConfidence driver_confidence(const Case *c) {
+        if (c->host->drivers[c->volume->kind] != FS_TRI_UNKNOWN || c->volume->kind == FS_KIND_EXT)
+                return FS_CONFIDENCE_HIGH;
+        return c->volume->kind == FS_KIND_NTFS ? FS_CONFIDENCE_LOW : FS_CONFIDENCE_MEDIUM;
+}
+
+static FsConfidence lesser(FsConfidence a, FsConfidence b) {
+        return a > b ? a : b;
+}
+
 void fs_verdict(const FsVolume *volume, const FsHost *host, const FsSituation *situation,
                 FsVerdict *verdict) {
         Case c = {.volume = volume, .host = host, .verdict = verdict};
@@ -693,26 +773,17 @@ void fs_verdict(const FsVolume *volume, const FsHost *host, const FsSituation *s
         if (situation)
                 c.situation = *situation;
         memset(verdict, 0, sizeof(*verdict));
-        judge_driver(&c);
-        judge_integrity(&c);
-        judge_features(&c);
-        judge_folded_crypt(&c);
-        judge_block(&c);
-        judge_sector(&c);
-        judge_size(&c);
-        judge_devices(&c);
-        judge_uuid(&c);
-        judge_log(&c);
-        judge_format(&c);
-        judge_consequences(&c);
-        judge_tools(&c);
+        judge_all(&c);
         if (verdict->answer > verdict->after_crash)
                 verdict->after_crash = verdict->answer;
-        verdict->confidence = host->confidence;
+        verdict->confidence = lesser(host->confidence, driver_confidence(&c));
+        if (rests_on_page(&c))
+                verdict->confidence = lesser(verdict->confidence, FS_CONFIDENCE_MEDIUM);
         for (size_t i = 0; i < verdict->n_reasons; i++) {
                 const FsReason *reason = &verdict->reasons[i];
 
-                if (reason->confidence > verdict->confidence && reason->limit != FS_ANSWER_RW)
+                if (reason->confidence > verdict->confidence &&
+                    (reason->limit != FS_ANSWER_RW || reason->kind == FS_REASON_UNCONFIRMED))
                         verdict->confidence = reason->confidence;
         }
         if (verdict->n_reasons && verdict->answer != FS_ANSWER_RW)

@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Public reports of filesystems that a kernel refused, asked of `berth-csi fs check`: where it was reported, the
+image, the host that was asked about, the right answer, and a word of the reason. Besides, cases that were once wrong."""
+
+import json
+import struct
+import subprocess
+
+import pytest
+
+MIB = 1 << 20
+XFS = ['mkfs.xfs', '-q', '-f']
+EXT4 = ['mke2fs', '-q', '-F', '-t', 'ext4', '-b', '4096']
+BTRFS = ['mkfs.btrfs', '-q', '-f']
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def xfs_edit(path, edits):
+    """Puts bytes into an XFS superblock and its checksum right."""
+    with open(path, 'r+b') as file:
+        sector = bytearray(file.read(512))
+        for at, data in edits:
+            sector[at:at + len(data)] = data
+        sector[0xe0:0xe4] = bytes(4)
+        sector[0xe0:0xe4] = struct.pack('<I', crc32c(sector))
+        file.seek(0)
+        file.write(sector)
+
+
+def check(build, path, *argv):
+    done = subprocess.run([build / 'csi/berth-csi', 'fs', 'check', path, '--json', *argv], capture_output=True, text=True,
+                          timeout=30, check=False)
+    found = json.loads(done.stdout)
+    return (found['verdicts'][0] if 'verdicts' in found else found), done.returncode
+
+
+def image(tmp_path, size, *mkfs):
+    path = tmp_path / 'image'
+    with open(path, 'wb') as file:
+        file.truncate(size)
+    subprocess.run([*mkfs, path], check=True, capture_output=True)
+    return path
+
+
+NREXT64 = [*XFS, '-i', 'nrext64=1']
+REPORTS = [
+    ('bottlerocket-os/bottlerocket#4281', 300, NREXT64, ['5.15'], 'no', 'nrext64'),
+    ('bottlerocket-os/bottlerocket#4281', 300, NREXT64, ['6.1'], 'rw', ''),
+    ('metal-stack/csi-driver-lvm#111', 300, NREXT64, ['5.10.226-214.880.amzn2.x86_64'], 'no', 'nrext64'),
+    ('flyingcircusio/fc-nixos#1049', 300, NREXT64, ['5.15'], 'no', 'nrext64'),
+    ('openebs/zfs-localpv#759', 300, NREXT64, ['5.18'], 'no', 'nrext64'),
+    ('openebs/zfs-localpv#759', 300, NREXT64, ['5.19'], 'rw', ''),
+    ('kubernetes-sigs/aws-ebs-csi-driver#2110', 300, XFS, ['5.4.0-1112-aws'], 'no', 'bigtime'),
+    ('ceph/ceph-csi#966', 300, [*XFS, '-m', 'bigtime=0,inobtcount=0,reflink=1'], ['3.10.0-1160.el7.x86_64'], 'ro', 'reflink'),
+    ('oamg/leapp-repository#1318', 300, [*XFS, '-m', 'crc=0'], ['6.12.0-55.el10.x86_64'], 'no', 'CONFIG_XFS_SUPPORT_V4'),
+    ('oamg/leapp-repository#1318', 300, XFS, ['6.12.0-55.el10.x86_64'], 'rw', ''),
+    ('SUSE/suse-migration-services#478', 300, [*XFS, '-m', 'crc=0'], ['6.12.0-160000.5-default'], 'no',
+     'CONFIG_XFS_SUPPORT_V4'),
+    ('AmpereComputing/ampere-lts-kernel#139', 128, [*BTRFS, '-s', '4096'], ['5.10', '--page-sizes', '64K'], 'no',
+     'sectorsize of 4K'),
+    ('flatcar/coreos-overlay#1106', 128, [*BTRFS, '-s', '4096'], ['5.10', '--page-sizes', '64K'], 'no', 'sectorsize of 4K'),
+    ('raspberrypi/bookworm-feedback#136', 64, ['mkfs.f2fs', '-q', '-f'], ['6.6.20+rpt-rpi-2712'], 'no', 'block size of 4K'),
+    ('MichaIng/DietPi#8259', 128, [*BTRFS, '-s', '4096'], ['6.12.47+rpt-rpi-2712'], 'rw', ''),
+    ('nohajc/anylinuxfs#25', 256, [*BTRFS, '-s', '16384', '-n', '16384'], ['6.12', '--page-sizes', '4K'], 'no',
+     'sectorsize of 16K'),
+    ('tytso/e2fsprogs#147', 64, [*EXT4, '-O', 'orphan_file'], ['5.10'], 'rw', ''),
+]
+
+
+@pytest.mark.parametrize('report, size, mkfs, asked, answer, word', REPORTS,
+                         ids=[f'{r[0]}-{r[3][0]}' for r in REPORTS])
+def test_report(build, tmp_path, report, size, mkfs, asked, answer, word):
+    verdict, _ = check(build, image(tmp_path, size * MIB, *mkfs), '--kernel', *asked)
+    assert verdict['answer'] == answer, report
+    assert word in verdict['sentence'], report
+
+
+def test_exchange_and_parent_before_6_10(build, tmp_path):
+    """NixOS/nixpkgs#560887: incompat 0xc0 of a newer mkfs."""
+    path = image(tmp_path, 300 * MIB, *XFS)
+    with open(path, 'rb') as file:
+        incompat = struct.unpack('>I', file.read(0xdc)[0xd8:])[0]
+    xfs_edit(path, [(0xd8, struct.pack('>I', incompat | 0xc0))])
+    verdict, code = check(build, path, '--kernel', '6.6')
+    assert (verdict['answer'], code) == ('no', 2)
+    assert 'exchange' in verdict['sentence'] and '6.10' in verdict['sentence']
+
+
+def test_nil_uuid_is_refused(build, tmp_path):
+    path = image(tmp_path, 300 * MIB, *XFS)
+    xfs_edit(path, [(0x20, bytes(16))])
+    verdict, code = check(build, path)
+    assert (verdict['answer'], code) == ('no', 2)
+
+
+def test_stripe_width_is_a_multiple_of_the_unit(build, tmp_path):
+    path = image(tmp_path, 1024 * MIB, *XFS, '-d', 'su=64k,sw=2')
+    assert check(build, path)[0]['answer'] == 'rw'
+    xfs_edit(path, [(0xbc, struct.pack('>I', 33))])
+    assert check(build, path)[0]['answer'] == 'no'
+
+
+@pytest.mark.parametrize('change', [['xfs_admin', '-U', 'generate'], ['xfs_repair', '-L']])
+def test_a_log_that_a_tool_cleared_is_clean(build, tmp_path, change):
+    path = image(tmp_path, 300 * MIB, *XFS)
+    subprocess.run([*change, path], check=True, capture_output=True)
+    done = subprocess.run([build / 'csi/berth-csi', 'fs', 'check', path], capture_output=True, text=True, check=True)
+    assert 'log clean' in done.stdout
+
+
+def test_boot_code_before_ext4_is_no_partition_table(build, tmp_path):
+    path = image(tmp_path, 64 * MIB, *EXT4)
+    with open(path, 'r+b') as file:
+        file.seek(510)
+        file.write(b'\x55\xaa')
+    assert check(build, path)[0]['answer'] == 'rw'
+    with open(path, 'r+b') as file:
+        file.seek(446)
+        file.write(bytes([0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 16, 0, 0]))
+    assert check(build, path)[0]['find'] == 'other'
+
+
+def test_the_command_says_what_a_node_says(build, tmp_path):
+    """An md superblock at the end of an ext4."""
+    path = image(tmp_path, 64 * MIB, *EXT4)
+    with open(path, 'r+b') as file:
+        file.seek(64 * MIB - 65536)
+        file.write(struct.pack('<IIII', 0xa92b4efc, 0, 90, 0))
+    found, code = check(build, path)
+    assert (found['find'], code) == ('other', 2) and 'linux_raid_member' in found['why']
+
+
+def test_sector_of_the_disk_on_other_hosts(build, tmp_path):
+    path = image(tmp_path, 64 * MIB, 'mke2fs', '-q', '-F', '-t', 'ext4', '-b', '1024')
+    assert check(build, path, '--kernel', '6.1')[0]['answer'] == 'rw'
+    assert check(build, path, '--kernel', '6.1', '--sector', '4096')[0]['answer'] == 'no'
+    large = image(tmp_path, 300 * MIB, *XFS, '-s', 'size=8192', '-b', 'size=8192')
+    assert check(build, large, '--kernel', '6.12')[0]['answer'] == 'no'
+    assert check(build, large, '--kernel', '6.15')[0]['answer'] == 'rw'
+    assert check(build, large, '--kernel', '6.12.3-16k')[0]['answer'] == 'rw'
+
+
+def test_a_guess_is_never_high(build, tmp_path):
+    v4 = image(tmp_path, 300 * MIB, *XFS, '-m', 'crc=0')
+    verdict, code = check(build, v4, '--kernel', '6.1')
+    assert (verdict['answer'], verdict['confidence'], code) == ('rw', 'low', 3)
+    verdict, code = check(build, image(tmp_path, 300 * MIB, *XFS), '--kernel', '6.1')
+    assert (verdict['answer'], verdict['confidence'], code) == ('rw', 'medium', 0)
