@@ -271,6 +271,12 @@ typedef struct Provider {
         /* Looks after what no call comes for again and says in the log what it did; called at the
          * start and every some minutes from one thread, beside calls. NULL: nothing. */
         void (*tend)(void *self);
+
+        /*
+         * Whether anything but zeros was ever written to the disk of a volume, known for certain:
+         * 1, 0, -errno. Asked before it is formatted. NULL: the provider cannot know.
+         */
+        int (*has_data)(void *self, const Call *call, const VolumeRef *volume);
 } Provider;
 
 /* NULL-terminated, order = priority of match(). csi/providers/providers.c */

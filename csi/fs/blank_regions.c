@@ -29,9 +29,11 @@
 #define XFS_GROUP_BYTES (16 * KIB)
 #define XFS_LARGEST     (UINT64_C(268435455) * PROBE)
 #define ROUNDS          1024
-/* Group sizes are rounded up to whole blocks, so that n of them may reach a little further. */
-#define ROUND_BYTES (16 * KIB)
-#define SAMPLES     1000
+/* On either side: what a format kept at the end of a smaller disk, and groups, whose sizes are
+ * rounded up to whole blocks, so that n of them may reach a little further. */
+#define BEFORE_BYTES (64 * KIB)
+#define ROUND_BYTES  (16 * KIB)
+#define SAMPLES      1000
 
 typedef struct Regions {
         uint64_t size_bytes;
@@ -69,13 +71,36 @@ static void add_fractions(Regions *to) {
                 add(to, n * XFS_LARGEST, XFS_GROUP_BYTES);
 }
 
+/* Of a few groups each, in case the first copies are gone too. */
+static void add_multiples(Regions *to) {
+        uint64_t n_blocks = to->size_bytes / PROBE;
+
+        for (uint64_t n = 3; n <= 8; n++)
+                for (uint64_t i = 2; i < n; i++)
+                        add(to, (n_blocks + n - 1) / n * i * PROBE, XFS_GROUP_BYTES);
+}
+
+/* Group 1 of a disk that had another size, a multiple of a sixteenth of a power of two, by numbers
+ * of groups that do not come out round. */
+static void add_former_sizes(Regions *to) {
+        static const uint8_t n_groups[] = {3, 5, 6, 7, 9, 10, 11, 12};
+        uint64_t unit = MIB;
+
+        while (unit <= to->size_bytes / 32)
+                unit *= 2;
+        for (uint64_t i = 1; i <= 48; i++)
+                for (size_t k = 0; k < sizeof(n_groups); k++)
+                        add(to, (i * (unit / PROBE) + n_groups[k] - 1) / n_groups[k] * PROBE,
+                            XFS_GROUP_BYTES);
+}
+
 static void add_rounds(Regions *to) {
         uint64_t step = MIB;
 
         while (to->size_bytes / step > ROUNDS)
                 step *= 2;
         for (uint64_t i = 1; i <= to->size_bytes / step; i++)
-                add(to, i * step, ROUND_BYTES);
+                add(to, i * step - BEFORE_BYTES, BEFORE_BYTES + ROUND_BYTES);
 }
 
 static void add_samples(Regions *to, uint64_t phase) {
@@ -141,6 +166,8 @@ size_t fs_blank_regions(uint64_t size_bytes, uint64_t phase, FsRegion *regions) 
         }
         add_places(&to);
         add_rounds(&to);
+        add_multiples(&to);
+        add_former_sizes(&to);
         add_samples(&to, phase);
         return finish(&to);
 }

@@ -340,9 +340,11 @@ static void read_side_by_side(Reading *reading) {
 
 /* What the provider says of it. False: that is already the answer. */
 static bool ask_provider(const Look *look) {
-        int r = look->expect && look->expect->has_data
-                        ? look->expect->has_data(look->expect->userdata)
-                        : FS_DATA_UNKNOWN;
+        int r = FS_DATA_UNKNOWN;
+
+        /* What was written through the device, and not yet to what is behind it. */
+        if (look->expect && look->expect->has_data)
+                r = fsync(look->fd) < 0 ? -errno : look->expect->has_data(look->expect->userdata);
 
         if (r < 0) {
                 look->out->read_errno = -r;

@@ -81,7 +81,7 @@ typedef struct FsRegion {
         uint64_t offset, n;
 } FsRegion;
 
-#define FS_REGION_BYTES_MAX UINT64_C(65536)
+#define FS_REGION_BYTES_MAX UINT64_C(131072)
 /* Of any size of device. */
 #define FS_REGIONS_MAX 4096
 

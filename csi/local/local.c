@@ -192,6 +192,8 @@ const Provider provider_local = {
         .create_ephemeral = create_ephemeral,
         .delete_ephemeral = local_delete_ephemeral,
         .has_volume = has_volume,
+        .adapt = local_adapt,
+        .has_data = local_has_data,
         .controller = &controller,
         .tend = local_tend,
 };

@@ -55,6 +55,13 @@ int local_find_device(void *self, const Call *call, const VolumeRef *volume, Dev
 int local_release_device(void *self, const Call *call, const VolumeRef *volume, Error *err);
 int local_rescan_device(void *self, const Call *call, const VolumeRef *volume, const Device *device,
                         Error *err);
+/* Whether anything but zeros was ever written to the volume: 1, 0, -errno. */
+int local_has_data(void *self, const Call *call, const VolumeRef *volume);
+
+/* What was made for block alone is not mounted. */
+int local_adapt(void *self, const Call *call, const VolumeRef *volume, VolumeCapability *capability,
+                Wishes *wishes, Error *err);
+
 int local_has_volume(void *self, const Call *call, const char *volume_id, Error *err);
 
 /* tend.c */

@@ -95,7 +95,9 @@ static bool is_btrfs_elsewhere(const DeviceFacts *facts, const FsVolume *volume)
 FsExpect device_facts_expect(const DeviceFacts *facts) {
         return (FsExpect){.size_bytes = facts->device.size_bytes,
                           .devno = facts->device.devno,
-                          .is_noise = facts->is_new_mapper};
+                          .is_noise = facts->is_new_mapper,
+                          .has_data = facts->has_data,
+                          .userdata = facts->has_data_userdata};
 }
 
 int device_facts_inspect(DeviceFacts *facts, int fd, Error *err) {

@@ -25,6 +25,8 @@ typedef struct DeviceFacts {
                                  matters to it */
         bool is_new_mapper;   /* encrypted a moment ago: noise but for where a blank test looks for
                                  signatures */
+        int (*has_data)(void *userdata); /* the provider's word, as FsExpect.has_data; NULL */
+        void *has_data_userdata;
         bool was_growing;     /* a resize2fs of ours was interrupted on it: growing.h */
         bool has_unfinished;  /* a mkfs of ours was interrupted on it: marker.h */
 } DeviceFacts;

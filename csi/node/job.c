@@ -176,10 +176,22 @@ bool job_has_marker(const Job *job, const DeviceFacts *device, FsClaim *claim) {
         return has;
 }
 
+static int has_data(void *userdata) {
+        const Job *job = userdata;
+
+        return job->node->config.provider->has_data(job->node->config.provider_self, job->call,
+                                                    &job->volume);
+}
+
 static int inspect(Job *job, Error *err) {
         FsClaim claim;
         int r;
 
+        /* Of the disk itself, not of a mapper on it. */
+        if (job->node->config.provider->has_data && !job->is_encrypted) {
+                job->device.has_data = has_data;
+                job->device.has_data_userdata = job;
+        }
         r = device_facts_inspect(&job->device, job->device_fd, err);
         if (r < 0)
                 return r;
