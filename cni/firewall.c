@@ -190,7 +190,7 @@ static int firewall_facts(void *state, Attachment *at, RulesSocket *sock, Error 
         FirewallConf *conf = state;
 
         for (size_t i = 0; conf && conf->policy != INGRESS_OPEN && i < at->n_ips; i++)
-                if (rules_link_to(at->rtnl, &at->ips[i].address.address, conf->link) == 0)
+                if (rules_link_to(at, &at->ips[i].address.address, conf->link) == 0)
                         return 0;
         /* Without a route to the pod its bridge is all there is. */
         if (conf)

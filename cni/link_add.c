@@ -201,6 +201,10 @@ static void attach(LinkAdd *add) {
                 (void)snprintf(at->bridge, sizeof(at->bridge), "%s", add->plan.bridge);
                 at->bridge_index = add->kernel.indices[LINK_BRIDGE];
         }
+        (void)snprintf(at->gate, sizeof(at->gate), "%s",
+                       add->plan.vlan[0]      ? add->plan.vlan
+                       : add->plan.has_master ? add->plan.bridge
+                                              : add->plan.host);
         (void)snprintf(at->host_link, sizeof(at->host_link), "%s", add->plan.host);
         at->host_index = add->kernel.indices[LINK_HOST];
         at->host_mtu_bytes = add->plan.mtu_bytes;

@@ -38,6 +38,9 @@ typedef struct Attachment {
         NlSocket *rtnl;            /* NETLINK_ROUTE in the host's namespace, open */
         char bridge[IFNAMSIZ];     /* "" if there is none, or it is not known (DEL, chained) */
         unsigned int bridge_index;
+        /* The link whose other side the pod is on: the bridge, its VLAN link, the pair. "": ask for
+         * the route. ADD knows it before there is one. */
+        char gate[IFNAMSIZ];
         char host_link[IFNAMSIZ]; /* the host's end of the pair; "" when not known */
         unsigned int host_index;  /* 0 when not known or gone */
         uint32_t host_mtu_bytes;  /* 0 when not known */

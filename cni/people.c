@@ -504,6 +504,9 @@ static int look_after_all(const Arguments *arguments, RepairMode mode) {
         for (size_t i = 0; i < notes.n; i++)
                 if (notes.items[i].lives)
                         status |= look_after(&notes.items[i], plugins_fd, mode);
+        /* Pods of other networks may live by what would go. */
+        if (mode == REPAIR_DO && status == 0 && !arguments->network && repair_finish(&err) < 0)
+                return fail(&err);
         return status;
 }
 

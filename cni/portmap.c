@@ -442,7 +442,7 @@ static int allow_localhost(const Attachment *at, const IpAddress *pod, bool doin
         char value = '0';
         char name[IFNAMSIZ], path[64 + IFNAMSIZ];
 
-        if (rules_link_to(at->rtnl, pod, name) < 0)
+        if (rules_link_to(at, pod, name) < 0)
                 return 0; /* no way to the pod: then there is none for localhost either */
         snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/route_localnet", name);
         fd = open(path, (doing ? O_RDWR : O_RDONLY) | O_CLOEXEC);

@@ -111,10 +111,16 @@ int repair_node(RepairMode mode, StrBuf *done, Error *err) {
         if (r < 0 || mode == REPAIR_CHECK)
                 return r;
         r = nl_socket_open(&rtnl, NETLINK_ROUTE);
-        r = r < 0 ? error_set_errno(err, r, "open a netlink socket")
-                  : rules_services_sync(&sock, &rtnl, err);
-        /* Pods are opened by their own address by now. */
-        for (size_t i = 0; i < 2 && r == 0; i++)
+        return r < 0 ? error_set_errno(err, r, "open a netlink socket")
+                     : rules_services_sync(&sock, &rtnl, err);
+}
+
+int repair_finish(Error *err) {
+        static const uint8_t families[] = {AF_INET, AF_INET6};
+        cleanup(rules_close) RulesSocket sock = RULES_SOCKET_NULL;
+        int r = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(families) && r == 0; i++)
                 r = forward_forget_subnets(&sock, families[i], err);
         return r;
 }

@@ -100,4 +100,8 @@ int repair_node(RepairMode mode, StrBuf *done, Error *err);
 int repair_pod(const PodNote *note, bool (*is_ours)(const char *type, void *userdata),
                void *userdata, RepairMode mode, StrBuf *done, Error *err);
 
+/* When every pod was repaired: what earlier versions had in place of it, rules for whole subnets in
+ * FORWARD, goes. Return: 0; negative. */
+int repair_finish(Error *err);
+
 #endif

@@ -245,7 +245,8 @@ static int rules_module_add(void *userdata, Attachment *at, CniResult *result, E
         int r;
 
         learn_mac(at, result);
-        r = look(state, at, err);
+        r = rules_reclaim(&state->sock, at, err);
+        r = r < 0 ? r : look(state, at, err);
         r = r < 0 ? r : want(state, at, false, &list, err);
         if (r == 0)
                 r = rules_add(&state->sock, &list, at->rtnl, err);

@@ -253,11 +253,22 @@ typedef bool (*RuleDoomed)(const RuleOwner *owner, const NftFound *found, void *
  */
 int rules_scan(RulesSocket *sock, unsigned int sets, RuleDoomed doomed, void *userdata, Error *err);
 
+/**
+ * rules_reclaim() - what a dead pod left for the addresses that @at was given
+ *
+ * Host ports lead to an address, and masquerade and firewall are about it, whoever's they are. When
+ * an element of another owner is about one of them, whose link is gone or whose network is the same
+ * (which gives an address to one pod at a time), all that point to it are deleted.
+ *
+ * Return: 1 when something was; 0; negative.
+ */
+int rules_reclaim(RulesSocket *sock, const Attachment *at, Error *err);
+
 /* --- the node (cni/rules_node.c) --------------------------------------------------------- */
 
 /* The link that leads to @pod: the bridge, a VLAN link on it, the pair. Return: 0; -ENETUNREACH
  * when a router does, or nobody; another -errno. */
-int rules_link_to(NlSocket *rtnl, const IpAddress *pod, char name[IFNAMSIZ]);
+int rules_link_to(const Attachment *at, const IpAddress *pod, char name[IFNAMSIZ]);
 
 /* Brings the set "services" in step with the addresses on kube-ipvs0, where kube-proxy in IPVS mode
  * makes every Service's address one of this host; nothing without that link. */

@@ -37,19 +37,23 @@ static int reply_route(size_t index, const struct nlmsghdr *message, void *userd
         return route_parse(message, userdata);
 }
 
-int rules_link_to(NlSocket *rtnl, const IpAddress *pod, char name[IFNAMSIZ]) {
+int rules_link_to(const Attachment *at, const IpAddress *pod, char name[IFNAMSIZ]) {
         cleanup(batch_deinit) NlBatch batch = {0};
         Route route = {0};
         Link link;
         int r;
 
+        if (at->gate[0]) {
+                memcpy(name, at->gate, IFNAMSIZ);
+                return 0;
+        }
         route_get(&batch, pod->family, pod->bytes);
-        r = nl_batch_run(rtnl, &batch, reply_route, &route);
+        r = nl_batch_run(at->rtnl, &batch, reply_route, &route);
         /* By a router: that is the way to other hosts. */
         if (r == 0 && (route.has_gateway || route.index == 0))
                 r = -ENETUNREACH;
         if (r == 0)
-                r = link_find(rtnl, route.index, NULL, &link);
+                r = link_find(at->rtnl, route.index, NULL, &link);
         if (r == 0)
                 memcpy(name, link.name, IFNAMSIZ);
         return r;

@@ -147,6 +147,19 @@ def test_list(node, pods):
     assert pods('check', 'one', 'two').returncode == 2
 
 
+def test_rules_of_an_earlier_version(node, pods):
+    """Whole subnets were open: those rules go when every pod is known by its address, not before."""
+    for end, word in (('saddr', 'from'), ('daddr', 'to')):
+        lib.sh('nft', f'add rule ip filter CNI-FORWARD ip {end} 10.1.0.0/16 counter accept '
+                      f'comment "berth: {word} 10.1.0.0/16"')
+    lib.sh('nft', 'flush', 'set', 'ip', 'berth', 'firewall')
+    assert pods('repair', 'net').returncode == 0
+    assert '10.1.0.0/16' in lib.sh('iptables-nft', '-S', 'CNI-FORWARD').stdout
+    assert pods('repair').returncode == 0
+    assert '10.1.0.0/16' not in lib.sh('iptables-nft', '-S', 'CNI-FORWARD').stdout
+    works(node, pods)
+
+
 def gc(node, pods, *argv, **more):
     directory = node.sandbox.path / 'net.d'
     directory.mkdir(exist_ok=True)

@@ -695,3 +695,23 @@ def test_second_attachment(node):
     node.check(pod).ok()
     node.delete(pod)
     assert lib.elements() == []
+
+
+@pytest.mark.parametrize('more', [{}, {'ipMasq': True}, {'runtimeConfig': ports((9090, 90))}])
+def test_address_is_given_out_clean(node, more):
+    """What a dead pod left, or a ruleset that was saved while it lived, does not lead to the next one."""
+    fixed = {'ipam': {'type': 'static', 'addresses': [{'address': '10.1.0.9/16', 'gateway': '10.1.0.1'}]}}
+    conf = node.conf(ipMasq=True, firewall=True, runtimeConfig=ports((8080, 80), (8443, 443, 'tcp', NODE)), **fixed)
+    old = node.add(conf, 'old')
+    saved = node.sandbox.path / 'saved'
+    saved.write_text('flush ruleset\n' + lib.ruleset_text())
+    node.delete(old)
+    lib.sh('nft', '-f', saved)
+    assert any('8443' in str(one) for one in lib.elements())
+    new = node.add(node.conf(**more, **fixed), 'new')
+    node.serve(new.netns, 'tcp', 80, 'new')
+    assert node.is_silent(node.outside, 'tcp', NODE, 8080)
+    left = [one for one in lib.elements() if lib.container('old')[:20] in str(one) or ' 6f6c64' in str(one)]
+    assert left == []
+    node.delete(new)
+    assert lib.elements() == []
