@@ -263,6 +263,23 @@ static bool overlaps_head(const uint8_t *sb, const uint8_t desc[64]) {
                joined(sb, desc, 8, 0x28) < head;
 }
 
+/* Without flex_bg each group holds its own bitmaps and inodes; the second tells. */
+static int check_own_group(FsSource *source, const uint8_t *sb, FsVolume *volume) {
+        uint64_t first = le32(sb + 0x14) + (uint64_t)le32(sb + 0x20);
+        uint8_t desc[64];
+        int r;
+
+        if (incompat(sb) & INCOMPAT_FLEX_BG || n_groups(sb) < 2)
+                return 0;
+        r = read_descriptor(source, sb, 1, desc);
+        if (r != 0)
+                return r == FS_E_NONE || source_is_image_fault(r) ? 0 : r;
+        if (joined(sb, desc, 0, 0x20) < first || joined(sb, desc, 4, 0x24) < first ||
+            joined(sb, desc, 8, 0x28) < first)
+                volume_malformed(volume, "second group without its own blocks");
+        return 0;
+}
+
 static int check_descriptor(FsSource *source, const uint8_t *sb, FsVolume *volume) {
         uint8_t desc[64];
         int r = read_descriptor(source, sb, 0, desc);
@@ -353,6 +370,8 @@ int ext_check_inodes(FsSource *source, const uint8_t *sb, FsVolume *volume) {
         };
         int r = check_descriptor(source, sb, volume);
 
+        if (r == 0)
+                r = check_own_group(source, sb, volume);
         for (size_t i = 0; r == 0 && i < N_ELEMENTS(inodes); i++) {
                 int found = check_inode(source, sb, inodes[i].ino, inodes[i].type);
 
@@ -367,6 +386,9 @@ int ext_check_inodes(FsSource *source, const uint8_t *sb, FsVolume *volume) {
          * only those is full. */
         if (le32(sb + 0x4c) > 0 && le32(sb + 0x54) > INODE_FIRST &&
             (n_groups(sb) == 1 || le16(sb + 0x3c) != ERRORS_CONTINUE))
+                volume->state |= FS_STATE_SHUTS_DOWN;
+        /* Clusters of one block of 1 KiB: refused to be written (6.18). */
+        if (is_bigalloc(sb) && block_bytes(sb) == 1024 && le32(sb + 0x1c) == 0)
                 volume->state |= FS_STATE_SHUTS_DOWN;
         return r;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Public reports of filesystems that a kernel refused, asked of `berth-csi fs check`: where it was reported, the
-image, the host that was asked about, the right answer, and a word of the reason. Besides, cases that were once wrong."""
+image, the host that was asked about, the right answer, and a word of the reason. Besides, what was once wrong."""
 
 import json
 import struct
@@ -37,8 +37,8 @@ def xfs_edit(path, edits):
 
 
 def check(build, path, *argv):
-    done = subprocess.run([build / 'csi/berth-csi', 'fs', 'check', path, '--json', *argv], capture_output=True, text=True,
-                          timeout=30, check=False)
+    command = [build / 'csi/berth-csi', 'fs', 'check', path, '--json', *argv]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     found = json.loads(done.stdout)
     return (found['verdicts'][0] if 'verdicts' in found else found), done.returncode
 
@@ -60,15 +60,19 @@ REPORTS = [
     ('openebs/zfs-localpv#759', 300, NREXT64, ['5.18'], 'no', 'nrext64'),
     ('openebs/zfs-localpv#759', 300, NREXT64, ['5.19'], 'rw', ''),
     ('kubernetes-sigs/aws-ebs-csi-driver#2110', 300, XFS, ['5.4.0-1112-aws'], 'no', 'bigtime'),
-    ('ceph/ceph-csi#966', 300, [*XFS, '-m', 'bigtime=0,inobtcount=0,reflink=1'], ['3.10.0-1160.el7.x86_64'], 'ro', 'reflink'),
-    ('oamg/leapp-repository#1318', 300, [*XFS, '-m', 'crc=0'], ['6.12.0-55.el10.x86_64'], 'no', 'CONFIG_XFS_SUPPORT_V4'),
+    ('ceph/ceph-csi#966', 300, [*XFS, '-m', 'bigtime=0,inobtcount=0,reflink=1'], ['3.10.0-1160.el7.x86_64'], 'ro',
+     'reflink'),
+    ('oamg/leapp-repository#1318', 300, [*XFS, '-m', 'crc=0'], ['6.12.0-55.el10.x86_64'], 'no',
+     'CONFIG_XFS_SUPPORT_V4'),
     ('oamg/leapp-repository#1318', 300, XFS, ['6.12.0-55.el10.x86_64'], 'rw', ''),
     ('SUSE/suse-migration-services#478', 300, [*XFS, '-m', 'crc=0'], ['6.12.0-160000.5-default'], 'no',
      'CONFIG_XFS_SUPPORT_V4'),
     ('AmpereComputing/ampere-lts-kernel#139', 128, [*BTRFS, '-s', '4096'], ['5.10', '--page-sizes', '64K'], 'no',
      'sectorsize of 4K'),
-    ('flatcar/coreos-overlay#1106', 128, [*BTRFS, '-s', '4096'], ['5.10', '--page-sizes', '64K'], 'no', 'sectorsize of 4K'),
-    ('raspberrypi/bookworm-feedback#136', 64, ['mkfs.f2fs', '-q', '-f'], ['6.6.20+rpt-rpi-2712'], 'no', 'block size of 4K'),
+    ('flatcar/coreos-overlay#1106', 128, [*BTRFS, '-s', '4096'], ['5.10', '--page-sizes', '64K'], 'no',
+     'sectorsize of 4K'),
+    ('raspberrypi/bookworm-feedback#136', 64, ['mkfs.f2fs', '-q', '-f'], ['6.6.20+rpt-rpi-2712'], 'no',
+     'block size of 4K'),
     ('MichaIng/DietPi#8259', 128, [*BTRFS, '-s', '4096'], ['6.12.47+rpt-rpi-2712'], 'rw', ''),
     ('nohajc/anylinuxfs#25', 256, [*BTRFS, '-s', '16384', '-n', '16384'], ['6.12', '--page-sizes', '4K'], 'no',
      'sectorsize of 16K'),
