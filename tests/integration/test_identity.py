@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From proof to mount a volume's disk is the one that was proven, however long the call waits and whoever acts meanwhile:
-for the local pool's loop devices, and for a cloud's disk whose name is given to another one."""
+"""From proof to mount a volume's disk is the one that was proven, however long the call waits and whoever acts
+meanwhile: for the local pool's loop devices, and for a cloud's disk whose name is given to another one."""
 
 import os
 import pathlib
@@ -47,7 +47,7 @@ def read(path, n):
 
 
 def hold(directory, tool):
-    """A PATH in which the tool notes that it was called and waits for directory/go; it is n_called() as held_mkfs() is."""
+    """A PATH in which the tool notes that it was called and waits for directory/go; n_called() counts."""
     directory.mkdir()
     script = directory / tool
     script.write_text(f'''#!/bin/sh

@@ -286,8 +286,8 @@ def config_drive(sandbox, uuid, kind='iso9660', label='config-2', zone='az-drive
     content = pathlib.Path(tempfile.mkdtemp(dir=sandbox.path))
     latest = content / 'openstack/latest'
     latest.mkdir(parents=True)
-    latest.joinpath('meta_data.json').write_text(text or f'{{"uuid": "{uuid}", "availability_zone": "{zone}", "name": "w", '
-                                                 f'"devices": [], "padding": "{"x" * 5000}"}}')
+    latest.joinpath('meta_data.json').write_text(text or json.dumps({
+        'uuid': uuid, 'availability_zone': zone, 'name': 'w', 'devices': [], 'padding': 'x' * 5000}))
     image = content.with_suffix('.img')
     if kind in ISO_FLAGS:
         subprocess.run(['genisoimage', '-quiet', '-o', image, *ISO_FLAGS[kind], '-V', label, content], check=True,

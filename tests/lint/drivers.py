@@ -15,7 +15,8 @@ def providers():
     """driver name -> flags, as the sources have them."""
     found = {}
     for path in [*(SOURCE / 'csi/providers').glob('*.c'), SOURCE / 'csi/local/local.c']:
-        for body in re.findall(r'const Provider provider_\w+ = \{(.*?)\n\};', path.read_text(encoding='utf-8'), re.DOTALL):
+        text = path.read_text(encoding='utf-8')
+        for body in re.findall(r'const Provider provider_\w+ = \{(.*?)\n\};', text, re.DOTALL):
             name = re.search(r'\.driver_name = "([^"]+)"', body)
             flags = re.search(r'\.flags = (.*?),\n', body, re.DOTALL)
             if name:
