@@ -162,11 +162,6 @@ bool mount_is_forced_ro(const MountStatus *status) {
                mount_options_have(status->super_options, "shutdown");
 }
 
-static bool is_dead(int r) {
-        return r == -ENOTCONN || r == -ESTALE || r == -EIO || r == -EHOSTDOWN || r == -ENODEV ||
-               r == -ENXIO || r == -ETIMEDOUT;
-}
-
 /* A filesystem on a disk that the kernel does not have any more. */
 static bool is_device_gone(uint64_t devno) {
         cleanup(closep) int root_fd = open_sysfs_root();
@@ -183,7 +178,7 @@ static int read_mount(TargetFacts *facts, int fd, Error *err) {
         r = mount_query(fd, MOUNT_QUERY_SHORT, &facts->mount);
         if (r == 0 && facts->mount.is_root)
                 r = mount_query(fd, MOUNT_QUERY_FULL, &facts->mount);
-        if (is_dead(r)) {
+        if (node_path_is_dead_errno(r)) {
                 facts->is_mounted = facts->is_dead = true;
                 return 0;
         }

@@ -9,6 +9,7 @@
 #include "csi/node/growing.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
+#include "csi/node/share_internal.h"
 #include "csi/service/metrics.h"
 
 #include <fcntl.h>
@@ -48,6 +49,24 @@ int job_open_target(Job *job, const char *field, const char *text, Error *err) {
                 return error_set(err, ERROR_PRECONDITION,
                                  "%s: the directory that %s is to be in does not exist", field,
                                  text);
+        return r;
+}
+
+/* What no disk is behind may be dead or hang, and the kernel does not tell without asking. */
+static void look(Job *job, const NodePath *path, TargetFacts *facts) {
+        struct statvfs usage;
+
+        if (!facts->is_mounted || facts->is_dead || facts->mounted_on != 0 || !S_ISDIR(path->type))
+                return;
+        facts->is_dead = node_path_is_dead_errno(share_look(job->node, path, &usage));
+}
+
+int job_read_target(Job *job, const NodePath *path, const DeviceFacts *device, TargetFacts *facts,
+                    Error *err) {
+        int r = target_facts_read(facts, path, device, err);
+
+        if (r == 0)
+                look(job, path, facts);
         return r;
 }
 
@@ -319,7 +338,7 @@ int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
         job->is_mount = true;
         r = job_find_device(job, err);
         if (r == 0)
-                r = target_facts_read(&job->target_facts, &job->target, &job->device, err);
+                r = job_read_target(job, &job->target, &job->device, &job->target_facts, err);
         /* What is mounted is not looked at any more: it is in use, perhaps since before us. */
         if (r == 0 && (!job->target_facts.is_mounted || job->target_facts.is_dead))
                 r = inspect(job, err);

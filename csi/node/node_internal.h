@@ -149,6 +149,11 @@ int job_open_target(Job *job, const char *field, const char *text, Error *err);
  */
 int job_open_volume(Job *job, const char *text, Error *err);
 
+/* target_facts_read(), where what no disk is behind is asked whether it answers: for seconds at
+ * most. */
+int job_read_target(Job *job, const NodePath *path, const DeviceFacts *device, TargetFacts *facts,
+                    Error *err);
+
 /* Plan, log it, carry it out. */
 int job_apply(Job *job, Error *err);
 

@@ -96,8 +96,7 @@ static int read_type(int fd, mode_t *typep) {
         return 0;
 }
 
-/* What a filesystem answers whose device, server or daemon is gone. */
-static bool is_dead_errno(int r) {
+bool node_path_is_dead_errno(int r) {
         return r == -ENOTCONN || r == -ESTALE || r == -EIO || r == -EHOSTDOWN || r == -ENODEV ||
                r == -ENXIO || r == -ETIMEDOUT;
 }
@@ -116,12 +115,12 @@ int node_path_reopen(NodePath *path, Error *err) {
         if (path->fd == -ELOOP)
                 return error_set(err, ERROR_PRECONDITION, "%s is a symbolic link, not followed",
                                  path->text);
-        if (path->fd < 0 && !is_dead_errno(path->fd))
+        if (path->fd < 0 && !node_path_is_dead_errno(path->fd))
                 return error_set_errno(err, path->fd, "open %s", path->text);
         /* Of a dead filesystem the path can be opened and not be looked at, or not even that. */
         r = path->fd < 0 ? path->fd : read_type(path->fd, &path->type);
         if (r < 0) {
-                if (path->fd >= 0 && !is_dead_errno(r))
+                if (path->fd >= 0 && !node_path_is_dead_errno(r))
                         return error_set_errno(err, r, "look at %s", path->text);
                 path->is_dead = true;
                 closep(&path->fd);

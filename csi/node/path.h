@@ -65,6 +65,9 @@ int node_path_reopen(NodePath *path, Error *err);
 /* For the functions of common/mount. */
 MountPlace node_path_place(const NodePath *path);
 
+/* -errno of a filesystem whose device, server or daemon is gone. */
+bool node_path_is_dead_errno(int r);
+
 void node_path_close(NodePath *path);
 
 /* Whether something that is mounted at @target, a path of this process, is at @text. */

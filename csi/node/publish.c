@@ -100,9 +100,9 @@ static int publish_staged(Job *job, const NodePublishRequest *request, Error *er
                                  "the staging path %s does not exist: the volume is not staged",
                                  request->staging_path);
         if (r == 0)
-                r = target_facts_read(&job->source_facts, &job->source, NULL, err);
+                r = job_read_target(job, &job->source, NULL, &job->source_facts, err);
         if (r == 0)
-                r = target_facts_read(&job->target_facts, &job->target, NULL, err);
+                r = job_read_target(job, &job->target, NULL, &job->target_facts, err);
         if (r == 0)
                 r = bind_plan(&input, &job->source_facts, &job->target_facts, &job->plan, err);
         if (r == 0)

@@ -91,11 +91,11 @@ static int publish_directory(Job *job, const NodePublishRequest *request, const 
                                  share->directory);
         r = job_open_target(job, "target_path", request->target_path, err);
         if (r == 0)
-                r = target_facts_read(target, &job->target, NULL, err);
+                r = job_read_target(job, &job->target, NULL, target, err);
         if (r < 0)
                 return r;
         /* As it is, also with another flag: a driver before us may have bound it for writing. */
-        if (target->is_mounted && is_same_directory(job->target.fd, &wanted))
+        if (target->is_mounted && !target->is_dead && is_same_directory(job->target.fd, &wanted))
                 return 0;
         target->is_dead = target->is_dead || is_left_behind(target);
         r = directory_plan(&input, share->directory, target, &job->plan, err);
