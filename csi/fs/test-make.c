@@ -207,7 +207,7 @@ static void test_left_alone(void) {
         } cases[] = {
                 {"mkfs.xfs -q -f $3; echo use -f to force overwrite >&2; exit 1", "xfs at offset"},
                 {"mkfs.xfs -q -f -m uuid=$2 $3; exit 1", "xfs at offset"},
-                {"mke2fs -q -F -t ext4 $3; exit 1", "ext2 at offset"},
+                {"mke2fs -q -F -t ext4 $3; exit 1", "ext4 at offset"},
                 {"mkfs.btrfs -q -f $3; exit 1", "btrfs at offset"},
                 {"dd if=/dev/urandom of=$3 bs=1M count=2 conv=notrunc,fsync 2>/dev/null; exit 1",
                  "data at offset 0"},

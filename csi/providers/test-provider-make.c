@@ -116,7 +116,7 @@ static bool try_set(const Provider *provider, const char *type, size_t set) {
                 return true;
         fd = test_loop_open(SIZE, path);
         request.device = path;
-        assert(fs_make_plan(&request, &plan, &err) == 0);
+        assert(fs_make_plan(&request, &plan, &err) == 0 && fs_uuid_make(run.uuid) == 0);
         if (fs_make(fd, &request, &plan, &run, &volume, &err) < 0) {
                 printf("%s: %s for %s: %s\n", provider->name, type, sets[set].name, err.message);
                 assert(false);
