@@ -92,7 +92,8 @@ static int set_options(int fs_fd, const MountSpec *spec, MountContext *context) 
         int r;
 
         r = set_option(fs_fd, &source, context);
-        if (r == 0 && spec->options && (spec->options->set & MOUNT_FLAG_READ_ONLY))
+        if (r == 0 && spec->options && (spec->options->set & MOUNT_FLAG_READ_ONLY) &&
+            !spec->writes_super)
                 r = set_option(fs_fd, &read_only, context);
         for (size_t i = 0; r == 0 && spec->options && i < spec->options->n_options; i++)
                 r = set_option(fs_fd, &spec->options->options[i], context);
@@ -132,7 +133,7 @@ static bool is_deaf_to_ro(const MountSpec *spec) {
         unsigned long major, minor = 0;
         char *end = NULL;
 
-        if (!spec->options || !(spec->options->set & MOUNT_FLAG_READ_ONLY) ||
+        if (!spec->options || !(spec->options->set & MOUNT_FLAG_READ_ONLY) || spec->writes_super ||
             strcmp(spec->fs_type, "xfs") != 0)
                 return false;
         if (uname(&names) < 0)

@@ -54,12 +54,15 @@ typedef struct MountSpec {
         const char *fs_type;
         const char *source;
         const MountOptions *options; /* set: flags of the mount; NULL: none */
+        bool writes_super; /* MOUNT_FLAG_READ_ONLY is of the mount alone: the filesystem is written
+                            */
 } MountSpec;
 
 /**
  * mount_new() - mount a filesystem
  *
- * With MOUNT_FLAG_READ_ONLY the filesystem is made read-only as well as the mount.
+ * With MOUNT_FLAG_READ_ONLY the filesystem is made read-only as well as the mount, unless
+ * @spec->writes_super. A filesystem is mounted in one way at a time, its mounts may differ.
  *
  * Return: 0; -ENODEV no such filesystem; -EBUSY the device is in use, or the filesystem is mounted
  * with the other of read-only and read-write; -EINVAL for an option or for what is on the device:

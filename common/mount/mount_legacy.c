@@ -104,27 +104,6 @@ static int split_options(const MountOptions *options, unsigned long *bitsp, Moun
         return 0;
 }
 
-int mount_legacy_new(const MountSpec *spec, const MountPlace *place, MountContext *context) {
-        cleanup(freep) MountOptions *rest = calloc(1, sizeof(*rest));
-        char target[MOUNT_PATH_MAX], data[MOUNT_OPTIONS_TEXT_MAX] = "";
-        unsigned long bits = 0;
-        int r;
-
-        context->is_legacy = true;
-        if (!rest)
-                return -ENOMEM;
-        if (spec->options) {
-                r = split_options(spec->options, &bits, rest);
-                if (r < 0)
-                        return r;
-                (void)mount_options_format(rest, false, data, sizeof(data));
-        }
-        fd_path(place->fd, target);
-        if (mount(spec->source, target, spec->fs_type, bits, data) < 0)
-                return fail(context, errno == ENODEV ? MOUNT_STEP_TYPE : MOUNT_STEP_CREATE);
-        return 0;
-}
-
 /* Flags that the topmost mount at @path has, one of fd_path() or mount_child_path(). */
 static int read_flags(const char *path, unsigned int *flagsp) {
         cleanup(mount_status_deinit) MountStatus status = {0};
@@ -155,6 +134,37 @@ static int remount(const char *path, unsigned int set, unsigned int clear, Mount
         if (mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | bits_from_flags(flags), NULL) < 0)
                 return fail(context, MOUNT_STEP_ATTRIBUTES);
         return 0;
+}
+
+int mount_legacy_new(const MountSpec *spec, const MountPlace *place, MountContext *context) {
+        cleanup(freep) MountOptions *rest = calloc(1, sizeof(*rest));
+        char target[MOUNT_PATH_MAX], mounted[MOUNT_PATH_MAX], data[MOUNT_OPTIONS_TEXT_MAX] = "";
+        unsigned long bits = 0;
+        bool is_ro_alone;
+        int r;
+
+        context->is_legacy = true;
+        if (!rest)
+                return -ENOMEM;
+        if (spec->options) {
+                r = split_options(spec->options, &bits, rest);
+                if (r < 0)
+                        return r;
+                (void)mount_options_format(rest, false, data, sizeof(data));
+        }
+        r = mount_child_path(place->parent_fd, place->name, mounted);
+        if (r < 0)
+                return r;
+        is_ro_alone = spec->writes_super && (bits & MS_RDONLY);
+        if (is_ro_alone)
+                bits &= ~(unsigned long)MS_RDONLY;
+        fd_path(place->fd, target);
+        if (mount(spec->source, target, spec->fs_type, bits, data) < 0)
+                return fail(context, errno == ENODEV ? MOUNT_STEP_TYPE : MOUNT_STEP_CREATE);
+        r = is_ro_alone ? remount(mounted, MOUNT_FLAG_READ_ONLY, 0, context) : 0;
+        if (r < 0)
+                (void)umount2(mounted, UMOUNT_NOFOLLOW | MNT_DETACH);
+        return r;
 }
 
 int mount_legacy_bind(int source_fd, const MountPlace *place, unsigned int set, unsigned int clear,

@@ -27,8 +27,8 @@ typedef struct DeviceFacts {
                                  signatures */
         int (*has_data)(void *userdata); /* the provider's word, as FsExpect.has_data; NULL */
         void *has_data_userdata;
-        bool was_growing;     /* a resize2fs of ours was interrupted on it: growing.h */
-        bool has_unfinished;  /* a mkfs of ours was interrupted on it: marker.h */
+        bool was_growing;    /* a resize2fs of ours was interrupted on it: growing.h */
+        bool has_unfinished; /* a mkfs of ours was interrupted on it: marker.h */
 } DeviceFacts;
 
 typedef struct TargetFacts {

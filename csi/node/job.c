@@ -117,7 +117,8 @@ int job_find_device(Job *job, Error *err) {
         Error error = {0};
         int r;
 
-        job->volume.is_read_only = (job->options.set & MOUNT_FLAG_READ_ONLY) != 0;
+        job->volume.is_read_only =
+                job->reads_only || (job->options.set & MOUNT_FLAG_READ_ONLY) != 0;
         r = provider->find_device(self, job->call, &job->volume, &job->device.device, err);
         if (r < 0)
                 return r;
@@ -332,6 +333,7 @@ int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
                 .can_grow_mounted_ext = job->node->can_grow_mounted_ext,
                 .has_selinux = job->node->has_selinux,
                 .never_formats = job->wishes.never_formats,
+                .reads_only = job->reads_only,
         };
         int r;
 

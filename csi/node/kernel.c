@@ -42,8 +42,8 @@ static void log_work(const Work *work, const char *what, const char *detail, uin
 static int check_device(const Work *work, Error *err) {
         uint64_t sequence = work->sequence;
 
-        if (work->sequence == 0 || (block_get_sequence(work->device_fd, &sequence) == 0 &&
-                                    sequence == work->sequence))
+        if (work->sequence == 0 ||
+            (block_get_sequence(work->device_fd, &sequence) == 0 && sequence == work->sequence))
                 return 0;
         return error_set(err, ERROR_UNAVAILABLE,
                          "%s is not the device any more that was found for the volume",
@@ -211,7 +211,7 @@ static int check_again(Work *work, Error *err) {
                                  work->plan->device, inspection.why);
         work->plan->volume = inspection.volume;
         fsck_plan(&inspection.volume, work->plan->host, work->plan->device,
-                  !work->plan->wants_write, &again);
+                  !work->plan->writes_super, &again);
         if (again.action == FSCK_ACTION_PREEN || again.action == FSCK_ACTION_REFUSE)
                 return error_set(err, ERROR_PRECONDITION,
                                  "%s was checked and is still not clean: %s", work->plan->device,
@@ -248,7 +248,7 @@ static int explain(const Work *work, int r, const MountContext *context, Error *
         const Plan *plan = work->plan;
         const FsFailure failure = {
                 .os_errno = -r,
-                .read_only = !plan->wants_write,
+                .read_only = !plan->writes_super,
                 .options = context->option,
                 .kernel_text = context->log[0] != '\0' ? context->log : NULL,
         };
@@ -287,8 +287,7 @@ static int verify_mount(Work *work, Error *err) {
         r = mount_query(work->target->fd, MOUNT_QUERY_FULL, &status);
         if (r < 0)
                 return error_set_errno(err, r, "look at the mount at %s", work->target->text);
-        if (!str_equal(status.fs_type, "btrfs") ||
-            btrfs_get_device(work->target->fd, &devno) < 0)
+        if (!str_equal(status.fs_type, "btrfs") || btrfs_get_device(work->target->fd, &devno) < 0)
                 devno = mount_device(&status);
         if (!status.is_root || (devno != 0 && devno != work->devno))
                 return error_set(err, ERROR_UNAVAILABLE,
@@ -319,9 +318,19 @@ static int check_name(const Work *work, Error *err) {
         return check_device(work, err);
 }
 
-static int mount_volume(Work *work, Error *err) {
-        const MountSpec spec = {work->plan->fs_type, work->plan->device, &work->plan->options};
+static int try_mount(Work *work, bool writes_super, MountContext *context) {
+        const MountSpec spec = {work->plan->fs_type, work->plan->device, &work->plan->options,
+                                writes_super};
         const MountPlace place = node_path_place(work->target);
+        int r = mount_new(&spec, &place, context);
+
+        if (r != -EBUSY)
+                return r;
+        exec_settle();
+        return mount_new(&spec, &place, context);
+}
+
+static int mount_volume(Work *work, Error *err) {
         MountContext context = {0};
         int r;
 
@@ -335,11 +344,10 @@ static int mount_volume(Work *work, Error *err) {
         r = check_name(work, err);
         if (r < 0)
                 return r;
-        r = mount_new(&spec, &place, &context);
-        if (r == -EBUSY) {
-                exec_settle();
-                r = mount_new(&spec, &place, &context);
-        }
+        r = try_mount(work, work->plan->writes_super, &context);
+        /* The whole filesystem is mounted read-only already, for another target. */
+        if (r == -EBUSY && work->plan->writes_super && !work->plan->wants_write)
+                r = try_mount(work, false, &context);
         if (r < 0)
                 return explain(work, r, &context, err);
         if (context.log[0] != '\0')

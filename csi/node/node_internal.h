@@ -119,6 +119,7 @@ typedef struct Job {
         Mapper mapper;
         uint64_t capacity_bytes; /* of an expansion */
         bool is_mount;           /* of a filesystem; else a raw block volume */
+        bool reads_only;         /* this target, beside others that may write */
         bool is_encrypted;
         bool opened_mapper; /* by this call */
         bool has_device;    /* the provider attached it, or found it attached */

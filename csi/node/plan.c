@@ -62,7 +62,7 @@ static int judge_mounted(const MountInput *input, const DeviceFacts *device,
                          const TargetFacts *target, Error *err) {
         const FsVolume mounted = {.type = target->mount.fs_type,
                                   .kind = fs_kind_from_type(target->mount.fs_type)};
-        bool wants_write = !(input->options->set & MOUNT_FLAG_READ_ONLY);
+        bool wants_write = !input->reads_only && !(input->options->set & MOUNT_FLAG_READ_ONLY);
 
         if (!target->is_ours)
                 return conflict_mounted(target, device->device.path, err);
@@ -168,6 +168,8 @@ static int judge(const MountInput *input, const DeviceFacts *device, Plan *plan,
                 fs_verdict_sentence(&plan->volume, plan->host, &plan->verdict, sentence);
                 return error_set(err, ERROR_PRECONDITION, "%s: %s", device->device.path, sentence);
         }
+        if (plan->verdict.answer != FS_ANSWER_RW || device->is_read_only)
+                plan->writes_super = false;
         if (plan->verdict.answer == FS_ANSWER_RO_NORECOVERY)
                 (void)mount_options_add(&plan->options,
                                         fs_answer_options(plan->verdict.answer, plan->volume.kind));
@@ -191,7 +193,11 @@ static int plan_existing(const MountInput *input, const DeviceFacts *device, Pla
                 r = options_check_own(path, plan->volume.own_options, err);
         if (r < 0)
                 return r;
-        fsck_plan(&plan->volume, plan->host, path, !plan->wants_write, &plan->fsck);
+        fsck_plan(&plan->volume, plan->host, path, !plan->writes_super, &plan->fsck);
+        if (plan->fsck.action == FSCK_ACTION_REFUSE && plan->writes_super && !plan->wants_write) {
+                plan->writes_super = false;
+                fsck_plan(&plan->volume, plan->host, path, true, &plan->fsck);
+        }
         if (plan->fsck.action == FSCK_ACTION_REFUSE)
                 return error_set(err, ERROR_PRECONDITION, "%s: %s", path, plan->fsck.why);
         if (device->was_growing)
@@ -238,10 +244,13 @@ int mount_plan(const MountInput *input, const DeviceFacts *device, const TargetF
         plan->device = device->device.path;
         plan->target = target->path;
         plan->host = &input->hosts[0];
-        plan->wants_write = !(input->options->set & MOUNT_FLAG_READ_ONLY);
+        plan->writes_super = !(input->options->set & MOUNT_FLAG_READ_ONLY);
+        plan->wants_write = plan->writes_super && !input->reads_only;
         if (target->is_mounted && !target->is_dead)
                 return judge_mounted(input, device, target, err);
         mount_options_copy(&plan->options, input->options);
+        if (input->reads_only)
+                plan->options.set |= MOUNT_FLAG_READ_ONLY;
         r = prepare_target(target, false, plan, err);
         if (r == 0)
                 r = plan_content(input, device, plan, &grows, err);

@@ -43,6 +43,8 @@ typedef struct Plan {
         const char *fs_type;  /* of a mount */
         MountOptions options; /* of a mount; of a bind only set and clear */
         bool wants_write;
+        bool writes_super; /* the filesystem is mounted for writing, also where only the mount is
+                              read-only */
         uint64_t fs_bytes, device_bytes; /* of a grow */
         FsVolume volume;                 /* on the device; after STEP_FORMAT what was made */
         FsVerdict verdict;
@@ -72,6 +74,8 @@ typedef struct MountInput {
         uint64_t grow_to_bytes;    /* what a new filesystem is meant to grow to; 0: not said */
         bool has_selinux;
         bool never_formats; /* a blank disk is an error */
+        bool reads_only;    /* this target only reads; others of the volume may write. The mount is
+                               read-only, and the filesystem is mounted for writing where it can be */
 } MountInput;
 
 /**

@@ -74,6 +74,8 @@ static void put_step(StrBuf *text, const Plan *plan, StepKind kind) {
                 strbuf_printf(text, " device=%s target=%s type=%s", plan->device, plan->target,
                               plan->fs_type);
                 put_options(text, &plan->options);
+                if (plan->writes_super && !plan->wants_write)
+                        strbuf_append(text, " filesystem=rw");
                 break;
         case STEP_BIND:
                 (void)mount_flags_format(plan->options.set, flags, sizeof(flags));

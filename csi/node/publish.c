@@ -112,8 +112,7 @@ static int publish_staged(Job *job, const NodePublishRequest *request, Error *er
 
 /* Formatted and mounted right at the target. */
 static int publish_unstaged(Job *job, const NodePublishRequest *request, Error *err) {
-        if (request->readonly)
-                job->options.set |= MOUNT_FLAG_READ_ONLY;
+        job->reads_only = request->readonly;
         return job_mount(job, &job->capability, err);
 }
 

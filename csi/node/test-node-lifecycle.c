@@ -155,6 +155,63 @@ static void test_ephemeral(void) {
 }
 
 /* Both staging layouts of kubelet at once, after its upgrade: unstage of one keeps the other. */
+/* Two pods of a volume that is never staged, one of which only reads. Either comes first, either
+ * goes first, and the plugin starts again in between. */
+static void reader_beside_writer(Node **nodep, const char *type, unsigned int how) {
+        const Ask write = {.fs_type = type, .unstaged = true};
+        const Ask read = {.fs_type = type, .unstaged = true, .readonly = true};
+        bool reader_first = how & 1, reader_goes_first = how & 2;
+        char id[32];
+        Disk *disk;
+
+        (void)snprintf(id, sizeof(id), "beside-%s-%u", type, how);
+        disk = disk_new(id, 320 * MIB);
+        /* Made by its first use. */
+        expect(ERROR_PRECONDITION, publish(*nodep, id, TARGET2, &read));
+        expect_ok(publish(*nodep, id, TARGET, &write));
+        if (reader_first) {
+                expect_ok(unpublish(*nodep, id, TARGET));
+                expect_ok(publish(*nodep, id, TARGET2, &read));
+                node_free(*nodep);
+                *nodep = node_open(NULL);
+                expect_ok(publish(*nodep, id, TARGET, &write));
+        } else {
+                node_free(*nodep);
+                *nodep = node_open(NULL);
+                expect_ok(publish(*nodep, id, TARGET2, &read));
+        }
+        expect_ok(publish(*nodep, id, TARGET, &write));
+        expect_ok(publish(*nodep, id, TARGET2, &read));
+        expect(ERROR_CONFLICT, publish(*nodep, id, TARGET2, &write));
+        make_file(TARGET "/data", "written");
+        assert(file_is(TARGET2 "/data", "written"));
+        assert(open(TARGET2 "/other", O_CREAT | O_WRONLY | O_CLOEXEC, 0644) < 0 && errno == EROFS);
+
+        expect_ok(unpublish(*nodep, id, reader_goes_first ? TARGET2 : TARGET));
+        assert(disk_is_attached(disk));
+        node_free(*nodep);
+        *nodep = node_open(NULL);
+        assert(file_is(reader_goes_first ? TARGET "/data" : TARGET2 "/data", "written"));
+        expect_ok(unpublish(*nodep, id, reader_goes_first ? TARGET : TARGET2));
+        assert(!disk_is_attached(disk));
+        disk->id[0] = '\0';
+        closep(&disk->backing_fd);
+        n_disks--;
+}
+
+static void test_reader_beside_writer(void) {
+        static const char *const types[] = {"ext4", "xfs", "btrfs"};
+        unsigned int flags = test_provider.flags;
+        Node *node;
+
+        test_provider.flags &= ~(unsigned int)PROVIDER_STAGES;
+        node = node_open(NULL);
+        for (unsigned int how = 0; how < 4; how++)
+                reader_beside_writer(&node, types[how % 3], how);
+        node_free(node);
+        test_provider.flags = flags;
+}
+
 static void test_two_stagings(void) {
         const Ask ask = {.fs_type = "ext4"};
         const Ask old = {.fs_type = "ext4", .staging = KUBELET "/plugins/old"};
@@ -551,6 +608,7 @@ int main(int argc, char **argv) {
                 {"btrfs", test_btrfs},
                 {"block", test_block},
                 {"ephemeral", test_ephemeral},
+                {"reader_beside_writer", test_reader_beside_writer},
                 {"two_stagings", test_two_stagings},
                 {"access_modes", test_access_modes},
                 {"flags", test_flags},

@@ -203,6 +203,7 @@ typedef struct Ask {
         const char *flag;
         bool readonly;
         bool ephemeral;
+        bool unstaged;
         const char *staging; /* NULL: STAGING */
 } Ask;
 
@@ -253,9 +254,9 @@ static ErrorCode publish(Node *node, const char *id, const char *target, const A
         static const StringPair inline_pair = {"csi.storage.k8s.io/ephemeral", "true"};
         const NodePublishRequest request = {
                 .volume_id = id,
-                .staging_path = ask->ephemeral ? ""
-                                : ask->staging ? ask->staging
-                                               : STAGING,
+                .staging_path = ask->ephemeral || ask->unstaged ? ""
+                                : ask->staging                  ? ask->staging
+                                                                : STAGING,
                 .target_path = target,
                 .volume_context = {&inline_pair, ask->ephemeral ? 1 : 0},
                 .capability = capability_make(ask),
