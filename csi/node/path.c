@@ -36,12 +36,50 @@ static const char *below(const char *root, const char *text) {
         return strncmp(text, root, n) == 0 && text[n] == '/' ? text + n : NULL;
 }
 
-bool node_path_is_at(const NodeRoot *root, const char *text, const char *target) {
-        const char *asked = below(root->name, text);
+const char *node_root_below(const char *real, const char *target) {
+        return below(real, target);
+}
 
-        if (!asked)
-                asked = below(root->here, text);
-        return asked && str_equal(below(root->here, target), asked);
+bool node_path_is_staging(const char *path) {
+        static const char csi[] = "/plugins/kubernetes.io/csi/";
+
+        if (!str_has_prefix(path, csi))
+                return false;
+        return str_has_suffix(path, "/globalmount") ||
+               str_has_prefix(path + strlen(csi), "volumeDevices/staging/");
+}
+
+static int open_root(const NodeRoot *root) {
+        int fd = open(*root->here ? root->here : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        return fd < 0 ? -errno : fd;
+}
+
+int node_root_real(const NodeRoot *root, char real[PATH_MAX], Error *err) {
+        cleanup(closep) int fd = open_root(root);
+        char link[32];
+        ssize_t n;
+
+        if (fd < 0)
+                return error_set_errno(err, fd, "open kubelet's root %s", root->here);
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        n = readlink(link, real, PATH_MAX - 1);
+        if (n < 0)
+                return error_set_errno(err, errno, "find the real path of %s", root->here);
+        real[n == 1 ? 0 : n] = '\0';
+        return 0;
+}
+
+static const char *below_root(const NodeRoot *root, const char *text) {
+        const char *rest = below(root->name, text);
+        char real[PATH_MAX];
+
+        if (!rest)
+                rest = below(root->here, text);
+        /* A kubelet that resolved the links of its root itself. */
+        if (!rest && node_root_real(root, real, NULL) == 0)
+                rest = below(real, text);
+        return rest;
 }
 
 static int refuse_root(const NodeRoot *root, const char *field, const char *text, Error *err) {
@@ -58,10 +96,8 @@ static int refuse_root(const NodeRoot *root, const char *field, const char *text
 
 int node_path_check(const NodeRoot *root, const char *field, const char *text, const char **belowp,
                     Error *err) {
-        const char *rest = below(root->name, text);
+        const char *rest = below_root(root, text);
 
-        if (!rest)
-                rest = below(root->here, text);
         if (strlen(text) >= PATH_MAX)
                 return error_set(err, ERROR_INVALID, "%s: longer than %d bytes", field,
                                  PATH_MAX - 1);
@@ -179,9 +215,9 @@ int node_path_open_parent(NodePath *path, const NodeRoot *root, const char *fiel
                                  field, NAME_MAX);
         /* The root itself is the administrator's, links in it are too. It is opened anew each time:
          * kubelet may have mounted something on it since. */
-        root_fd = open(*root->here ? root->here : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        root_fd = open_root(root);
         if (root_fd < 0)
-                return error_set_errno(err, errno, "open kubelet's root %s", root->here);
+                return error_set_errno(err, root_fd, "open kubelet's root %s", root->here);
         path->parent_fd = open_parent(root_fd, parent);
         if (path->parent_fd == -ELOOP || path->parent_fd == -ENOTDIR)
                 return error_set(err, ERROR_PRECONDITION,

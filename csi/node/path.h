@@ -70,12 +70,25 @@ bool node_path_is_dead_errno(int r);
 
 void node_path_close(NodePath *path);
 
-/* Whether something that is mounted at @target, a path of this process, is at @text. */
-bool node_path_is_at(const NodeRoot *root, const char *text, const char *target);
+/**
+ * node_root_real() - the root as mountinfo has it, without links; "" for "/"
+ *
+ * It is found anew each time, as every path is: what it leads to may change.
+ */
+int node_root_real(const NodeRoot *root, char real[PATH_MAX], Error *err);
+
+/* What follows @real in @target, a path of mountinfo: "/pods/x"; NULL: it is not below. Pure. */
+const char *node_root_below(const char *real, const char *target);
+
+/* Whether what lies below kubelet's root is one of its staging paths, of this kubelet or an older
+ * one: pkg/volume/csi of Kubernetes. Pure. */
+bool node_path_is_staging(const char *below);
 
 /**
- * node_path_check() - whether @text is below @root, by its letters alone
+ * node_path_check() - whether @text is below @root
  * @belowp: the rest, borrowed from @text: "pods/x/volumes/..."
+ *
+ * By its letters, where that is enough; else by those of the real path of the root.
  */
 int node_path_check(const NodeRoot *root, const char *field, const char *text, const char **belowp,
                     Error *err);

@@ -17,15 +17,13 @@ static bool is_ephemeral(const NodePublishRequest *request) {
         return str_equal(string_map_get(&request->volume_context, EPHEMERAL_KEY), "true");
 }
 
-/* A mount of the same below kubelet's root that is neither the staging path nor this target. */
-static bool is_other(const Job *job, const Mount *mount) {
-        const NodeRoot *root = &job->node->root;
+/* A mount of the same below kubelet's root that is no staging path, of this request or of an older
+ * kubelet. Nothing is at this target. */
+static bool is_other(const Job *job, const char *root, const Mount *mount) {
+        const char *below = node_root_below(root, mount->target);
 
-        return str_has_prefix(mount->target, root->here) &&
-               mount->target[strlen(root->here)] == '/' &&
-               !node_path_is_at(root, job->target.text, mount->target) &&
-               (str_is_empty(job->source.text) ||
-                !node_path_is_at(root, job->source.text, mount->target));
+        return below && !node_path_is_staging(below) &&
+               !(job->source_facts.is_mounted && job->source_facts.mount.id == mount->id);
 }
 
 static bool is_same_node(const Job *job, const Mount *mount) {
@@ -44,22 +42,26 @@ static bool is_same_node(const Job *job, const Mount *mount) {
 static int check_single(const Job *job, const NodePublishRequest *request, Error *err) {
         cleanup(mount_table_freep) MountTable *table = NULL;
         const MountStatus *staged = &job->source_facts.mount;
+        char root[PATH_MAX];
         int r;
 
         if (job->capability.access_mode != ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER ||
             job->target_facts.is_mounted)
                 return 0;
+        r = node_root_real(&job->node->root, root, err);
+        if (r < 0)
+                return r;
         r = mountinfo_read(&table);
         if (r < 0)
                 return error_set_errno(err, r, "read mountinfo");
         for (size_t i = 0; i < table->n_mounts; i++) {
                 const Mount *mount = &table->mounts[i];
                 bool same = job->capability.is_block
-                                    ? !str_equal(mount->root, "/") && is_other(job, mount) &&
+                                    ? !str_equal(mount->root, "/") && is_other(job, root, mount) &&
                                               is_same_node(job, mount)
                                     : mount->dev == staged->dev &&
                                               str_equal(mount->root, staged->root) &&
-                                              is_other(job, mount);
+                                              is_other(job, root, mount);
 
                 if (same)
                         return error_set(err, ERROR_PRECONDITION,

@@ -106,15 +106,19 @@ static int publish_directory(Job *job, const NodePublishRequest *request, const 
 
 static int check_single(const Job *job, const NodePublishRequest *request, const Share *share,
                         const MountTable *table, const char *real, Error *err) {
-        const char *root = job->node->root.here;
+        char root[PATH_MAX];
+        int r;
 
         if (request->capability.access_mode != ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER)
                 return 0;
+        r = node_root_real(&job->node->root, root, err);
+        if (r < 0)
+                return r;
         for (size_t i = 0; i < table->n_mounts; i++) {
                 const Mount *mount = &table->mounts[i];
 
                 if (share_is_remote(mount->fs_type) && str_equal(mount->source, share->source) &&
-                    str_has_prefix(mount->target, root) && !str_equal(mount->target, real))
+                    node_root_below(root, mount->target) && !str_equal(mount->target, real))
                         return error_set(err, ERROR_PRECONDITION,
                                          "the volume is published at %s already, and its access "
                                          "mode SINGLE_NODE_SINGLE_WRITER allows one target",

@@ -212,6 +212,88 @@ static void test_reader_beside_writer(void) {
         test_provider.flags = flags;
 }
 
+/* As a request has a path, and as mountinfo has it: kubelet's root behind a link, behind a bind,
+ * and behind both. */
+static void path_as_the_kernel_has_it(const char *name, const char *here, const char *asked) {
+        cleanup(freep) char *staging = str_printf("%s/plugins/staging", asked);
+        cleanup(freep) char *a = str_printf("%s/pods/a/mount", asked);
+        cleanup(freep) char *b = str_printf("%s/pods/b/mount", asked);
+        const Ask single = {.fs_type = "ext4",
+                            .mode = ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER,
+                            .staging = staging};
+        Node *node = node_open_at(name, here, NULL);
+        NodeStatsResult result;
+        Disk *disk = disk_new("as-kernel", 64 * MIB);
+
+        expect_ok(stage(node, "as-kernel", &single));
+        expect_ok(stage(node, "as-kernel", &single));
+        assert(disk->n_found == 2);
+        expect_ok(publish(node, "as-kernel", a, &single));
+        expect_ok(publish(node, "as-kernel", a, &single));
+        expect(ERROR_PRECONDITION, publish(node, "as-kernel", b, &single));
+        expect_ok(stats(node, "as-kernel", a, &result));
+        expect_ok(unpublish(node, "as-kernel", a));
+        assert(!exists(a));
+        expect_ok(unstage(node, "as-kernel", staging));
+        assert(!disk_is_attached(disk));
+        disk->id[0] = '\0';
+        closep(&disk->backing_fd);
+        n_disks--;
+        node_free(node);
+}
+
+static void test_kernel_paths(void) {
+        static const char link[] = "/run/kubelet-link", bind[] = "/run/kubelet-bind",
+                          both[] = "/run/kubelet-both", name[] = "/var/snap/kubelet";
+
+        assert(symlink(KUBELET, link) == 0 && mkdir(bind, 0750) == 0 && symlink(bind, both) == 0);
+        assert(mount(KUBELET, bind, NULL, MS_BIND | MS_REC, NULL) == 0);
+        path_as_the_kernel_has_it(link, NULL, link);
+        path_as_the_kernel_has_it(link, NULL, KUBELET);
+        path_as_the_kernel_has_it(bind, NULL, bind);
+        path_as_the_kernel_has_it(both, NULL, both);
+        path_as_the_kernel_has_it(both, NULL, bind);
+        path_as_the_kernel_has_it(name, link, name);
+        path_as_the_kernel_has_it("/var/run/kubelet", NULL, KUBELET);
+        path_as_the_kernel_has_it("/var/run/kubelet", NULL, "/var/run/kubelet");
+        assert(umount2(bind, MNT_DETACH) == 0 && rmdir(bind) == 0);
+        assert(unlink(link) == 0 && unlink(both) == 0);
+}
+
+/* Staged by an older kubelet, and again by a newer one: neither is a pod. */
+static void test_staging_layouts(void) {
+#define CSI KUBELET "/plugins/kubernetes.io/csi"
+        static const char *const directories[] = {KUBELET "/plugins/kubernetes.io",
+                                                  CSI,
+                                                  CSI "/pv",
+                                                  CSI "/pv/pvc-1",
+                                                  CSI "/pv/pvc-1/globalmount",
+                                                  CSI "/test.csi.berth.dev",
+                                                  CSI "/test.csi.berth.dev/0a1b",
+                                                  CSI "/test.csi.berth.dev/0a1b/globalmount"};
+        Ask single = {.fs_type = "ext4", .mode = ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER};
+        Node *node = node_open(NULL);
+
+        for (size_t i = 0; i < N_ELEMENTS(directories); i++)
+                assert(mkdir(directories[i], 0750) == 0);
+        disk_new("layout-1", 64 * MIB);
+        for (size_t i = 4; i < N_ELEMENTS(directories); i += 3) {
+                single.staging = directories[i];
+                expect_ok(stage(node, "layout-1", &single));
+        }
+        expect_ok(publish(node, "layout-1", TARGET, &single));
+        expect(ERROR_PRECONDITION, publish(node, "layout-1", TARGET2, &single));
+        single.staging = directories[4];
+        expect(ERROR_PRECONDITION, publish(node, "layout-1", TARGET2, &single));
+        expect_ok(unpublish(node, "layout-1", TARGET));
+        expect_ok(unstage(node, "layout-1", directories[4]));
+        expect_ok(unstage(node, "layout-1", directories[7]));
+        for (size_t i = N_ELEMENTS(directories); i > 0; i--)
+                assert(rmdir(directories[i - 1]) == 0);
+        node_free(node);
+#undef CSI
+}
+
 static void test_two_stagings(void) {
         const Ask ask = {.fs_type = "ext4"};
         const Ask old = {.fs_type = "ext4", .staging = KUBELET "/plugins/old"};
@@ -608,6 +690,8 @@ int main(int argc, char **argv) {
                 {"btrfs", test_btrfs},
                 {"block", test_block},
                 {"ephemeral", test_ephemeral},
+                {"kernel_paths", test_kernel_paths},
+                {"staging_layouts", test_staging_layouts},
                 {"reader_beside_writer", test_reader_beside_writer},
                 {"two_stagings", test_two_stagings},
                 {"access_modes", test_access_modes},

@@ -168,11 +168,12 @@ static Provider test_provider = {
         .delete_ephemeral = test_delete_ephemeral,
 };
 
-static Node *node_open(const NodeKernel *kernel) {
+static Node *node_open_at(const char *root, const char *here, const NodeKernel *kernel) {
         const NodeConfig config = {
                 .provider = &test_provider,
                 .driver_name = "test.csi.berth.dev",
-                .kubelet_root = KUBELET,
+                .kubelet_root = root,
+                .kubelet_here = here,
                 .node_name = "node-1",
         };
         Node *node = NULL;
@@ -180,6 +181,10 @@ static Node *node_open(const NodeKernel *kernel) {
 
         assert(node_new_with_kernel(&node, &config, kernel, &err) == 0);
         return node;
+}
+
+static Node *node_open(const NodeKernel *kernel) {
+        return node_open_at(KUBELET, NULL, kernel);
 }
 
 /* --- requests --- */
