@@ -31,8 +31,8 @@ typedef struct FsckPlan {
 void fsck_plan(const FsVolume *volume, const FsHost *host, const char *device, bool read_only,
                FsckPlan *plan);
 
-/* What is to be preened is what a resize2fs of ours left that was killed: e2fsck mends all of it, and
- * asks, which nobody answers. */
+/* What is to be preened is what a resize2fs of ours left that was killed: e2fsck mends all of it,
+ * and asks, which nobody answers. */
 void fsck_plan_cut_growth(FsckPlan *plan);
 
 /**

@@ -3,32 +3,32 @@
 
 #include "csi/fs/tools.h"
 
-#define KIB         UINT64_C(1024)
-#define MIB         (1024 * KIB)
-#define GIB         (1024 * MIB)
-#define TIB         (1024 * GIB)
-#define ANY         FS_VERSION_ANY
-#define V(a, b, c)  FS_VERSION(a, b, c)
-#define EXT         FS_KIND_EXT
-#define XFS         FS_KIND_XFS
-#define BTR         FS_KIND_BTRFS
-#define F2F         FS_KIND_F2FS
-#define REFUSED     FS_OPTION_REFUSED, 0, 0, NULL, ANY
-#define IGNORED     FS_OPTION_IGNORED, 0, 0, NULL, ANY, NULL
-#define FLAG        FS_OPTION_FLAG, 0, 0, NULL, ANY, NULL
-#define FEATURES    FS_OPTION_FEATURES, 0, 0, NULL, ANY, NULL
-#define WORDS(w)    FS_OPTION_WORDS, 0, 0, w, ANY, NULL
-#define NUMBER(a,b) FS_OPTION_NUMBER, a, b, NULL, ANY, NULL
-#define SIZE(a,b)   FS_OPTION_SIZE, a, b, NULL, ANY, NULL
-#define POWER2(a,b) FS_OPTION_POWER2, a, b, NULL, ANY, NULL
-#define TEXT(n)     FS_OPTION_TEXT, 0, n, NULL, ANY, NULL
-#define ALIAS(w)    FS_OPTION_ALIAS, 0, 0, w, ANY, NULL
+#define KIB          UINT64_C(1024)
+#define MIB          (1024 * KIB)
+#define GIB          (1024 * MIB)
+#define TIB          (1024 * GIB)
+#define ANY          FS_VERSION_ANY
+#define V(a, b, c)   FS_VERSION(a, b, c)
+#define EXT          FS_KIND_EXT
+#define XFS          FS_KIND_XFS
+#define BTR          FS_KIND_BTRFS
+#define F2F          FS_KIND_F2FS
+#define REFUSED      FS_OPTION_REFUSED, 0, 0, NULL, ANY
+#define IGNORED      FS_OPTION_IGNORED, 0, 0, NULL, ANY, NULL
+#define FLAG         FS_OPTION_FLAG, 0, 0, NULL, ANY, NULL
+#define FEATURES     FS_OPTION_FEATURES, 0, 0, NULL, ANY, NULL
+#define WORDS(w)     FS_OPTION_WORDS, 0, 0, w, ANY, NULL
+#define NUMBER(a, b) FS_OPTION_NUMBER, a, b, NULL, ANY, NULL
+#define SIZE(a, b)   FS_OPTION_SIZE, a, b, NULL, ANY, NULL
+#define POWER2(a, b) FS_OPTION_POWER2, a, b, NULL, ANY, NULL
+#define TEXT(n)      FS_OPTION_TEXT, 0, n, NULL, ANY, NULL
+#define ALIAS(w)     FS_OPTION_ALIAS, 0, 0, w, ANY, NULL
 
-#define ONE_DEVICE  "a volume is one device"
-#define OWN_UUID    "every volume has a UUID of its own"
-#define OTHER_FILE  "it names a file of the node"
-#define NO_FORCE    "only what is proven blank is formatted, and nothing is forced"
-#define WHOLE       "the filesystem has the size of its volume"
+#define ONE_DEVICE "a volume is one device"
+#define OWN_UUID   "every volume has a UUID of its own"
+#define OTHER_FILE "it names a file of the node"
+#define NO_FORCE   "only what is proven blank is formatted, and nothing is forced"
+#define WHOLE      "the filesystem has the size of its volume"
 
 /* clang-format off */
 /* mke2fs reads /etc/mke2fs.conf, which differs by distribution and hand: an empty one in its place,

@@ -132,7 +132,6 @@ def test_who_asks_for_health_in_a_loop_keeps_nobody_waiting(build, tmp_path):
         assert text
 
 
-
 def metrics():
     """Every sample, and a check of what Prometheus asks of the text."""
     status, text = get('/metrics')

@@ -50,7 +50,7 @@ def timed(call, seconds):
 
 
 def test_130_stages_behind_two_mkfs_hold_nobody(build, tmp_path):
-    """Undoing and asking are answered at once while more stages wait than there are threads; who goes leaves nothing."""
+    """Undoing and asking are answered at once while more stages wait than threads exist; who goes leaves nothing."""
     daemon = csi.Daemon(build, tmp_path, argv=['--max-formatters=2'])
     with daemon as client:
         ready = make(client, 'ready')
@@ -183,7 +183,7 @@ def test_a_deaf_fuse_at_one_target_holds_neither_the_others_nor_the_way_back(bui
 
 
 def test_a_tool_that_cannot_be_killed_is_left_behind(build, tmp_path):
-    """mkfs in state D: its turn is the next one's, the volume says why it waits, and is served when the disk answers."""
+    """mkfs in state D: its turn is the next one's, the volume says why it waits; it is served once the disk answers."""
     daemon = csi.Daemon(build, tmp_path, argv=['--max-formatters=1', '--mkfs-timeout=500ms', '--health-port=9808',
                                                '--health-address=127.0.0.1'])
     (tmp_path / 'deaf').mkdir()

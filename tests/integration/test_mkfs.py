@@ -10,7 +10,6 @@ BERTH_MKFS_WHOLE=1 walks all, else a sample that is the same every time.
 import itertools
 import json
 import os
-import pathlib
 import random
 import re
 import shutil
@@ -106,8 +105,8 @@ def all_tools():
 def plan(build, tools, fstype, size, kernel, options, *more):
     """The plan as JSON and as a command; or why there is none."""
     done = subprocess.run([build / 'csi/fs/berth-fs', 'fs', 'plan', '--type', fstype, '--size', str(size),
-                           '--min-kernel', kernel, '--tools', tools.version(fstype), '--device', 'IMAGE', '--json', *more,
-                           '--', *options.split()], capture_output=True, text=True, timeout=30, check=False)
+                           '--min-kernel', kernel, '--tools', tools.version(fstype), '--device', 'IMAGE', '--json',
+                           *more, '--', *options.split()], capture_output=True, text=True, timeout=30, check=False)
     if done.returncode != 0:
         assert done.returncode in (2, 64), f'{fstype} {size} {options}: {done.stderr}'
         return None, done.stderr

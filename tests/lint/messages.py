@@ -4,7 +4,8 @@
 sentence that nobody prints any more.
 
 The sentences are the formats of error_set(), error_set_errno() and of what calls them with a format of its own. In the
-document an entry's sentences are its lines that start with "- `"; "…" stands for what differs from case to case.
+document an entry's sentences are its lines that start with "- `"; "…" stands for what differs from case to case. An
+entry may be for any other text of the programs too: a line of the log, a volume's condition, an answer of /healthz.
 --list prints the sentences, --missing those without an entry.
 """
 
@@ -17,6 +18,8 @@ GUIDE = SOURCE / 'docs' / 'troubleshooting.md'
 CALL = re.compile(r'\b(error_set|error_set_errno)\s*\(')
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 CHARACTER = re.compile(r"'(?:[^'\\]|\\.[0-7]*)'")
+# Neighbours are one; between them the conversions of <inttypes.h>.
+LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"(?:\s*(?:PRI[a-zA-Z0-9]+\s*)?"(?:[^"\\]|\\.)*")*')
 COMMENT = re.compile(r'/\*.*?\*/', re.DOTALL)
 PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|\b[A-Z_a-z][A-Z_a-z0-9]*\b')
 # A conversion of PRIu64 and the like has become "%%s" here.
@@ -75,15 +78,25 @@ def plain(text):
     return re.sub(r'…(?:\s*…)*', '…', text.replace('\\"', '"').replace('\\n', ' ')).strip()
 
 
+def texts(text):
+    """All other text in a C source, likewise."""
+    for literal in LITERAL.finditer(COMMENT.sub('', text)):
+        yield plain(''.join(one[1:-1] if one[0] == '"' else '%s' for one in PIECE.findall(literal[0])))
+
+
+def sources():
+    for room in ('common', 'csi', 'cni'):
+        for path in sorted((SOURCE / room).rglob('*.c')):
+            if not path.name.startswith('test-') and '/test' not in str(path.relative_to(SOURCE)):
+                yield path
+
+
 def sentences():
     """{sentence: the first file that prints it}."""
     found = {}
-    for room in ('common', 'csi', 'cni'):
-        for path in sorted((SOURCE / room).rglob('*.c')):
-            if path.name.startswith('test-') or '/test' in str(path.relative_to(SOURCE)):
-                continue
-            for sentence in formats(path.read_text()):
-                found.setdefault(sentence, str(path.relative_to(SOURCE)))
+    for path in sources():
+        for sentence in formats(path.read_text()):
+            found.setdefault(sentence, str(path.relative_to(SOURCE)))
     return found
 
 
@@ -111,8 +124,9 @@ def main():
         used.update(matching)
         if not matching:
             bad.append(f'{path}: no entry for "{text}"')
-    for number, text, _ in listed:
-        if number not in used:
+    others = {text for path in sources() for text in texts(path.read_text())}
+    for number, text, expression in listed:
+        if number not in used and not any(expression.match(one) for one in others):
             bad.append(f'{GUIDE.name}:{number}: nobody prints "{text}"')
         if len(re.sub(r'[^A-Za-z]', '', text)) < LETTERS - 1:
             bad.append(f'{GUIDE.name}:{number}: "{text}" says too little')
