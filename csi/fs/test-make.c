@@ -154,6 +154,12 @@ static int make_by(int fd, const char *script, bool cancel, Error *err) {
         return fs_make(fd, &request, &plan, &run, &volume, err);
 }
 
+static void make_fails(int fd, const char *script, bool cancel, Error *err) {
+        int r = make_by(fd, script, cancel, err);
+
+        assert(r < 0);
+}
+
 #define MKE2FS "mke2fs -q -F -t ext4 -b 4096 -U $2 $3"
 
 /* mkfs fails or is killed, and what it left is ours by its UUID: the next try finds a blank device.
@@ -175,7 +181,7 @@ static void test_taken_back(void) {
         for (size_t i = 0; i < N_ELEMENTS(scripts); i++) {
                 cleanup(closep) int fd = test_loop_open(SIZE, path);
 
-                assert(make_by(fd, scripts[i], false, &err) < 0);
+                make_fails(fd, scripts[i], false, &err);
                 printf("%s\n", err.message);
                 assert(!strstr(err.message, "left as it is"));
                 err = (Error){0};
@@ -189,12 +195,12 @@ static void test_failures(void) {
         cleanup(closep) int fd = test_loop_open(SIZE, path);
         Error err = {0};
 
-        assert(make_by(fd, MKE2FS "; sleep 60", true, &err) < 0);
+        make_fails(fd, MKE2FS "; sleep 60", true, &err);
         assert(err.code == ERROR_TIMEOUT);
         /* It may have been stopped before it wrote anything. */
         assert(fs_blank_test(fd, NULL, &err) == 0 || strstr(err.message, "is not known"));
         /* A tool that says yes and makes nothing. */
-        assert(make_by(fd, "exit 0", false, &err) < 0);
+        make_fails(fd, "exit 0", false, &err);
         assert(strstr(err.message, "there is no ext4"));
         err = (Error){0};
         assert(make(fd, "ext4", path, &err) == 0);
@@ -226,7 +232,7 @@ static void test_left_alone(void) {
                 cleanup(closep) int fd = test_loop_open(SIZE, path);
                 Error err = {0};
 
-                assert(make_by(fd, cases[i].script, false, &err) < 0);
+                make_fails(fd, cases[i].script, false, &err);
                 printf("%s\n", err.message);
                 assert(strstr(err.message, "left as it is") && strstr(err.message, cases[i].said));
                 err = (Error){0};
