@@ -23,6 +23,7 @@ typedef struct ServeArgs {
         const char *pool;
         const char *pool_reserve;
         const char *pool_id;
+        const char *inline_per_pod, *inline_per_namespace;
         const char *metadata_url;
         const char *node_id, *instance_type, *region, *zone;
         const char *root; /* "" or the directory that stands for / */

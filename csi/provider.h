@@ -45,7 +45,10 @@ typedef struct ProviderConfig {
         const char *state_dir; /* of this plugin on this node, on another disk than a pool may be;
                                   NULL: nothing is noted */
         const char *pool_id;   /* --pool-id: the UUID that the pool must have; NULL: as noted */
-        bool pool_init;        /* --pool-init: a pool is made where none is and none was */
+        /* --inline-per-pod, --inline-per-namespace: as pool_reserve, most that the inline volumes
+         * of one have together; NULL: default */
+        const char *inline_per_pod, *inline_per_namespace;
+        bool pool_init; /* --pool-init: a pool is made where none is and none was */
 } ProviderConfig;
 
 /* Which volume is meant, from any node request. */

@@ -237,6 +237,8 @@ static int open_provider(Serve *serve, Error *err) {
                 .state_dir = serve->state_dir,
                 .pool_id = args->pool_id,
                 .pool_init = args->pool_init,
+                .inline_per_pod = args->inline_per_pod,
+                .inline_per_namespace = args->inline_per_namespace,
         };
         int r = serve->provider->open ? serve->provider->open(&config, &serve->provider_self, err)
                                       : 0;

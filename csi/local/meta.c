@@ -197,6 +197,8 @@ static void read_all(Reader *reader, LocalMeta *meta) {
         read_text(reader, "group_id", meta->group_id, sizeof(meta->group_id));
         meta->created_seconds = (int64_t)read_number(reader, "created_seconds", INT64_MAX);
         meta->created_nanos = (int32_t)read_number(reader, "created_nanos", 999999999);
+        read_text(reader, "pod_namespace", meta->pod_namespace, sizeof(meta->pod_namespace));
+        read_text(reader, "pod_uid", meta->pod_uid, sizeof(meta->pod_uid));
         meta->froze = read_bool(reader, "froze");
         read_copy(reader, &meta->copy);
         meta->n_members = (size_t)read_number(reader, "n_members", LOCAL_MEMBERS_MAX);
@@ -262,6 +264,10 @@ char *local_meta_format(const LocalMeta *meta) {
                 return NULL;
         if (meta->kind == LOCAL_GROUP &&
             json_object_set_new(root, "n_members", json_integer((json_int_t)meta->n_members)) < 0)
+                return NULL;
+        if (meta->ephemeral &&
+            (json_object_set_new(root, "pod_namespace", json_string(meta->pod_namespace)) < 0 ||
+             json_object_set_new(root, "pod_uid", json_string(meta->pod_uid)) < 0))
                 return NULL;
         text = json_dumps(root, JSON_INDENT(1));
         return text ? str_printf("%s\n", text) : NULL;

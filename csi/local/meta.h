@@ -19,6 +19,8 @@
 /* "snap-" and 32 hexadecimal digits. */
 #define LOCAL_STEM_MAX 40
 #define LOCAL_FS_MAX   15
+/* A namespace is a DNS label, a uid of a pod a UUID. */
+#define LOCAL_POD_MAX 63
 /* Members of a group snapshot; each is frozen at once, so this also bounds how much waits. */
 #define LOCAL_MEMBERS_MAX 32
 /* Larger metadata is not ours: the largest that local_meta_format() makes is under 6 KiB. */
@@ -78,6 +80,8 @@ typedef struct LocalMeta {
         char group_id[LOCAL_ID_MAX + 1];  /* of a snapshot: "" or its group */
         int64_t created_seconds;
         int32_t created_nanos;
+        /* Of an inline volume, as kubelet tells; "" when it does not. */
+        char pod_namespace[LOCAL_POD_MAX + 1], pod_uid[LOCAL_POD_MAX + 1];
         bool froze; /* a filesystem may be left frozen by the call that was creating this */
         LocalCopy copy;
         size_t n_members; /* of a group; they are the snapshots with its id as group_id */

@@ -243,6 +243,22 @@ static int copy_names(Pool *pool, const ProviderConfig *config, Error *err) {
         return 0;
 }
 
+static int configure_parts(Pool *pool, const ProviderConfig *config, Error *err) {
+        int r;
+
+        pool->reserve = pool_default_reserve;
+        pool->inline_pod = pool_default_inline_pod;
+        pool->inline_namespace = pool_default_inline_namespace;
+        r = pool_parse_part("--pool-reserve", config->pool_reserve, &pool->reserve, err);
+        if (r == 0)
+                r = pool_parse_part("--inline-per-pod", config->inline_per_pod, &pool->inline_pod,
+                                    err);
+        if (r == 0)
+                r = pool_parse_part("--inline-per-namespace", config->inline_per_namespace,
+                                    &pool->inline_namespace, err);
+        return r;
+}
+
 static int configure(Pool *pool, const ProviderConfig *config, Error *err) {
         int r = copy_names(pool, config, err);
 
@@ -258,8 +274,7 @@ static int configure(Pool *pool, const ProviderConfig *config, Error *err) {
                 return error_set(err, ERROR_INVALID,
                                  "pool overcommit is %" PRIu64 " percent, at most %d is sensible",
                                  pool->overcommit_percent, OVERCOMMIT_MAX);
-        return pool_parse_reserve(config->pool_reserve, &pool->reserve_bytes,
-                                  &pool->reserve_percent, err);
+        return configure_parts(pool, config, err);
 }
 
 static int init_threads(Pool *pool, const ProviderConfig *config, Error *err) {
@@ -301,8 +316,7 @@ static void spare_kubelet(Pool *pool) {
         if (!pool->reserve_is_default || stat(pool->kubelet_root, &kubelet) < 0 ||
             fstat(pool->fd, &here) < 0 || kubelet.st_dev != here.st_dev)
                 return;
-        pool->reserve_percent = SHARED_RESERVE_PERCENT;
-        pool->reserve_bytes = UINT64_MAX;
+        pool->reserve = (PoolPart){UINT64_MAX, SHARED_RESERVE_PERCENT};
 }
 
 /* Return: 0; POOL_E_ABSENT with @err. Half-open after anything but 0. */

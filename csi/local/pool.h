@@ -61,6 +61,11 @@ typedef struct EntryTable {
         size_t n_entries, n_allocated;
 } EntryTable;
 
+/* A part of the pool's filesystem: the smaller of both. */
+typedef struct PoolPart {
+        uint64_t bytes, percent;
+} PoolPart;
+
 typedef struct Pool {
         char *path; /* owned, for messages */
         char *node_name;
@@ -77,8 +82,8 @@ typedef struct Pool {
         int fd, lock_fd;
         int dir_fds[_LOCAL_KIND_N];
         bool can_reflink;
-        uint64_t reserve_bytes;   /* with reserve_percent 0 */
-        uint64_t reserve_percent; /* of the filesystem */
+        PoolPart reserve;
+        PoolPart inline_pod, inline_namespace; /* most that the inline volumes of one have */
         uint64_t overcommit_percent;
         uint64_t volume_limit; /* told to kubelet; 0: none */
         LockTable *locks;      /* the node's, or @own_locks */
@@ -105,8 +110,10 @@ typedef struct PoolUsage {
 /* Pure. Most that one more thin or thick volume may have. */
 uint64_t pool_usage_available(const PoolUsage *usage, uint64_t overcommit_percent, bool thick);
 
-/* "5%", "10Gi": Return: 0; ERROR_INVALID. */
-int pool_parse_reserve(const char *text, uint64_t *bytesp, uint64_t *percentp, Error *err);
+/* "5%", "10Gi"; NULL or "": @part stays. @what is named in @err. Return: 0; ERROR_INVALID. */
+int pool_parse_part(const char *what, const char *text, PoolPart *part, Error *err);
+
+extern const PoolPart pool_default_reserve, pool_default_inline_pod, pool_default_inline_namespace;
 
 /**
  * pool_open() - open the pool, or make it, and bring it to a clean state
@@ -235,6 +242,10 @@ int pool_get_usage(Pool *pool, PoolUsage *usage, Error *err);
 
 /* ERROR_EXHAUSTED when @needs_bytes more do not fit. With the mutex held. */
 int pool_check_space(Pool *pool, uint64_t needs_bytes, bool thick, Error *err);
+
+/* With the mutex held: whether a new inline volume is within what its pod and its namespace may
+ * have. Those that kubelet says nothing of count as one. Return: 0; ERROR_EXHAUSTED. */
+int pool_check_inline(Pool *pool, const LocalMeta *fresh, Error *err);
 
 /* Checks, and counts @needs_bytes for the exclusively held @entry until its hold ends. */
 int pool_reserve(Pool *pool, Entry *entry, uint64_t needs_bytes, bool thick, Error *err);

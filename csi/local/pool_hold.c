@@ -260,6 +260,8 @@ static int claim_locked(Pool *pool, const Call *call, const LocalMeta *fresh, ui
                 return POOL_E_EXISTS;
         }
         r = pool_check_space(pool, needs_bytes, fresh->thick, err);
+        if (r == 0 && fresh->ephemeral)
+                r = pool_check_inline(pool, fresh, err);
         if (r < 0)
                 return r;
         r = pool_insert(pool, fresh, &entry);

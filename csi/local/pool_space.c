@@ -25,8 +25,10 @@
 #include <sys/statvfs.h>
 
 /* Default reserve: 5%, at most 10 GiB. A full filesystem turns every thin volume read-only. */
-#define DEFAULT_RESERVE_PERCENT 5
-#define DEFAULT_RESERVE_MAX     (UINT64_C(10) << 30)
+const PoolPart pool_default_reserve = {UINT64_C(10) << 30, 5};
+/* Inline volumes need no quota of their namespace, unlike claims. */
+const PoolPart pool_default_inline_pod = {UINT64_MAX, 10};
+const PoolPart pool_default_inline_namespace = {UINT64_MAX, 25};
 
 static uint64_t minus(uint64_t a, uint64_t b) {
         return a > b ? a - b : 0;
@@ -51,35 +53,36 @@ uint64_t pool_usage_available(const PoolUsage *usage, uint64_t overcommit_percen
         return available < backed ? available : backed;
 }
 
-int pool_parse_reserve(const char *text, uint64_t *bytesp, uint64_t *percentp, Error *err) {
+int pool_parse_part(const char *what, const char *text, PoolPart *part, Error *err) {
         uint64_t value = 0;
         char digits[8];
         size_t n;
 
-        if (str_is_empty(text)) {
-                *bytesp = DEFAULT_RESERVE_MAX;
-                *percentp = DEFAULT_RESERVE_PERCENT;
+        if (str_is_empty(text))
                 return 0;
-        }
         n = strlen(text);
         if (text[n - 1] == '%' && n - 1 < sizeof(digits)) {
                 memcpy(digits, text, n - 1);
                 digits[n - 1] = '\0';
-                if (str_parse_u64(digits, 99, &value) < 0)
+                if (str_parse_u64(digits, 100, &value) < 0)
                         return error_set(err, ERROR_INVALID,
-                                         "pool reserve \"%s\": a percentage is 0%% to 99%%", text);
-                *bytesp = UINT64_MAX;
-                *percentp = value;
+                                         "%s: \"%s\", expected a percentage from 0%% to 100%%",
+                                         what, text);
+                *part = (PoolPart){UINT64_MAX, value};
                 return 0;
         }
         if (str_parse_size(text, &value) < 0 || value > LOCAL_SIZE_MAX)
                 return error_set(err, ERROR_INVALID,
-                                 "pool reserve \"%s\" is neither a size like 10Gi nor a "
-                                 "percentage like 5%%",
-                                 text);
-        *bytesp = value;
-        *percentp = 100;
+                                 "%s: \"%s\", expected a size like 10Gi or a percentage like 5%%",
+                                 what, text);
+        *part = (PoolPart){value, 100};
         return 0;
+}
+
+static uint64_t part_of(uint64_t total, PoolPart part) {
+        uint64_t bytes = percent_of(total, part.percent);
+
+        return bytes < part.bytes ? bytes : part.bytes;
 }
 
 /* 0 for a file that is not there. */
@@ -125,9 +128,7 @@ int pool_get_usage(Pool *pool, PoolUsage *usage, Error *err) {
         found.is_read_only = (fs.f_flag & ST_RDONLY) != 0;
         found.total = (uint64_t)fs.f_blocks * fs.f_frsize;
         found.available = (uint64_t)fs.f_bavail * fs.f_frsize;
-        found.reserve = percent_of(found.total, pool->reserve_percent);
-        if (found.reserve > pool->reserve_bytes)
-                found.reserve = pool->reserve_bytes;
+        found.reserve = part_of(found.total, pool->reserve);
         for (size_t i = 0; i < volumes->n_entries; i++)
                 add_volume(pool, volumes->entries[i], &found);
         for (size_t i = 0; i < snapshots->n_entries; i++)
@@ -154,6 +155,47 @@ int pool_check_space(Pool *pool, uint64_t needs_bytes, bool thick, Error *err) {
                          " bytes left for %s volumes, %" PRIu64 " are needed",
                          pool->path, pool->node_name, pool->topology_value, available,
                          thick ? "thick" : "thin", needs_bytes);
+}
+
+/* --- Inline volumes --- */
+
+static int check_part(uint64_t needs_bytes, uint64_t taken, uint64_t limit, const char *what,
+                      const char *name, const char *flag, Error *err) {
+        if (needs_bytes <= minus(limit, taken))
+                return 0;
+        return error_set(err, ERROR_EXHAUSTED,
+                         "size: %" PRIu64 " bytes, expected at most %" PRIu64
+                         ": the inline volumes of %s %s may have %" PRIu64
+                         " bytes of this pool together (%s)",
+                         needs_bytes, minus(limit, taken), what, name[0] ? name : "(unknown)",
+                         limit, flag);
+}
+
+int pool_check_inline(Pool *pool, const LocalMeta *fresh, Error *err) {
+        const EntryTable *table = &pool->tables[LOCAL_VOLUME];
+        uint64_t of_pod = 0, of_namespace = 0;
+        PoolUsage usage;
+        int r;
+
+        r = pool_get_usage(pool, &usage, err);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < table->n_entries; i++) {
+                const LocalMeta *meta = &table->entries[i]->meta;
+
+                if (!meta->ephemeral || !str_equal(meta->pod_namespace, fresh->pod_namespace))
+                        continue;
+                of_namespace += meta->size_bytes;
+                if (str_equal(meta->pod_uid, fresh->pod_uid))
+                        of_pod += meta->size_bytes;
+        }
+        r = check_part(fresh->size_bytes, of_pod, part_of(usage.total, pool->inline_pod), "pod",
+                       fresh->pod_uid, "--inline-per-pod", err);
+        if (r == 0)
+                r = check_part(fresh->size_bytes, of_namespace,
+                               part_of(usage.total, pool->inline_namespace), "namespace",
+                               fresh->pod_namespace, "--inline-per-namespace", err);
+        return r;
 }
 
 int pool_reserve(Pool *pool, Entry *entry, uint64_t needs_bytes, bool thick, Error *err) {

@@ -162,26 +162,34 @@ static void test_space(void **state) {
         assert_true(pool_usage_available(&usage, 100, false) == UINT64_MAX / 4);
 }
 
-static void test_reserve(void **state) {
+static void test_part(void **state) {
         static const struct {
                 const char *text;
                 int r;
                 uint64_t bytes, percent;
         } cases[] = {
-                {NULL, 0, 10 * GIB, 5},     {"5%", 0, UINT64_MAX, 5}, {"0%", 0, UINT64_MAX, 0},
-                {"1Gi", 0, GIB, 100},       {"0", 0, 0, 100},         {"100%", -1, 0, 0},
-                {"-1%", -1, 0, 0},          {"%", -1, 0, 0},          {"a lot", -1, 0, 0},
-                {"99999999999%", -1, 0, 0}, {"5 %", -1, 0, 0},
+                {NULL, 0, 7, 8},
+                {"5%", 0, UINT64_MAX, 5},
+                {"0%", 0, UINT64_MAX, 0},
+                {"1Gi", 0, GIB, 100},
+                {"0", 0, 0, 100},
+                {"100%", 0, UINT64_MAX, 100},
+                {"-1%", -1, 7, 8},
+                {"%", -1, 7, 8},
+                {"a lot", -1, 7, 8},
+                {"101%", -1, 7, 8},
+                {"99999999999%", -1, 7, 8},
+                {"5 %", -1, 7, 8},
         };
 
         for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
-                uint64_t bytes = 0, percent = 0;
+                PoolPart part = {7, 8};
                 Error err = {0};
-                int r = pool_parse_reserve(cases[i].text, &bytes, &percent, &err);
+                int r = pool_parse_part("--pool-reserve", cases[i].text, &part, &err);
 
                 assert_int_equal(r < 0, cases[i].r < 0);
                 assert_int_equal(err.code, cases[i].r < 0 ? ERROR_INVALID : ERROR_NONE);
-                assert_true(bytes == cases[i].bytes && percent == cases[i].percent);
+                assert_true(part.bytes == cases[i].bytes && part.percent == cases[i].percent);
         }
 }
 
@@ -189,7 +197,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_parameters), cmocka_unit_test(test_capabilities),
                 cmocka_unit_test(test_sizes),      cmocka_unit_test(test_topology),
-                cmocka_unit_test(test_space),      cmocka_unit_test(test_reserve),
+                cmocka_unit_test(test_space),      cmocka_unit_test(test_part),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

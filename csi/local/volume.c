@@ -371,6 +371,21 @@ int local_delete_volume(void *self, const Call *call, const char *volume_id, Err
 
 /* --- Inline volumes --- */
 
+/* Absent is fine: who is no kubelet. */
+static int read_pod(const NodePublishRequest *request, const char *key,
+                    char text[LOCAL_POD_MAX + 1], Error *err) {
+        const char *value = string_map_get(&request->volume_context, key);
+
+        if (!value || !value[0])
+                return 0;
+        if (strlen(value) > LOCAL_POD_MAX)
+                return error_set(err, ERROR_INVALID,
+                                 "volume_context[%s]: %zu bytes, expected at most %d", key,
+                                 strlen(value), LOCAL_POD_MAX);
+        memcpy(text, value, strlen(value) + 1);
+        return local_check_name(key, value, err);
+}
+
 static int understand_ephemeral(Pool *pool, const NodePublishRequest *request, LocalMeta *fresh,
                                 CapacityRange *range, Error *err) {
         LocalSpec spec = {0};
@@ -393,6 +408,11 @@ static int understand_ephemeral(Pool *pool, const NodePublishRequest *request, L
                 r = local_spec_add_capabilities(&spec, &request->capability, 1, err);
         if (r == 0)
                 r = choose_size(range, &spec, 0, fresh, err);
+        if (r == 0)
+                r = read_pod(request, "csi.storage.k8s.io/pod.namespace", fresh->pod_namespace,
+                             err);
+        if (r == 0)
+                r = read_pod(request, "csi.storage.k8s.io/pod.uid", fresh->pod_uid, err);
         if (r < 0)
                 return r;
         apply_spec(fresh, &spec);

@@ -502,3 +502,46 @@ def test_the_pool_looks_after_itself(world):
     attach_ioctl(target, LOOP_CLR_FD)
     put(target, b'mine')
     assert image(world, used).read_bytes()[:4] == b'mine'
+
+
+# --- what one tenant may take ---
+
+def test_inline_volumes_have_a_bound(build, sandbox, disk):
+    """They need no claim and no quota: a pod, or a namespace of many, left nothing of the pool for others."""
+    world = pool_world(build, sandbox, disk[1], ['--pool-reserve=0', '--inline-per-pod=64Mi',
+                                                 '--inline-per-namespace=50%'])
+
+    def call(pod, name, size, namespace='default'):
+        return {'volume_id': f'csi-{pod}-{name}', 'target_path': str(world.kubelet.target(pod, name)),
+                'volume_capability': mount(),
+                'volume_context': {**world.kubelet.context(pod, 'true'), 'size': size,
+                                   'csi.storage.k8s.io/pod.namespace': namespace}}
+
+    publish, fails = world.client.NodePublishVolume, world.client.fails
+    publish(**call('one', 'a', '40Mi'))
+    message = fails('RESOURCE_EXHAUSTED', 'NodePublishVolume', **call('one', 'b', '40Mi'))
+    for word in ('size', str(40 * MIB), str(24 * MIB), str(64 * MIB), 'pod one', '--inline-per-pod'):
+        assert word in message
+    publish(**call('one', 'a', '40Mi'))
+    world.restart()
+    publish, fails = world.client.NodePublishVolume, world.client.fails
+    assert 'pod one' in fails('RESOURCE_EXHAUSTED', 'NodePublishVolume', **call('one', 'b', '40Mi'))
+    publish(**call('two', 'a', '60Mi'))
+    message = fails('RESOURCE_EXHAUSTED', 'NodePublishVolume', **call('three', 'a', '60Mi'))
+    assert 'namespace default' in message and '--inline-per-namespace' in message
+    publish(**call('four', 'a', '60Mi', 'other'))
+    # What went counts no more.
+    world.kubelet.unpublish('csi-two-a', world.kubelet.target('two', 'a'))
+    publish(**call('three', 'a', '60Mi'))
+    end(world)
+
+
+def test_the_default_bound_of_inline_volumes(build, sandbox, disk):
+    world = pool_world(build, sandbox, disk[1])
+    message = world.client.fails(
+        'RESOURCE_EXHAUSTED', 'NodePublishVolume', volume_id='csi-a', volume_capability=mount(),
+        target_path=str(world.kubelet.target('p', 'a')),
+        volume_context={**world.kubelet.context('p', 'true'), 'size': '30Mi'})
+    assert '--inline-per-pod' in message
+    assert world.files() == []
+    end(world)
