@@ -45,7 +45,7 @@ int local_ready(void *self, const Call *call, Error *err) {
         if (fstatvfs(pool->fd, &fs) < 0)
                 return error_set(err, ERROR_UNAVAILABLE, "pool %s: %s", pool->path,
                                  errno == EIO ? "input/output error" : "cannot be looked at");
-        if (fs.f_flag & ST_RDONLY)
+        if ((fs.f_flag & ST_RDONLY) || pool_is_read_only(pool))
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "pool %s is on a filesystem that is read-only", pool->path);
         return 0;
@@ -92,6 +92,9 @@ int local_release_device(void *self, const Call *call, const VolumeRef *volume, 
         LocalMeta found;
         int r;
 
+        /* Without a pool it is given back all the same. */
+        if (pool_use(pool, err) < 0 && pool_is_hanging(pool))
+                return -EAGAIN;
         if (!pool_peek(pool, LOCAL_VOLUME, volume->volume_id, &found)) {
                 r = release_unknown(pool, volume->volume_id, err);
                 return r < 0 ? r : 0;

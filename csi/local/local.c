@@ -8,6 +8,8 @@
 #include "csi/local/spec.h"
 #include "csi/local/volume.h"
 
+#include <errno.h>
+
 static int open_pool(const ProviderConfig *config, void **selfp, Error *err) {
         Pool *pool = NULL;
         int r;
@@ -24,17 +26,26 @@ static void close_pool(void *self) {
 
 /* --- Before each function: is the pool there? --- */
 
+/* Asked again it may work, and elsewhere it works now. */
+static int writing(Pool *pool, int r, Error *err) {
+        if (r >= 0 || !err || (err->os_errno != EROFS && err->os_errno != EIO))
+                return r;
+        err->code = ERROR_UNAVAILABLE;
+        return error_wrap(err, r, "pool %s cannot be written", pool->path);
+}
+
 static int create_volume(void *self, const Call *call, const CreateVolumeRequest *request,
                          VolumeInfo *result, Error *err) {
         int r = pool_use(self, err);
 
-        return r < 0 ? r : local_create_volume(self, call, request, result, err);
+        return r < 0 ? r
+                     : writing(self, local_create_volume(self, call, request, result, err), err);
 }
 
 static int delete_volume(void *self, const Call *call, const char *volume_id, Error *err) {
         int r = pool_use(self, err);
 
-        return r < 0 ? r : local_delete_volume(self, call, volume_id, err);
+        return r < 0 ? r : writing(self, local_delete_volume(self, call, volume_id, err), err);
 }
 
 static int validate(void *self, const Call *call, const ValidateRequest *request,
@@ -62,7 +73,9 @@ static int modify_volume(void *self, const Call *call, const char *volume_id,
                          const StringMap *parameters, Error *err) {
         int r = pool_use(self, err);
 
-        return r < 0 ? r : local_modify_volume(self, call, volume_id, parameters, err);
+        return r < 0 ? r
+                     : writing(self, local_modify_volume(self, call, volume_id, parameters, err),
+                               err);
 }
 
 static int get_capacity(void *self, const Call *call, const CapacityRequest *request,
@@ -76,20 +89,22 @@ static int expand_volume(void *self, const Call *call, const ControllerExpandReq
                          ControllerExpandResult *result, Error *err) {
         int r = pool_use(self, err);
 
-        return r < 0 ? r : local_expand_volume(self, call, request, result, err);
+        return r < 0 ? r
+                     : writing(self, local_expand_volume(self, call, request, result, err), err);
 }
 
 static int create_snapshot(void *self, const Call *call, const CreateSnapshotRequest *request,
                            SnapshotInfo *result, Error *err) {
         int r = pool_use(self, err);
 
-        return r < 0 ? r : local_create_snapshot(self, call, request, result, err);
+        return r < 0 ? r
+                     : writing(self, local_create_snapshot(self, call, request, result, err), err);
 }
 
 static int delete_snapshot(void *self, const Call *call, const char *snapshot_id, Error *err) {
         int r = pool_use(self, err);
 
-        return r < 0 ? r : local_delete_snapshot(self, call, snapshot_id, err);
+        return r < 0 ? r : writing(self, local_delete_snapshot(self, call, snapshot_id, err), err);
 }
 
 static int list_snapshots(void *self, const Call *call, const ListRequest *request,
@@ -103,7 +118,7 @@ static int create_group(void *self, const Call *call, const CreateGroupRequest *
                         SnapshotGroup *result, Error *err) {
         int r = pool_use(self, err);
 
-        return r < 0 ? r : local_create_group(self, call, request, result, err);
+        return r < 0 ? r : writing(self, local_create_group(self, call, request, result, err), err);
 }
 
 static int delete_group(void *self, const Call *call, const char *group_id,
@@ -111,7 +126,10 @@ static int delete_group(void *self, const Call *call, const char *group_id,
         int r = pool_use(self, err);
 
         return r < 0 ? r
-                     : local_delete_group(self, call, group_id, snapshot_ids, n_snapshot_ids, err);
+                     : writing(self,
+                               local_delete_group(self, call, group_id, snapshot_ids,
+                                                  n_snapshot_ids, err),
+                               err);
 }
 
 static int get_group(void *self, const Call *call, const char *group_id,
@@ -148,7 +166,7 @@ static int create_ephemeral(void *self, const Call *call, const NodePublishReque
                             Error *err) {
         int r = pool_use(self, err);
 
-        return r < 0 ? r : local_create_ephemeral(self, call, request, err);
+        return r < 0 ? r : writing(self, local_create_ephemeral(self, call, request, err), err);
 }
 
 static int has_volume(void *self, const Call *call, const char *volume_id, Error *err) {

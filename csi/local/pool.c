@@ -23,6 +23,13 @@
 /* What is at the path is not the pool, or nothing is. */
 #define POOL_E_ABSENT 1
 
+/* What hangs, if it does. */
+#define POOL_KEY "pool"
+/* How long a disk that answered is taken to answer. */
+#define ASK_AGAIN_MSECS 1000
+/* For a start: longer than LOCK_WAIT_MSECS. */
+#define OPEN_MSECS 15000
+
 /* A DaemonSet update starts the new pod when the old one was told to end: give it time to go. */
 #define LOCK_WAIT_MSECS        5000
 #define SHARED_RESERVE_PERCENT 20
@@ -290,6 +297,8 @@ static int init_threads(Pool *pool, const ProviderConfig *config, Error *err) {
                 r = pthread_mutex_init(&pool->mutex, NULL);
         if (r == 0)
                 r = pthread_mutex_init(&pool->open_mutex, NULL);
+        if (r == 0)
+                r = -patience_new(&pool->patience);
         pool->locks = config->locks;
         if (r == 0 && !pool->locks)
                 r = -lock_table_new(&pool->own_locks);
@@ -392,26 +401,131 @@ static int check_path(const Pool *pool, Error *err) {
                          pool->path);
 }
 
-int pool_use(Pool *pool, Error *err) {
-        int r = 0;
+/* --- Whether its disk answers --- */
 
-        if (!is_open(pool)) {
-                pthread_mutex_lock(&pool->open_mutex);
-                r = is_open(pool) ? 0 : try_open(pool, err);
-                pthread_mutex_unlock(&pool->open_mutex);
-                if (r != 0 && err)
-                        err->code = ERROR_UNAVAILABLE;
-                if (r != 0)
-                        return r < 0 ? r : -ENODEV;
+typedef struct Question {
+        Pool *pool; /* lives as long as anybody is late */
+        int r;
+        Error error;
+} Question;
+
+#define ASK_BYTES 4096
+
+static int open_direct(int dir_fd) {
+        int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+        int fd = openat(dir_fd, "pool.json", flags | O_DIRECT);
+
+        return fd < 0 && errno == EINVAL ? openat(dir_fd, "pool.json", flags) : fd;
+}
+
+/* Past the page cache, and with a change that needs a filesystem that is not frozen. Return: 0;
+ * -EROFS; -EIO. What else fails says nothing about the disk. */
+static int ask(int dir_fd) {
+        cleanup(freep) void *bytes = NULL;
+        cleanup(closep) int fd = open_direct(dir_fd);
+
+        if (fd < 0)
+                return errno == EIO ? -EIO : 0;
+        if (posix_memalign(&bytes, ASK_BYTES, ASK_BYTES) != 0)
+                return 0;
+        if (pread(fd, bytes, ASK_BYTES, 0) < 0 && errno == EIO)
+                return -EIO;
+        if (utimensat(dir_fd, "lock", NULL, AT_SYMLINK_NOFOLLOW) < 0 &&
+            (errno == EROFS || errno == EIO))
+                return -errno;
+        return 0;
+}
+
+static void ask_by_path(void *data) {
+        const Question *question = data;
+        cleanup(closep) int fd = open(question->pool->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (fd >= 0)
+                (void)ask(fd);
+}
+
+/* Also whoever holds the mutex while he waits for the disk is found by this. */
+static int ask_pool(Pool *pool, Error *err) {
+        uint64_t now = pool_now_msecs();
+        bool is_known;
+        int r;
+
+        pthread_mutex_lock(&pool->mutex);
+        is_known = pool->answered_msecs != 0 && now - pool->answered_msecs < ASK_AGAIN_MSECS;
+        pthread_mutex_unlock(&pool->mutex);
+        if (is_known)
+                return 0;
+        r = ask(pool->fd);
+        if (r == -EIO)
+                return error_set(err, ERROR_UNAVAILABLE, "pool %s: input/output error", pool->path);
+        pthread_mutex_lock(&pool->mutex);
+        pool->is_read_only = r == -EROFS;
+        pool->answered_msecs = now;
+        pthread_mutex_unlock(&pool->mutex);
+        return 0;
+}
+
+static int open_again(Pool *pool, Error *err) {
+        int r;
+
+        pthread_mutex_lock(&pool->open_mutex);
+        r = is_open(pool) ? 0 : try_open(pool, err);
+        pthread_mutex_unlock(&pool->open_mutex);
+        if (r == 0)
                 log_info("pool %s is there", pool->path);
-        }
-        r = check_path(pool, err);
+        return r > 0 ? -ENODEV : r;
+}
+
+static void do_use(void *data) {
+        Question *question = data;
+        Pool *pool = question->pool;
+        Error *err = &question->error;
+        int r = is_open(pool) ? 0 : open_again(pool, err);
+
+        if (r == 0)
+                r = check_path(pool, err);
+        if (r == 0)
+                r = ask_pool(pool, err);
         if (r == 0 && pool->reflink_unknown) {
                 pthread_mutex_lock(&pool->open_mutex);
                 (void)look_at_reflink(pool, NULL);
                 pthread_mutex_unlock(&pool->open_mutex);
         }
-        return r;
+        question->r = r;
+}
+
+static int say_hanging(const Pool *pool, Error *err) {
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "pool %s does not answer: its disk hangs, or is slow. What is mounted "
+                         "stays, and nothing is made or removed until it answers",
+                         pool->path);
+}
+
+int pool_use(Pool *pool, Error *err) {
+        Question question = {.pool = pool};
+        int r = patience_run(pool->patience, POOL_KEY, do_use, &question, sizeof(question),
+                             POOL_WAIT_MSECS);
+
+        if (r != 0)
+                return say_hanging(pool, err);
+        if (question.r < 0 && err) {
+                *err = question.error;
+                err->code = ERROR_UNAVAILABLE;
+        }
+        return question.r;
+}
+
+bool pool_is_hanging(Pool *pool) {
+        return patience_is_hanging(pool->patience, POOL_KEY);
+}
+
+bool pool_is_read_only(Pool *pool) {
+        bool is_read_only;
+
+        pthread_mutex_lock(&pool->mutex);
+        is_read_only = pool->is_read_only;
+        pthread_mutex_unlock(&pool->mutex);
+        return is_read_only;
 }
 
 int pool_init(const char *path, char uuid[POOL_UUID_SIZE], Error *err) {
@@ -443,6 +557,32 @@ int pool_init(const char *path, char uuid[POOL_UUID_SIZE], Error *err) {
         return r == 0 && is_there ? POOL_E_THERE : r;
 }
 
+static void do_open(void *data) {
+        Question *question = data;
+
+        pthread_mutex_lock(&question->pool->open_mutex);
+        question->r = try_open(question->pool, &question->error);
+        pthread_mutex_unlock(&question->pool->open_mutex);
+}
+
+/* Return: as try_open(). One that hangs is as good as absent: what is mounted is served, and the
+ * pool when it answers. */
+static int open_first(Pool *pool, Error *err) {
+        Question question = {.pool = pool};
+        int r = patience_run(pool->patience, POOL_KEY, ask_by_path, &question, sizeof(question),
+                             POOL_WAIT_MSECS);
+
+        if (r == 0)
+                r = patience_run(pool->patience, POOL_KEY, do_open, &question, sizeof(question),
+                                 OPEN_MSECS);
+        if (r != 0) {
+                (void)say_hanging(pool, err);
+                return POOL_E_ABSENT;
+        }
+        *err = question.error;
+        return question.r;
+}
+
 int pool_open(Pool **poolp, const ProviderConfig *config, Error *err) {
         Pool *pool = pool_new();
         Error error = {0};
@@ -457,7 +597,7 @@ int pool_open(Pool **poolp, const ProviderConfig *config, Error *err) {
         }
         r = configure(pool, config, err);
         if (r == 0)
-                r = try_open(pool, &error);
+                r = open_first(pool, &error);
         if (r < 0) {
                 if (err && error_is_set(&error))
                         *err = error;
@@ -471,7 +611,8 @@ int pool_open(Pool **poolp, const ProviderConfig *config, Error *err) {
 }
 
 void pool_close(Pool *pool) {
-        if (!pool)
+        /* Who waits for its disk has it until the process ends. */
+        if (!pool || (pool->patience && pool_is_hanging(pool)))
                 return;
         pthread_mutex_lock(&pool->mutex);
         pool->stopping = true;
@@ -480,6 +621,7 @@ void pool_close(Pool *pool) {
                 pool_wait(pool, UINT64_MAX);
         pthread_mutex_unlock(&pool->mutex);
         close_files(pool);
+        patience_free(pool->patience);
         (void)pthread_cond_destroy(&pool->changed);
         (void)pthread_mutex_destroy(&pool->mutex);
         (void)pthread_mutex_destroy(&pool->open_mutex);

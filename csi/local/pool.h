@@ -29,6 +29,7 @@
 #include "csi/local/pool_identity.h"
 #include "csi/provider.h"
 #include "csi/wait/lock.h"
+#include "csi/wait/patience.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -75,6 +76,9 @@ typedef struct Pool {
         char *asked_uuid;          /* owned; "": none is asked for */
         char *kubelet_root;        /* owned; whose pods inline volumes are for */
         bool may_make;
+        Patience *patience;      /* owned */
+        bool is_read_only;       /* was, when its disk was last asked. Under the mutex */
+        uint64_t answered_msecs; /* when its disk last was; likewise */
         bool reserve_is_default;
         bool is_open;         /* all below is filled; set once, under the mutex */
         bool reflink_unknown; /* the pool was full when it was tried */
@@ -127,10 +131,23 @@ extern const PoolPart pool_default_reserve, pool_default_inline_pod, pool_defaul
  */
 int pool_open(Pool **poolp, const ProviderConfig *config, Error *err);
 
-/* Before anything is looked up in the pool, and before its volumes are told to be there or not:
- * opens it if that was not possible before, and proves that its path still shows it. Return: 0;
- * ERROR_UNAVAILABLE. */
+/**
+ * pool_use() - before anything is looked up in the pool, and before its volumes are told to be
+ * there or not
+ *
+ * Opens the pool if that was not possible before, proves that its path still shows it, and that its
+ * disk answers: that is asked on a thread of its own, and one that is late is not waited for.
+ *
+ * Return: 0; ERROR_UNAVAILABLE.
+ */
 int pool_use(Pool *pool, Error *err);
+
+/* Whether somebody still waits for the pool's disk. */
+bool pool_is_hanging(Pool *pool);
+
+/* Whether nothing can be written, as pool_use() found it: ST_RDONLY does not tell that a filesystem
+ * stopped writing after an error (ext4 since Linux 6.15, emergency_ro). */
+bool pool_is_read_only(Pool *pool);
 
 /* Makes an empty pool at @path. Return: 0; POOL_E_THERE: there is one, @uuid is its; <0 with @err.
  */

@@ -125,7 +125,7 @@ int pool_get_usage(Pool *pool, PoolUsage *usage, Error *err) {
 
         if (fstatvfs(pool->fd, &fs) < 0)
                 return error_set_errno(err, errno, "space of pool %s", pool->path);
-        found.is_read_only = (fs.f_flag & ST_RDONLY) != 0;
+        found.is_read_only = pool->is_read_only || (fs.f_flag & ST_RDONLY) != 0;
         found.total = (uint64_t)fs.f_blocks * fs.f_frsize;
         found.available = (uint64_t)fs.f_bavail * fs.f_frsize;
         found.reserve = part_of(found.total, pool->reserve);
@@ -147,6 +147,10 @@ int pool_check_space(Pool *pool, uint64_t needs_bytes, bool thick, Error *err) {
         r = pool_get_usage(pool, &usage, err);
         if (r < 0)
                 return r;
+        /* No room, so that the scheduler tries another node. */
+        if (usage.is_read_only)
+                return error_set(err, ERROR_EXHAUSTED,
+                                 "pool %s is on a filesystem that is read-only", pool->path);
         available = pool_usage_available(&usage, pool->overcommit_percent, thick);
         if (needs_bytes <= available)
                 return 0;

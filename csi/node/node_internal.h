@@ -7,7 +7,7 @@
 #include "common/block/mapper.h"
 #include "csi/node/apply.h"
 #include "csi/node/node.h"
-#include "csi/node/patience.h"
+#include "csi/wait/patience.h"
 #include "csi/wait/waiting.h"
 
 #include <pthread.h>

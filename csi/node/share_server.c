@@ -9,7 +9,7 @@
 #include "common/base/str.h"
 #include "csi/node/condition.h"
 #include "csi/node/node_internal.h"
-#include "csi/node/patience.h"
+#include "csi/wait/patience.h"
 #include "csi/node/share_internal.h"
 
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 
 #undef NDEBUG
 
-#include "csi/node/patience.h"
+#include "csi/wait/patience.h"
 
 #include "common/base/cleanup.h"
 #include "csi/node/share.h"

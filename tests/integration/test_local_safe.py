@@ -545,3 +545,93 @@ def test_the_default_bound_of_inline_volumes(build, sandbox, disk):
     assert '--inline-per-pod' in message
     assert world.files() == []
     end(world)
+
+
+# --- a pool whose disk does not answer, or takes nothing any more ---
+
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+
+
+@contextlib.contextmanager
+def frozen(place):
+    """Whoever writes there hangs, and cannot be killed."""
+    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(fd, FIFREEZE, 0)
+        try:
+            yield
+        finally:
+            fcntl.ioctl(fd, FITHAW, 0)
+    finally:
+        os.close(fd)
+
+
+def read_only_calls(world, volume_id, snapshot_id):
+    """What needs room is told that there is none, so that another node is tried."""
+    fails = world.client.fails
+    return [
+        fails('RESOURCE_EXHAUSTED', 'CreateVolume', name='new', volume_capabilities=[mount()]),
+        fails('RESOURCE_EXHAUSTED', 'ControllerExpandVolume', volume_id=volume_id,
+              capacity_range={'required_bytes': 64 * MIB}),
+        fails('UNAVAILABLE', 'CreateSnapshot', name='t', source_volume_id=volume_id),
+        fails('UNAVAILABLE', 'DeleteVolume', volume_id=volume_id),
+        fails('UNAVAILABLE', 'DeleteSnapshot', snapshot_id=snapshot_id),
+    ]
+
+
+@pytest.mark.parametrize('how', ('ro', 'abort'))
+def test_a_pool_that_turns_read_only(build, sandbox, disk, how):
+    """After an error ext4 takes nothing any more, and ST_RDONLY does not say so (since Linux 6.15)."""
+    _, place = disk
+    world = pool_world(build, sandbox, place)
+    volume_id = world.create('a', 16 * MIB, mount())
+    snapshot = world.client.CreateSnapshot(source_volume_id=volume_id, name='s').snapshot.snapshot_id
+    if how == 'ro':
+        world.client.close()
+        world.daemon.kill()
+        subprocess.run(['mount', '-o', 'remount,ro', place], check=True)
+        start_unready(world)
+    else:
+        subprocess.run(['mount', '-o', 'remount,abort', place], check=True)
+    csi.until(lambda: probed(world.client) is False)
+    assert world.client.GetCapacity().available_capacity == 0
+    for message in read_only_calls(world, volume_id, snapshot):
+        assert 'cannot be written' in message or 'read-only' in message
+    assert volume_id in str(world.client.ListVolumes())
+    # What is not there is deleted.
+    world.client.DeleteVolume(volume_id='vol-' + 32 * '0')
+    end(world)
+
+
+@pytest.mark.parametrize('when', ('while it runs', 'at its start'))
+def test_a_pool_that_hangs(build, sandbox, disk, when):
+    """A delete hung, and with it whoever came after; a start hung before the socket was there."""
+    _, place = disk
+    world = pool_world(build, sandbox, place)
+    volume_id = world.create('a', 16 * MIB, mount())
+    inline, target = 'csi-' + 64 * 'a', world.kubelet.target('pod-1', 'v')
+    world.client.NodePublishVolume(volume_id=inline, target_path=str(target), volume_capability=mount(),
+                                   volume_context={**world.kubelet.context('pod-1', 'true'), 'size': '10Mi'})
+    if when == 'at its start':
+        world.client.close()
+        world.daemon.kill()
+        sandbox_module.umount(target)
+        target.rmdir()
+    else:
+        world.client.GetCapacity()
+    with frozen(place):
+        if when == 'at its start':
+            start_unready(world)
+        else:
+            csi.until(lambda: probed(world.client) is False)
+        for message in refused(world, volume_id, mount()):
+            assert 'does not answer' in message
+        message = world.client.fails('UNAVAILABLE', 'NodeUnstageVolume', volume_id=volume_id,
+                                     staging_target_path=str(world.kubelet.staging(volume_id)))
+        assert 'does not answer' in message
+        if when == 'at its start':
+            world.kubelet.unpublish(inline, target)
+    csi.until(lambda: probed(world.client))
+    world.client.DeleteVolume(volume_id=volume_id)
+    assert not [name for name in world.files() if name.startswith('vol-')]
+    end(world)

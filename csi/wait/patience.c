@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "csi/node/patience.h"
+#include "csi/wait/patience.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_CSI_NODE_PATIENCE_H
-#define BERTH_CSI_NODE_PATIENCE_H
+#ifndef BERTH_CSI_WAIT_PATIENCE_H
+#define BERTH_CSI_WAIT_PATIENCE_H
 
 /*
  * What may hang in the kernel, because a server that does not answer is asked: done on a thread of
