@@ -373,6 +373,32 @@ static int compare_names(const void *a, const void *b) {
         return strcmp(a, b);
 }
 
+int block_sysfs_holder(int root_fd, uint64_t devno, char name[BLOCK_NAME_MAX]) {
+        cleanup(closedirp) DIR *dir = NULL;
+        struct dirent *entry;
+        char path[80];
+        int fd;
+
+        (void)snprintf(path, sizeof(path), "sys/dev/block/%u:%u/holders", major(devno),
+                       minor(devno));
+        fd = file_open_in_root(root_fd, path, O_RDONLY | O_DIRECTORY);
+        if (fd < 0)
+                return fd == -ENOENT ? 0 : fd;
+        dir = fdopendir(fd);
+        if (!dir) {
+                close(fd);
+                return -ENOMEM;
+        }
+        while ((entry = readdir(dir))) {
+                if (entry->d_name[0] == '.' || strlen(entry->d_name) >= BLOCK_NAME_MAX)
+                        continue;
+                (void)snprintf(name, BLOCK_NAME_MAX, "%.*s", (int)BLOCK_NAME_MAX - 1,
+                               entry->d_name);
+                return 1;
+        }
+        return 0;
+}
+
 int block_sysfs_list(int root_fd, char (**namesp)[BLOCK_NAME_MAX], size_t *np) {
         cleanup(closedirp) DIR *dir = NULL;
         cleanup(freep) char(*names)[BLOCK_NAME_MAX] = NULL;

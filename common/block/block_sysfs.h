@@ -76,6 +76,10 @@ int block_sysfs_wwid(int root_fd, uint64_t devno, char *text, size_t n_text);
  */
 int block_sysfs_is_on(int root_fd, uint64_t devno, uint64_t below_devno);
 
+/* The first device that lies on it and keeps it: of LVM, LUKS, multipath, md. Return: 1; 0 none;
+ * -errno. */
+int block_sysfs_holder(int root_fd, uint64_t devno, char name[BLOCK_NAME_MAX]);
+
 /**
  * block_sysfs_list() - kernel names of all block devices, partitions too, sorted
  * @namesp: new array of *@np names, caller frees with free()

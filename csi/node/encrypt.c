@@ -8,6 +8,7 @@
 #include "common/block/block_ioctl.h"
 #include "csi/crypt/crypt.h"
 #include "csi/crypt/header.h"
+#include "csi/node/holder.h"
 #include "csi/node/marker.h"
 #include "csi/service/metrics.h"
 
@@ -149,8 +150,9 @@ static bool is_luks(const FsInspection *found) {
 
 static int may_format(const Job *job, Error *err) {
         const char *path = job->disk.device.path;
+        int r;
 
-        if (job->options.set & MOUNT_FLAG_READ_ONLY)
+        if (job->volume.is_read_only)
                 return error_set(err, ERROR_PRECONDITION,
                                  "%s is blank and the volume is asked read-only: it is encrypted "
                                  "and formatted by its first use for writing",
@@ -159,10 +161,11 @@ static int may_format(const Job *job, Error *err) {
                 return error_set(err, ERROR_PRECONDITION,
                                  "%s is blank and cannot be encrypted: the device is read-only",
                                  path);
-        if (!job->disk.is_free)
-                return error_set(err, ERROR_UNAVAILABLE,
-                                 "%s is blank and in use by another program", path);
-        return 0;
+        if (job->disk.is_free)
+                return 0;
+        r = error_set(err, ERROR_UNAVAILABLE, "%s is blank and in use by another program", path);
+        holder_tell_device(job->disk.device.devno, err);
+        return r;
 }
 
 /* Whether a header was being written here when the process was killed. What of it can be proven
@@ -385,11 +388,14 @@ static int open_closed(Job *job, Error *err) {
         }
         if (r > 0)
                 return format_mapper(job, err);
-        if (!job->disk.is_free)
-                return error_set(err, ERROR_PRECONDITION,
-                                 "%s is in use by another program, perhaps opened under another "
-                                 "name than %s",
-                                 job->disk.device.path, job->encryption.name);
+        if (!job->disk.is_free) {
+                r = error_set(err, ERROR_PRECONDITION,
+                              "%s is in use by another program, perhaps opened under another name "
+                              "than %s",
+                              job->disk.device.path, job->encryption.name);
+                holder_tell_device(job->disk.device.devno, err);
+                return r;
+        }
         r = open_mapper(job, header.memory_bytes, err);
         if (r == 0)
                 r = take_mapper(job, err);

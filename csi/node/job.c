@@ -7,6 +7,7 @@
 #include "common/base/str.h"
 #include "csi/node/encrypt.h"
 #include "csi/node/growing.h"
+#include "csi/node/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/share_internal.h"
@@ -350,6 +351,8 @@ int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
                 return r;
         r = plan(job, &input, err);
         if (r < 0) {
+                if (r == -EBUSY)
+                        holder_tell_device(job->device.device.devno, err);
                 count_refusal(job);
                 return r;
         }

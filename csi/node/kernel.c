@@ -10,6 +10,7 @@
 #include "common/block/btrfs.h"
 #include "csi/fs/explain.h"
 #include "csi/node/growing.h"
+#include "csi/node/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/share.h"
@@ -57,9 +58,12 @@ static int open_device(const Work *work, int flags, Error *err) {
         if (r < 0)
                 return r;
         fd = block_reopen(work->device_fd, flags);
-        if (fd == -EBUSY)
-                return error_set(err, ERROR_UNAVAILABLE, "%s is in use by another program",
-                                 work->plan->device);
+        if (fd == -EBUSY) {
+                r = error_set(err, ERROR_UNAVAILABLE, "%s is in use by another program",
+                              work->plan->device);
+                holder_tell_device(work->devno, err);
+                return r;
+        }
         return fd < 0 ? error_set_errno(err, fd, "open %s", work->plan->device) : fd;
 }
 
@@ -158,6 +162,8 @@ static int make_filesystem(Node *node, Work *work, int fd, const FsClaim *claim,
                    (double)(node_now_msecs() - start) / 1000);
         if (r == 0)
                 log_work(work, "formatted", work->plan->fs_type, node_now_msecs() - start);
+        else if (device_is_busy(work->plan->device, work->devno) > 0)
+                holder_tell_device(work->devno, err);
         return r;
 }
 
@@ -259,6 +265,8 @@ static int explain(const Work *work, int r, const MountContext *context, Error *
         error_set(err, code, "mount %s at %s: %s", plan->device, plan->target, text);
         if (err)
                 err->os_errno = -r;
+        if (r == -EBUSY)
+                holder_tell_device(work->devno, err);
         return r;
 }
 

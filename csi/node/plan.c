@@ -96,11 +96,15 @@ static int plan_format_new(const MountInput *input, const DeviceFacts *device, P
                 return error_set(err, ERROR_PRECONDITION,
                                  "%s is blank and cannot be formatted: the device is read-only",
                                  path);
-        if (!device->is_free)
-                return error_set(err, ERROR_UNAVAILABLE,
-                                 "%s is blank and in use by another program: perhaps a mkfs that "
-                                 "still runs",
-                                 path);
+        if (!device->is_free) {
+                error_set(err, ERROR_UNAVAILABLE,
+                          "%s is blank and in use by another program: perhaps a mkfs that still "
+                          "runs",
+                          path);
+                if (err)
+                        err->os_errno = EBUSY;
+                return -EBUSY;
+        }
         plan->make_request = (FsMakeRequest){
                 .fs_type = type,
                 .device = path,

@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "csi/node/condition.h"
+#include "csi/node/holder.h"
 #include "csi/node/node_internal.h"
 #include "csi/wait/patience.h"
 #include "csi/node/share_internal.h"
@@ -151,10 +152,13 @@ static int detach_one(Node *node, const NodePath *path, const Mount *mount, Erro
         r = share_look(node, path, &usage);
         if (r == 0 || r == -EACCES || r == -EPERM) {
                 r = run_detach(node, path, 0, UNMOUNT_MSECS);
-                if (r == -EBUSY)
-                        return error_set(err, ERROR_UNAVAILABLE,
-                                         "%s is in use: a process still has files open there",
-                                         path->text);
+                if (r == -EBUSY) {
+                        r = error_set(err, ERROR_UNAVAILABLE,
+                                      "%s is in use: a process still has files open there",
+                                      path->text);
+                        holder_tell_mount(mount->id, err);
+                        return r;
+                }
         } else {
                 log_warning("%.200s at %s does not answer: detached by force", mount->source,
                             path->text);

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/block/block_sysfs.h"
 #include "csi/node/encrypt.h"
+#include "csi/node/holder.h"
 #include "csi/node/share.h"
 
 #include <fcntl.h>
@@ -113,11 +114,14 @@ static bool is_still_used(uint64_t devno) {
 static int release(Job *job, uint64_t devno, Error *err) {
         const Provider *provider = job->node->config.provider;
         const LogField field = {"volume", job->volume.volume_id};
+        char text[HOLDER_TEXT_MAX];
         int r;
 
         if (is_still_used(devno)) {
+                (void)holder_of_device(devno, text);
                 log_fields(LOG_LEVEL_WARNING, &field, 1,
-                           "unmounted, and its device is still in use elsewhere: not released");
+                           "unmounted, and its device is still in use elsewhere: not released%s%s",
+                           text[0] != '\0' ? "; " : "", text);
                 return 0;
         }
         r = encrypt_close(job, devno, err);

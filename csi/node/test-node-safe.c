@@ -500,6 +500,93 @@ static void test_busy(void) {
         node_free(node);
 }
 
+/* A process of its own that has @path open until it is told to end. */
+static pid_t hold(const char *path, int flags) {
+        int ready[2];
+        pid_t pid;
+        char byte;
+
+        assert(pipe2(ready, O_CLOEXEC) == 0);
+        pid = fork();
+        assert(pid >= 0);
+        if (pid == 0) {
+                if (open(path, flags | O_CLOEXEC) < 0 || write(ready[1], "x", 1) != 1)
+                        _exit(1);
+                pause();
+                _exit(0);
+        }
+        close(ready[1]);
+        assert(read(ready[0], &byte, 1) == 1);
+        close(ready[0]);
+        return pid;
+}
+
+static void let_go(pid_t pid) {
+        assert(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+}
+
+static void expect_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void expect_text(const char *format, ...) {
+        char wanted[200];
+        va_list ap;
+
+        va_start(ap, format);
+        (void)vsnprintf(wanted, sizeof(wanted), format, ap);
+        va_end(ap);
+        if (!strstr(last_error.message, wanted))
+                printf("\"%s\" is not in: %s\n", wanted, last_error.message);
+        assert(strstr(last_error.message, wanted));
+}
+
+/* "Busy" says who: a process, a mount, a mount that only another namespace has, device mapper. */
+static void test_busy_says_who(void) {
+        Node *node = node_open(NULL);
+        Disk *disk = disk_new("who-1", 64 * MIB);
+        char command[200];
+        pid_t pid;
+
+        assert(disk_attach(disk) == 0);
+        pid = hold(disk->path, O_RDONLY | O_EXCL);
+        expect(ERROR_UNAVAILABLE, stage(node, "who-1", &ext4));
+        expect_text("process %d (test-node-safe) has it open", (int)pid);
+        let_go(pid);
+
+        expect_ok(stage(node, "who-1", &ext4));
+        expect_ok(publish(node, "who-1", TARGET, &ext4));
+        pid = hold(TARGET, O_RDONLY | O_DIRECTORY);
+        expect(ERROR_UNAVAILABLE, unpublish(node, "who-1", TARGET));
+        expect_text("process %d (test-node-safe) has files open there", (int)pid);
+        let_go(pid);
+        assert(mkdir(TARGET "/below", 0755) == 0);
+        assert(mount("tmpfs", TARGET "/below", "tmpfs", 0, NULL) == 0);
+        expect(ERROR_UNAVAILABLE, unpublish(node, "who-1", TARGET));
+        expect_text("something is mounted at " TARGET "/below");
+        assert(umount(TARGET "/below") == 0);
+        expect_ok(unpublish(node, "who-1", TARGET));
+        expect_ok(unstage(node, "who-1", STAGING));
+
+        assert(disk_attach(disk) == 0 && mkdir("/run/other", 0755) == 0);
+        assert(mount(disk->path, "/run/other", "ext4", MS_RDONLY, NULL) == 0);
+        expect(ERROR_UNAVAILABLE, stage(node, "who-1", &ext4));
+        expect_text("it is mounted at /run/other");
+        assert(umount("/run/other") == 0 && rmdir("/run/other") == 0);
+
+        (void)snprintf(command, sizeof(command),
+                       "dmsetup create --noudevsync berth-who --table "
+                       "'0 1024 linear %s 0' 2>/dev/null",
+                       disk->path);
+        if (system(command) == 0) {
+                expect(ERROR_UNAVAILABLE, stage(node, "who-1", &ext4));
+                expect_text("(berth-who) lies on it");
+                assert(system("dmsetup remove --noudevsync berth-who") == 0);
+        } else {
+                printf("  no device mapper\n");
+        }
+        disk_detach(disk);
+        node_free(node);
+}
+
 /* A mount whose server is gone: FUSE without its daemon answers ENOTCONN to everything. */
 static void mount_dead(const char *path) {
         char options[96];
@@ -565,6 +652,7 @@ int main(int argc, char **argv) {
                 {"keeps_files", test_keeps_files},
                 {"links", test_links},
                 {"busy", test_busy},
+                {"busy_says_who", test_busy_says_who},
                 {"dead", test_dead},
         };
 

@@ -6,6 +6,7 @@
 #include "common/base/exec.h"
 #include "common/base/log.h"
 #include "csi/node/growing.h"
+#include "csi/node/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 
@@ -56,6 +57,14 @@ static bool hangs(const Node *node, const NodePath *path) {
         return patience_is_hanging(node->patience, key);
 }
 
+static void tell_user(NodePath *path, Error *err) {
+        cleanup(mount_status_deinit) MountStatus status = {0};
+
+        if (node_path_reopen(path, NULL) == 0 && path->fd >= 0 &&
+            mount_query(path->fd, MOUNT_QUERY_SHORT, &status) == 0)
+                holder_tell_mount(status.id, err);
+}
+
 static int unmount_one(const Node *node, NodePath *path, Error *err) {
         bool dead = path->is_dead || hangs(node, path);
         int r;
@@ -68,11 +77,14 @@ static int unmount_one(const Node *node, NodePath *path, Error *err) {
                 r = node_path_reopen(path, err);
                 return r < 0 ? r : UNMOUNT_E_NOTHING;
         }
-        if (r == -EBUSY)
-                return error_set(err, ERROR_UNAVAILABLE,
-                                 "%s is in use: a process still has files open there, or something "
-                                 "is mounted below it",
-                                 path->text);
+        if (r == -EBUSY) {
+                r = error_set(err, ERROR_UNAVAILABLE,
+                              "%s is in use: a process still has files open there, or something is "
+                              "mounted below it",
+                              path->text);
+                tell_user(path, err);
+                return r;
+        }
         /* It could not even be looked at: nobody will get anything out of it. */
         if (r < 0)
                 r = mount_detach(path->parent_fd, path->name, MOUNT_DETACH_LAZY);
