@@ -22,6 +22,8 @@
 
 #define OUTPUT_LIMIT_DEFAULT (64UL * 1024)
 #define POLL_STEP_MSECS      50
+/* A sanitizer's frames fit, too. */
+#define SPAWN_STACK_BYTES (512UL * 1024)
 
 typedef struct Child {
         pid_t pid;
@@ -116,6 +118,44 @@ static int spawn_child(const ExecRequest *request, int input, int output, int er
         return r;
 }
 
+typedef struct Birth {
+        const ExecRequest *request;
+        int input, output, errors;
+        pid_t pid;
+        int result;
+} Birth;
+
+static void *spawn_as_thread(void *userdata) {
+        Birth *one = userdata;
+        const ExecRequest *request = one->request;
+
+        one->result = confine_thread(request->confinement, request->capabilities);
+        if (one->result == 0)
+                one->result = spawn_child(request, one->input, one->output, one->errors, &one->pid);
+        return NULL;
+}
+
+/* Capabilities and the filter are a thread's own and a child's from its birth, so a thread that
+ * lives no longer gives them up: between birth and exec there is no code of ours that could. */
+static int spawn_confined(const ExecRequest *request, int input, int output, int errors,
+                          pid_t *pidp) {
+        Birth one = {.request = request, .input = input, .output = output, .errors = errors};
+        pthread_attr_t attributes;
+        pthread_t thread;
+        int r;
+
+        if (pthread_attr_init(&attributes))
+                return -ENOMEM;
+        (void)pthread_attr_setstacksize(&attributes, SPAWN_STACK_BYTES);
+        r = -pthread_create(&thread, &attributes, spawn_as_thread, &one);
+        (void)pthread_attr_destroy(&attributes);
+        if (r < 0)
+                return r;
+        (void)pthread_join(thread, NULL);
+        *pidp = one.pid;
+        return one.result;
+}
+
 /* Raising one's own score is always allowed; a child that ended already has none. */
 static void make_expendable(pid_t pid) {
         cleanup(closep) int fd = -1;
@@ -151,7 +191,8 @@ static int child_start(const ExecRequest *request, Child *child) {
                 return -errno;
         child->errors_fd = pair[0];
         errors = pair[1];
-        r = spawn_child(request, input, output, errors, &child->pid);
+        r = request->confinement ? spawn_confined(request, input, output, errors, &child->pid)
+                                 : spawn_child(request, input, output, errors, &child->pid);
         if (r < 0)
                 return r;
         child->pid_fd = (int)syscall(SYS_pidfd_open, child->pid, 0);

@@ -4,6 +4,8 @@
 
 /* Run another program with a deadline and bounded captured output. No shell, ever. */
 
+#include "common/base/confine.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +28,8 @@ typedef struct ExecRequest {
         int device_fd;        /* the child has it too, and finds it as EXEC_DEVICE_PATH; 0: none */
         bool is_expendable;   /* when memory runs out, it and its children are killed before anybody
                                  else of the container */
+        Confinement confinement; /* what it may still ask of the kernel */
+        uint64_t capabilities;   /* with a confinement: kept of those of this process */
 } ExecRequest;
 
 /* How a child names ExecRequest.device_fd. To open it is to open what is behind the descriptor, and

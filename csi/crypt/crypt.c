@@ -9,11 +9,17 @@
 
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/capability.h>
 
 #define PROGRAM "berth-luks"
 
 /* A derivation of four GiB on one slow core ends within this. */
 #define TIMEOUT_MSECS UINT64_C(300000)
+
+/* Device mapper; keys kept out of swap; the mapper's node where there is no udev, and its group. */
+#define NEEDED                                                                                     \
+        (UINT64_C(1) << CAP_SYS_ADMIN | UINT64_C(1) << CAP_IPC_LOCK | UINT64_C(1) << CAP_MKNOD |   \
+         UINT64_C(1) << CAP_CHOWN)
 
 /* Beside this program: what was built or installed together works together. */
 static int find_program(char path[PATH_MAX], Error *err) {
@@ -63,6 +69,8 @@ static int run_helper(int fd, const char *const *arguments, const Encryption *en
                 .cancelled = run->cancelled,
                 .userdata = run->userdata,
                 .is_expendable = true,
+                .confinement = CONFINEMENT_CRYPTO,
+                .capabilities = NEEDED,
         };
         cleanup(exec_result_deinit) ExecResult result = {0};
         int r;

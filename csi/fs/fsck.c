@@ -213,6 +213,7 @@ int fsck_run(const FsckPlan *plan, bool (*cancelled)(void *userdata), void *user
                 /* e2fsck ends at a safe place; one that is killed in its midst leaves it worse. */
                 .grace_msecs = FSCK_GRACE_MSECS,
                 .is_expendable = true,
+                .confinement = CONFINEMENT_TOOL,
         };
         ExecResult result = {0};
         int r;

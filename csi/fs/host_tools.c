@@ -39,6 +39,7 @@ void fs_tools_read(uint32_t tools[_FS_TOOLS_N]) {
                         .argv = argv,
                         .timeout_msecs = VERSION_TIMEOUT_MSECS,
                         .output_limit_bytes = 4096,
+                        .confinement = CONFINEMENT_TOOL,
                 };
                 ExecResult result = {0};
 

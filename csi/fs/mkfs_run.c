@@ -143,6 +143,8 @@ static int run_tool(int fd, const Command *command, const FsMakePlan *plan, cons
                 .cancelled = run->cancelled,
                 .userdata = run->userdata,
                 .is_expendable = true,
+                .confinement = CONFINEMENT_TOOL,
+                .capabilities = fs_toolset_find(plan->kind)->capabilities,
         };
         ExecResult result = {0};
         char line[300];

@@ -3,6 +3,8 @@
 
 #include "csi/fs/tools.h"
 
+#include <linux/capability.h>
+
 #define KIB          UINT64_C(1024)
 #define MIB          (1024 * KIB)
 #define GIB          (1024 * MIB)
@@ -30,16 +32,19 @@
 #define NO_FORCE   "only what is proven blank is formatted, and nothing is forced"
 #define WHOLE      "the filesystem has the size of its volume"
 
+/* mkfs.xfs does not go on when BLKBSZSET is refused. */
+#define SET_BLOCK_SIZE (UINT64_C(1) << CAP_SYS_ADMIN)
+
 /* clang-format off */
 /* mke2fs reads /etc/mke2fs.conf, which differs by distribution and hand: an empty one in its place,
  * and -F where it misses its list of types in it. resize2fs up to 1.47.4 destroys an ext4 without
  * meta_bg that grows more than 1024 times at once ("Illegal doubly indirect block"). The kernel
  * refuses any resize of a btrfs to less than 256 MiB, to a larger size as well. */
 const FsToolset fs_toolsets[] = {
-{EXT, FS_TOOLS_E2FSPROGS, "e2fsprogs",   {"mke2fs", "e2fsck", "resize2fs"}, "-V",        "MKE2FS_CONFIG=/dev/null", "-F", 0, 256},
-{XFS, FS_TOOLS_XFSPROGS,  "xfsprogs",    {"mkfs.xfs", NULL, NULL},          "-V",        NULL, NULL, 0, 0},
-{BTR, FS_TOOLS_BTRFS,     "btrfs_progs", {"mkfs.btrfs", NULL, NULL},        "--version", NULL, NULL, 256 * MIB, 0},
-{F2F, FS_TOOLS_F2FS,      "f2fs_tools",  {"mkfs.f2fs", "fsck.f2fs", NULL},  "-V",        NULL, NULL, 0, 0},
+{EXT, FS_TOOLS_E2FSPROGS, "e2fsprogs",   {"mke2fs", "e2fsck", "resize2fs"}, "-V",        "MKE2FS_CONFIG=/dev/null", "-F", 0, 0, 256},
+{XFS, FS_TOOLS_XFSPROGS,  "xfsprogs",    {"mkfs.xfs", NULL, NULL},          "-V",        NULL, NULL, 0, SET_BLOCK_SIZE, 0},
+{BTR, FS_TOOLS_BTRFS,     "btrfs_progs", {"mkfs.btrfs", NULL, NULL},        "--version", NULL, NULL, 256 * MIB, 0, 0},
+{F2F, FS_TOOLS_F2FS,      "f2fs_tools",  {"mkfs.f2fs", "fsck.f2fs", NULL},  "-V",        NULL, NULL, 0, 0, 0},
 };
 const size_t fs_n_toolsets = sizeof(fs_toolsets) / sizeof(fs_toolsets[0]);
 

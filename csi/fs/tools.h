@@ -30,6 +30,7 @@ typedef struct FsToolset {
         const char *environment;             /* "NAME=value" for the first program; NULL: none */
         const char *force;                   /* flag that only spares a question; NULL: none */
         uint64_t grows_to_least_bytes;       /* smaller than this it cannot be after growing */
+        uint64_t capabilities;               /* what the first program cannot do without */
         uint64_t grow_step_factor;           /* at most so many times larger in one unmounted run;
                                                 0: any */
 } FsToolset;

@@ -62,6 +62,7 @@ static int run(const char *const *argv, int worst_status, const ExecRequest *how
         int r;
 
         request.argv = argv;
+        request.confinement = CONFINEMENT_TOOL;
         r = exec_run(&request, &result);
         if (r == -ENOENT)
                 return error_set(err, ERROR_UNSUPPORTED, "%s is not installed", argv[0]);

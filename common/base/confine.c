@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "common/base/confine.h"
+
+#include "common/base/cleanup.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__x86_64__) && !defined(__ILP32__)
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#elif defined(__arm__)
+#define ARCHITECTURE AUDIT_ARCH_ARM
+#elif defined(__powerpc64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define ARCHITECTURE AUDIT_ARCH_PPC64LE
+#elif defined(__s390x__)
+#define ARCHITECTURE AUDIT_ARCH_S390X
+#elif defined(__riscv) && __riscv_xlen == 64
+#define ARCHITECTURE AUDIT_ARCH_RISCV64
+#else
+#define ARCHITECTURE 0
+#endif
+
+/* The only architecture that has the flags of clone(2) second. */
+#ifdef __s390x__
+#define CLONE_FLAGS_ARGUMENT 1
+#else
+#define CLONE_FLAGS_ARGUMENT 0
+#endif
+
+#define NAMESPACES                                                                                 \
+        ((uint32_t)(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |  \
+                    CLONE_NEWPID | CLONE_NEWNET))
+
+/* Programs of x32 come with the same architecture and a bit in the number. */
+#define X32_BIT 0x40000000U
+
+static const unsigned int refused[] = {
+        /* mounts */
+        SYS_mount,
+        SYS_umount2,
+        SYS_pivot_root,
+        SYS_chroot,
+        SYS_fsopen,
+        SYS_fsconfig,
+        SYS_fsmount,
+        SYS_fspick,
+        SYS_move_mount,
+        SYS_open_tree,
+        SYS_mount_setattr,
+        SYS_swapon,
+        SYS_swapoff,
+        SYS_quotactl,
+        SYS_open_by_handle_at,
+        /* namespaces */
+        SYS_unshare,
+        SYS_setns,
+        /* other processes, and the kernel */
+        SYS_ptrace,
+        SYS_process_vm_readv,
+        SYS_process_vm_writev,
+        SYS_pidfd_getfd,
+        SYS_pidfd_send_signal,
+        SYS_bpf,
+        SYS_perf_event_open,
+        SYS_userfaultfd,
+        SYS_init_module,
+        SYS_finit_module,
+        SYS_delete_module,
+        SYS_kexec_load,
+        SYS_io_uring_setup,
+        SYS_io_uring_enter,
+        SYS_io_uring_register,
+#ifdef SYS_kexec_file_load
+        SYS_kexec_file_load,
+#endif
+        /* the machine */
+        SYS_reboot,
+        SYS_syslog,
+        SYS_acct,
+        SYS_settimeofday,
+        SYS_clock_settime,
+        SYS_adjtimex,
+        SYS_clock_adjtime,
+        SYS_sethostname,
+        SYS_setdomainname,
+        SYS_vhangup,
+};
+
+/* What device mapper and its keys need. */
+static const unsigned int refused_tool[] = {
+        SYS_add_key, SYS_request_key, SYS_keyctl, SYS_mknodat,
+#ifdef SYS_mknod
+        SYS_mknod,
+#endif
+};
+
+typedef struct Program {
+        struct sock_filter code[2 * (N_ELEMENTS(refused) + N_ELEMENTS(refused_tool)) + 32];
+        unsigned short n;
+} Program;
+
+static void put(Program *program, struct sock_filter instruction) {
+        program->code[program->n++] = instruction;
+}
+
+static void put_load(Program *program, size_t offset) {
+        put(program, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset));
+}
+
+/* Skips @n instructions unless what was loaded is @value. */
+static void put_unless(Program *program, uint32_t value, unsigned char n) {
+        put(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, n));
+}
+
+static void put_return(Program *program, int error) {
+        put(program, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
+                                                  error ? SECCOMP_RET_ERRNO | (uint32_t)error
+                                                        : SECCOMP_RET_ALLOW));
+}
+
+/* The low half of an argument; the upper one is nothing to the calls of here. */
+static size_t argument(unsigned int number) {
+        size_t offset = offsetof(struct seccomp_data, args) + number * sizeof(uint64_t);
+
+        return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? offset + 4 : offset;
+}
+
+static void put_abi(Program *program) {
+        put_load(program, offsetof(struct seccomp_data, arch));
+        put(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0));
+        put_return(program, ENOSYS);
+        put_load(program, offsetof(struct seccomp_data, nr));
+#ifdef __x86_64__
+        put(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1));
+        put_return(program, ENOSYS);
+#endif
+}
+
+static void put_refused(Program *program, const unsigned int *numbers, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                put_unless(program, numbers[i], 1);
+                put_return(program, EPERM);
+        }
+}
+
+static void put_clone(Program *program) {
+        put_unless(program, SYS_clone3, 1);
+        put_return(program, ENOSYS);
+        put_unless(program, SYS_clone, 4);
+        put_load(program, argument(CLONE_FLAGS_ARGUMENT));
+        put(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NAMESPACES, 0, 1));
+        put_return(program, EPERM);
+        put_return(program, 0);
+}
+
+static void put_socket(Program *program, Confinement confinement) {
+        put_unless(program, SYS_socket, 6);
+        put_load(program, argument(0));
+        put_unless(program, AF_UNIX, 1);
+        put_return(program, 0);
+        put_unless(program, confinement == CONFINEMENT_CRYPTO ? AF_ALG : AF_UNIX, 1);
+        put_return(program, 0);
+        put_return(program, EAFNOSUPPORT);
+}
+
+static int filter(Confinement confinement) {
+        Program program = {0};
+        struct sock_fprog whole = {.filter = program.code};
+
+        put_abi(&program);
+        put_refused(&program, refused, N_ELEMENTS(refused));
+        if (confinement == CONFINEMENT_TOOL)
+                put_refused(&program, refused_tool, N_ELEMENTS(refused_tool));
+        put_clone(&program);
+        put_socket(&program, confinement);
+        put_return(&program, 0);
+        whole.len = program.n;
+        if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole, 0, 0) < 0 && errno != EINVAL)
+                return -errno;
+        return 0;
+}
+
+/* The system call and not a library's: it is of this thread alone. */
+static int keep_only(uint64_t keep) {
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+        struct __user_cap_data_struct data[2] = {{0}};
+
+        if (syscall(SYS_capget, &header, data) < 0)
+                return -errno;
+        for (unsigned int i = 0; i < N_ELEMENTS(data); i++) {
+                data[i].permitted &= (uint32_t)(keep >> i * 32);
+                data[i].effective &= data[i].permitted;
+                data[i].inheritable = 0;
+        }
+        return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+int confine_thread(Confinement confinement, uint64_t keep) {
+        int r;
+
+        if (confinement == CONFINEMENT_NONE)
+                return 0;
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+                return -errno;
+        r = keep_only(keep);
+        if (r < 0)
+                return r;
+        return ARCHITECTURE ? filter(confinement) : 0;
+}
