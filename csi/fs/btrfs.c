@@ -18,14 +18,14 @@
 #define BTRFS_METADATA_UUID 0x400U
 #define BTRFS_RO_FREE_TREE  0x1U
 
-static FsChecksum btrfs_checksum(const uint8_t *sb) {
-        const uint8_t *body = sb + 32;
-        size_t n = BTRFS_SIZE - 32;
+FsChecksum btrfs_checksum(uint16_t type, const uint8_t *block, size_t n_block) {
+        const uint8_t *body = block + 32;
+        size_t n = n_block - 32;
         uint8_t digest[32] = {0};
         size_t n_digest = 32;
         uint64_t hash;
 
-        switch (le16(sb + 0xc4)) {
+        switch (type) {
         case 0:
                 put_le32(digest, checksum_crc32c(UINT32_MAX, body, n) ^ UINT32_MAX);
                 n_digest = 4;
@@ -45,7 +45,7 @@ static FsChecksum btrfs_checksum(const uint8_t *sb) {
         default:
                 return FS_CHECKSUM_UNKNOWN;
         }
-        return memcmp(sb, digest, n_digest) == 0 ? FS_CHECKSUM_GOOD : FS_CHECKSUM_BAD;
+        return memcmp(block, digest, n_digest) == 0 ? FS_CHECKSUM_GOOD : FS_CHECKSUM_BAD;
 }
 
 /* btrfs_validate_super(); the page size is the verdict's. */
@@ -102,7 +102,7 @@ bool btrfs_parse(const uint8_t sb[4096], FsVolume *volume) {
         volume->has_uuid = true;
         memcpy(volume->uuid, sb + 0x20, 16);
         volume_text(volume->label, sizeof(volume->label), sb + 0x12b, 256);
-        volume->checksum = btrfs_checksum(sb);
+        volume->checksum = btrfs_checksum(algorithm, sb, BTRFS_SIZE);
         volume->log = le64(sb + 0x60) ? FS_LOG_DIRTY : FS_LOG_CLEAN;
         if (volume->words[FS_CLASS_FLAGS] & BTRFS_FLAG_SEED)
                 volume->state |= FS_STATE_SEED;
@@ -125,5 +125,7 @@ int btrfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         /* A copy says where it stands itself. */
         if (le64(sb + 0x30) != BTRFS_OFFSET)
                 volume_malformed(volume, "its own address");
-        return 0;
+        if (volume->state & FS_STATE_MALFORMED || volume->checksum != FS_CHECKSUM_GOOD)
+                return 0;
+        return btrfs_check_trees(source, sb, volume);
 }

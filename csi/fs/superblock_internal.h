@@ -49,6 +49,13 @@ bool ext_parse(const uint8_t sb[1024], FsVolume *volume);
 bool btrfs_parse(const uint8_t sb[4096], FsVolume *volume);
 bool f2fs_parse(const uint8_t sb[3072], FsVolume *volume);
 
+/* btrfs: a checksum of this type in the first 32 bytes of @block, over the rest of it. */
+FsChecksum btrfs_checksum(uint16_t type, const uint8_t *block, size_t n_block);
+
+/* btrfs: csi/fs/btrfs_tree.c. Of a superblock that broke no rule: its system chunks, and the roots
+ * of the trees that every mount reads. Return: 0; -errno of a failed read. */
+int btrfs_check_trees(FsSource *source, const uint8_t *sb, FsVolume *volume);
+
 /* XFS log: csi/fs/xfs_log.c. @offset, @n_bytes of the log on this device; @lsn of the superblock,
  * which must not be ahead of it. Sets log and log_order. Return: 0; -errno of a failed read. */
 int xfs_log_read(FsSource *source, uint64_t offset, uint64_t n_bytes, uint64_t lsn,

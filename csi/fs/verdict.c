@@ -156,7 +156,16 @@ static FsAnswer missing_limit(const Case *c, FsClass class, uint64_t bit, const 
         return FS_ANSWER_NO;
 }
 
+/* erofs_load_compr_cfgs() said EINVAL; z_erofs_parse_cfgs(), which came with 6.7, EOPNOTSUPP. */
+static int missing_compressor_errno(uint32_t kernel) {
+        if (kernel < K(6, 6))
+                return EINVAL;
+        return kernel >= K(6, 7) ? EOPNOTSUPP : 0;
+}
+
 static int missing_errno(const Case *c, FsClass class) {
+        if (c->volume->kind == FS_KIND_EROFS && class == FS_CLASS_ALGORITHM)
+                return missing_compressor_errno(c->host->kernel);
         if (fs_class_unknown(c->volume->kind, class) == FS_UNKNOWN_MISREAD ||
             class == FS_CLASS_COMPAT)
                 return 0;
@@ -185,6 +194,8 @@ static void judge_gate(const Case *c, FsClass class, const FsFeature *f) {
                 reason.kind = FS_REASON_GATE;
                 reason.limit = f->flags & FS_FEATURE_GATE_RO_OK ? FS_ANSWER_RO : FS_ANSWER_NO;
                 reason.os_errno = f->gate == FS_GATE_XFS_RT ? ENOSYS : EINVAL;
+                if (c->volume->kind == FS_KIND_EROFS && class == FS_CLASS_ALGORITHM)
+                        reason.os_errno = missing_compressor_errno(c->host->kernel);
         }
         if (on || fs_gates[f->gate].blocks_mount)
                 add(c, reason);
@@ -607,7 +618,7 @@ static void judge_log(const Case *c) {
         if (v->log == FS_LOG_DIRTY && v->log_order != FS_BYTE_ORDER_UNKNOWN &&
             v->log_order != c->host->byte_order)
                 add_plain(c, FS_REASON_LOG_ORDER, FS_ANSWER_RO_NORECOVERY, EIO);
-        if ((v->kind == FS_KIND_EXT || v->kind == FS_KIND_XFS) && v->log == FS_LOG_UNREADABLE)
+        if (v->kind != FS_KIND_F2FS && v->log == FS_LOG_UNREADABLE)
                 add_plain(c, FS_REASON_LOG_DAMAGED, FS_ANSWER_RO_NORECOVERY, 0);
         if (v->state & FS_STATE_JOURNAL_SMALL && c->host->kernel >= K(5, 10))
                 add_plain(c, FS_REASON_LOG_DAMAGED, FS_ANSWER_RO_NORECOVERY, EINVAL);
