@@ -181,9 +181,10 @@ void fsck_plan_cut_growth(FsckPlan *plan) {
 
 /* fsck(8): 1 corrected, 2 corrected and reboot (only for a mounted root), 4 left, 8 and above the
  * tool itself failed. */
-static int judge_exit(const FsckPlan *plan, const ExecResult *result, Error *err) {
+static int judge_exit(const FsckPlan *plan, const char *device, const ExecResult *result,
+                      Error *err) {
         char *text = result->n_output ? result->output : result->errors;
-        char *line;
+        char *line, told[240];
 
         if (result->term_signal)
                 return error_set(err, ERROR_UNAVAILABLE,
@@ -195,18 +196,27 @@ static int judge_exit(const FsckPlan *plan, const ExecResult *result, Error *err
         str_make_utf8(text);
         line = strrchr(text, '\n');
         line = line ? line + 1 : text;
+        /* It knows the device by our descriptor, whoever reads it by its name. */
+        if (str_has_prefix(line, EXEC_DEVICE_PATH))
+                (void)snprintf(told, sizeof(told), "%s%.150s", device,
+                               line + strlen(EXEC_DEVICE_PATH));
+        else
+                (void)snprintf(told, sizeof(told), "%.200s", line);
         if (result->exit_status & 4)
                 return error_set(err, ERROR_PRECONDITION,
                                  "%s could not correct everything by itself: take a snapshot, then "
-                                 "run it by hand: %.200s",
-                                 plan->argv[0], line);
-        return error_set(err, ERROR_PRECONDITION, "%s failed with exit code %d: %.200s",
-                         plan->argv[0], result->exit_status, line);
+                                 "run it by hand: %s",
+                                 plan->argv[0], told);
+        return error_set(err, ERROR_PRECONDITION, "%s failed with exit code %d: %s", plan->argv[0],
+                         result->exit_status, told);
 }
 
-int fsck_run(const FsckPlan *plan, bool (*cancelled)(void *userdata), void *userdata, Error *err) {
+int fsck_run(const FsckPlan *plan, int fd, bool (*cancelled)(void *userdata), void *userdata,
+             Error *err) {
+        const char *argv[FSCK_WORDS_MAX + 1] = {0};
         ExecRequest request = {
-                .argv = plan->argv,
+                .argv = argv,
+                .device_fd = fd,
                 .timeout_msecs = plan->timeout_msecs,
                 .cancelled = cancelled,
                 .userdata = userdata,
@@ -216,13 +226,17 @@ int fsck_run(const FsckPlan *plan, bool (*cancelled)(void *userdata), void *user
                 .confinement = CONFINEMENT_TOOL,
         };
         ExecResult result = {0};
+        size_t n = 0;
         int r;
 
         if (plan->action != FSCK_ACTION_PREEN)
                 return 0;
+        for (; plan->argv[n + 1]; n++)
+                argv[n] = plan->argv[n];
+        argv[n] = EXEC_DEVICE_PATH;
         r = exec_run(&request, &result);
         if (r == 0)
-                r = judge_exit(plan, &result, err);
+                r = judge_exit(plan, plan->argv[n], &result, err);
         else if (r == -ETIMEDOUT || r == -ECANCELED)
                 error_set(err, ERROR_TIMEOUT, "%s was stopped after %llu s; nothing was mounted",
                           plan->argv[0], (unsigned long long)(result.duration_msecs / 1000));

@@ -38,12 +38,15 @@ void fsck_plan_cut_growth(FsckPlan *plan);
 /**
  * fsck_run() - run a PREEN plan
  *
+ * @fd: the device, which the tool is given instead of its name; it is held open by the caller
+ *
  * Exit codes as fsck(8): 0 clean, 1 corrected; 4 and above are ERROR_PRECONDITION with the tool's
  * last line. The caller holds the device exclusively, so it is not mounted.
  *
  * Return: 0; negative with @err.
  */
-int fsck_run(const FsckPlan *plan, bool (*cancelled)(void *userdata), void *userdata, Error *err);
+int fsck_run(const FsckPlan *plan, int fd, bool (*cancelled)(void *userdata), void *userdata,
+             Error *err);
 
 const char *fsck_action_name(FsckAction action);
 

@@ -10,6 +10,7 @@
 #include "common/base/str.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -112,12 +113,16 @@ static void test_limits(void **state) {
 /* A stand-in for fsck that ends as it is told. */
 static int run_exit(const char *script) {
         FsckPlan run = {.action = FSCK_ACTION_PREEN,
-                        .argv = {"sh", "-c", script, NULL},
+                        .argv = {"sh", "-c", script, "/dev/x", NULL},
                         .timeout_msecs = 300};
+        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         Error err = {0};
-        int r = fsck_run(&run, NULL, NULL, &err);
+        int r = fsck_run(&run, fd, NULL, NULL, &err);
 
+        close(fd);
         assert_int_equal(r < 0, error_is_set(&err));
+        if (r < 0 && strstr(script, "$0"))
+                assert_non_null(strstr(err.message, "/dev/x: BAD"));
         if (r < 0 && strstr(script, "tail"))
                 assert_non_null(strstr(err.message, "the tail"));
         return r < 0 ? (int)err.code : 0;
@@ -130,6 +135,9 @@ static void test_run(void **state) {
         assert_int_equal(run_exit("exit 2"), 0);
         assert_int_equal(run_exit("echo head; echo the tail; exit 4"), ERROR_PRECONDITION);
         assert_int_equal(run_exit("echo the tail >&2; exit 8"), ERROR_PRECONDITION);
+        /* The device is given by descriptor, and told by its name. */
+        assert_int_equal(run_exit("test $0 -ef /dev/null && echo \"$0: BAD\" && exit 4"),
+                         ERROR_PRECONDITION);
         assert_int_equal(run_exit("kill -9 $$"), ERROR_UNAVAILABLE);
         assert_int_equal(run_exit("sleep 5"), ERROR_TIMEOUT);
 }

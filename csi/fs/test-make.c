@@ -269,7 +269,7 @@ static void test_preen(void) {
         assert(volume.state & FS_STATE_ERRORS);
         fsck_plan(&volume, &hosts[0], path, false, &check);
         assert(check.action == FSCK_ACTION_PREEN);
-        if (fsck_run(&check, NULL, NULL, &err) < 0) {
+        if (fsck_run(&check, fd, NULL, NULL, &err) < 0) {
                 printf("%s\n", err.message);
                 assert(false);
         }

@@ -19,8 +19,10 @@ typedef struct Work {
         int device_fd;  /* the device since it was proven, for reading; -1: there is none. While it
                            is open nobody else can get the number */
         uint64_t devno; /* of the device */
-        uint64_t sequence; /* of the disk */
-        bool made_target;  /* by this plan, so that undo removes it */
+        uint64_t sequence; /* of the disk; 0: before Linux 5.15, the provider is asked again */
+        int (*prove)(void *userdata, Error *err); /* that it is the volume's device still */
+        void *prove_userdata;
+        bool made_target; /* by this plan, so that undo removes it */
 } Work;
 
 typedef struct NodeKernel {

@@ -77,10 +77,11 @@ static int run(const char *const *argv, int worst_status, const ExecRequest *how
 
 /* @how: "-p" corrects what needs no question, "-y" all that a resize2fs that was cut leaves. Exit
  * code 1: corrected. */
-static int check(const Call *call, const char *device, const char *how, Error *err) {
+static int check(const Call *call, int fd, const char *how, Error *err) {
         const char *const argv[] = {fs_toolset_find(FS_KIND_EXT)->programs[FS_PROGRAM_CHECK], "-f",
-                                    how, device, NULL};
+                                    how, EXEC_DEVICE_PATH, NULL};
         const ExecRequest request = {
+                .device_fd = fd,
                 .timeout_msecs = CHECK_TIMEOUT_MSECS,
                 .cancelled = call ? call_is_aborted : NULL,
                 .userdata = (void *)(uintptr_t)call,
@@ -93,22 +94,23 @@ static int check(const Call *call, const char *device, const char *how, Error *e
 
 /* In steps that resize2fs is known to survive; nobody cuts one, and memory is taken from others
  * first. */
-static int resize(const char *device, uint64_t from_bytes, uint64_t to_bytes, Error *err) {
+static int resize(int fd, uint64_t from_bytes, uint64_t to_bytes, Error *err) {
         const FsToolset *set = fs_toolset_find(FS_KIND_EXT);
-        const ExecRequest how = {0};
+        const ExecRequest how = {.device_fd = fd};
         uint64_t at = from_bytes;
         char sectors[32];
         int r = 0;
 
         while (r == 0 && at > 0 && to_bytes / set->grow_step_factor > at) {
-                const char *argv[] = {set->programs[FS_PROGRAM_GROW], device, sectors, NULL};
+                const char *argv[] = {set->programs[FS_PROGRAM_GROW], EXEC_DEVICE_PATH, sectors,
+                                      NULL};
 
                 at *= set->grow_step_factor;
                 (void)snprintf(sectors, sizeof(sectors), "%" PRIu64 "s", at / 512);
                 r = run(argv, 0, &how, err);
         }
         if (r == 0) {
-                const char *const argv[] = {set->programs[FS_PROGRAM_GROW], device, NULL};
+                const char *const argv[] = {set->programs[FS_PROGRAM_GROW], EXEC_DEVICE_PATH, NULL};
 
                 r = run(argv, 0, &how, err);
         }
@@ -117,7 +119,7 @@ static int resize(const char *device, uint64_t from_bytes, uint64_t to_bytes, Er
 
 /* With the note in place. What resize2fs moved it may leave with a checksum of the old place (the
  * orphan file, to 1.47.0), and what it did not end needs more. */
-static int resize_noted(const Work *work, Error *err) {
+static int resize_noted(const Work *work, int fd, Error *err) {
         const Plan *plan = work->plan;
         Error after = {0};
         int r, checked;
@@ -126,8 +128,8 @@ static int resize_noted(const Work *work, Error *err) {
         if (r < 0)
                 return error_set_errno(err, r, "note in %s that resize2fs begins",
                                        work->target->text);
-        r = resize(plan->device, plan->fs_bytes, plan->device_bytes, err);
-        checked = check(NULL, plan->device, r < 0 ? "-y" : "-p", &after);
+        r = resize(fd, plan->fs_bytes, plan->device_bytes, err);
+        checked = check(NULL, fd, r < 0 ? "-y" : "-p", &after);
         if (checked == 0)
                 checked = growing_end(work->target);
         if (r == 0 && checked < 0 && err)
@@ -136,7 +138,7 @@ static int resize_noted(const Work *work, Error *err) {
 }
 
 /* resize2fs refuses what was not checked since it was mounted the last time. */
-int grow_unmounted_ext(Node *node, Work *work, Error *err) {
+int grow_unmounted_ext(Node *node, Work *work, int fd, Error *err) {
         QueueTicket ticket = {0};
         int r;
 
@@ -144,9 +146,9 @@ int grow_unmounted_ext(Node *node, Work *work, Error *err) {
                            err);
         if (r < 0)
                 return r;
-        r = check(work->call, work->plan->device, "-p", err);
+        r = check(work->call, fd, "-p", err);
         if (r == 0)
-                r = resize_noted(work, err);
+                r = resize_noted(work, fd, err);
         queue_leave(&ticket);
         return r;
 }

@@ -132,6 +132,8 @@ int job_find_device(Job *job, Error *err) {
                 if (r == 0)
                         r = device_facts_read(&job->device, &job->device_fd, &error);
         }
+        if (job->node->has_no_sequence)
+                job->device.sequence = 0;
         if (r < 0 && err)
                 *err = error;
         return r < 0 ? r : encrypt_open(job, err);
@@ -152,6 +154,25 @@ static void log_plan(const Job *job) {
                 log_fields(LOG_LEVEL_DEBUG, &field, 1, "plan: nothing to do");
 }
 
+/* Without a number of the disk the provider proves it once more. */
+static int prove_again(void *userdata, Error *err) {
+        const Job *job = userdata;
+        const Device *proven = job->is_encrypted ? &job->disk.device : &job->device.device;
+        const Provider *provider = job->node->config.provider;
+        Device device = {0};
+        int r;
+
+        r = provider->find_device(job->node->config.provider_self, job->call, &job->volume, &device,
+                                  err);
+        if (r < 0)
+                return r;
+        if (device.devno == proven->devno)
+                return 0;
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "%s is not the device any more that was found for the volume",
+                         proven->path);
+}
+
 int job_apply(Job *job, Error *err) {
         log_plan(job);
         if (job->plan.n_steps == 0)
@@ -165,23 +186,26 @@ int job_apply(Job *job, Error *err) {
                 .device_fd = job->device_fd,
                 .devno = job->device.device.devno,
                 .sequence = job->device.sequence,
+                .prove = prove_again,
+                .prove_userdata = job,
         };
         return apply(&job->node->kernel, &job->work, err);
 }
 
 int job_bind_block(Job *job, const BindInput *input, Error *err) {
         const Device *device = &job->device.device;
-        struct stat status;
+        char link[32];
         int r;
 
         r = block_plan(input, &job->device, &job->target_facts, &job->plan, err);
         if (r < 0)
                 return r;
-        job->source.fd = open(device->path, O_PATH | O_CLOEXEC);
-        if (job->source.fd < 0 || fstat(job->source.fd, &status) < 0)
+        /* What is shown is the node that was opened when the device was proven, whatever its name
+         * stands for by now. */
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", job->device_fd);
+        job->source.fd = open(link, O_PATH | O_CLOEXEC);
+        if (job->source.fd < 0)
                 return error_set_errno(err, errno, "open %s", device->path);
-        if (!S_ISBLK(status.st_mode) || status.st_rdev != device->devno)
-                return error_set(err, ERROR_UNAVAILABLE, "%s became another device", device->path);
         return job_apply(job, err);
 }
 

@@ -43,8 +43,9 @@ static void log_work(const Work *work, const char *what, const char *detail, uin
 static int check_device(const Work *work, Error *err) {
         uint64_t sequence = work->sequence;
 
-        if (work->sequence == 0 ||
-            (block_get_sequence(work->device_fd, &sequence) == 0 && sequence == work->sequence))
+        if (work->sequence == 0)
+                return work->prove ? work->prove(work->prove_userdata, err) : 0;
+        if ((block_get_sequence(work->device_fd, &sequence) == 0 && sequence == work->sequence))
                 return 0;
         return error_set(err, ERROR_UNAVAILABLE,
                          "%s is not the device any more that was found for the volume",
@@ -228,6 +229,7 @@ static int check_again(Work *work, Error *err) {
 static int check(Node *node, Work *work, Error *err) {
         cleanup(queue_leavep) QueueTicket ticket = {0};
         FsckPlan *plan = &work->plan->fsck;
+        cleanup(closep) int fd = -1;
         uint64_t start;
         int r;
 
@@ -235,11 +237,14 @@ static int check(Node *node, Work *work, Error *err) {
                            err);
         if (r < 0)
                 return r;
+        fd = open_device(work, O_RDONLY, err);
+        if (fd < 0)
+                return fd;
         if (node->config.fsck_timeout_msecs)
                 plan->timeout_msecs = node->config.fsck_timeout_msecs;
         log_work(work, "checking", plan->why, 0);
         start = node_now_msecs();
-        r = fsck_run(plan, call_is_aborted, (void *)(uintptr_t)work->call, err);
+        r = fsck_run(plan, fd, call_is_aborted, (void *)(uintptr_t)work->call, err);
         node_count(node, METRIC_FSCK_SECONDS, work->plan->volume.type,
                    (double)(node_now_msecs() - start) / 1000);
         if (r < 0)
@@ -376,6 +381,9 @@ static int bind_volume(Work *work, Error *err) {
         MountContext context = {0};
         int r;
 
+        r = work->plan->device ? check_device(work, err) : 0;
+        if (r < 0)
+                return r;
         r = mount_bind(work->source_fd, &place, work->plan->options.set, work->plan->options.clear,
                        &context);
         if (r < 0)
@@ -405,7 +413,7 @@ static int grow_offline(Node *node, Work *work, Error *err) {
 
         if (fd < 0)
                 return fd;
-        r = grow_unmounted_ext(node, work, &error);
+        r = grow_unmounted_ext(node, work, fd, &error);
         growth_note(node, work->volume_id, r < 0 ? error.message : NULL);
         return r < 0 ? check_again(work, err) : 0;
 }

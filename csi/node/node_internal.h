@@ -49,6 +49,7 @@ struct Node {
         Hanging *hanging; /* owned */
         bool has_selinux;
         bool can_grow_mounted_ext;
+        bool has_no_sequence; /* as before Linux 5.15; for tests */
         pthread_mutex_t host_mutex;
         pthread_mutex_t growth_mutex;
         GrowthNote growth[GROWTH_NOTES_MAX];
@@ -202,8 +203,9 @@ void job_tune(const Job *job);
  * nothing to do; ERROR_PRECONDITION where only an unmounted one can grow; negative. */
 int grow_mounted(const char *fs_type, int fd, uint64_t device_bytes, Error *err);
 
-/* e2fsck, resize2fs in steps, e2fsck. Only the first is ended when the call is. */
-int grow_unmounted_ext(Node *node, Work *work, Error *err);
+/* e2fsck, resize2fs in steps, e2fsck, of the device behind @fd. Only the first is ended when the
+ * call is. */
+int grow_unmounted_ext(Node *node, Work *work, int fd, Error *err);
 
 /* What did not grow is mounted all the same: it is logged once, and told as the volume's condition
  * until it grows or is unmounted. @text NULL: it has grown, or is gone. */

@@ -10,8 +10,8 @@
 #include "csi/node/condition.h"
 #include "csi/node/holder.h"
 #include "csi/node/node_internal.h"
-#include "csi/wait/patience.h"
 #include "csi/node/share_internal.h"
+#include "csi/wait/patience.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

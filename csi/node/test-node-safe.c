@@ -587,6 +587,72 @@ static void test_busy_says_who(void) {
         node_free(node);
 }
 
+/* --- before Linux 5.15: no number of the disk --- */
+
+static struct {
+        Node *node;
+        StepKind step;
+        Disk *disk;
+        unsigned int n_steps;
+} moving;
+
+/* The volume's disk goes, and comes back at another number. */
+static void move_disk(void) {
+        Disk *disk = moving.disk;
+
+        moving.n_steps++;
+        /* The old one stays for whoever has it open. */
+        (void)fcntl(disk->loop_fd, F_DUPFD_CLOEXEC, 0);
+        closep(&disk->loop_fd);
+        assert(disk_attach(disk) == 0);
+}
+
+static int moving_run(void *userdata, StepKind kind, Work *work, Error *err) {
+        if (kind == moving.step)
+                move_disk();
+        return kernel_run(moving.node, kind, work, err);
+}
+
+static int moving_undo(void *userdata, StepKind kind, Work *work, Error *err) {
+        return kernel_undo(moving.node, kind, work, err);
+}
+
+static bool is_zero(const Disk *disk) {
+        char *block = calloc(1, MIB), *zeros = calloc(1, MIB);
+        bool zero;
+
+        assert(block && zeros && pread(disk->backing_fd, block, MIB, 0) == (ssize_t)MIB);
+        zero = memcmp(block, zeros, MIB) == 0;
+        free(block);
+        free(zeros);
+        return zero;
+}
+
+static void test_proven_again(void) {
+        static const StepKind steps[] = {STEP_FORMAT, STEP_MOUNT};
+        const NodeKernel kernel = {moving_run, moving_undo, &moving};
+        Node *node = node_open(&kernel);
+
+        node->has_no_sequence = true;
+        moving.node = node;
+        for (size_t i = 0; i < N_ELEMENTS(steps); i++) {
+                char id[32];
+
+                (void)snprintf(id, sizeof(id), "moves-%zu", i);
+                moving.disk = disk_new(id, 64 * MIB);
+                moving.step = steps[i];
+                moving.n_steps = 0;
+                expect(ERROR_UNAVAILABLE, stage(node, id, &ext4));
+                assert(moving.n_steps == 1 && count_mounts(STAGING) == 0);
+                assert(strstr(last_error.message, "is not the device any more"));
+                assert(is_zero(moving.disk) == (steps[i] == STEP_FORMAT));
+                moving.step = _STEP_N;
+                expect_ok(stage(node, id, &ext4));
+                expect_ok(unstage(node, id, STAGING));
+        }
+        node_free(node);
+}
+
 /* A mount whose server is gone: FUSE without its daemon answers ENOTCONN to everything. */
 static void mount_dead(const char *path) {
         char options[96];
@@ -653,6 +719,7 @@ int main(int argc, char **argv) {
                 {"links", test_links},
                 {"busy", test_busy},
                 {"busy_says_who", test_busy_says_who},
+                {"proven_again", test_proven_again},
                 {"dead", test_dead},
         };
 

@@ -175,3 +175,33 @@ def test_cloud_disk_is_swapped_behind_its_name(build, sandbox, tree, held):
             kubelet.stage('vol-0a1b2c3d4e5f67890')
             kubelet.unstage('vol-0a1b2c3d4e5f67890')
     assert disk.filesystem() == 'ext4' and read(other.loop, len(DATA)) == DATA
+
+
+def test_cloud_disk_is_swapped_behind_its_name_during_fsck(build, sandbox, tree, held):
+    """e2fsck of ours checks what was proven, and not what /dev/nvme1n1 stands for when it opens it."""
+    metadata.Aws().start()
+    disk = tree.nvme('nvme1', 'vol0a1b2c3d4e5f67890', MODEL)
+    other = tree.nvme('nvme2', 'vol0ffffffffffffffff', MODEL)
+    for one in (disk, other):
+        subprocess.run(['mke2fs', '-q', '-t', 'ext4', one.loop], check=True)
+        subprocess.run(['debugfs', '-w', '-R', 'ssv state 2', one.loop], check=True, capture_output=True)
+    before = read(other.loop, 4 * MIB)
+    with disks.daemons(build, sandbox, tree) as make:
+        daemon = make(provider='aws')
+        daemon.environment |= hold(held, 'e2fsck')
+        with daemon.start() as client:
+            kubelet = disks.Kubelet(daemon, client, 'ebs.csi.aws.com', publish_context={'devicePath': '/dev/xvdaa'})
+            stage = client.start('NodeStageVolume', **kubelet.stage_fields('vol-0a1b2c3d4e5f67890'))
+            until(lambda: csi.n_called(held) == 1)
+            disk.make_node(other.devno)
+            (held / 'go').touch()
+            with pytest.raises(grpc.RpcError) as failure:
+                stage.result()
+            assert failure.value.code().name == 'UNAVAILABLE' and 'another device' in failure.value.details()
+            assert read(other.loop, 4 * MIB) == before
+            assert 'clean' in subprocess.run(['dumpe2fs', '-h', disk.loop], check=True, capture_output=True,
+                                             text=True).stdout
+            disk.make_node()
+            kubelet.stage('vol-0a1b2c3d4e5f67890')
+            kubelet.unstage('vol-0a1b2c3d4e5f67890')
+    assert read(other.loop, 4 * MIB) == before
