@@ -191,7 +191,7 @@ static int expand(Job *job, const NodeExpandRequest *request, Error *err) {
         if (r == 0)
                 r = node_check_hanging(job->node, request->volume_id, err);
         if (r == 0)
-                r = job_open_volume(job, request->volume_path, err);
+                r = job_open_volume(job, request->volume_path, NULL, err);
         if (r == 0)
                 r = fill_device(job, err);
         if (r == 0)

@@ -71,7 +71,7 @@ int job_read_target(Job *job, const NodePath *path, const DeviceFacts *device, T
         return r;
 }
 
-int job_open_volume(Job *job, const char *path, Error *err) {
+int job_open_volume(Job *job, const char *path, Error *silent, Error *err) {
         const Provider *provider = job->node->config.provider;
         int r;
 
@@ -81,8 +81,12 @@ int job_open_volume(Job *job, const char *path, Error *err) {
                 if (r == 0)
                         return error_set(err, ERROR_NOT_FOUND, "volume %s is not known here",
                                          job->volume.volume_id);
-                if (r < 0)
+                if (r < 0 && (!silent || !err || err->code != ERROR_UNAVAILABLE))
                         return r;
+                if (r < 0) {
+                        *silent = *err;
+                        *err = (Error){0};
+                }
         }
         r = node_path_open(&job->target, &job->node->root, "volume_path", path, err);
         if (r < 0 && err && err->code == ERROR_INVALID)

@@ -15,16 +15,19 @@
 /* A disk answers from the kernel's memory. */
 #define ASK_MSECS 1000
 
-static void set_condition(const Job *job, const ConditionFacts *facts, NodeStatsResult *result) {
+/* @silent: what the provider said, which cannot look; filled, too, with a tool that hangs. */
+static void set_condition(const Job *job, const ConditionFacts *facts, Error *silent,
+                          NodeStatsResult *result) {
         char text[CONDITION_MAX];
-        Error hangs = {0};
 
         result->abnormal = condition_judge(facts, text);
-        if (node_check_hanging(job->node, job->volume.volume_id, &hangs) < 0) {
+        if (!error_is_set(silent))
+                (void)node_check_hanging(job->node, job->volume.volume_id, silent);
+        if (error_is_set(silent)) {
                 result->condition_message =
                         result->abnormal
-                                ? arena_printf(job->call->arena, "%s; %s", hangs.message, text)
-                                : arena_strdup(job->call->arena, hangs.message);
+                                ? arena_printf(job->call->arena, "%s; %s", silent->message, text)
+                                : arena_strdup(job->call->arena, silent->message);
                 result->abnormal = true;
         } else {
                 result->condition_message = arena_strdup(job->call->arena, text);
@@ -32,7 +35,7 @@ static void set_condition(const Job *job, const ConditionFacts *facts, NodeStats
         result->has_condition = result->condition_message != NULL;
 }
 
-static void stats_block(const Job *job, NodeStatsResult *result) {
+static void stats_block(const Job *job, Error *silent, NodeStatsResult *result) {
         cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         ConditionFacts facts = {.fs_type = "", .device = "the volume"};
         BlockInfo info = {0};
@@ -44,7 +47,7 @@ static void stats_block(const Job *job, NodeStatsResult *result) {
         /* A usage must be there, or kubelet takes the whole answer for an error. */
         result->has_bytes = true;
         result->bytes.total = info.size_bytes;
-        set_condition(job, &facts, result);
+        set_condition(job, &facts, silent, result);
 }
 
 void stats_set_usage(const struct statvfs *usage, NodeStatsResult *result) {
@@ -115,8 +118,8 @@ static int ask_mount(Job *job, const char *path, Ask *ask, Error *err) {
         return -ETIMEDOUT;
 }
 
-static int stats_mount(Job *job, const NodeStatsRequest *request, NodeStatsResult *result,
-                       Error *err) {
+static int stats_mount(Job *job, const NodeStatsRequest *request, Error *silent,
+                       NodeStatsResult *result, Error *err) {
         ConditionFacts facts = {0};
         char not_grown[GROWTH_TEXT_MAX];
         Ask ask = {.fd = -1, .usage_errno = ENODATA};
@@ -138,13 +141,14 @@ static int stats_mount(Job *job, const NodeStatsRequest *request, NodeStatsResul
         if (growth_get(job->node, request->volume_id, not_grown))
                 facts.not_grown = not_grown;
         condition_read(&facts, &job->target_facts, ask.usage_errno == 0 ? &ask.usage : NULL);
-        set_condition(job, &facts, result);
+        set_condition(job, &facts, silent, result);
         return 0;
 }
 
 int node_stats(Node *node, const Call *call, const NodeStatsRequest *request,
                NodeStatsResult *result, Error *err) {
         cleanup(job_freep) Job *job = job_new(node, call, request->volume_id);
+        Error silent = {0};
         int r;
 
         if (!job)
@@ -157,12 +161,12 @@ int node_stats(Node *node, const Call *call, const NodeStatsRequest *request,
         r = wait_for_lock(call, node->locks, "statistics of", request->volume_path, LOCK_EXCLUSIVE,
                           &job->locks.path, err);
         if (r == 0)
-                r = job_open_volume(job, request->volume_path, err);
+                r = job_open_volume(job, request->volume_path, &silent, err);
         if (r < 0)
                 return r;
         if (S_ISBLK(job->target_facts.type))
-                stats_block(job, result);
+                stats_block(job, &silent, result);
         else
-                r = stats_mount(job, request, result, err);
+                r = stats_mount(job, request, &silent, result, err);
         return r;
 }

@@ -385,7 +385,15 @@ def test_the_device_is_gone_below_a_block_volume(world):
     client.NodePublishVolume(volume_id=volume, staging_target_path=str(world.kubelet.staging(volume)),
                              target_path=str(path), volume_capability=block())
     (loop,) = world.loops()
-    subprocess.run(['losetup', '-d', f'/dev/{pathlib.Path(str(loop)).name}'], check=True)
+    device = f'/dev/{pathlib.Path(str(loop)).name}'
+    subprocess.run(['losetup', '-d', device], check=True)
+    # The plugin keeps it open, so it stays until the plugin is away too.
+    assert not client.NodeGetVolumeStats(volume_id=volume, volume_path=str(path)).volume_condition.abnormal
+    client.close()
+    world.daemon.kill()
+    subprocess.run(['losetup', '-d', device], check=False, capture_output=True)
+    world.start()
+    client = world.client
     condition = client.NodeGetVolumeStats(volume_id=volume, volume_path=str(path)).volume_condition
     assert condition.abnormal, condition
     client.NodeUnpublishVolume(volume_id=volume, target_path=str(path))

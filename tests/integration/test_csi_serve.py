@@ -76,9 +76,9 @@ def test_everything_follows_from_the_kubelet_root(build, short):
         assert http('/healthz') == (200, 'ok')
     assert not registration.exists()
     assert not daemon.socket_path.exists()
-    # Only that: nothing is left or made beside the sockets.
+    # Only the pool's name: nothing else is left or made beside the sockets.
     left = sorted(str(path.relative_to(root)) for path in root.rglob('*'))
-    assert left == ['plugins', f'plugins/{DRIVER}', 'plugins_registry']
+    assert left == ['plugins', f'plugins/{DRIVER}', f'plugins/{DRIVER}/pool.id', 'plugins_registry']
 
 
 @pytest.mark.parametrize('endpoint', ['unix://{}', 'unix:{}', '{}'])
