@@ -305,8 +305,8 @@ int local_validate(void *self, const Call *call, const ValidateRequest *request,
                 if (problem)
                         *result = (ValidateResult){.message = problem};
         }
-        if (local_spec_add_parameters(&spec, &request->parameters, &error) < 0 ||
-            local_spec_add_parameters(&spec, &request->mutable_parameters, &error) < 0)
+        if (local_spec_add_parameters(&spec, &request->parameters, false, &error) < 0 ||
+            local_spec_add_parameters(&spec, &request->mutable_parameters, true, &error) < 0)
                 *result = (ValidateResult){.message = arena_strdup(call->arena, error.message)};
         else if (result->confirmed && spec.has_thick && spec.thick != meta.thick)
                 *result = (ValidateResult){.message = "the volume has the other provisioning"};
@@ -323,7 +323,7 @@ int local_get_capacity(void *self, const Call *call, const CapacityRequest *requ
         uint64_t available;
         int r;
 
-        r = local_spec_add_parameters(&spec, &request->parameters, err);
+        r = local_spec_add_parameters(&spec, &request->parameters, false, err);
         if (r == 0)
                 r = local_spec_add_capabilities(&spec, request->capabilities,
                                                 request->n_capabilities, err);

@@ -142,7 +142,7 @@ int local_modify_volume(void *self, const Call *call, const char *volume_id,
         Entry *entry = NULL;
         int r;
 
-        r = local_spec_add_parameters(&spec, parameters, err);
+        r = local_spec_add_parameters(&spec, parameters, true, err);
         if (r == 0)
                 r = pool_lock_volume(pool, call, volume_id, LOCK_EXCLUSIVE, &lock, err);
         if (r < 0)

@@ -18,6 +18,7 @@
 
 #define MIB                (UINT64_C(1) << 20)
 #define TOPOLOGY_VALUE_MAX 63
+#define LOCAL_MODE_CHANGE  "allowVolumeModeChange"
 
 const char *const local_fs_types[] = {"ext4", "xfs", "btrfs", NULL};
 
@@ -28,16 +29,38 @@ uint64_t local_fs_minimum(const char *fs_type) {
         return 0;
 }
 
-int local_spec_add_parameters(LocalSpec *spec, const StringMap *parameters, Error *err) {
+static int add_mode_change(LocalSpec *spec, const char *value, bool is_mutable, Error *err) {
+        if (is_mutable)
+                return error_set(err, ERROR_INVALID,
+                                 "parameter " LOCAL_MODE_CHANGE
+                                 " is of a StorageClass, not of a VolumeAttributesClass");
+        if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
+                return error_set(err, ERROR_INVALID,
+                                 "parameter " LOCAL_MODE_CHANGE " is \"%s\", not true or false",
+                                 value);
+        spec->allows_mode_change = strcmp(value, "true") == 0;
+        return 0;
+}
+
+int local_spec_add_parameters(LocalSpec *spec, const StringMap *parameters, bool is_mutable,
+                              Error *err) {
         for (size_t i = 0; i < parameters->n_pairs; i++) {
                 const char *key = parameters->pairs[i].key;
                 const char *value = parameters->pairs[i].value;
 
                 if (str_has_prefix(key, "csi.storage.k8s.io/"))
                         continue;
+                if (strcmp(key, LOCAL_MODE_CHANGE) == 0) {
+                        int r = add_mode_change(spec, value, is_mutable, err);
+
+                        if (r < 0)
+                                return r;
+                        continue;
+                }
                 if (strcmp(key, "provisioning") != 0)
                         return error_set(err, ERROR_INVALID,
-                                         "parameter \"%s\" is not known; known is \"provisioning\"",
+                                         "parameter \"%s\" is not known; known are "
+                                         "\"provisioning\" and \"" LOCAL_MODE_CHANGE "\"",
                                          key);
                 if (strcmp(value, "thin") != 0 && strcmp(value, "thick") != 0)
                         return error_set(err, ERROR_INVALID,

@@ -35,6 +35,7 @@
 typedef struct LocalSpec {
         bool has_thick, thick;
         bool allows_block, allows_mount;
+        bool allows_mode_change; /* what somebody wrote through a raw device may be mounted */
         char fs_type[LOCAL_FS_MAX + 1]; /* with allows_mount; the default is put in */
         uint64_t minimum_bytes;         /* what mkfs of that filesystem needs, or a granule */
 } LocalSpec;
@@ -46,8 +47,10 @@ extern const char *const local_fs_types[];
 /* Smallest device that mkfs of @fs_type makes a filesystem on; 0: not a filesystem of ours. */
 uint64_t local_fs_minimum(const char *fs_type);
 
-/* ERROR_INVALID for an unknown key or value. Keys already seen are overwritten. */
-int local_spec_add_parameters(LocalSpec *spec, const StringMap *parameters, Error *err);
+/* ERROR_INVALID for an unknown key or value. Keys already seen are overwritten. @is_mutable: those
+ * of a VolumeAttributesClass, which a tenant chooses. */
+int local_spec_add_parameters(LocalSpec *spec, const StringMap *parameters, bool is_mutable,
+                              Error *err);
 
 /* ERROR_INVALID for access modes of several nodes, an unknown filesystem, two filesystems. */
 int local_spec_add_capabilities(LocalSpec *spec, const VolumeCapability *capabilities,

@@ -42,7 +42,7 @@ static void test_parameters(void **state) {
                 StringMap map = one(&pair, cases[i].key, cases[i].value);
                 Error err = {0};
 
-                assert_int_equal(local_spec_add_parameters(&spec, &map, &err) < 0,
+                assert_int_equal(local_spec_add_parameters(&spec, &map, false, &err) < 0,
                                  cases[i].code != ERROR_NONE);
                 assert_int_equal(err.code, cases[i].code);
                 assert_int_equal(spec.thick, cases[i].thick);

@@ -56,8 +56,8 @@ static int check_topology(const Pool *pool, const CreateVolumeRequest *request, 
 }
 
 /* The source's size and what it holds; its hold comes later. */
-static int read_source(Pool *pool, const CreateVolumeRequest *request, LocalMeta *fresh,
-                       uint64_t *sizep, Error *err) {
+static int read_source(Pool *pool, const CreateVolumeRequest *request, const LocalSpec *spec,
+                       LocalMeta *fresh, uint64_t *sizep, Error *err) {
         bool is_snapshot = request->source == CONTENT_SOURCE_SNAPSHOT;
         LocalMeta source;
 
@@ -74,6 +74,14 @@ static int read_source(Pool *pool, const CreateVolumeRequest *request, LocalMeta
             strcmp(source.fs_type, fresh->fs_type) != 0)
                 return error_set(err, ERROR_INVALID, "source %s holds %s, not the %s asked for",
                                  source.id, source.fs_type, fresh->fs_type);
+        /* A superblock that a pod wrote is not for the kernel's drivers. As external-provisioner,
+         * which knows it only where it made the source. */
+        if (!source.allows_mount && fresh->allows_mount && !spec->allows_mode_change)
+                return error_set(err, ERROR_INVALID,
+                                 "source %s is a raw block volume and is not to become a "
+                                 "filesystem: ask for volumeMode Block, or let a StorageClass with "
+                                 "allowVolumeModeChange: \"true\" do it for what is trusted",
+                                 source.id);
         fresh->source = is_snapshot ? LOCAL_SOURCE_SNAPSHOT : LOCAL_SOURCE_VOLUME;
         (void)snprintf(fresh->source_id, sizeof(fresh->source_id), "%s", source.id);
         /* What is on it was made for these sectors. */
@@ -113,9 +121,9 @@ static int understand(Pool *pool, const CreateVolumeRequest *request, LocalMeta 
         *fresh = (LocalMeta){.kind = LOCAL_VOLUME};
         r = local_check_name("name", request->name, err);
         if (r == 0)
-                r = local_spec_add_parameters(&spec, &request->parameters, err);
+                r = local_spec_add_parameters(&spec, &request->parameters, false, err);
         if (r == 0)
-                r = local_spec_add_parameters(&spec, &request->mutable_parameters, err);
+                r = local_spec_add_parameters(&spec, &request->mutable_parameters, true, err);
         if (r == 0)
                 r = local_spec_add_capabilities(&spec, request->capabilities,
                                                 request->n_capabilities, err);
@@ -124,7 +132,7 @@ static int understand(Pool *pool, const CreateVolumeRequest *request, LocalMeta 
         if (r < 0)
                 return r;
         apply_spec(fresh, &spec);
-        r = read_source(pool, request, fresh, &source_bytes, err);
+        r = read_source(pool, request, &spec, fresh, &source_bytes, err);
         if (r < 0)
                 return r;
         local_stem("vol", pool->node_name, request->name, fresh->stem);
@@ -398,7 +406,7 @@ static int understand_ephemeral(Pool *pool, const NodePublishRequest *request, L
                 const StringMap one = {.pairs = pair, .n_pairs = 1};
 
                 if (strcmp(pair->key, "size") != 0)
-                        r = local_spec_add_parameters(&spec, &one, err);
+                        r = local_spec_add_parameters(&spec, &one, true, err);
                 else if (str_parse_size(pair->value, &range->required_bytes) < 0)
                         r = error_set(err, ERROR_INVALID,
                                       "attribute size is \"%s\", not a size like 100Mi",

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from test_csi_local import MIB, World, mount
+from test_csi_local import MIB, World, block, mount, source
 
 
 @pytest.fixture(name='world')
@@ -52,3 +52,29 @@ def test_options_of_the_superblock_are_looked_at(world, words):
                     world.pool / 'volumes' / f'{volume_id}.img'], check=True, capture_output=True)
     world.kubelet.stage(volume_id, mount('ext4'))
     world.kubelet.unstage(volume_id)
+
+
+def test_a_raw_block_volume_does_not_become_a_filesystem(world):
+    """What a pod wrote through a raw device is for no driver of the kernel: not by a clone, not by a snapshot, not by
+    another mode at its stage. The sidecar knows it only of what it made itself."""
+    client, raw = world.client, world.create('raw', 16 * MIB, block())
+    image = world.pool / 'volumes' / f'{raw}.img'
+    subprocess.run(['mke2fs', '-q', '-t', 'ext4', image], check=True)
+    snapshot = client.CreateSnapshot(name='s', source_volume_id=raw).snapshot.snapshot_id
+    sources = {'volume': source('volume', raw), 'snapshot': source('snapshot', snapshot)}
+    for name, content in sources.items():
+        fields = {'name': f'from-{name}', 'volume_capabilities': [mount('ext4')], 'volume_content_source': content}
+        message = client.fails('INVALID_ARGUMENT', 'CreateVolume', **fields)
+        assert 'is a raw block volume' in message and 'allowVolumeModeChange' in message
+        # A tenant's class does not allow it, an administrator's does.
+        allowed = {'allowVolumeModeChange': 'true'}
+        client.fails('INVALID_ARGUMENT', 'CreateVolume', **fields, mutable_parameters=allowed)
+        client.fails('INVALID_ARGUMENT', 'CreateVolume', **fields, parameters={'allowVolumeModeChange': 'yes'})
+        made = client.CreateVolume(**fields, parameters=allowed).volume.volume_id
+        world.kubelet.stage(made, mount('ext4'))
+        world.kubelet.unstage(made)
+        # As what it is.
+        client.CreateVolume(name=f'raw-{name}', volume_capabilities=[block()], volume_content_source=content)
+    client.fails('INVALID_ARGUMENT', 'ControllerModifyVolume', volume_id=raw, mutable_parameters=allowed)
+    client.fails('FAILED_PRECONDITION', 'NodeStageVolume', volume_id=raw, volume_capability=mount('ext4'),
+                 staging_target_path=str(world.kubelet.staging(raw)))
