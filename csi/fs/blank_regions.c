@@ -16,6 +16,7 @@
 
 #define KIB   UINT64_C(1024)
 #define MIB   (KIB * KIB)
+#define GIB   (KIB * MIB)
 #define PROBE (4 * KIB)
 
 /* Either end, where most formats keep something. */
@@ -34,6 +35,8 @@
 #define BEFORE_BYTES (64 * KIB)
 #define ROUND_BYTES  (16 * KIB)
 #define SAMPLES      1000
+/* No more candidates for former sizes once there are so many reads. */
+#define FORMER_END 3900
 
 typedef struct Regions {
         uint64_t size_bytes;
@@ -80,27 +83,62 @@ static void add_multiples(Regions *to) {
                         add(to, (n_blocks + n - 1) / n * i * PROBE, XFS_GROUP_BYTES);
 }
 
-/* Group 1 of a disk that had another size, a multiple of a sixteenth of a power of two, by numbers
- * of groups that do not come out round. */
+static uint64_t round_step(uint64_t size_bytes) {
+        uint64_t step = MIB;
+
+        while (size_bytes / step > ROUNDS)
+                step *= 2;
+        return step;
+}
+
+static void add_rounds(Regions *to) {
+        uint64_t step = round_step(to->size_bytes);
+
+        for (uint64_t i = 1; i <= to->size_bytes / step; i++)
+                add(to, i * step - BEFORE_BYTES, BEFORE_BYTES + ROUND_BYTES);
+}
+
+/* Whether one of @n groups of this size begins where add_rounds() reads. */
+static bool is_on_round(const Regions *to, uint64_t group_bytes, uint64_t n) {
+        uint64_t step = round_step(to->size_bytes);
+
+        for (uint64_t i = 1; i < n && i * group_bytes < to->size_bytes; i++) {
+                uint64_t over = i * group_bytes % step;
+
+                if (over < ROUND_BYTES || over >= step - BEFORE_BYTES)
+                        return true;
+        }
+        return false;
+}
+
+/* Group 1 of a disk of @size_bytes, for the numbers of groups that people and processors make and
+ * that are no power of two, which come out round. */
+static void add_former_size(Regions *to, uint64_t size_bytes) {
+        static const uint8_t n_groups[] = {3,  5,  6,  7,  9,  10, 11, 12, 14, 20, 24,
+                                           28, 36, 40, 48, 56, 60, 72, 80, 96, 112};
+
+        for (size_t k = 0; k < sizeof(n_groups); k++) {
+                uint64_t group = (size_bytes / PROBE + n_groups[k] - 1) / n_groups[k] * PROBE;
+
+                if (!is_on_round(to, group, n_groups[k]) && to->n < FORMER_END)
+                        add(to, group, PROBE);
+        }
+}
+
+/* A sixteenth of a power of two, or two digits and zeros: 300 GiB, 1100 GiB. The likeliest first:
+ * there is an end to it. */
 static void add_former_sizes(Regions *to) {
-        static const uint8_t n_groups[] = {3, 5, 6, 7, 9, 10, 11, 12};
-        uint64_t unit = MIB;
+        uint64_t unit = MIB, tens = GIB;
 
         while (unit <= to->size_bytes / 32)
                 unit *= 2;
         for (uint64_t i = 1; i <= 48; i++)
-                for (size_t k = 0; k < sizeof(n_groups); k++)
-                        add(to, (i * (unit / PROBE) + n_groups[k] - 1) / n_groups[k] * PROBE,
-                            XFS_GROUP_BYTES);
-}
-
-static void add_rounds(Regions *to) {
-        uint64_t step = MIB;
-
-        while (to->size_bytes / step > ROUNDS)
-                step *= 2;
-        for (uint64_t i = 1; i <= to->size_bytes / step; i++)
-                add(to, i * step - BEFORE_BYTES, BEFORE_BYTES + ROUND_BYTES);
+                add_former_size(to, i * unit);
+        while (tens <= to->size_bytes / 100)
+                tens *= 10;
+        for (uint64_t i = 1; i < 100; i++)
+                if (i * tens > to->size_bytes / 4 && i * tens / 2 < to->size_bytes)
+                        add_former_size(to, i * tens);
 }
 
 static void add_samples(Regions *to, uint64_t phase) {
@@ -167,7 +205,7 @@ size_t fs_blank_regions(uint64_t size_bytes, uint64_t phase, FsRegion *regions) 
         add_places(&to);
         add_rounds(&to);
         add_multiples(&to);
-        add_former_sizes(&to);
         add_samples(&to, phase);
+        add_former_sizes(&to);
         return finish(&to);
 }

@@ -194,6 +194,24 @@ static void test_regions(void **state) {
         }
 }
 
+/* Nowhere is so much left out that a thousandth of the device and one block could hide there. */
+static void test_gaps(void **state) {
+        static const uint64_t phases[] = {0, 1, 12345678901, UINT64_MAX};
+
+        (void)state;
+        for (uint64_t size = 64 * MIB + 512; size < (UINT64_C(1) << 45); size += size / 3 + 512) {
+                static FsRegion regions[FS_REGIONS_MAX];
+                size_t n = fs_blank_regions(size, phases[size / 512 % 4], regions);
+                uint64_t end = 0;
+
+                assert_true(n < FS_REGIONS_MAX);
+                for (size_t k = 0; k < n; k++) {
+                        assert_true(regions[k].offset - end <= size / 1000);
+                        end = regions[k].offset + regions[k].n;
+                }
+        }
+}
+
 static void test_filesystems(void **state) {
         static const char *const names[] = {
                 "ext2",    "ext4",  "ext4-1k",         "xfs",       "xfs-v4",
@@ -351,12 +369,19 @@ static void test_could_not_look(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_regions),        cmocka_unit_test(test_blank),
-                cmocka_unit_test(test_signatures),     cmocka_unit_test(test_any_byte),
-                cmocka_unit_test(test_filesystems),    cmocka_unit_test(test_bad_checksums),
-                cmocka_unit_test(test_backup_only),    cmocka_unit_test(test_two_things),
-                cmocka_unit_test(test_xfs_groups),     cmocka_unit_test(test_filesystem_and_zfs),
-                cmocka_unit_test(test_journal_device), cmocka_unit_test(test_could_not_look),
+                cmocka_unit_test(test_regions),
+                cmocka_unit_test(test_gaps),
+                cmocka_unit_test(test_blank),
+                cmocka_unit_test(test_signatures),
+                cmocka_unit_test(test_any_byte),
+                cmocka_unit_test(test_filesystems),
+                cmocka_unit_test(test_bad_checksums),
+                cmocka_unit_test(test_backup_only),
+                cmocka_unit_test(test_two_things),
+                cmocka_unit_test(test_xfs_groups),
+                cmocka_unit_test(test_filesystem_and_zfs),
+                cmocka_unit_test(test_journal_device),
+                cmocka_unit_test(test_could_not_look),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
