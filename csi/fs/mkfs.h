@@ -144,12 +144,17 @@ typedef struct FsClaim {
  *
  * It is ours if the claim's UUID stands in it (or in the checksum of ext's root directory), and
  * nothing else does: no signature of another format, no superblock with another UUID. Of a LUKS
- * header that is not written yet it is enough that all data lies where the header would be.
+ * header that is not written yet it is enough that the mark of fs_luks_mark() is there, and below
+ * it nothing but zeros and noise.
  *
  * Return: 0 if it was taken back, or there was nothing; PRECONDITION what is there is not ours;
  * UNAVAILABLE somebody uses the device; another negative.
  */
 int fs_take_back(int fd, const FsClaim *claim, Error *err);
+
+/* Writes behind the place of a LUKS header, on a disk that was proven blank, that it is about to be
+ * made; the encrypted data overwrites it. None on a disk of hardly 16 MiB. Return: 0; -errno. */
+int fs_luks_mark(int fd, const FsClaim *claim);
 
 /* Zeros, where a blank test looks for signatures: for a mapper that was encrypted a moment ago,
  * which shows noise. Return: 0; -errno. */

@@ -28,6 +28,9 @@
 
 /* Header and key slots of LUKS2 as libcryptsetup lays them out. */
 #define LUKS_BYTES (UINT64_C(16) << 20)
+/* Of 512 random bytes 221 differ, give or take 5. */
+#define SECTOR_BYTES     512U
+#define NOISE_VALUES_MIN 180
 
 /* ext's inode 2, the root: the first thing that mke2fs writes with a checksum that the UUID is part
  * of, long before the superblock. */
@@ -94,11 +97,63 @@ static void judge_hit(Search *search, const SignatureHit *hit, uint64_t offset, 
                 found_foreign(search, hit->type, hit->offset);
 }
 
+static bool is_noise(const uint8_t *sector) {
+        uint64_t seen[4] = {0};
+        int n = 0;
+
+        for (size_t i = 0; i < SECTOR_BYTES; i++)
+                seen[sector[i] / 64] |= UINT64_C(1) << sector[i] % 64;
+        for (size_t i = 0; i < N_ELEMENTS(seen); i++)
+                n += __builtin_popcountll(seen[i]);
+        return n >= NOISE_VALUES_MIN;
+}
+
+static void luks_mark(const FsClaim *claim, uint8_t mark[SECTOR_BYTES]) {
+        static const char text[] = "berth: a LUKS header is being made";
+
+        memset(mark, 0, SECTOR_BYTES);
+        memcpy(mark, text, sizeof(text));
+        memcpy(mark + sizeof(text), claim->uuid, sizeof(claim->uuid));
+}
+
+int fs_luks_mark(int fd, const FsClaim *claim) {
+        uint8_t mark[SECTOR_BYTES];
+        FsReader reader;
+        ssize_t n;
+        int r;
+
+        r = fs_reader_from_fd(&reader, fd);
+        if (r < 0 || reader.size_bytes < LUKS_BYTES + STEP)
+                return r;
+        luks_mark(claim, mark);
+        n = pwrite(fd, mark, sizeof(mark), (off_t)LUKS_BYTES);
+        if (n != (ssize_t)sizeof(mark))
+                return n < 0 ? -errno : -EIO;
+        return fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Takes the mark out of what was read, so that it is no data of anybody. */
+static bool hide_mark(const Search *search, uint64_t offset, size_t n) {
+        uint8_t mark[SECTOR_BYTES];
+        uint8_t *at = search->chunk + (LUKS_BYTES - offset);
+
+        if (search->claim->kind != FS_CLAIM_LUKS || offset > LUKS_BYTES ||
+            offset + n < LUKS_BYTES + SECTOR_BYTES)
+                return false;
+        luks_mark(search->claim, mark);
+        if (memcmp(at, mark, sizeof(mark)) != 0)
+                return false;
+        memset(at, 0, sizeof(mark));
+        return true;
+}
+
 static int judge_region(Search *search, const FsRegion *region) {
         SignatureHit hits[FS_HITS_MAX];
         size_t n = (size_t)region->n, n_hits;
         int r = read_step(search, region->offset, n);
 
+        if (r == 0)
+                (void)hide_mark(search, region->offset, n);
         if (r < 0 || is_zero(search->chunk, n))
                 return r;
         if (has_uuid(search, search->chunk, n))
@@ -174,6 +229,30 @@ static int judge_whole(Search *search) {
         return r;
 }
 
+/*
+ * Before the header itself is written, cryptsetup fills its place with noise; nothing else is
+ * written at all. 1: there is such noise and nothing else, and the mark shows that it was begun.
+ */
+static int is_begun_luks(const Search *search) {
+        int r;
+
+        if (search->data_end > LUKS_BYTES || search->size_bytes < LUKS_BYTES + STEP)
+                return 0;
+        r = read_step(search, LUKS_BYTES, STEP);
+        if (r < 0 || !hide_mark(search, LUKS_BYTES, STEP) || !is_zero(search->chunk, STEP))
+                return r;
+        for (uint64_t at = 0; at < LUKS_BYTES; at += STEP) {
+                r = read_step(search, at, STEP);
+                if (r < 0)
+                        return r;
+                for (size_t k = 0; k < STEP; k += SECTOR_BYTES)
+                        if (!is_zero(search->chunk + k, SECTOR_BYTES) &&
+                            !is_noise(search->chunk + k))
+                                return 0;
+        }
+        return 1;
+}
+
 static int judge(Search *search) {
         int r = judge_whole(search);
 
@@ -181,12 +260,11 @@ static int judge(Search *search) {
                 r = judge_region(search, &search->regions[i]);
         if (r == 0 && search->n_ours == 0 && search->claim->kind == FS_KIND_EXT)
                 r = look_for_root(search);
-        /* Before the header itself is written, its place is filled with noise; nothing else is
-         * written at all. */
-        if (r == 0 && search->claim->kind == FS_CLAIM_LUKS && search->data_end > 0 &&
-            search->data_end <= LUKS_BYTES)
+        if (r == 0 && search->n_ours == 0 && search->claim->kind == FS_CLAIM_LUKS)
+                r = is_begun_luks(search);
+        if (r == 1)
                 search->n_ours++;
-        return r;
+        return r < 0 ? r : 0;
 }
 
 /* --- zeros --- */

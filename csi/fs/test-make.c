@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #define MIB  (UINT64_C(1) << 20)
 #define SIZE (320 * MIB)
@@ -240,6 +241,54 @@ static void test_left_alone(void) {
         }
 }
 
+static void put_noise(int fd, uint64_t offset, size_t n) {
+        static uint8_t noise[64 * 1024];
+
+        for (size_t at = 0; at < n; at += sizeof(noise)) {
+                assert(getrandom(noise, sizeof(noise), 0) == sizeof(noise));
+                assert(pwrite(fd, noise, sizeof(noise), (off_t)(offset + at)) == sizeof(noise));
+        }
+}
+
+/* A LUKS header that cryptsetup had not written yet: ours by the mark and by noise, and by nothing
+ * else. */
+static void test_luks_begun(void) {
+        static const struct {
+                const char *text;
+                uint64_t noise_at;
+                bool marked, other_mark, is_ours;
+        } cases[] = {
+                {NULL, MIB, true, false, true},
+                {NULL, MIB, false, false, false},
+                {NULL, MIB, true, true, false},
+                {NULL, 40 * MIB, true, false, false},
+                {"a row of somebody's table", MIB, true, false, false},
+                {"a row of somebody's table", MIB, false, false, false},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                FsClaim claim = {.kind = FS_CLAIM_LUKS, .uuid = {0xbe, 0x47, 2}}, other = claim;
+                char path[32];
+                cleanup(closep) int fd = test_loop_open(SIZE, path);
+                Error err = {0};
+                int r;
+
+                other.uuid[15] = cases[i].other_mark;
+                if (cases[i].marked)
+                        assert(fs_luks_mark(fd, &other) == 0);
+                put_noise(fd, cases[i].noise_at, 4 * MIB);
+                if (cases[i].text)
+                        assert(pwrite(fd, cases[i].text, strlen(cases[i].text),
+                                      (off_t)(9 * MIB + 512)) > 0);
+                assert(fsync(fd) == 0);
+                r = fs_take_back(fd, &claim, &err);
+                printf("luks %zu: %s\n", i, err.message);
+                assert((r == 0) == cases[i].is_ours);
+                err = (Error){0};
+                assert((fs_blank_test(fd, NULL, &err) == 0) == cases[i].is_ours);
+        }
+}
+
 /* In use: neither mkfs nor the taking back touches it. */
 static void test_busy(void) {
         char path[32];
@@ -319,6 +368,7 @@ int main(void) {
         test_taken_back();
         test_failures();
         test_left_alone();
+        test_luks_begun();
         test_busy();
         test_preen();
         test_probe();

@@ -279,6 +279,12 @@ static void take_back(Job *job, const FsClaim *claim, Error *err) {
                    job->encryption.name);
 }
 
+static int mark_disk(const Job *job, const FsClaim *claim) {
+        cleanup(closep) int fd = block_reopen(job->device_fd, O_RDWR | O_EXCL);
+
+        return fd < 0 ? fd : fs_luks_mark(fd, claim);
+}
+
 static int write_header(Job *job, FsClaim *claim, Error *err) {
         cleanup(queue_leavep) QueueTicket ticket = {0};
         const CryptRun run = crypt_run(job);
@@ -299,6 +305,9 @@ static int write_header(Job *job, FsClaim *claim, Error *err) {
                 r = marker_write(&job->target, &marker);
         if (r < 0)
                 return error_set_errno(err, r, "note in %s that a format begins", job->target.text);
+        r = mark_disk(job, &marker.claim);
+        if (r < 0)
+                return error_set_errno(err, r, "note on the disk that a LUKS header begins");
         *claim = marker.claim;
         fs_uuid_format(claim->uuid, uuid);
         log_mapper(job, LOG_LEVEL_INFO, "encrypting a blank disk", job->encryption.name);
