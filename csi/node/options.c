@@ -9,8 +9,10 @@
 
 typedef struct Refused {
         const char *key;   /* one that ends with "." is a prefix */
-        const char *value; /* NULL: any; "0": every way to write the number */
+        const char *value; /* NULL: any; "0": every way to write the number. What follows a ":" in
+                              the option's does not count */
         const char *why;
+        bool reads; /* allowed where the whole filesystem is mounted read-only */
 } Refused;
 
 #define OTHER_DEVICE "it names another device"
@@ -20,48 +22,61 @@ typedef struct Refused {
 #define STOPS_NODE   "an error of one disk must not stop the node"
 #define LOSES_DATA   "what was written and synced would be lost or mixed up by a crash"
 #define FOR_TESTS    "it is for tests of the kernel"
+#define GOES_ON      "a filesystem with an error must not be written on"
+#define NO_REPLAY                                                                                  \
+        "what was written and synced before a crash would be left out and written over, expected " \
+        "it only with \"ro\" or an access mode that only reads"
 
 static const Refused refused_flags[] = {
-        {"source", NULL, ITS_DEVICE},
-        {"loop", NULL, ITS_DEVICE},
-        {"offset", NULL, ITS_DEVICE},
-        {"sizelimit", NULL, ITS_DEVICE},
-        {"sb", NULL, "the superblock is the one that was looked at"},
-        {"encryption", NULL, "a volume is encrypted by its provider"},
-        {"verity.", NULL, ITS_DEVICE},
-        {"device", NULL, OTHER_DEVICE},
-        {"logdev", NULL, OTHER_DEVICE},
-        {"rtdev", NULL, OTHER_DEVICE},
-        {"journal_dev", NULL, OTHER_DEVICE},
-        {"journal_path", NULL, OTHER_DEVICE},
-        {"jdev", NULL, OTHER_DEVICE},
-        {"bind", NULL, OTHER_MOUNT},
-        {"rbind", NULL, OTHER_MOUNT},
-        {"move", NULL, OTHER_MOUNT},
-        {"remount", NULL, OTHER_MOUNT},
-        {"shared", NULL, PROPAGATION},
-        {"rshared", NULL, PROPAGATION},
-        {"slave", NULL, PROPAGATION},
-        {"rslave", NULL, PROPAGATION},
-        {"private", NULL, PROPAGATION},
-        {"rprivate", NULL, PROPAGATION},
-        {"unbindable", NULL, PROPAGATION},
-        {"runbindable", NULL, PROPAGATION},
-        {"errors", "panic", STOPS_NODE},
-        {"fatal_errors", "panic", STOPS_NODE},
-        {"fatal_errors", "bug", STOPS_NODE},
-        {"abort", NULL, "it stops the filesystem"},
-        {"nobarrier", NULL, LOSES_DATA},
-        {"barrier", "0", LOSES_DATA},
-        {"data", "writeback", LOSES_DATA},
-        {"journal_async_commit", NULL, LOSES_DATA},
-        {"fsync_mode", "nobarrier", LOSES_DATA},
-        {"test_dummy_encryption", NULL, FOR_TESTS},
-        {"fault_injection", NULL, FOR_TESTS},
-        {"fault_type", NULL, FOR_TESTS},
-        {"fc_debug_force", NULL, FOR_TESTS},
-        {"fc_debug_max_replay", NULL, FOR_TESTS},
-        {"bg", NULL, "what is mounted in the background tells nobody whether it works"},
+        {"source", NULL, ITS_DEVICE, false},
+        {"loop", NULL, ITS_DEVICE, false},
+        {"offset", NULL, ITS_DEVICE, false},
+        {"sizelimit", NULL, ITS_DEVICE, false},
+        {"sb", NULL, "the superblock is the one that was looked at", false},
+        {"encryption", NULL, "a volume is encrypted by its provider", false},
+        {"verity.", NULL, ITS_DEVICE, false},
+        {"device", NULL, OTHER_DEVICE, false},
+        {"logdev", NULL, OTHER_DEVICE, false},
+        {"rtdev", NULL, OTHER_DEVICE, false},
+        {"journal_dev", NULL, OTHER_DEVICE, false},
+        {"journal_path", NULL, OTHER_DEVICE, false},
+        {"jdev", NULL, OTHER_DEVICE, false},
+        {"bind", NULL, OTHER_MOUNT, false},
+        {"rbind", NULL, OTHER_MOUNT, false},
+        {"move", NULL, OTHER_MOUNT, false},
+        {"remount", NULL, OTHER_MOUNT, false},
+        {"shared", NULL, PROPAGATION, false},
+        {"rshared", NULL, PROPAGATION, false},
+        {"slave", NULL, PROPAGATION, false},
+        {"rslave", NULL, PROPAGATION, false},
+        {"private", NULL, PROPAGATION, false},
+        {"rprivate", NULL, PROPAGATION, false},
+        {"unbindable", NULL, PROPAGATION, false},
+        {"runbindable", NULL, PROPAGATION, false},
+        {"errors", "panic", STOPS_NODE, false},
+        {"fatal_errors", "panic", STOPS_NODE, false},
+        {"fatal_errors", "bug", STOPS_NODE, false},
+        {"errors", "continue", GOES_ON, false},
+        {"noload", NULL, NO_REPLAY, true},
+        {"norecovery", NULL, NO_REPLAY, true},
+        {"nologreplay", NULL, NO_REPLAY, true},
+        {"rescue", NULL, NO_REPLAY, true},
+        {"recovery", NULL, NO_REPLAY, true},
+        {"usebackuproot", NULL, NO_REPLAY, true},
+        {"disable_roll_forward", NULL, NO_REPLAY, true},
+        {"checkpoint", "disable", LOSES_DATA, false},
+        {"abort", NULL, "it stops the filesystem", false},
+        {"nobarrier", NULL, LOSES_DATA, false},
+        {"barrier", "0", LOSES_DATA, false},
+        {"data", "writeback", LOSES_DATA, false},
+        {"journal_async_commit", NULL, LOSES_DATA, false},
+        {"fsync_mode", "nobarrier", LOSES_DATA, false},
+        {"test_dummy_encryption", NULL, FOR_TESTS, false},
+        {"fault_injection", NULL, FOR_TESTS, false},
+        {"fault_type", NULL, FOR_TESTS, false},
+        {"fc_debug_force", NULL, FOR_TESTS, false},
+        {"fc_debug_max_replay", NULL, FOR_TESTS, false},
+        {"bg", NULL, "what is mounted in the background tells nobody whether it works", false},
 };
 
 static const char *const selinux_keys[] = {"context", "fscontext", "defcontext", "rootcontext",
@@ -88,7 +103,8 @@ static bool is_refused(const Refused *refused, const MountOption *option) {
                 return true;
         if (str_equal(refused->value, "0") && value[0] != '\0')
                 return strtoull(value, &end, 0) == 0 && *end == '\0';
-        return str_equal(value, refused->value);
+        return strlen(refused->value) == strcspn(value, ":") &&
+               str_has_prefix(value, refused->value);
 }
 
 static bool is_selinux(const char *key) {
@@ -98,11 +114,11 @@ static bool is_selinux(const char *key) {
         return false;
 }
 
-static int check_one(const MountOption *option, Error *err) {
+static int check_one(const MountOption *option, bool reads, Error *err) {
         for (size_t i = 0; i < N_ELEMENTS(refused_flags); i++) {
                 const Refused *refused = &refused_flags[i];
 
-                if (is_refused(refused, option))
+                if (!(reads && refused->reads) && is_refused(refused, option))
                         return error_set(err, ERROR_INVALID,
                                          "mount option \"%.64s%s%s\" is not allowed: %s",
                                          option->key, refused->value ? "=" : "",
@@ -118,11 +134,11 @@ static int check_one(const MountOption *option, Error *err) {
 }
 
 /* Every one, not the last of a name: which of them counts is for the filesystem to say. */
-static int check_all(const MountOptions *options, Error *err) {
+static int check_all(const MountOptions *options, bool reads, Error *err) {
         int r = 0;
 
         for (size_t i = 0; i < options->n_options && r == 0; i++)
-                r = check_one(&options->options[i], err);
+                r = check_one(&options->options[i], reads, err);
         return r;
 }
 
@@ -162,8 +178,6 @@ int options_from_capability(MountOptions *options, const VolumeCapability *capab
         if (r < 0)
                 return refuse_words(r, "mount_flags", err);
         r = context_words ? add_context(options, context_words, err) : 0;
-        if (r == 0)
-                r = check_all(options, err);
         if (r < 0)
                 return r;
         if (!(options->clear & MOUNT_FLAG_NO_SUID))
@@ -174,16 +188,16 @@ int options_from_capability(MountOptions *options, const VolumeCapability *capab
                 options->set |= MOUNT_FLAG_READ_ONLY;
                 options->clear &= ~(unsigned int)MOUNT_FLAG_READ_ONLY;
         }
-        return 0;
+        return check_all(options, options->set & MOUNT_FLAG_READ_ONLY, err);
 }
 
-int options_check_own(const char *device, const char *own_options, Error *err) {
+int options_check_own(const char *device, const char *own_options, bool reads, Error *err) {
         MountOptions options = {0};
         Error error = {0};
         int r = mount_options_add(&options, own_options);
 
         if (r == 0)
-                r = check_all(&options, &error);
+                r = check_all(&options, reads, &error);
         if (r == 0)
                 return 0;
         return error_set(err, ERROR_PRECONDITION,

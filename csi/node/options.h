@@ -18,7 +18,8 @@
  *
  * Everything that a stranger asks for is joined here, and looked at once. Without "suid" or "dev"
  * among them, "nosuid" and "nodev" are added: what a container needs of either it gets from its
- * runtime, not from a volume. A reader-only access mode adds "ro".
+ * runtime, not from a volume. A reader-only access mode adds "ro". What skips the recovery after a
+ * crash is taken only with "ro".
  *
  * Return: 0; ERROR_INVALID.
  */
@@ -26,8 +27,9 @@ int options_from_capability(MountOptions *options, const VolumeCapability *capab
                             const char *context_words, Error *err);
 
 /* Options that a superblock itself asks for (FsVolume.own_options), held against the same table: a
- * disk may have been a tenant's raw block volume. Return: 0; ERROR_PRECONDITION. */
-int options_check_own(const char *device, const char *own_options, Error *err);
+ * disk may have been a tenant's raw block volume. @reads: nothing of it is mounted for writing.
+ * Return: 0; ERROR_PRECONDITION. */
+int options_check_own(const char *device, const char *own_options, bool reads, Error *err);
 
 /* What a filesystem of this type always needs: for ext that an error of its disk turns it
  * read-only; "nouuid" for XFS, where a clone on the node of its origin has the same UUID. */

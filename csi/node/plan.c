@@ -194,7 +194,7 @@ static int plan_existing(const MountInput *input, const DeviceFacts *device, Pla
         plan->fs_type = str_equal(input->fs_type, "ext4") ? "ext4" : plan->volume.type;
         r = judge(input, device, plan, err);
         if (r == 0)
-                r = options_check_own(path, plan->volume.own_options, err);
+                r = options_check_own(path, plan->volume.own_options, !plan->writes_super, err);
         if (r < 0)
                 return r;
         fsck_plan(&plan->volume, plan->host, path, !plan->writes_super, &plan->fsck);

@@ -31,6 +31,8 @@ static void test_defaults(void **state) {
               "nosuid,nodev,context=\"a:b:s0:c1,c2\"");
         check(ACCESS_MODE_SINGLE_NODE_WRITER, "errors=remount-ro",
               "nosuid,nodev,errors=remount-ro");
+        check(ACCESS_MODE_SINGLE_NODE_WRITER, "noload,ro", "ro,nosuid,nodev,noload");
+        check(ACCESS_MODE_SINGLE_NODE_READER_ONLY, "rescue=all", "ro,nosuid,nodev,rescue=all");
 }
 
 static void test_refused_flags(void **state) {
@@ -60,6 +62,18 @@ static void test_refused_flags(void **state) {
                 "fsync_mode=nobarrier",
                 "verity.hashdevice=/dev/sda",
                 "bg",
+                "errors=continue",
+                "noload",
+                "norecovery",
+                "rescue=all",
+                "rescue=nologreplay:ignorebadroots",
+                "nologreplay",
+                "usebackuproot",
+                "disable_roll_forward",
+                "checkpoint=disable",
+                "checkpoint=disable:5%",
+                "ro,noload,rw",
+                "ro,errors=continue",
         };
 
         for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
@@ -109,15 +123,17 @@ static void test_context(void **state) {
 /* The same words where a disk says them. */
 static void test_own(void **state) {
         static const char *const bad[] = {
-                "errors=panic", "nobarrier,", "data=writeback,", "abort", "acl,barrier=0",
-                "sb=1",         "=",          "x=\"a,abort\""};
+                "errors=panic", "nobarrier,", "data=writeback,", "abort",  "acl,barrier=0",
+                "sb=1",         "=",          "x=\"a,abort\"",   "noload", "errors=continue"};
         Error err = {0};
 
-        assert_int_equal(options_check_own("/dev/sdb", "", &err), 0);
-        assert_int_equal(options_check_own("/dev/sdb", "acl,nodelalloc,data=ordered", &err), 0);
+        assert_int_equal(options_check_own("/dev/sdb", "", false, &err), 0);
+        assert_int_equal(options_check_own("/dev/sdb", "acl,nodelalloc,data=ordered", false, &err),
+                         0);
+        assert_int_equal(options_check_own("/dev/sdb", "noload", true, &err), 0);
         for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
                 err = (Error){0};
-                assert_true(options_check_own("/dev/sdb", bad[i], &err) < 0);
+                assert_true(options_check_own("/dev/sdb", bad[i], false, &err) < 0);
                 assert_int_equal(err.code, ERROR_PRECONDITION);
                 assert_non_null(strstr(err.message, "/dev/sdb"));
         }
