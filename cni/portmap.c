@@ -308,33 +308,22 @@ static int portmap_want(const void *state, const Attachment *at, bool deleting, 
 
 /* --- facts -------------------------------------------------------------------------------- */
 
-/* The first port that the kernel gives to clients. */
-static uint16_t first_ephemeral(void) {
-        cleanup(freep) char *text = NULL;
-        unsigned int first = 32768;
-
-        if (file_read_at(AT_FDCWD, "/proc/sys/net/ipv4/ip_local_port_range", 64, &text, NULL) == 0)
-                (void)sscanf(text, "%u", &first);
-        return (uint16_t)first;
-}
-
 typedef struct Listening {
         PortmapConf *conf;
-        uint16_t n_ephemeral;
         Error *err;
 } Listening;
 
 static int each_waiting(const WaitingSocket *socket, void *userdata) {
         Listening *listening = userdata;
 
-        return portmap_conf_hold(listening->conf, socket, listening->n_ephemeral, listening->err);
+        return portmap_conf_hold(listening->conf, socket, listening->err);
 }
 
 /* A kernel that does not tell of its sockets leaves it as upstream has it. */
 static int look_at_sockets(PortmapConf *conf, Error *err) {
         static const uint8_t families[] = {AF_INET, AF_INET6},
-                             protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
-        Listening listening = {.conf = conf, .n_ephemeral = first_ephemeral(), .err = err};
+                             protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP};
+        Listening listening = {.conf = conf, .err = err};
 
         for (size_t i = 0; i < N_ELEMENTS(protocols); i++) {
                 bool asked = false;

@@ -209,15 +209,12 @@ static int hold(PortmapConf *conf, const PortMapping *port, const WaitingSocket 
         return 0;
 }
 
-int portmap_conf_hold(PortmapConf *conf, const WaitingSocket *socket, uint16_t n_ephemeral,
-                      Error *err) {
+int portmap_conf_hold(PortmapConf *conf, const WaitingSocket *socket, Error *err) {
         static const uint8_t zero[sizeof(socket->address)];
         IpAddress address = {.family = socket->family};
         char text[IP_TEXT_MAX];
 
         memcpy(address.bytes, socket->address, sizeof(socket->address));
-        if (socket->protocol == IPPROTO_UDP && socket->port >= n_ephemeral)
-                return 0;
         for (size_t i = 0; i < conf->n_ports; i++) {
                 const PortMapping *port = &conf->ports[i];
                 bool anywhere = !ip_is_set(&port->host_ip) || ip_is_zero(&port->host_ip);

@@ -40,13 +40,13 @@ void portmap_conf_free(PortmapConf *conf);
  *
  * One that waits at every address where the port is for every address, or at the very address of
  * the port, would lose all of it: that is refused. One at another address of the host keeps it, and
- * goes into @conf->held. Of UDP ports from @n_ephemeral on nobody knows whether they are a
- * server's.
+ * goes into @conf->held. Of a UDP socket nobody knows whether it is a server's: tunnels of the node
+ * (WireGuard, VXLAN) bind to ports that the kernel gives to clients, too, so all of them count. The
+ * runtime asks again, and a client is gone by then.
  *
  * Pure. Return: 0; CONFLICT naming the port and the socket; -ENOMEM.
  */
-int portmap_conf_hold(PortmapConf *conf, const WaitingSocket *socket, uint16_t n_ephemeral,
-                      Error *err);
+int portmap_conf_hold(PortmapConf *conf, const WaitingSocket *socket, Error *err);
 
 /**
  * conditions_parse() - conditionsV4 or conditionsV6

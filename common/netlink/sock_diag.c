@@ -52,7 +52,7 @@ int sock_diag_waiting(uint8_t family, uint8_t protocol, WaitingSocketEach each, 
                 .sdiag_family = family,
                 .sdiag_protocol = protocol,
                 /* A bound UDP socket without a peer is in the state of a closed TCP socket. */
-                .idiag_states = 1U << (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE),
+                .idiag_states = 1U << (protocol == IPPROTO_UDP ? TCP_CLOSE : TCP_LISTEN),
         };
         Dump dump = {.protocol = protocol, .each = each, .userdata = userdata};
         NlSocket sock = NL_SOCKET_NULL;

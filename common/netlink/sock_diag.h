@@ -21,7 +21,7 @@ typedef struct WaitingSocket {
 typedef int (*WaitingSocketEach)(const WaitingSocket *socket, void *userdata);
 
 /**
- * sock_diag_waiting() - @each for all of them, of @family and @protocol (TCP or UDP)
+ * sock_diag_waiting() - @each for all of them, of @family and @protocol (TCP, UDP, SCTP)
  *
  * Sockets of the kernel itself (VXLAN, WireGuard) are not among them.
  *

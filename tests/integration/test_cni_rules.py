@@ -614,6 +614,21 @@ def test_port_of_the_host_itself(node):
     assert lib.elements() == []
 
 
+@pytest.mark.parametrize('port, kernel', [(51820, False), (8472, True)])
+def test_port_of_a_tunnel_of_the_host(node, port, kernel):
+    """WireGuard's and VXLAN's lie where the kernel gives ports to clients: the pod would read other nodes' packets."""
+    lib.sh('sysctl', '-qw', 'net.ipv4.ip_local_port_range=1024 65535')
+    if kernel:
+        lib.sh('ip', 'link', 'add', 'vx0', 'type', 'vxlan', 'id', '1', 'dstport', str(port), 'dev', 'lo', 'nolearning')
+        lib.sh('ip', 'link', 'set', 'vx0', 'up')
+    else:
+        node.serve(None, 'udp', port, 'tunnel')
+    netns = node.sandbox.netns('x')
+    error = node.plugin.add(node.conf(runtimeConfig=ports((port, 53, 'udp'))), netns, 'x').failed()
+    assert f'hostPort {port}/udp is in use by a program of this host' in str(error)
+    assert lib.elements() == []
+
+
 def test_udp_port_costs_what_a_tcp_port_costs(node):
     """All of conntrack is walked once, by a child that nobody waits for."""
     if not shutil.which('strace'):
