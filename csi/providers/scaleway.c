@@ -63,6 +63,15 @@ static uint64_t count_scratch(const json_t *metadata) {
         return n;
 }
 
+/* cloud-init says by itself where it has its words from ("v1.platform" is its data source). A disk
+ * with the label "cidata" or "config-2" is another source, and a tenant's volume may have it. */
+static bool is_of_service(const json_t *json) {
+        char platform[32];
+
+        return metadata_json_text(json, "v1.platform", platform, sizeof(platform)) == 0 &&
+               str_equal(platform, "scaleway");
+}
+
 /* What cloud-init kept of the metadata service's answer at boot; upstream looks there first. */
 static void read_cloud_init(Scaleway *scaleway, const char *root) {
         cleanup(closep) int root_fd = -1;
@@ -76,7 +85,8 @@ static void read_cloud_init(Scaleway *scaleway, const char *root) {
                 return;
         json = json_loadb(text, n, 0, NULL);
         metadata = json_object_get(json_object_get(json, "ds"), "meta_data");
-        if (metadata_json_text(metadata, "id", scaleway->id, sizeof(scaleway->id)) == 0 &&
+        if (is_of_service(json) &&
+            metadata_json_text(metadata, "id", scaleway->id, sizeof(scaleway->id)) == 0 &&
             metadata_json_text(metadata, "location.zone_id", scaleway->zone,
                                sizeof(scaleway->zone)) == 0 &&
             scaleway->id[0] != '\0' && scaleway->zone[0] != '\0') {

@@ -267,19 +267,24 @@ def test_scaleway_scratch_volumes(make):
         assert client.NodeGetInfo().max_volumes_per_node == 13
 
 
+KEPT = {'ds': {'meta_data': {'id': 'aaaaaaaa-0000-4000-8000-000000000001', 'location': {'zone_id': 'nl-ams-2'},
+                             'volumes': {'0': {'volume_type': 'scratch'}}}}}
+
+
 def test_scaleway_cloud_init(make, tree):
     """As upstream: what cloud-init kept is taken, and no service is asked."""
     (tree.root / 'run/cloud-init').mkdir(parents=True)
-    (tree.root / 'run/cloud-init/instance-data.json').write_text(json.dumps({'ds': {'meta_data': {
-        'id': 'aaaaaaaa-0000-4000-8000-000000000001', 'location': {'zone_id': 'nl-ams-2'},
-        'volumes': {'0': {'volume_type': 'scratch'}}}}}))
+    (tree.root / 'run/cloud-init/instance-data.json').write_text(json.dumps(KEPT | {'v1': {'platform': 'scaleway'}}))
     with make(Scaleway).start() as client:
         node = client.NodeGetInfo()
         assert node.node_id == 'nl-ams-2/aaaaaaaa-0000-4000-8000-000000000001'
         assert node.max_volumes_per_node == 14
 
 
-@pytest.mark.parametrize('text', ['', '{', '{"ds": {"meta_data": {"id": 7}}}', '[]'])
+@pytest.mark.parametrize('text', ['', '{', '{"ds": {"meta_data": {"id": 7}}}', '[]',
+                                  # A tenant's volume with the label "cidata" was cloud-init's source.
+                                  json.dumps(KEPT), json.dumps(KEPT | {'v1': {'platform': 'nocloud'}}),
+                                  json.dumps(KEPT | {'v1': {'platform': 'configdrive', 'cloud_name': 'scaleway'}})])
 def test_scaleway_broken_cloud_init(make, tree, text):
     metadata.Scaleway().start(metadata.Scaleway.address)
     (tree.root / 'run/cloud-init').mkdir(parents=True)
