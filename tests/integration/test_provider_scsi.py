@@ -431,6 +431,26 @@ def test_hetzner_two_pods(make, tree):
         kubelet.unpublish(Hetzner.volume, second)
 
 
+@pytest.mark.parametrize('reads_first', [False, True])
+def test_hetzner_reader_beside_writer(make, tree, reads_first):
+    """A pod that only reads, beside one that writes: the second got EBUSY for as long as the first ran."""
+    metadata.Hetzner().start()
+    Hetzner.disk(tree, 'sdb', Hetzner.volume)
+    daemon = make(Hetzner)
+    with daemon.start() as client:
+        kubelet = kubelet_of(Hetzner, daemon, client)
+        kubelet.unpublish(Hetzner.volume, kubelet.publish('pod-0', Hetzner.volume))
+        paths = {}
+        for readonly in (reads_first, not reads_first):
+            paths[readonly] = kubelet.publish(f'pod-{readonly}', Hetzner.volume, readonly=readonly)
+        (paths[False] / 'file').write_text('written')
+        assert (paths[True] / 'file').read_text() == 'written'
+        with pytest.raises(OSError):
+            (paths[True] / 'other').write_text('')
+        for readonly in (reads_first, not reads_first):
+            kubelet.unpublish(Hetzner.volume, paths[readonly])
+
+
 def test_scaleway_old_volumes(make, tree):
     """b_ssd, and handles without a zone."""
     metadata.Scaleway().start(metadata.Scaleway.address)
