@@ -10,6 +10,8 @@ import threading
 import time
 import urllib.request
 
+import pytest
+
 import csi
 from csi import held_mkfs, n_called, until
 
@@ -49,9 +51,14 @@ def timed(call, seconds):
     return result
 
 
-def test_130_stages_behind_two_mkfs_hold_nobody(build, tmp_path):
+# More than the workers either way; the default suites have the small one.
+WAITING = [(24, ['--workers=8']), *([(130, [])] if os.environ.get('BERTH_WAITING_WHOLE') else [])]
+
+
+@pytest.mark.parametrize('n_stages, argv', WAITING, ids=['24', '130'][:len(WAITING)])
+def test_many_stages_behind_two_mkfs_hold_nobody(build, tmp_path, n_stages, argv):
     """Undoing and asking are answered at once while more stages wait than threads exist; who goes leaves nothing."""
-    daemon = csi.Daemon(build, tmp_path, argv=['--max-formatters=2'])
+    daemon = csi.Daemon(build, tmp_path, argv=['--max-formatters=2', *argv])
     with daemon as client:
         ready = make(client, 'ready')
         fields = stage_fields(daemon, ready, 'ready')
@@ -61,7 +68,7 @@ def test_130_stages_behind_two_mkfs_hold_nobody(build, tmp_path):
                                  target_path=str(published), volume_capability=CAPABILITY)
     daemon.environment |= held_mkfs(tmp_path / 'bin')
     with daemon as client:
-        volumes = [make(client, f'v{n}') for n in range(130)]
+        volumes = [make(client, f'v{n}') for n in range(n_stages)]
         stages = [stage_fields(daemon, volume, f's{n}') for n, volume in enumerate(volumes)]
         other = make(client, 'other')
         calls = [client.start('NodeStageVolume', **stage) for stage in stages]
@@ -77,11 +84,11 @@ def test_130_stages_behind_two_mkfs_hold_nobody(build, tmp_path):
         until(lambda: n_threads(daemon) < 60)
         assert n_called(tmp_path / 'bin') == 2
         # What is waited for is held all the same.
-        assert client.fails('ABORTED', 'NodeStageVolume', **stages[77])
+        assert client.fails('ABORTED', 'NodeStageVolume', **stages[n_stages // 2])
         # Who goes before its deadline waits no more, and the others come in their order.
         for call in calls[10:]:
             call.cancel()
-        until(lambda: daemon.log().count('cancelled while waiting') >= 119)
+        until(lambda: daemon.log().count('cancelled while waiting') >= n_stages - 11)
         (tmp_path / 'bin' / 'go').touch()
         done = 0
         for call in calls[:10]:
