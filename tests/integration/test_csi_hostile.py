@@ -2,6 +2,7 @@
 """What a request, a pod or a failing disk may try, over the socket: nothing outside of kubelet's root changes, nothing
 is told that is secret, and nothing hangs."""
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -258,6 +259,70 @@ def test_secrets(build, sandbox):
     assert 'plan:' in log
     world.client.close()
     world.daemon.kill()
+
+
+def found_in_memory(pid, needle):
+    """Where in the process; each place that can be read is."""
+    found = []
+    with open(f'/proc/{pid}/maps', encoding='ascii') as maps, open(f'/proc/{pid}/mem', 'rb', buffering=0) as memory:
+        for line in maps:
+            start, end = (int(number, 16) for number in line.split()[0].split('-'))
+            if ' r' not in line or '[v' in line:
+                continue
+            memory.seek(start)
+            try:
+                content = memory.read(end - start)
+            except (OSError, OverflowError):
+                continue
+            at = content.find(needle)
+            while at >= 0:
+                found.append(f'{line.split()[-1]}+{at:#x}: {content[max(at - 24, 0):at + 8]}')
+                at = content.find(needle, at + 1)
+    return found
+
+
+def test_secrets_do_not_stay_in_memory(build, sandbox):
+    """After calls that are done, refused, too large, cancelled, and with a token of a service account."""
+    world = World(build, sandbox)
+    capability = mount('ext4')
+    pid = world.daemon.process.pid
+    volume = world.create('pvc-1', 16 * MIB, capability)
+
+    def fields(secret, **more):
+        return {'volume_id': volume, 'staging_target_path': str(world.kubelet.staging(volume)),
+                'volume_capability': capability, 'secrets': {'key': secret}, **more}
+    # A needle that is in the place would be found: the look itself can fail.
+    assert found_in_memory(pid, b'berth-csi')
+    left = {}
+
+    def look(kind, secret):
+        with contextlib.suppress(AssertionError):
+            csi.until(lambda: not found_in_memory(pid, secret.encode()), seconds=2)
+        left[kind] = found_in_memory(pid, secret.encode())
+    secret = 'good-5c1de0b44a1b4f0f'
+    world.client.NodeStageVolume(**fields(secret))
+    look('done', secret)
+    secret = 'refused-8d4f0ea2c9b1'
+    with pytest.raises(csi.Failure):
+        world.client.NodeStageVolume(**fields(secret, volume_id='no such volume'))
+    look('refused', secret)
+    secret = 'large-' + '7e1b5c2f90' * 3000
+    with pytest.raises(csi.Failure):
+        world.client.NodeStageVolume(**fields(secret))
+    look('too large', secret[:4000])
+    secret = 'cancelled-3b9a70d14c55'
+    world.client.start('NodeStageVolume', **fields(secret)).cancel()
+    look('cancelled', secret)
+    secret = 'token-4d0c96fa7e21'
+    with contextlib.suppress(csi.Failure):
+        world.client.NodePublishVolume(volume_id=volume, volume_capability=capability,
+                                       target_path=str(world.kubelet.target('pod-1', 'pvc-1')),
+                                       staging_target_path=str(world.kubelet.staging(volume)),
+                                       volume_context={'csi.storage.k8s.io/serviceAccount.tokens': secret})
+    look('token', secret)
+    world.client.close()
+    world.daemon.kill()
+    assert not {kind: where for kind, where in left.items() if where}
 
 
 # --- what died ---
