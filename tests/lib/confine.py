@@ -3,8 +3,8 @@
 """confine.py PROFILE PROGRAM [ARGUMENT...]: runs a program under a seccomp profile in the form of the OCI runtimes.
 
 What the profile does not allow kills the whole process, also where a runtime would only answer ENOSYS: nothing that is
-missing goes unseen. But for clone3, which every libc tries first and is answered ENOSYS. Names that this machine's libseccomp does not know are left out, as runtimes do, but for those that
-have the same number everywhere.
+missing goes unseen. But for clone3, which every libc tries first and is answered ENOSYS. Names that this machine's
+libseccomp does not know are left out, as runtimes do, but for those that have the same number everywhere.
 """
 
 import errno
