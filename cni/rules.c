@@ -22,6 +22,11 @@ static const RulePart *const parts[] = {&part_masq, &part_portmap, &part_firewal
         (1U << RULE_SET_PORTS | 1U << RULE_SET_PORTS_AT | 1U << RULE_SET_SNAT |                    \
          1U << RULE_SET_HAIRPIN | 1U << RULE_SET_SNAT_ALL | 1U << RULE_SET_HELD)
 
+/* Their keys have the pod's MAC address, or what follows from it. */
+#define SENDER_SETS                                                                                \
+        (1U << RULE_SET_SPOOF_MACS | 1U << RULE_SET_ARP_SENDERS | 1U << RULE_SET_ND_SENDERS |      \
+         1U << RULE_SET_ND_TARGETS)
+
 typedef struct RulesState {
         PluginRole role;
         const NetConf *conf;             /* borrowed */
@@ -143,7 +148,7 @@ static unsigned int sets_to_scan(const RulesState *state, const Attachment *at,
                         all_ports = all_ports && found[i] != RULE_FOUND_NOT;
                 } else if (set == RULE_SET_SPOOF_LINKS && found[i] != RULE_FOUND_NOT &&
                            !at->has_pod_mac) {
-                        sets |= 1U << RULE_SET_SPOOF_MACS;
+                        sets |= SENDER_SETS;
                 }
         }
         return had_ports && !all_ports ? sets | PORT_SETS : sets;

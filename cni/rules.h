@@ -44,6 +44,8 @@ typedef enum RuleGroupKind {
         RULE_GROUP_SNAT,      /* the way back of host ports, for one subnet */
         RULE_GROUP_SNAT_ALL,  /* the same for every source (masqAll) */
         RULE_GROUP_SPOOF,     /* MAC addresses that a link may send from */
+        RULE_GROUP_ARP,       /* IPv4 addresses that a link may claim */
+        RULE_GROUP_ND,        /* IPv6 addresses that a link may claim */
         RULE_GROUP_ISOLATION, /* bridges that do not talk to each other */
         RULE_GROUP_NODE,      /* what of this host is not for host ports, and comes before them */
         RULE_GROUP_LOCALNET,  /* who may send to 127.0.0.0/8 */
@@ -106,6 +108,11 @@ typedef enum RuleSet {
         RULE_SET_SNAT_ALL,    /* SNAT_ALL: pod address . protocol . port */
         RULE_SET_SPOOF_LINKS, /* SPOOF: host link that is looked at */
         RULE_SET_SPOOF_MACS,  /* SPOOF: host link . MAC address that it may send from */
+        RULE_SET_ARP_LINKS,   /* ARP: host link that is looked at */
+        RULE_SET_ARP_SENDERS, /* ARP: host link . MAC address . address that it may claim */
+        RULE_SET_ND_LINKS,    /* ND: host link that is looked at */
+        RULE_SET_ND_SENDERS,  /* ND: host link . address that it may claim, as a source */
+        RULE_SET_ND_TARGETS,  /* ND: likewise, as a target */
         RULE_SET_ISOLATED,    /* ISOLATION: bridge */
         RULE_SET_SAME_BRIDGE, /* ISOLATION: bridge . bridge that may talk among themselves */
         RULE_SET_SERVICES,    /* NODE: address of this host that stands for a Service */

@@ -12,10 +12,14 @@
 #include "common/base/cleanup.h"
 #include "common/nft/nft_expr.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/icmp6.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
@@ -35,6 +39,9 @@
 #define CHAIN_PORTS_OUT  "ports-out"
 #define CHAIN_PORTS_SNAT "ports-snat"
 #define CHAIN_SPOOF      "spoof-check"
+#define CHAIN_ARP        "arp-check"
+#define CHAIN_ND         "nd-check"
+#define CHAIN_ND_TARGET  "nd-target-check"
 #define CHAIN_ISOLATION  "isolation"
 #define CHAIN_LOCALNET   "localnet-check" /* a set's name is no chain's, or nft(8) is confused */
 #define CHAIN_FIREWALL   "firewall-mark"
@@ -50,6 +57,11 @@ static const char *const set_names[_RULE_SET_N] = {
         [RULE_SET_SNAT_ALL] = "snat-all",
         [RULE_SET_SPOOF_LINKS] = "spoof-links",
         [RULE_SET_SPOOF_MACS] = "spoof-macs",
+        [RULE_SET_ARP_LINKS] = "arp-links",
+        [RULE_SET_ARP_SENDERS] = "arp-senders",
+        [RULE_SET_ND_LINKS] = "nd-links",
+        [RULE_SET_ND_SENDERS] = "nd-senders",
+        [RULE_SET_ND_TARGETS] = "nd-targets",
         [RULE_SET_ISOLATED] = "isolated",
         [RULE_SET_SAME_BRIDGE] = "same-bridge",
         [RULE_SET_SERVICES] = "services",
@@ -455,6 +467,155 @@ static void make_spoof(const Maker *maker) {
         nft_rule_end(maker->batch);
 }
 
+/* --- who claims an address ---------------------------------------------------------------- */
+
+/* Offsets in an ARP message for IPv4 over Ethernet. A receiver takes no other. */
+#define ARP_SENDER_MAC 8
+#define ARP_SENDER     14
+#define ARP_TARGET     24
+
+#define IPV6_SOURCE 8
+
+/* Of ICMPv6; RFC 4861. */
+#define ND_TYPE   0
+#define ND_TARGET 8
+
+static void match_protocol(const Maker *maker, uint16_t protocol) {
+        uint16_t wanted = htons(protocol);
+
+        nft_expr_meta(maker->batch, NFT_META_PROTOCOL, 0);
+        nft_expr_cmp(maker->batch, 0, &wanted, sizeof(wanted), false);
+}
+
+static void match_link(const Maker *maker, RuleSet links) {
+        nft_expr_meta(maker->batch, NFT_META_IIFNAME, 0);
+        lookup(maker, links, 0, false);
+}
+
+static void drop(const Maker *maker) {
+        nft_expr_verdict(maker->batch, NF_DROP, NULL);
+        nft_rule_end(maker->batch);
+}
+
+/*
+ * One VLAN tag is off by now. The receiver takes a second one off as well when both are priority
+ * tags, and would find there what nobody has looked at.
+ */
+static void drop_hidden(const Maker *maker, const char *chain, RuleSet links) {
+        static const uint16_t tags[] = {ETH_P_8021Q, ETH_P_8021AD};
+
+        for (size_t i = 0; i < N_ELEMENTS(tags); i++) {
+                begin(maker, chain);
+                match_protocol(maker, tags[i]);
+                match_link(maker, links);
+                drop(maker);
+        }
+}
+
+/* @probe: sent from 0.0.0.0, which asks for the address that it wants to have. */
+static void drop_arp(const Maker *maker, bool probe) {
+        uint32_t none = 0;
+
+        begin(maker, CHAIN_ARP);
+        match_protocol(maker, ETH_P_ARP);
+        match_link(maker, RULE_SET_ARP_LINKS);
+        nft_expr_payload(maker->batch, NFT_BASE_NETWORK, ARP_SENDER, 4, 0);
+        nft_expr_cmp(maker->batch, 0, &none, sizeof(none), !probe);
+        nft_expr_meta(maker->batch, NFT_META_IIFNAME, 0);
+        nft_expr_payload(maker->batch, NFT_BASE_NETWORK, ARP_SENDER_MAC, 6, IFNAMSIZ / 4);
+        nft_expr_payload(maker->batch, NFT_BASE_NETWORK, probe ? ARP_TARGET : ARP_SENDER, 4,
+                         IFNAMSIZ / 4 + 2);
+        lookup(maker, RULE_SET_ARP_SENDERS, 0, true);
+        drop(maker);
+}
+
+static void make_arp(const Maker *maker) {
+        make_chain(maker, CHAIN_ARP, "filter", NF_BR_PRE_ROUTING, PRIORITY_EARLY);
+        make_set(maker, RULE_SET_ARP_LINKS, NFT_TYPE_IFNAME, IFNAMSIZ, true);
+        make_set(maker, RULE_SET_ARP_SENDERS,
+                 NFT_TYPE_3(NFT_TYPE_IFNAME, NFT_TYPE_ETHER, NFT_TYPE_IPV4), IFNAMSIZ + 8 + 4,
+                 false);
+        drop_hidden(maker, CHAIN_ARP, RULE_SET_ARP_LINKS);
+        drop_arp(maker, true);
+        drop_arp(maker, false);
+}
+
+static void begin_nd(const Maker *maker, uint8_t type) {
+        uint8_t icmp = IPPROTO_ICMPV6;
+
+        begin(maker, CHAIN_ND);
+        match_protocol(maker, ETH_P_IPV6);
+        nft_expr_meta(maker->batch, NFT_META_L4PROTO, 0);
+        nft_expr_cmp(maker->batch, 0, &icmp, sizeof(icmp), false);
+        nft_expr_payload(maker->batch, NFT_BASE_TRANSPORT, ND_TYPE, 1, 0);
+        nft_expr_cmp(maker->batch, 0, &type, sizeof(type), false);
+        match_link(maker, RULE_SET_ND_LINKS);
+}
+
+static void drop_foreign(const Maker *maker, RuleSet set, NftBase base, uint32_t offset) {
+        nft_expr_meta(maker->batch, NFT_META_IIFNAME, 0);
+        nft_expr_payload(maker->batch, base, offset, sizeof(struct in6_addr), IFNAMSIZ / 4);
+        lookup(maker, set, 0, true);
+        drop(maker);
+}
+
+/* Its rule is in a chain of its own, where nft(8) does not know ICMPv6 and prints the target as the
+ * bytes that the set is of, whatever its version calls them. */
+static void make_nd_target(const Maker *maker) {
+        char name[RULE_SET_NAME_MAX];
+
+        make_chain(maker, CHAIN_ND_TARGET, NULL, 0, 0);
+        nft_set_add(maker->batch,
+                    &(NftSet){.family = maker->group->family,
+                              .table = RULES_TABLE,
+                              .name = rule_set_name(maker->group, RULE_SET_ND_TARGETS, name),
+                              .key_type = NFT_TYPE_2(NFT_TYPE_IFNAME, NFT_TYPE_INTEGER),
+                              .n_key = IFNAMSIZ + 16,
+                              .link_and_transport = ND_TARGET});
+        begin(maker, CHAIN_ND_TARGET);
+        drop_foreign(maker, RULE_SET_ND_TARGETS, NFT_BASE_TRANSPORT, ND_TARGET);
+}
+
+static void check_target(const Maker *maker) {
+        nft_expr_verdict(maker->batch, NFT_JUMP, CHAIN_ND_TARGET);
+        nft_rule_end(maker->batch);
+}
+
+static void match_unspecified(const Maker *maker, bool differs) {
+        nft_expr_payload(maker->batch, NFT_BASE_NETWORK, IPV6_SOURCE, sizeof(in6addr_any), 0);
+        nft_expr_cmp(maker->batch, 0, &in6addr_any, sizeof(in6addr_any), differs);
+}
+
+/*
+ * A solicitation tells the receiver about its source, and one from :: which address it wants to
+ * have; an advertisement about its target. A pod is no router.
+ */
+static void make_nd(const Maker *maker) {
+        static const uint8_t asks[] = {ND_ROUTER_SOLICIT, ND_NEIGHBOR_SOLICIT};
+        static const uint8_t routers[] = {ND_ROUTER_ADVERT, ND_REDIRECT};
+
+        make_chain(maker, CHAIN_ND, "filter", NF_BR_PRE_ROUTING, PRIORITY_EARLY);
+        make_set(maker, RULE_SET_ND_LINKS, NFT_TYPE_IFNAME, IFNAMSIZ, true);
+        make_set(maker, RULE_SET_ND_SENDERS, NFT_TYPE_2(NFT_TYPE_IFNAME, NFT_TYPE_IPV6),
+                 IFNAMSIZ + 16, false);
+        make_nd_target(maker);
+        drop_hidden(maker, CHAIN_ND, RULE_SET_ND_LINKS);
+        for (size_t i = 0; i < N_ELEMENTS(routers); i++) {
+                begin_nd(maker, routers[i]);
+                drop(maker);
+        }
+        for (size_t i = 0; i < N_ELEMENTS(asks); i++) {
+                begin_nd(maker, asks[i]);
+                match_unspecified(maker, true);
+                drop_foreign(maker, RULE_SET_ND_SENDERS, NFT_BASE_NETWORK, IPV6_SOURCE);
+        }
+        begin_nd(maker, ND_NEIGHBOR_SOLICIT);
+        match_unspecified(maker, false);
+        check_target(maker);
+        begin_nd(maker, ND_NEIGHBOR_ADVERT);
+        check_target(maker);
+}
+
 static void make_isolation(const Maker *maker) {
         make_chain(maker, CHAIN_ISOLATION, "filter", NF_INET_FORWARD, PRIORITY_FILTER);
         make_set(maker, RULE_SET_ISOLATED, NFT_TYPE_IFNAME, IFNAMSIZ, true);
@@ -474,10 +635,16 @@ static void make_isolation(const Maker *maker) {
 
 const char *rule_group_chain(const RuleGroup *group, char *name) {
         static const char *const chains[_RULE_GROUP_N] = {
-                [RULE_GROUP_MASQ] = CHAIN_MASQ,           [RULE_GROUP_SNAT] = CHAIN_PORTS_SNAT,
-                [RULE_GROUP_SNAT_ALL] = CHAIN_PORTS_SNAT, [RULE_GROUP_SPOOF] = CHAIN_SPOOF,
-                [RULE_GROUP_ISOLATION] = CHAIN_ISOLATION, [RULE_GROUP_NODE] = CHAIN_PORTS_IN,
-                [RULE_GROUP_LOCALNET] = CHAIN_LOCALNET,   [RULE_GROUP_FIREWALL] = CHAIN_FIREWALL,
+                [RULE_GROUP_MASQ] = CHAIN_MASQ,
+                [RULE_GROUP_SNAT] = CHAIN_PORTS_SNAT,
+                [RULE_GROUP_SNAT_ALL] = CHAIN_PORTS_SNAT,
+                [RULE_GROUP_SPOOF] = CHAIN_SPOOF,
+                [RULE_GROUP_ARP] = CHAIN_ARP,
+                [RULE_GROUP_ND] = CHAIN_ND,
+                [RULE_GROUP_ISOLATION] = CHAIN_ISOLATION,
+                [RULE_GROUP_NODE] = CHAIN_PORTS_IN,
+                [RULE_GROUP_LOCALNET] = CHAIN_LOCALNET,
+                [RULE_GROUP_FIREWALL] = CHAIN_FIREWALL,
         };
 
         if (group->kind == RULE_GROUP_PORTS)
@@ -491,6 +658,7 @@ void rule_group_make(NftBatch *batch, const RuleGroup *group) {
                 [RULE_GROUP_MASQ] = make_masq,         [RULE_GROUP_PORTS] = make_ports,
                 [RULE_GROUP_SNAT] = make_snat,         [RULE_GROUP_SNAT_ALL] = make_snat_all,
                 [RULE_GROUP_SPOOF] = make_spoof,       [RULE_GROUP_ISOLATION] = make_isolation,
+                [RULE_GROUP_ARP] = make_arp,           [RULE_GROUP_ND] = make_nd,
                 [RULE_GROUP_NODE] = make_node,         [RULE_GROUP_LOCALNET] = make_localnet,
                 [RULE_GROUP_FIREWALL] = make_firewall,
         };

@@ -1,24 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * macspoofchk: frames that come out of a pod's link under another MAC address than the pod's are
- * dropped, in the bridge, before anything else looks at them.
+ * macspoofchk: what comes out of a pod's link is dropped, in the bridge and before anything else
+ * looks at it, when it is a frame from another MAC address than the pod's, or an ARP or neighbour
+ * discovery message that claims another address than IPAM gave to the pod.
+ *
+ * The frame alone would not do: whoever answers "10.1.0.5 is at my MAC address" gets the packets of
+ * 10.1.0.5. What a pod without addresses of a family claims is not known here and is let through;
+ * so is all of a port that carries VLANs, which has more addresses than IPAM's.
  */
 
 #include "cni/rules.h"
 
+#include "common/base/cleanup.h"
+
 #include <errno.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include <linux/netfilter.h>
 
+typedef struct Spoof {
+        bool claims; /* looks at them, too */
+} Spoof;
+
 static int spoof_parse(const NetConf *conf, void **statep, Error *err) {
-        static char on;
+        static Spoof frames = {.claims = false}, all = {.claims = true};
         bool check = false;
 
         if (json_read_bool(conf->json, "macspoofchk", &check, err) < 0)
                 return -EINVAL;
-        *statep = check ? &on : NULL;
+        if (check)
+                *statep = conf->link.n_trunks > 0 ? &frames : &all;
         return 0;
 }
 
@@ -32,10 +45,104 @@ static void key_link(Rule *rule, const Attachment *at) {
         rule_key(rule, name, sizeof(name));
 }
 
+/* An element of @kind whose key begins with the link, labelled "@what of @whose". NULL without
+ * memory. */
+static Rule *append(RuleList *list, const Attachment *at, RuleGroupKind kind, RuleSet set,
+                    const char *what, const char *whose) {
+        RuleGroup group = {.kind = kind, .family = NFPROTO_BRIDGE};
+        int r = rules_group(list, &group);
+        Rule *rule = r < 0 ? NULL : rules_append(list, (size_t)r, set, RULE_CLAIM_ADDRESS);
+
+        if (!rule)
+                return NULL;
+        key_link(rule, at);
+        snprintf(rule->label, sizeof(rule->label), "%s of %s", what, whose);
+        return rule;
+}
+
+static int want_frames(RuleList *list, const Attachment *at) {
+        Rule *rule;
+
+        if (at->has_pod_mac) {
+                rule = append(list, at, RULE_GROUP_SPOOF, RULE_SET_SPOOF_MACS, "MAC address",
+                              at->host_link);
+                if (!rule)
+                        return -ENOMEM;
+                rule_key(rule, at->pod_mac, sizeof(at->pod_mac));
+        }
+        rule = append(list, at, RULE_GROUP_SPOOF, RULE_SET_SPOOF_LINKS, "MAC check", at->host_link);
+        return rule ? 0 : -ENOMEM;
+}
+
+static bool has_family(const Attachment *at, int family) {
+        for (size_t i = 0; i < at->n_ips; i++)
+                if (at->ips[i].address.address.family == family)
+                        return true;
+        return false;
+}
+
+/* An address that the pod may claim. */
+static int want_sender(RuleList *list, const Attachment *at, const IpAddress *address) {
+        static const RuleSet sets[] = {RULE_SET_ND_SENDERS, RULE_SET_ND_TARGETS};
+        char text[IP_TEXT_MAX];
+        Rule *rule;
+
+        ip_format(address, text);
+        if (address->family == AF_INET) {
+                rule = append(list, at, RULE_GROUP_ARP, RULE_SET_ARP_SENDERS, "ARP", text);
+                if (!rule)
+                        return -ENOMEM;
+                rule_key(rule, at->pod_mac, sizeof(at->pod_mac));
+                rule_key(rule, address->bytes, ip_size(address));
+                return 0;
+        }
+        for (size_t i = 0; i < N_ELEMENTS(sets); i++) {
+                rule = append(list, at, RULE_GROUP_ND, sets[i], "neighbour discovery", text);
+                if (!rule)
+                        return -ENOMEM;
+                rule_key(rule, address->bytes, ip_size(address));
+        }
+        return 0;
+}
+
+/* The link-local address that the kernel makes of a MAC address (addr_gen_mode 0). */
+static IpAddress link_local(const uint8_t mac[6]) {
+        IpAddress address = {.family = AF_INET6, .bytes = {0xfe, 0x80}};
+
+        address.bytes[8] = mac[0] ^ 0x02;
+        address.bytes[9] = mac[1];
+        address.bytes[10] = mac[2];
+        address.bytes[11] = 0xff;
+        address.bytes[12] = 0xfe;
+        address.bytes[13] = mac[3];
+        address.bytes[14] = mac[4];
+        address.bytes[15] = mac[5];
+        return address;
+}
+
+/* The senders come before the link in one transaction, so no packet of the pod is lost. */
+static int want_claims(RuleList *list, const Attachment *at) {
+        bool v4 = has_family(at, AF_INET), v6 = has_family(at, AF_INET6);
+        IpAddress own = link_local(at->pod_mac);
+        int r = 0;
+
+        for (size_t i = 0; i < at->n_ips && at->has_pod_mac && r == 0; i++)
+                r = want_sender(list, at, &at->ips[i].address.address);
+        if (r == 0 && v6 && at->has_pod_mac)
+                r = want_sender(list, at, &own);
+        if (r == 0 && v4 &&
+            !append(list, at, RULE_GROUP_ARP, RULE_SET_ARP_LINKS, "ARP check", at->host_link))
+                r = -ENOMEM;
+        if (r == 0 && v6 &&
+            !append(list, at, RULE_GROUP_ND, RULE_SET_ND_LINKS, "neighbour discovery check",
+                    at->host_link))
+                r = -ENOMEM;
+        return r;
+}
+
 static int spoof_want(const void *state, const Attachment *at, bool deleting, RuleList *list,
                       Error *err) {
-        RuleGroup group = {.kind = RULE_GROUP_SPOOF, .family = NFPROTO_BRIDGE};
-        Rule *rule;
+        const Spoof *spoof = state;
         int r;
 
         if ((!state && !deleting) || (deleting && !at->host_link[0]))
@@ -43,29 +150,18 @@ static int spoof_want(const void *state, const Attachment *at, bool deleting, Ru
         if (!at->host_link[0] || (!at->has_pod_mac && !deleting))
                 return error_set(err, ERROR_PRECONDITION,
                                  "macspoofchk: the link of the pod is not known");
-        r = rules_group(list, &group);
-        if (r < 0)
-                return error_set_errno(err, r, "macspoofchk");
-        if (at->has_pod_mac) {
-                rule = rules_append(list, (size_t)r, RULE_SET_SPOOF_MACS, RULE_CLAIM_ADDRESS);
-                if (!rule)
-                        return error_set_errno(err, ENOMEM, "macspoofchk");
-                key_link(rule, at);
-                rule_key(rule, at->pod_mac, sizeof(at->pod_mac));
-                snprintf(rule->label, sizeof(rule->label), "MAC address of %s", at->host_link);
-        }
-        rule = rules_append(list, (size_t)r, RULE_SET_SPOOF_LINKS, RULE_CLAIM_ADDRESS);
-        if (!rule)
-                return error_set_errno(err, ENOMEM, "macspoofchk");
-        key_link(rule, at);
-        snprintf(rule->label, sizeof(rule->label), "MAC check of %s", at->host_link);
-        return 0;
+        r = want_frames(list, at);
+        if (r == 0 && (deleting || spoof->claims))
+                r = want_claims(list, at);
+        return r < 0 ? error_set_errno(err, r, "macspoofchk") : 0;
 }
 
 const RulePart part_spoof = {
         .name = "macspoofchk",
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_BRIDGE),
-        .sets = 1U << RULE_SET_SPOOF_LINKS | 1U << RULE_SET_SPOOF_MACS,
+        .sets = 1U << RULE_SET_SPOOF_LINKS | 1U << RULE_SET_SPOOF_MACS | 1U << RULE_SET_ARP_LINKS |
+                1U << RULE_SET_ARP_SENDERS | 1U << RULE_SET_ND_LINKS | 1U << RULE_SET_ND_SENDERS |
+                1U << RULE_SET_ND_TARGETS,
         .parse = spoof_parse,
         .free = spoof_free,
         .want = spoof_want,

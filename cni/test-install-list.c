@@ -162,7 +162,8 @@ static void test_list(void **state) {
                             "\"firewall\": true, "
                             "\"hairpinMode\": true, \"ipMasq\": true, \"ipam\": {\"ranges\": "
                             "[[{\"subnet\": \"10.1.2.0/24\"}], [{\"subnet\": \"fd00::/64\"}]], "
-                            "\"type\": \"host-local\"}, \"isDefaultGateway\": true, \"mtu\": 9000, "
+                            "\"type\": \"host-local\"}, \"isDefaultGateway\": true, "
+                            "\"macspoofchk\": true, \"mtu\": 9000, "
                             "\"type\": \"berth-cni\"}");
 }
 

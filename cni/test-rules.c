@@ -130,7 +130,10 @@ static void test_groups_fit(void **state) {
         for (unsigned int kind = 0; kind < _RULE_GROUP_N; kind++) {
                 RuleGroup group = {
                         .kind = (RuleGroupKind)kind,
-                        .family = kind == RULE_GROUP_SPOOF ? NFPROTO_BRIDGE : NFPROTO_IPV6,
+                        .family = kind == RULE_GROUP_SPOOF || kind == RULE_GROUP_ARP ||
+                                                  kind == RULE_GROUP_ND
+                                          ? NFPROTO_BRIDGE
+                                          : NFPROTO_IPV6,
                         .subnet = prefix("fd00:1::/64"),
                 };
                 NftBatch batch = {0};

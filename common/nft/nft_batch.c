@@ -28,6 +28,8 @@
 #define USERDATA_KEY_ORDER  0
 #define USERDATA_DATA_ORDER 1
 #define ORDER_HOST          1U
+/* Likewise, since nft 0.9.3: of which expressions a key is, as nested user data. */
+#define USERDATA_KEY_TYPEOF 3
 
 static void broken(NftBatch *batch, int r) {
         if (r < 0 && batch->broken == 0)
@@ -281,6 +283,60 @@ static void put_orders(NftBatch *batch, const NftSet *set) {
                 put(batch, nla_put(batch->message, NFTA_SET_USERDATA, (int)n, data));
 }
 
+/* A number and its header. */
+#define USERDATA_NUMBER 6U
+
+static uint8_t *put_number(uint8_t *at, uint8_t type, uint32_t value) {
+        at[0] = type;
+        at[1] = sizeof(value);
+        memcpy(at + 2, &value, sizeof(value));
+        return at + USERDATA_NUMBER;
+}
+
+/* What follows is @n bytes that belong to @type. */
+static uint8_t *put_nest(uint8_t *at, uint8_t type, size_t n) {
+        at[0] = type;
+        at[1] = (uint8_t)n;
+        return at + 2;
+}
+
+/*
+ * "typeof meta iifname . @th,OFFSET,128": a concatenation (nft(8)'s expression 13) of meta (9) with
+ * its key, and of payload (7) with protocol and template, which are none, base, offset and length
+ * in bits.
+ */
+static void put_typeof(NftBatch *batch, const NftSet *set) {
+        enum {
+                EXPRESSION = 0,
+                DATA = 1,
+                PAYLOAD = 7,
+                META = 9,
+                CONCATENATION = 13
+        };
+        const uint32_t payload[] = {0, 0, 3, set->link_and_transport * 8, 16 * 8};
+        const uint8_t n_payload = sizeof(payload) / sizeof(payload[0]);
+        const size_t n_meta = 2 * USERDATA_NUMBER + 2;
+        const size_t n_second = USERDATA_NUMBER + 2 + n_payload * USERDATA_NUMBER;
+        const size_t n_parts = 2 + n_meta + 2 + n_second;
+        uint8_t data[96] = {0}, *at = data;
+
+        if (set->link_and_transport == 0 || batch->broken != 0)
+                return;
+        at = put_nest(at, USERDATA_KEY_TYPEOF, USERDATA_NUMBER + 2 + n_parts);
+        at = put_number(at, EXPRESSION, CONCATENATION);
+        at = put_nest(at, DATA, n_parts);
+        at = put_nest(at, 0, n_meta);
+        at = put_number(at, EXPRESSION, META);
+        at = put_nest(at, DATA, USERDATA_NUMBER);
+        at = put_number(at, 0, NFT_META_IIFNAME);
+        at = put_nest(at, 1, n_second);
+        at = put_number(at, EXPRESSION, PAYLOAD);
+        at = put_nest(at, DATA, n_payload * USERDATA_NUMBER);
+        for (uint8_t i = 0; i < n_payload; i++)
+                at = put_number(at, i, payload[i]);
+        put(batch, nla_put(batch->message, NFTA_SET_USERDATA, (int)(at - data), data));
+}
+
 void nft_set_add(NftBatch *batch, const NftSet *set) {
         uint16_t flags = NLM_F_CREATE | (set->exclusive ? NLM_F_EXCL : 0);
 
@@ -297,6 +353,7 @@ void nft_set_add(NftBatch *batch, const NftSet *set) {
         }
         nft_put_u32(batch, NFTA_SET_ID, ++batch->n_sets);
         put_orders(batch, set);
+        put_typeof(batch, set);
         nft_message_end(batch);
 }
 

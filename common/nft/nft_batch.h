@@ -81,6 +81,7 @@ void nft_chain_add(NftBatch *batch, const NftChain *chain);
 void nft_chain_delete(NftBatch *batch, uint8_t family, const char *table, const char *name);
 
 /* nft(8)'s numbers of types, so that it prints elements readably; the kernel keeps them only. */
+#define NFT_TYPE_INTEGER    4U
 #define NFT_TYPE_IPV4       7U
 #define NFT_TYPE_IPV6       8U
 #define NFT_TYPE_ETHER      9U
@@ -102,6 +103,10 @@ typedef struct NftSet {
         uint32_t n_data;     /* 0: a set, else a map */
         bool key_host_order; /* text or a number of this machine: so that nft(8) prints it right */
         bool data_host_order;
+        /* The key is the incoming link and 16 bytes of the transport header from here on, which
+         * have no type of their own: nft(8) loads such a set back only when told where they are
+         * from. 0: another key. */
+        uint32_t link_and_transport;
         bool exclusive;
 } NftSet;
 
