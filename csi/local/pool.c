@@ -146,17 +146,19 @@ static int name_pool(Pool *pool, bool is_new, Error *err) {
 
 /* Which pool is there, and with @apply what that means. Return: 0; POOL_E_ABSENT with @err. */
 static int identify(Pool *pool, bool apply, Error *err) {
-        char outside[POOL_UUID_SIZE] = "";
+        PoolNote noted = {0};
         PoolIdentity identity = {.path = pool->path,
                                  .inside = pool->uuid,
-                                 .outside = outside,
+                                 .outside = noted.uuid,
+                                 .other_uuid = noted.other_uuid,
+                                 .other_path = noted.other_path,
                                  .asked = pool->asked_uuid,
                                  .note = pool->note_path,
                                  .may_make = pool->may_make};
         PoolAction action;
         int r;
 
-        r = pool->note_path[0] ? pool_note_read(pool->note_path, pool->path, outside) : 0;
+        r = pool->note_path[0] ? pool_note_read(pool->note_path, pool->path, &noted) : 0;
         if (r < 0)
                 return error_set(err, ERROR_PRECONDITION,
                                  "%s does not say which pool is this node's: repair or remove it",
@@ -171,20 +173,24 @@ static int identify(Pool *pool, bool apply, Error *err) {
         case POOL_ACTION_REFUSE:
                 /* What is attached of it is still known by its name. */
                 (void)snprintf(pool->uuid, sizeof(pool->uuid), "%s",
-                               pool->asked_uuid[0] ? pool->asked_uuid : outside);
+                               pool->asked_uuid[0] ? pool->asked_uuid : noted.uuid);
                 return POOL_E_ABSENT;
         case POOL_ACTION_MAKE:
         case POOL_ACTION_NAME:
                 if (!apply)
                         return 0;
                 r = name_pool(pool, action == POOL_ACTION_MAKE, err);
+                if (r == 0 && action == POOL_ACTION_MAKE)
+                        log_warning("made a new pool %s at %s: nothing was there, and nothing says "
+                                    "that another was",
+                                    pool->uuid, pool->path);
                 break;
         case POOL_ACTION_ADOPT:
         case POOL_ACTION_OPEN:
                 break;
         }
         if (r == 0 && apply && pool->uuid[0])
-                note(pool, outside);
+                note(pool, noted.uuid);
         return r;
 }
 

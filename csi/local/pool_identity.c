@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -30,15 +31,33 @@ static int refuse_missing(const PoolIdentity *identity, const char *wanted, Erro
                          identity->path, wanted, identity->asked[0] ? "--pool-id" : identity->note);
 }
 
+/* The path may be the same place in other words that nobody can compare now that its disk is not
+ * mounted. */
+static int refuse_moved(const PoolIdentity *identity, Error *err) {
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "there is no pool at %s, and this node's pool %s was at %s: is --pool "
+                         "what it was, and its disk mounted? Nothing is made or removed. For a new "
+                         "pool beside it run `berth-csi pool init %s`",
+                         identity->path, identity->other_uuid, identity->other_path,
+                         identity->path);
+}
+
+static PoolAction decide_missing(const PoolIdentity *identity, const char *wanted, Error *err) {
+        if (wanted[0] == '\0' && identity->other_uuid[0] != '\0') {
+                (void)refuse_moved(identity, err);
+                return POOL_ACTION_REFUSE;
+        }
+        if (wanted[0] == '\0' && identity->may_make)
+                return POOL_ACTION_MAKE;
+        (void)refuse_missing(identity, wanted, err);
+        return POOL_ACTION_REFUSE;
+}
+
 PoolAction pool_identity_decide(const PoolIdentity *identity, Error *err) {
         const char *wanted = identity->asked[0] ? identity->asked : identity->outside;
 
-        if (!identity->is_there) {
-                if (wanted[0] == '\0' && identity->may_make)
-                        return POOL_ACTION_MAKE;
-                (void)refuse_missing(identity, wanted, err);
-                return POOL_ACTION_REFUSE;
-        }
+        if (!identity->is_there)
+                return decide_missing(identity, wanted, err);
         if (wanted[0] == '\0')
                 return identity->inside[0] ? POOL_ACTION_ADOPT : POOL_ACTION_NAME;
         if (str_equal(wanted, identity->inside))
@@ -115,37 +134,140 @@ int pool_json_write(int pool_fd, const char *uuid) {
         return file_write_atomic(pool_fd, "pool.json", text, strlen(text), 0600);
 }
 
-int pool_note_read(const char *file, const char *path, char uuid[POOL_UUID_SIZE]) {
+/* --- the note --- */
+
+static bool is_separator(const char *at) {
+        return at[0] == '/' &&
+               (at[1] == '/' || at[1] == '\0' || (at[1] == '.' && (at[2] == '/' || at[2] == '\0')));
+}
+
+/* "//", "/./" and "/" at the end of what cannot be looked up. */
+static void append_rest(const char *rest, char *out) {
+        size_t n = strlen(out);
+
+        if (n == 1)
+                n = 0;
+        while (*rest != '\0' && n < PATH_MAX - 1) {
+                if (is_separator(rest)) {
+                        rest += rest[1] == '.' ? 2 : 1;
+                        continue;
+                }
+                out[n++] = *rest++;
+        }
+        if (n == 0)
+                out[n++] = '/';
+        out[n] = '\0';
+}
+
+/* Of what is there the kernel's name, the rest as it is written. */
+static int canonical(const char *path, char out[PATH_MAX]) {
+        cleanup(freep) char *parent = strdup(path);
+        size_t n;
+
+        if (!parent)
+                return -ENOMEM;
+        if (path[0] != '/' || strlen(path) >= PATH_MAX)
+                return -EINVAL;
+        while (!realpath(parent, out)) {
+                if (errno != ENOENT && errno != ENOTDIR)
+                        return -errno;
+                for (n = strlen(parent); n > 1 && parent[n - 1] == '/'; n--)
+                        parent[n - 1] = '\0';
+                *(strrchr(parent, '/') + (strrchr(parent, '/') == parent)) = '\0';
+        }
+        n = strlen(parent);
+        if (strlen(out) + strlen(path + n) + 1 >= PATH_MAX)
+                return -ENAMETOOLONG;
+        append_rest(path + n - (n == 1), out);
+        return 0;
+}
+
+static bool is_same_path(const char *noted, const char *path) {
+        char name[PATH_MAX];
+
+        return str_equal(noted, path) || (canonical(noted, name) == 0 && str_equal(name, path));
+}
+
+/* One line without its end, "UUID PATH". */
+static int read_line(char *line, const char *path, PoolNote *note) {
+        const char *where = line + POOL_UUID_SIZE;
+
+        if (strlen(line) <= POOL_UUID_SIZE || line[POOL_UUID_SIZE - 1] != ' ' || *where != '/' ||
+            strlen(where) >= PATH_MAX)
+                return -EINVAL;
+        line[POOL_UUID_SIZE - 1] = '\0';
+        if (!pool_uuid_is_valid(line))
+                return -EINVAL;
+        if (is_same_path(where, path)) {
+                memcpy(note->uuid, line, POOL_UUID_SIZE);
+                return 0;
+        }
+        memcpy(note->other_uuid, line, POOL_UUID_SIZE);
+        (void)snprintf(note->other_path, sizeof(note->other_path), "%s", where);
+        return 0;
+}
+
+static int read_text(const char *file, char **textp) {
+        int r = file_read_at(AT_FDCWD, file, (size_t)POOL_NOTES_MAX * (PATH_MAX + POOL_UUID_SIZE),
+                             textp, NULL);
+
+        return r == -ENOENT ? 0 : r;
+}
+
+int pool_note_read(const char *file, const char *path, PoolNote *note) {
         cleanup(freep) char *text = NULL;
+        char name[PATH_MAX], *save = NULL;
         int r;
 
-        uuid[0] = '\0';
-        r = file_read_at(AT_FDCWD, file, PATH_MAX + POOL_UUID_SIZE + 1, &text, NULL);
-        if (r < 0)
-                return r == -ENOENT ? 0 : r;
-        str_trim_end(text);
-        if (strlen(text) <= POOL_UUID_SIZE || text[POOL_UUID_SIZE - 1] != ' ')
-                return -EINVAL;
-        text[POOL_UUID_SIZE - 1] = '\0';
-        if (!pool_uuid_is_valid(text))
-                return -EINVAL;
-        if (str_equal(text + POOL_UUID_SIZE, path))
-                memcpy(uuid, text, POOL_UUID_SIZE);
-        return 0;
+        *note = (PoolNote){0};
+        r = read_text(file, &text);
+        if (r < 0 || !text)
+                return r;
+        r = canonical(path, name);
+        if (r == 0 && text[0] == '\0')
+                r = -EINVAL;
+        for (char *line = strtok_r(text, "\n", &save); line && r == 0;
+             line = strtok_r(NULL, "\n", &save))
+                r = read_line(line, name, note);
+        return r;
+}
+
+/* The lines of other paths stay: what was at a path is not forgotten because another is used. */
+static int write_lines(StrBuf *lines, char *old, const char *path, const char *uuid) {
+        char *save = NULL;
+        size_t n = 1;
+
+        for (char *line = strtok_r(old, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+                if (strlen(line) <= POOL_UUID_SIZE || is_same_path(line + POOL_UUID_SIZE, path))
+                        continue;
+                if (++n > POOL_NOTES_MAX)
+                        return -ENOSPC;
+                strbuf_printf(lines, "%s\n", line);
+        }
+        strbuf_printf(lines, "%s %s\n", uuid, path);
+        return strbuf_text(lines) ? 0 : -ENOMEM;
 }
 
 int pool_note_write(const char *file, const char *path, const char *uuid) {
         cleanup(freep) char *directory = strdup(file);
-        cleanup(freep) char *text = str_printf("%s %s\n", uuid, path);
+        cleanup(freep) char *old = NULL;
+        cleanup(strbuf_deinit) StrBuf lines = {0};
         cleanup(closep) int fd = -1;
-        char *name;
+        char name[PATH_MAX], *base;
+        char none[] = "";
+        int r;
 
-        if (!directory || !text)
+        if (!directory)
                 return -ENOMEM;
-        name = strrchr(directory, '/');
-        if (!name)
-                return -EINVAL;
-        *name++ = '\0';
+        base = strrchr(directory, '/');
+        r = !base || strchr(path, '\n') ? -EINVAL : canonical(path, name);
+        if (r == 0)
+                r = read_text(file, &old);
+        if (r == 0)
+                r = write_lines(&lines, old ? old : none, name, uuid);
+        if (r < 0)
+                return r;
+        *base++ = '\0';
         fd = open(directory[0] ? directory : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return fd < 0 ? -errno : file_write_atomic(fd, name, text, strlen(text), 0600);
+        return fd < 0 ? -errno : file_write_atomic(fd, base, strbuf_text(&lines), lines.n, 0600);
 }

@@ -11,6 +11,7 @@
 
 #include "common/base/error.h"
 
+#include <limits.h>
 #include <stdbool.h>
 
 /* With NUL: 8-4-4-4-12 hexadecimal digits. */
@@ -26,13 +27,15 @@ typedef enum PoolAction {
 
 /* What pool_identity_decide() looks at. "" for a UUID: there is none. */
 typedef struct PoolIdentity {
-        const char *path;    /* of the pool, for messages */
-        bool is_there;       /* it has a pool.json */
-        const char *inside;  /* the UUID in it */
-        const char *outside; /* what the node noted for this path */
-        const char *asked;   /* --pool-id */
-        const char *note;    /* where the node notes it, for messages; "": nowhere */
-        bool may_make;       /* --pool-init */
+        const char *path;       /* of the pool, for messages */
+        bool is_there;          /* it has a pool.json */
+        const char *inside;     /* the UUID in it */
+        const char *outside;    /* what the node noted for this path */
+        const char *other_uuid; /* and for another one */
+        const char *other_path;
+        const char *asked; /* --pool-id */
+        const char *note;  /* where the node notes it, for messages; "": nowhere */
+        bool may_make;     /* --pool-init */
 } PoolIdentity;
 
 /* Pure. With POOL_ACTION_REFUSE @err says why and what to do (ERROR_UNAVAILABLE). */
@@ -55,9 +58,23 @@ int pool_json_read(int pool_fd, const char *path, char uuid[POOL_UUID_SIZE], Err
 /* Return: 0; -errno. */
 int pool_json_write(int pool_fd, const char *uuid);
 
-/* The node's note, one file for one pool path: "UUID PATH\n". @uuid: "" if there is none, or it is
- * of another path. Return: 0; -errno. */
-int pool_note_read(const char *file, const char *path, char uuid[POOL_UUID_SIZE]);
+/* Lines of a note; a path that finds it full is not noted. */
+#define POOL_NOTES_MAX 16
+
+/*
+ * The node's note: a line "UUID PATH" for every path that a pool was at. Paths are compared as the
+ * kernel resolves them. "" for a UUID: there is none.
+ */
+typedef struct PoolNote {
+        char uuid[POOL_UUID_SIZE];       /* of the path that is asked for */
+        char other_uuid[POOL_UUID_SIZE]; /* of another, the last that was used */
+        char other_path[PATH_MAX];
+} PoolNote;
+
+/* Return: 0, also if there is no note; -EINVAL for what is none; another -errno. */
+int pool_note_read(const char *file, const char *path, PoolNote *note);
+
+/* Replaces the line of @path, and no other. Return: 0; -ENOSPC; another -errno. */
 int pool_note_write(const char *file, const char *path, const char *uuid);
 
 #endif

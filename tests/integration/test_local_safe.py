@@ -383,6 +383,40 @@ def test_another_disk_in_the_place_of_the_pool(build, sandbox, disk):
     end(world)
 
 
+@pytest.mark.parametrize('spelled', ('{0}/', '//{0}', '{0}/.', '{1}', '{2}'))
+def test_a_pool_by_another_name_whose_disk_is_not_mounted(build, sandbox, disk, spelled):
+    """A slash at the end was another path: a pool was made in the empty mount point, and a delete answered OK."""
+    device, place = disk
+    world = World(build, sandbox, place)
+    volume_id = world.create('a', 16 * MIB, mount())
+    uuid = json.loads((place / 'pool.json').read_text(encoding='utf-8'))['uuid']
+    world.client.close()
+    world.daemon.stop()
+    sandbox_module.umount(place)
+    link, other = sandbox.path / 'link', sandbox.path / 'other'
+    link.symlink_to(place)
+    other.mkdir(mode=0o700)
+    path = spelled.format(place, link, other)
+    world.daemon.argv.append(f'--pool={path}')
+    start_unready(world)
+    for message in refused(world, volume_id, mount()):
+        assert uuid in message and ('not mounted' in message or str(place) in message)
+    assert not list(place.iterdir()) and not list(other.iterdir())
+    # It is asked for by name, beside the other one, which is not forgotten.
+    if path == str(other):
+        subprocess.run([f'{build}/csi/berth-csi', 'pool', 'init', other], check=True, capture_output=True)
+        csi.until(lambda: probed(world.client))
+        world.client.close()
+        world.daemon.stop()
+        world.daemon.argv[-1] = f'--pool={place}/'
+        start_unready(world)
+    sandbox_module.mount(device, place, 'ext4')
+    csi.until(lambda: probed(world.client))
+    assert [e.volume.volume_id for e in world.client.ListVolumes().entries] == [volume_id]
+    assert f'{uuid} {place}\n' in (world.daemon.directory / 'pool.id').read_text(encoding='utf-8')
+    end(world)
+
+
 def test_a_new_pool_is_asked_for(build, sandbox):
     directory = sandbox.path / 'd'
     directory.mkdir()
