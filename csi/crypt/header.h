@@ -7,6 +7,7 @@
  * cost. Nothing secret is in them. Source: LUKS1 On-Disk Format 1.2.3, LUKS2 On-Disk Format 1.1.1.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,5 +37,13 @@ int luks_header_parse(const uint8_t *bytes, size_t n, LuksHeader *header);
 
 /* luks_header_parse() of a device. Return: 0; -ENOENT; another -errno. */
 int luks_header_read(int fd, LuksHeader *header);
+
+/* Whether @bytes are a header, or the copy that LUKS2 keeps of it, that has a key slot, or that
+ * cannot be understood: somebody may have data behind it. Pure. */
+bool luks_header_is_used(const uint8_t *bytes, size_t n);
+
+/* luks_header_is_used() of a device, at every place where a header or its copy may be: 1; 0;
+ * -errno. A header that is being written has no key slot yet. */
+int luks_is_used(int fd);
 
 #endif

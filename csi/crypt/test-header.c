@@ -10,6 +10,9 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -82,8 +85,66 @@ static void test_memory(void **state) {
         }
 }
 
+/* Behind a header with a key slot there may be somebody's data. */
+static void test_used(void **state) {
+        static const struct {
+                const char *json;
+                bool used;
+        } rows[] = {
+                {"{\"keyslots\":{}}", false},
+                {"{\"keyslots\":{\"0\":{\"type\":\"luks2\"}}}", true},
+                {"{\"keyslots\":[]}", true},
+                {"{\"keyslots\":", true},
+                {"", true},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+                make(2, rows[i].json, 16384);
+                assert_int_equal(luks_header_is_used(bytes, sizeof(bytes)), rows[i].used);
+                memcpy(bytes, "SKUL", 4);
+                assert_int_equal(luks_header_is_used(bytes, sizeof(bytes)), rows[i].used);
+                bytes[0] = 0;
+                assert_false(luks_header_is_used(bytes, sizeof(bytes)));
+        }
+        make(1, "", 0);
+        assert_false(luks_header_is_used(bytes, sizeof(bytes)));
+        memcpy(bytes + 208 + 7 * 48, "\x00\xac\x71\xf3", 4);
+        assert_true(luks_header_is_used(bytes, sizeof(bytes)));
+}
+
+/* The header is damaged, and its copy is not: as cryptsetup writes both. */
+static void test_real(void **state) {
+        static const char *const commands[] = {"--type luks1", "--type luks2",
+                                               "--type luks2 --luks2-metadata-size 64k"};
+        char path[] = "/tmp/berth-luks-XXXXXX", command[512];
+        int fd = mkstemp(path);
+
+        assert_true(fd >= 0);
+        for (size_t i = 0; i < N_ELEMENTS(commands); i++) {
+                assert_int_equal(ftruncate(fd, 0), 0);
+                assert_int_equal(ftruncate(fd, 32 << 20), 0);
+                assert_int_equal(luks_is_used(fd), 0);
+                (void)snprintf(command, sizeof(command),
+                               "printf x | cryptsetup luksFormat -q --pbkdf pbkdf2 "
+                               "--pbkdf-force-iterations 1000 %s %s - 2>/dev/null",
+                               commands[i], path);
+                if (system("command -v cryptsetup >/dev/null") != 0 || system(command) != 0) {
+                        (void)unlink(path);
+                        skip();
+                }
+                assert_int_equal(luks_is_used(fd), 1);
+                memset(bytes, 0, sizeof(bytes));
+                assert_int_equal(pwrite(fd, bytes, 4096, 0), 4096);
+                assert_int_equal(luks_is_used(fd), i > 0);
+        }
+        (void)close(fd);
+        (void)unlink(path);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_used),
+                cmocka_unit_test(test_real),
                 cmocka_unit_test(test_versions),
                 cmocka_unit_test(test_memory),
         };

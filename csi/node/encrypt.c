@@ -169,13 +169,15 @@ static int may_format(const Job *job, Error *err) {
 }
 
 /* Whether a header was being written here when the process was killed. What of it can be proven
- * ours is wiped, and the disk looked at again. */
+ * ours is wiped, and the disk looked at again. One with a key slot is complete: it is opened, and
+ * what is behind it is judged then, whatever a note says. */
 static int take_back_unfinished(Job *job, Error *err) {
         FsClaim claim;
         Error why = {0};
 
         if (job->disk.inspection.find == FS_FIND_BLANK ||
-            !job_has_marker(job, &job->disk, &claim) || claim.kind != FS_CLAIM_LUKS)
+            !job_has_marker(job, &job->disk, &claim) || claim.kind != FS_CLAIM_LUKS ||
+            luks_is_used(job->device_fd) != 0)
                 return 0;
         if (fs_take_back(job->device_fd, &claim, &why) < 0) {
                 log_mapper(job, LOG_LEVEL_INFO, why.message, job->encryption.name);
