@@ -188,6 +188,26 @@ static int take_back_unfinished(Job *job, Error *err) {
         return device_facts_inspect(&job->disk, job->device_fd, err);
 }
 
+int encrypt_take_back(Job *job, Error *err) {
+        int r;
+
+        memcpy(&job->disk, &job->device, sizeof(job->disk));
+        r = device_facts_inspect(&job->disk, job->device_fd, err);
+        return r < 0 ? r : take_back_unfinished(job, err);
+}
+
+int encrypt_follow(Job *job, Error *err) {
+        cleanup(closep) int root_fd = open_root();
+        int r;
+
+        if (!job->node->config.provider->encryption ||
+            mapper_find_crypt_on(root_fd, job->device.device.devno, &job->mapper) < 0)
+                return 0;
+        memcpy(&job->disk, &job->device, sizeof(job->disk));
+        r = take_mapper(job, err);
+        return r < 0 ? r : 1;
+}
+
 /* 1: a header is to be written; 0: there is one. */
 static int judge(Job *job, LuksHeader *header, Error *err) {
         const FsInspection *found = &job->disk.inspection;

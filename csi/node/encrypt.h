@@ -42,4 +42,12 @@ bool encrypt_find_disk(Job *job);
 /* The mapper takes all of its disk. Return: 0; see crypt_resize_volume(). */
 int encrypt_resize(Job *job, Error *err);
 
+/* Before the disk goes: a header that was half written on it, with a marker in the job's target, is
+ * taken back as encrypt_open() would. Return: 0, also if it stays; ERROR_UNAVAILABLE: in use. */
+int encrypt_take_back(Job *job, Error *err);
+
+/* The job's device, a disk, becomes the mapper that is open on it: 1; 0: there is none; negative.
+ */
+int encrypt_follow(Job *job, Error *err);
+
 #endif

@@ -75,6 +75,12 @@ bool marker_read(const NodePath *path, Marker *marker) {
         return expected && str_equal(text, expected);
 }
 
+bool marker_exists(const NodePath *path) {
+        cleanup(freep) char *text = NULL;
+
+        return read_text(path, &text);
+}
+
 int marker_write(const NodePath *path, const Marker *marker) {
         cleanup(freep) char *text = NULL;
 

@@ -10,8 +10,9 @@
  *
  * It is believed only if it names the same volume, size, boot and disk sequence number
  * (Linux 5.15): then the disk has not left this kernel since it was proven blank. That another host
- * did not write to it is shown by the UUID: see fs_take_back(). After a reboot, or where there is
- * no such number, a half-made filesystem needs a person.
+ * did not write to it is shown by the UUID: see fs_take_back(). At unstage, what the marker is of
+ * is taken back before the marker goes. After a reboot, or where there is no such number, a
+ * half-made filesystem needs a person.
  */
 
 #include "csi/fs/mkfs.h"
@@ -26,6 +27,9 @@ typedef struct Marker {
 
 /* Whether there is a marker in @path for that volume and disk; fills @marker->claim. */
 bool marker_read(const NodePath *path, Marker *marker);
+
+/* Whether there is anything that may be a marker: only then it is worth to look for the disk. */
+bool marker_exists(const NodePath *path);
 
 /* Return: 0; -errno. */
 int marker_write(const NodePath *path, const Marker *marker);

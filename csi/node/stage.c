@@ -7,6 +7,7 @@
 #include "common/block/block_sysfs.h"
 #include "csi/node/encrypt.h"
 #include "csi/node/holder.h"
+#include "csi/node/marker.h"
 #include "csi/node/share.h"
 
 #include <fcntl.h>
@@ -131,6 +132,80 @@ static int release(Job *job, uint64_t devno, Error *err) {
                                         err);
 }
 
+/* --- what a mkfs left that was killed --- */
+
+/* The disk, if it is attached now: nobody waits for it. */
+static int find_attached(Job *job, Error *err) {
+        const Call *call = job->call;
+        Call now = *call;
+        int r;
+
+        now.deadline_msecs = node_now_msecs();
+        job->call = &now;
+        r = job_find_device(job, err);
+        job->call = call;
+        return r;
+}
+
+static int take_back(Job *job, const FsClaim *claim, Error *err) {
+        const FsInspection *found = &job->device.inspection;
+        const LogField field = {"volume", job->volume.volume_id};
+        int r;
+
+        r = device_facts_inspect(&job->device, job->device_fd, err);
+        if (r < 0 || found->find == FS_FIND_BLANK)
+                return r;
+        /* It was completed. */
+        if (found->find == FS_FIND_FILESYSTEM && !(found->volume.state & FS_STATE_IN_PROGRESS))
+                return 0;
+        log_fields(LOG_LEVEL_INFO, &field, 1,
+                   "taking back what an interrupted mkfs of this volume left");
+        r = fs_take_back(job->device_fd, claim, err);
+        return r < 0 ? error_wrap(err, r, "%s", job->device.device.path) : 0;
+}
+
+static int take_back_found(Job *job, Error *err) {
+        FsClaim claim;
+        int r;
+
+        if (job_has_marker(job, &job->device, &claim))
+                return claim.kind == FS_CLAIM_LUKS ? encrypt_take_back(job, err)
+                                                   : take_back(job, &claim, err);
+        r = encrypt_follow(job, err);
+        if (r <= 0 || !job_has_marker(job, &job->device, &claim) || claim.kind == FS_CLAIM_LUKS)
+                return r < 0 ? r : 0;
+        return take_back(job, &claim, err);
+}
+
+/*
+ * The note of it goes with the target, and with the disk what makes it worth believing: this is the
+ * last moment to make the disk blank again, so that the volume can be staged, here or elsewhere.
+ * While the mkfs that was left alone still runs, the target stays. What is not proven ours stays,
+ * and is a matter for a person.
+ */
+static int take_back_unfinished(Job *job, Error *err) {
+        const LogField field = {"volume", job->volume.volume_id};
+        Error why = {0};
+        int r;
+
+        if (job->target_facts.is_mounted || job->target_facts.is_dead ||
+            !job->node->config.provider->find_device || !marker_exists(&job->target))
+                return 0;
+        r = find_attached(job, &why);
+        if (r == 0)
+                r = take_back_found(job, &why);
+        closep(&job->device_fd);
+        if (r == 0)
+                return 0;
+        if (job->has_device && why.code == ERROR_UNAVAILABLE) {
+                *err = why;
+                return r;
+        }
+        log_fields(LOG_LEVEL_WARNING, &field, 1,
+                   "a mkfs was interrupted, and what it left stays on the disk: %s", why.message);
+        return 0;
+}
+
 /* Unmounts @path and gives the device back. */
 static int unmount_and_release(Job *job, unsigned int how, Error *err) {
         uint64_t devno;
@@ -142,7 +217,9 @@ static int unmount_and_release(Job *job, unsigned int how, Error *err) {
         devno = job->target_facts.is_dead ? 0 : job->target_facts.mounted_on;
         if (S_ISBLK(job->target_facts.type))
                 devno = job->target_facts.rdev;
-        r = node_unmount(job->node, &job->target, how, err);
+        r = take_back_unfinished(job, err);
+        if (r == 0)
+                r = node_unmount(job->node, &job->target, how, err);
         if (r == 0)
                 growth_note(job->node, job->volume.volume_id, NULL);
         return r < 0 ? r : release(job, devno, err);

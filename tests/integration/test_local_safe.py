@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -668,4 +669,44 @@ def test_a_pool_that_hangs(build, sandbox, disk, when):
     csi.until(lambda: probed(world.client))
     world.client.DeleteVolume(volume_id=volume_id)
     assert not [name for name in world.files() if name.startswith('vol-')]
+    end(world)
+
+
+# --- a mkfs that was killed ---
+
+def test_unstaged_after_a_killed_mkfs(build, sandbox):
+    """The unstage removed the note of it, and the half-made filesystem could never be staged again."""
+    tools, real = sandbox.path / 'bin', shutil.which('mke2fs')
+    tools.mkdir()
+    # All but the superblock, as mke2fs leaves it until the end.
+    (tools / 'mke2fs').write_text(f'''#!/bin/sh
+case "$*" in *-V*) exec {real} "$@" ;; esac
+test ! -e {tools}/whole || exec {real} "$@"
+{real} "$@"
+for device in "$@"; do :; done
+dd if=/dev/zero of=$device bs=1024 seek=1 count=1 conv=notrunc,fsync 2>/dev/null
+exec sleep 299.5
+''', encoding='utf-8')
+    (tools / 'mke2fs').chmod(0o755)
+    world = World.__new__(World)
+    world.root = sandbox.shared_directory('kubelet')
+    world.daemon = csi.Daemon(build, sandbox.path, [], kubelet_root=world.root,
+                              environment={'PATH': f'{tools}:{os.environ["PATH"]}'})
+    world.pool = world.daemon.pool
+    world.start()
+    volume_id = world.create('a', 64 * MIB, mount())
+    staging = world.kubelet.staging(volume_id)
+    call = world.client.start('NodeStageVolume', volume_id=volume_id, staging_target_path=str(staging),
+                              volume_capability=mount())
+    # It is confined, and cannot say so itself.
+    csi.until(lambda: subprocess.run(['pgrep', '-f', '^sleep 299.5'], check=False, capture_output=True).returncode == 0,
+              15)
+    world.restart()
+    assert call.exception(20)
+    (tools / 'whole').touch()
+    world.kubelet.unstage(volume_id)
+    assert not staging.exists() or not list(staging.iterdir())
+    # Blank again: nothing but that is needed to stage it, here or elsewhere.
+    assert not any(image(world, volume_id).read_bytes())
+    world.kubelet.stage(volume_id, mount())
     end(world)
