@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/blkpg.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <signal.h>
@@ -27,6 +28,8 @@
 #define REFUSED_MAX 4096
 /* loop(4): EAGAIN while the page cache of the device is being dropped. */
 #define STATUS_TRIES_MAX 64
+/* DISK_MAX_PARTS */
+#define PARTITIONS_MAX 256
 
 static void wait_msecs(long msecs) {
         const struct timespec time = {.tv_nsec = msecs * 1000000};
@@ -429,6 +432,21 @@ int loop_set_autoclear(int fd, bool on) {
         return set_status(fd, &info);
 }
 
+unsigned int loop_drop_partitions(int fd) {
+        unsigned int n = 0;
+
+        for (int number = 1; number <= PARTITIONS_MAX; number++) {
+                struct blkpg_partition partition = {.pno = number};
+                struct blkpg_ioctl_arg argument = {.op = BLKPG_DEL_PARTITION,
+                                                   .datalen = sizeof(partition),
+                                                   .data = &partition};
+
+                if (ioctl(fd, BLKPG, &argument) == 0)
+                        n++;
+        }
+        return n;
+}
+
 int loop_restore(int fd, const char *tag) {
         struct loop_info64 info;
 
@@ -437,6 +455,22 @@ int loop_restore(int fd, const char *tag) {
         info.lo_offset = info.lo_sizelimit = 0;
         set_tag(&info, tag);
         return set_status(fd, &info);
+}
+
+int loop_restore_io(int fd, uint32_t logical_sector_bytes) {
+        LoopStatus status;
+        int r, sector = 0;
+
+        r = loop_get_status(fd, &status);
+        if (r != 0)
+                return r < 0 ? r : -ENXIO;
+        if (ioctl(fd, BLKSSZGET, &sector) == 0 && logical_sector_bytes != 0 &&
+            (uint32_t)sector != logical_sector_bytes &&
+            ioctl(fd, LOOP_SET_BLOCK_SIZE, (unsigned long)logical_sector_bytes) < 0)
+                return -errno;
+        if (!status.is_direct_io && loop_set_direct_io(fd, true) == 0)
+                prove_direct_io(fd);
+        return 0;
 }
 
 int loop_detach(int fd) {

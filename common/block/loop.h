@@ -87,6 +87,20 @@ void loop_renew(unsigned int number);
  */
 int loop_restore(int fd, const char *tag);
 
+/* Partitions that LO_FLAGS_PARTSCAN made the kernel show go, but for those in use. The flag itself
+ * stays until the device is detached (Linux 6.18 clears only LO_FLAGS_AUTOCLEAR). Return: how many
+ * went. */
+unsigned int loop_drop_partitions(int fd);
+
+/**
+ * loop_restore_io() - what LOOP_SET_DIRECT_IO and LOOP_SET_BLOCK_SIZE can have changed
+ *
+ * They need no privilege either. Set only where it differs; direct I/O as loop_attach() does it.
+ *
+ * Return: 0; -errno when the sectors stay of another size.
+ */
+int loop_restore_io(int fd, uint32_t logical_sector_bytes);
+
 /**
  * loop_find() - the loop device of a file
  * @backing_dev, @backing_inode: st_dev and st_ino of the file

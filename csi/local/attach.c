@@ -58,6 +58,7 @@ static int fill(unsigned int number, int fd, const LoopStatus *status, Attachmen
         attachment->devno = (uint64_t)device.st_rdev;
         attachment->is_leaving = status->is_autoclear;
         attachment->is_read_only = status->is_read_only;
+        attachment->scans_partitions = status->scans_partitions;
         attachment->fd = fd;
         return 0;
 }
@@ -70,9 +71,15 @@ typedef struct Proof {
         bool by_tag;
 } Proof;
 
-static bool is_ours(const Proof *proof, int fd, const LoopStatus *status) {
+static bool is_marked(const Proof *proof, int fd, const LoopStatus *status) {
         uint64_t sequence;
 
+        return strcmp(status->tag, proof->tag) == 0 ||
+               (proof->sequence != 0 && block_get_sequence(fd, &sequence) == 0 &&
+                sequence == proof->sequence);
+}
+
+static bool is_ours(const Proof *proof, int fd, const LoopStatus *status) {
         if (proof->by_tag)
                 return strcmp(status->tag, proof->tag) == 0;
         if (status->backing_dev != proof->backing_dev ||
@@ -81,9 +88,29 @@ static bool is_ours(const Proof *proof, int fd, const LoopStatus *status) {
         if (status->offset_bytes == 0 && status->limit_bytes == 0)
                 return true;
         /* Somebody else's look into the file, or ours with a window that its pod has set. */
-        return strcmp(status->tag, proof->tag) == 0 ||
-               (proof->sequence != 0 && block_get_sequence(fd, &sequence) == 0 &&
-                sequence == proof->sequence);
+        return is_marked(proof, fd, status);
+}
+
+/* What whoever had the device can have set. */
+static int restore(unsigned int number, int fd, const LoopStatus *status, const Proof *proof,
+                   Error *err) {
+        /* Another's look at partitions in the file is his. */
+        if (status->scans_partitions && is_marked(proof, fd, status) &&
+            loop_drop_partitions(fd) > 0)
+                log_warning("/dev/loop%u showed the partitions on its volume: somebody who had the "
+                            "device set that; put right",
+                            number);
+        if (status->offset_bytes == 0 && status->limit_bytes == 0)
+                return 0;
+        log_warning("/dev/loop%u showed a part of its volume's file: somebody who had the device "
+                    "set that; put right",
+                    number);
+        if (loop_restore(fd, proof->tag) == 0)
+                return 0;
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "/dev/loop%u shows a part of its volume's file, and that cannot be put "
+                         "right",
+                         number);
 }
 
 /* Opens /dev/loop@number and proves what is behind it. Return: 0; ATTACH_E_NONE when it is another
@@ -106,17 +133,9 @@ static int prove(unsigned int number, const Proof *proof, Attachment *attachment
                                  r == -EIO ? "input/output error" : "it does not answer");
         if (!is_ours(proof, fd, &status))
                 return ATTACH_E_NONE;
-        if (status.offset_bytes != 0 || status.limit_bytes != 0) {
-                log_warning("/dev/loop%u showed a part of its volume's file: somebody who had the "
-                            "device set that; put right",
-                            number);
-                r = loop_restore(fd, proof->tag);
-                if (r < 0)
-                        return error_set(err, ERROR_UNAVAILABLE,
-                                         "/dev/loop%u shows a part of its volume's file, and that "
-                                         "cannot be put right",
-                                         number);
-        }
+        r = restore(number, fd, &status, proof, err);
+        if (r < 0)
+                return r;
         r = fill(number, fd, &status, attachment, err);
         if (r == 0)
                 (void)fd_steal(&fd);
@@ -168,6 +187,43 @@ static int find_by_sequence(Pool *pool, const Entry *entry, Attachment *attachme
         return r;
 }
 
+typedef struct DeadSearch {
+        char suffix[LOCAL_STEM_MAX + 16];
+        Attachment *attachment;
+} DeadSearch;
+
+static bool ends_with(const char *text, const char *suffix) {
+        size_t n = strlen(text), n_suffix = strlen(suffix);
+
+        return n >= n_suffix && strcmp(text + n - n_suffix, suffix) == 0;
+}
+
+static int look_if_dead(void *userdata, unsigned int number) {
+        const DeadSearch *search = userdata;
+        cleanup(closep) int fd = -1;
+        LoopStatus status = {0};
+        char path[PATH_MAX];
+
+        if (loop_get_path(number, path, sizeof(path)) != 0 || !ends_with(path, search->suffix))
+                return 0;
+        fd = open_number(number, O_RDONLY, 0, NULL);
+        if (fd < 0 || loop_get_status(fd, &status) != -EIO ||
+            fill(number, fd, &status, search->attachment, NULL) < 0)
+                return 0;
+        (void)fd_steal(&fd);
+        return 1;
+}
+
+/* Of a disk that is gone the kernel tells neither tag nor inode, only the file's name; what it is
+ * below depends on the mount that it was opened through, which went with an older container. */
+static int find_dead(const char *stem, Attachment *attachment) {
+        DeadSearch search = {.attachment = attachment};
+
+        (void)snprintf(search.suffix, sizeof(search.suffix), "/volumes/%s.img", stem);
+        attachment->is_stray = true;
+        return loop_each(look_if_dead, &search) == 1 ? 0 : ATTACH_E_NONE;
+}
+
 static int find_by_tag(Pool *pool, const char *stem, Attachment *attachment, Error *err) {
         char tag[LOOP_TAG_MAX + 1];
         Proof proof = {.tag = tag, .by_tag = true};
@@ -177,7 +233,7 @@ static int find_by_tag(Pool *pool, const char *stem, Attachment *attachment, Err
         make_tag(pool, stem, tag);
         r = loop_find_tag(tag, &number);
         if (r == LOOP_E_NONE)
-                return ATTACH_E_NONE;
+                return find_dead(stem, attachment);
         if (r < 0)
                 return error_set(err, ERROR_UNAVAILABLE, "look through the loop devices: %d", r);
         r = prove(number, &proof, attachment, err);
@@ -229,9 +285,9 @@ int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
                         return r;
         }
         r = find_by_sequence(pool, entry, attachment, err);
-        if (r == ATTACH_E_NONE && is_missing)
-                return find_by_tag(pool, entry->meta.stem, attachment, err);
-        if (r != ATTACH_E_NONE || data_fd >= 0)
+        if (r == ATTACH_E_NONE && data_fd < 0)
+                r = find_by_tag(pool, entry->meta.stem, attachment, err);
+        if (r != ATTACH_E_NONE || data_fd >= 0 || is_missing)
                 return r;
         if (err)
                 *err = error;
@@ -359,7 +415,7 @@ static int fit(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment
                       "use";
         else if (attachment->is_read_only && !read_only)
                 why = "is published read-only on this node and refuses writes";
-        else if (attachment->is_read_only == read_only)
+        else if (attachment->is_read_only == read_only && !attachment->scans_partitions)
                 return attachment->is_leaving ? keep(entry, attachment, err) : 0;
         closep(&attachment->fd);
         r = attach_drop(pool, entry, err);
@@ -429,6 +485,10 @@ int attach_make(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachmen
                                       entry->meta.id);
         } else if (r == 0) {
                 (void)loop_set_queue(attachment->fd, entry->meta.thick);
+                if (loop_restore_io(attachment->fd, entry->meta.sector_bytes) < 0)
+                        log_warning("/dev/loop%u keeps sectors of another size than its volume's: "
+                                    "somebody who had the device set that",
+                                    attachment->number);
         }
         if (r == 0 && mode != ATTACH_FOR_MOUNT)
                 hold_open(pool, entry, attachment);

@@ -22,6 +22,7 @@ typedef struct Attachment {
         uint64_t devno;
         bool is_leaving; /* detached, and there as long as others have it open */
         bool is_read_only;
+        bool scans_partitions; /* whoever had it has set that, and nothing but a detach ends it */
         bool is_stray; /* the file behind it is not the one that the pool has by that name (any
                           more): it is there to be given back, and for nothing else */
 } Attachment;

@@ -88,8 +88,9 @@ static int find_mount(CutPart *part, Error *err) {
         if (r >= 0) {
                 part->mount_fd = r;
                 part->is_mounted = true;
+        } else {
+                part->is_hidden = true;
         }
-        /* Mounted where we cannot see it: as if it were raw block. */
         return 0;
 }
 
@@ -109,6 +110,12 @@ static int check(Pool *pool, const CutPart *part, size_t n_parts, Error *err) {
                                  "volume %s is not in use any more, but somebody still has "
                                  "/dev/loop%u open; try again",
                                  id, part->attachment.number);
+        if (part->is_hidden)
+                return error_set(err, ERROR_AGAIN,
+                                 "volume %s is mounted in another mount namespace (a container "
+                                 "has a copy of the mount, see /proc/PID/mountinfo): its writers "
+                                 "cannot be stopped from here; try again when that is gone",
+                                 id);
         if (n_parts > 1)
                 return error_set(err, ERROR_PRECONDITION,
                                  "volume %s is in use as a raw block device: a group snapshot "

@@ -29,6 +29,7 @@ typedef struct CutPart {
         Entry *source; /* held shared */
         Entry *target; /* held exclusively, new; its metadata is on disk after cut_prepare() */
         bool is_mounted;
+        bool is_hidden; /* mounted where we do not see it: another namespace has a copy */
         Attachment attachment;
         int from_fd, to_fd, mount_fd;
         bool is_frozen;

@@ -172,6 +172,10 @@ static int create_ephemeral(void *self, const Call *call, const NodePublishReque
 static int has_volume(void *self, const Call *call, const char *volume_id, Error *err) {
         int r = pool_use(self, err);
 
+        /* What is known of a pool that is gone stays known: it is mounted, and its condition is
+         * asked. */
+        if (r < 0 && !pool_is_hanging(self) && local_has_volume(self, call, volume_id, NULL) == 1)
+                return 1;
         return r < 0 ? r : local_has_volume(self, call, volume_id, err);
 }
 

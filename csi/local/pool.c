@@ -371,10 +371,24 @@ static void close_files(Pool *pool) {
         closep(&pool->lock_fd);
 }
 
+/* What is attached of a pool that is not there is still known by its name. */
+static void recall_name(Pool *pool) {
+        if (pool->uuid[0])
+                return;
+        if (pool->asked_uuid[0])
+                (void)snprintf(pool->uuid, sizeof(pool->uuid), "%s", pool->asked_uuid);
+        else if (pool->note_path[0])
+                (void)pool_note_read(pool->note_path, pool->path, pool->uuid);
+}
+
 static int try_open(Pool *pool, Error *err) {
         int r = bring_up(pool, err);
 
+        /* A disk that fails is as good as one that is not there. */
+        if (r == -EIO)
+                r = POOL_E_ABSENT;
         if (r != 0) {
+                recall_name(pool);
                 close_files(pool);
                 return r;
         }

@@ -18,7 +18,7 @@ import sys
 import csi
 import pytest
 import sandbox as sandbox_module
-from test_csi_local import MIB, World, block, mount
+from test_csi_local import MIB, XFS_IOC_GOINGDOWN, World, block, mount
 
 LOOP_CLR_FD, LOOP_SET_STATUS64, LOOP_GET_STATUS64 = 0x4C01, 0x4C04, 0x4C05
 BLKROSET = 0x125D
@@ -709,4 +709,128 @@ exec sleep 299.5
     # Blank again: nothing but that is needed to stage it, here or elsewhere.
     assert not any(image(world, volume_id).read_bytes())
     world.kubelet.stage(volume_id, mount())
+
+
+def test_a_pool_that_failed_and_a_restart(build, sandbox):
+    """LOOP_GET_STATUS64 fails then, so that nothing said which device was the volume's; and the start failed."""
+    device = sandbox.loop(320 * MIB, ['mkfs.xfs', '-q'])
+    place = sandbox.mounted(device, 'xfs')
+    world = pool_world(build, sandbox, place)
+    volume_id = world.create('a', 16 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    (name,) = world.loops()
+    world.client.close()
+    world.daemon.kill()
+    fd = os.open(place, os.O_RDONLY)
+    fcntl.ioctl(fd, XFS_IOC_GOINGDOWN, (2).to_bytes(4, sys.byteorder))
+    os.close(fd)
+    start_unready(world)
+    world.client.fails('UNAVAILABLE', 'CreateVolume', name='b', volume_capabilities=[mount()])
+    world.kubelet.unstage(volume_id)
+    backing = pathlib.Path('/sys/block') / name / 'loop/backing_file'
+    csi.until(lambda: not backing.exists() or volume_id not in backing.read_text(encoding='utf-8'))
+    end(world)
+
+
+# --- a frozen filesystem, copies of mounts ---
+
+def is_frozen(place):
+    fd = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.ioctl(fd, FIFREEZE, 0)
+        fcntl.ioctl(fd, FITHAW, 0)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def test_killed_between_freeze_and_thaw(build, sandbox, disk):
+    """The pod's writes would hang for ever."""
+    world = pool_world(build, sandbox, disk[1])
+    volume_id = world.create('a', 100 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    staging = world.kubelet.staging(volume_id)
+    (staging / 'data').write_bytes(os.urandom(64 * MIB))
+    for number in range(8):
+        snapshot = world.client.start('CreateSnapshot', source_volume_id=volume_id, name=f's{number}')
+        # It copies; unless it is through already, and the next one may be slower.
+        csi.until(lambda: any(path.stat().st_blocks for path in (world.pool / 'snapshots').glob('*.img')))
+        world.daemon.kill()
+        snapshot.exception()
+        world.client.close()
+        if is_frozen(staging):
+            break
+        world.start()
+        for entry in world.client.ListSnapshots().entries:
+            world.client.DeleteSnapshot(snapshot_id=entry.snapshot.snapshot_id)
+    else:
+        pytest.fail('never killed in time')
+    world.start()
+    subprocess.run(['touch', staging / 'written'], check=True, timeout=10)
+    assert 'thawed' in world.daemon.log()
+    world.client.CreateSnapshot(source_volume_id=volume_id, name='s')
+    end(world)
+
+
+@pytest.mark.parametrize('who', ('snapshot', 'restart'))
+def test_a_mount_that_another_namespace_keeps(build, sandbox, disk, who):
+    """Its loop device stayed for ever, and a snapshot was refused as that of a raw block volume in use."""
+    world = pool_world(build, sandbox, disk[1])
+    volume_id = world.create('a', 16 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    holder = subprocess.Popen(['unshare', '--mount', '--propagation', 'private', 'sh', '-c', 'echo; read x'],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    world.kubelet.unstage(volume_id)
+    assert len(world.loops()) == 1
+    message = world.client.fails('ABORTED', 'CreateSnapshot', source_volume_id=volume_id, name='s')
+    assert 'another mount namespace' in message
+    assert 'in use' in world.client.fails('FAILED_PRECONDITION', 'DeleteVolume', volume_id=volume_id)
+    holder.communicate(b'\n')
+    if who == 'snapshot':
+        world.client.CreateSnapshot(source_volume_id=volume_id, name='s')
+    else:
+        world.restart()
+    csi.until(lambda: not world.loops())
+    end(world)
+
+
+LOOP_SET_DIRECT_IO, LOOP_SET_BLOCK_SIZE = 0x4C08, 0x4C09
+LO_FLAGS_PARTSCAN = 8
+
+
+def test_what_a_pod_sets_on_its_loop_device(build, sandbox, disk):
+    """Partitions on the host, no direct I/O, other sectors: none of it needs a privilege."""
+    world = pool_world(build, sandbox, disk[1])
+    volume_id, staging, target = raw(world, 'a')
+    (name,) = world.loops()
+    sysfs = pathlib.Path('/sys/block') / name
+
+    def look(attribute):
+        return (sysfs / attribute).read_text(encoding='ascii').strip()
+
+    before = {attribute: look(attribute) for attribute in ('loop/dio', 'queue/logical_block_size')}
+    fd = os.open(target, os.O_RDWR)
+    info = bytearray(232)
+    fcntl.ioctl(fd, LOOP_GET_STATUS64, info)
+    info[52:56] = (int.from_bytes(info[52:56], sys.byteorder) | LO_FLAGS_PARTSCAN).to_bytes(4, sys.byteorder)
+    fcntl.ioctl(fd, LOOP_SET_STATUS64, bytes(info))
+    # As the kernel does when it knows the table on it.
+    subprocess.run(['addpart', f'/dev/{name}', '1', '2048', '4096'], check=True)
+    fcntl.ioctl(fd, LOOP_SET_DIRECT_IO, 0)
+    fcntl.ioctl(fd, LOOP_SET_BLOCK_SIZE, 4096 if before['queue/logical_block_size'] == '512' else 512)
+    os.close(fd)
+    assert list(sysfs.glob(f'{name}p*')) and look('loop/partscan') == '1'
+    other = world.kubelet.publish(volume_id, world.kubelet.block_target('other', 'a'), block(), staging)
+    assert os.stat(other).st_rdev == os.stat(target).st_rdev
+    assert not list(sysfs.glob(f'{name}p*'))
+    assert {attribute: look(attribute) for attribute in before} == before
+    # What only a detach ends, ends as soon as nobody has the device.
+    world.kubelet.unpublish(volume_id, target)
+    world.kubelet.unpublish(volume_id, other)
+    world.kubelet.publish(volume_id, target, block(), staging)
+    (name,) = world.loops()
+    assert (pathlib.Path('/sys/block') / name / 'loop/partscan').read_text(encoding='ascii').strip() == '0'
     end(world)
