@@ -277,8 +277,10 @@ int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
         int r;
 
         data_fd = pool_open_data(pool, &entry->meta, O_RDONLY, &error);
-        /* A link or a device in its place was never attached by us. */
-        is_missing = data_fd == -ENOENT || (data_fd < 0 && error.code == ERROR_PRECONDITION);
+        /* A link or a device in its place was never attached by us; of a disk that is dead the
+         * kernel still says which devices are on it. */
+        is_missing = data_fd == -ENOENT || data_fd == -EIO ||
+                     (data_fd < 0 && error.code == ERROR_PRECONDITION);
         if (data_fd >= 0) {
                 r = find_by_file(pool, entry, data_fd, attachment, err);
                 if (r != ATTACH_E_NONE)

@@ -411,8 +411,13 @@ static bool is_open(Pool *pool) {
 static int check_path(const Pool *pool, Error *err) {
         struct stat here, shown;
 
-        if (fstat(pool->fd, &here) == 0 && stat(pool->path, &shown) == 0 &&
-            here.st_dev == shown.st_dev && here.st_ino == shown.st_ino)
+        if (fstat(pool->fd, &here) < 0 || (stat(pool->path, &shown) < 0 && errno == EIO))
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "the disk of pool %s answers nothing but errors (%m). Look at the "
+                                 "kernel's log; after it is repaired, restart the plugin",
+                                 pool->path);
+        if (stat(pool->path, &shown) == 0 && here.st_dev == shown.st_dev &&
+            here.st_ino == shown.st_ino)
                 return 0;
         return error_set(err, ERROR_UNAVAILABLE,
                          "pool %s is not at its path any more: its disk was unmounted, or another "

@@ -46,10 +46,14 @@ static int each_entry(int dir_fd, const char *path,
                 close(fd);
                 return -ENOMEM;
         }
-        while (r == 0 && (entry = readdir(dir)))
+        /* A directory that cannot be read to its end is no directory without pods. */
+        errno = 0;
+        while (r == 0 && (entry = readdir(dir))) {
                 if (entry->d_name[0] != '.')
                         r = each(fd, entry->d_name, id);
-        return r;
+                errno = 0;
+        }
+        return r == 0 && errno != 0 ? -errno : r;
 }
 
 /* What kubelet noted of a volume (pkg/volume/csi). Words that it does not say are no "no". */

@@ -141,11 +141,22 @@ static int run_detach(Node *node, const NodePath *path, unsigned int how, uint64
         return detach.r;
 }
 
-static int detach_dead(Node *node, const NodePath *path) {
-        return run_detach(node, path, MOUNT_DETACH_FORCE | MOUNT_DETACH_LAZY, FORCE_MSECS);
+/* MNT_FORCE ends what waits for the server in the whole superblock (nfs_umount_begin()), and pods
+ * that mount the same export share that: their writes would fail for a server that is only slow. */
+static bool has_others(const MountTable *table, const Mount *mount) {
+        for (size_t i = 0; i < table->n_mounts; i++)
+                if (table->mounts[i].id != mount->id && table->mounts[i].dev == mount->dev)
+                        return true;
+        return false;
 }
 
-static int detach_one(Node *node, const NodePath *path, const Mount *mount, Error *err) {
+static int detach_dead(Node *node, const NodePath *path, bool others) {
+        return run_detach(node, path, (others ? 0 : MOUNT_DETACH_FORCE) | MOUNT_DETACH_LAZY,
+                          FORCE_MSECS);
+}
+
+static int detach_one(Node *node, const NodePath *path, const MountTable *table, const Mount *mount,
+                      Error *err) {
         struct statvfs usage;
         int r;
 
@@ -160,9 +171,9 @@ static int detach_one(Node *node, const NodePath *path, const Mount *mount, Erro
                         return r;
                 }
         } else {
-                log_warning("%.200s at %s does not answer: detached by force", mount->source,
+                log_warning("%.200s at %s does not answer: detached all the same", mount->source,
                             path->text);
-                r = detach_dead(node, path);
+                r = detach_dead(node, path, has_others(table, mount));
         }
         /* The kernel may still be busy with what is gone for everybody else. */
         return r == -EINVAL || r == -ENOENT || r == -ETIMEDOUT ? 0 : r;
@@ -186,7 +197,7 @@ int share_detach(Node *node, const NodePath *path, Error *err) {
                                          "%.200s could not be unmounted from %s in time",
                                          mount->source, path->text);
                 last_id = mount->id;
-                r = detach_one(node, path, mount, err);
+                r = detach_one(node, path, table, mount, err);
                 if (r < 0 && !error_is_set(err))
                         return error_set_errno(err, r, "unmount %s", path->text);
                 if (r < 0)

@@ -395,7 +395,7 @@ def test_the_disk_below_is_gone(sharing_world, fs_type):
     # Only sysfs still says what is behind it: LOOP_GET_STATUS64 is EIO.
     csi.until(lambda: not sandbox_module.backing_file(loop).startswith(f'{world.pool}/'))
     # The next call says what is wrong.
-    assert client.fails('INTERNAL', 'NodeStageVolume', volume_id=volume, volume_capability=capability,
+    assert client.fails('UNAVAILABLE', 'NodeStageVolume', volume_id=volume, volume_capability=capability,
                         staging_target_path=str(world.kubelet.staging(volume)))
     assert time.monotonic() - start < 150
 
