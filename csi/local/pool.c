@@ -373,12 +373,15 @@ static void close_files(Pool *pool) {
 
 /* What is attached of a pool that is not there is still known by its name. */
 static void recall_name(Pool *pool) {
+        PoolNote note;
+
         if (pool->uuid[0])
                 return;
         if (pool->asked_uuid[0])
                 (void)snprintf(pool->uuid, sizeof(pool->uuid), "%s", pool->asked_uuid);
         else if (pool->note_path[0])
-                (void)pool_note_read(pool->note_path, pool->path, pool->uuid);
+                if (pool_note_read(pool->note_path, pool->path, &note) == 0)
+                        memcpy(pool->uuid, note.uuid, sizeof(pool->uuid));
 }
 
 static int try_open(Pool *pool, Error *err) {
