@@ -73,8 +73,7 @@ bool directories_parse(const char *text, CniDirectories *directories) {
         return plugins_found || configurations_found;
 }
 
-/* Lists over several lines on one: TOML allows a line break after "[" and ",". */
-static void join_lists(char *text) {
+void directories_join_lists(char *text) {
         bool inside = false;
 
         for (char *c = text; *c; c++) {
@@ -100,7 +99,7 @@ void directories_find(int root_fd, bool is_live, CniDirectories *directories) {
 
                 if (file_read_in_root(root_fd, runtime_files[i], CONFIG_MAX, &text, NULL) < 0)
                         continue;
-                join_lists(text);
+                directories_join_lists(text);
                 if (!directories_parse(text, directories))
                         continue;
                 snprintf(directories->why, sizeof(directories->why), "%s", runtime_files[i]);

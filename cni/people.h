@@ -43,6 +43,9 @@ void directories_find(int root_fd, bool is_live, CniDirectories *directories);
  */
 bool directories_parse(const char *text, CniDirectories *directories);
 
+/* Before that: lists over several lines on one, as TOML allows a line break after "[" and ",". */
+void directories_join_lists(char *text);
+
 /* --- configuration lists (cni/conflist.c) --------------------------------------------------- */
 
 #include <jansson.h>

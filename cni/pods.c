@@ -18,14 +18,14 @@
 #define NOTES_MAX     65536U
 #define NOTE_SIZE_MAX (8U * 1024 * 1024)
 
-static void note_deinit(PodNote *note) {
+void pod_note_deinit(PodNote *note) {
         json_decref(note->note);
         json_decref(note->list);
 }
 
 void pods_deinit(PodNotes *notes) {
         for (size_t i = 0; i < notes->n; i++)
-                note_deinit(&notes->items[i]);
+                pod_note_deinit(&notes->items[i]);
         free(notes->items);
         *notes = (PodNotes){0};
 }
@@ -108,25 +108,31 @@ static json_t *read_list(const json_t *note) {
         return list;
 }
 
-static int read_note(int dir_fd, const char *name, PodNote *note, Error *err) {
-        cleanup(freep) char *text = NULL;
-        size_t n = 0;
+int pod_note_parse(const char *text, size_t n, PodNote *note, Error *err) {
         int r;
 
         note->network = note->container = note->ifname = note->netns = "";
-        r = file_read_at(dir_fd, name, NOTE_SIZE_MAX, &text, &n);
-        if (r < 0)
-                return error_set_errno(err, r, "read");
         r = json_text_parse(text, n, &note->note, err);
         r = r < 0 ? r : json_read_text(note->note, "networkName", &note->network, err);
         r = r < 0 ? r : json_read_text(note->note, "containerId", &note->container, err);
         r = r < 0 ? r : json_read_text(note->note, "ifName", &note->ifname, err);
         r = r < 0 ? r : read_netns(note->note, &note->netns, err);
+        if (r == 0)
+                note->list = read_list(note->note);
+        return r;
+}
+
+static int read_note(int dir_fd, const char *name, PodNote *note, Error *err) {
+        cleanup(freep) char *text = NULL;
+        size_t n = 0;
+        int r = file_read_at(dir_fd, name, NOTE_SIZE_MAX, &text, &n);
+
         if (r < 0)
-                return r;
-        note->lives = namespace_lives(note->netns);
-        note->list = read_list(note->note);
-        return 0;
+                return error_set_errno(err, r, "read");
+        r = pod_note_parse(text, n, note, err);
+        if (r == 0)
+                note->lives = namespace_lives(note->netns);
+        return r;
 }
 
 static int add_note(int dir_fd, const char *name, const char *network, PodNotes *notes,
@@ -136,12 +142,12 @@ static int add_note(int dir_fd, const char *name, const char *network, PodNotes 
         int r = read_note(dir_fd, name, &note, err);
 
         if (r < 0 || (network && strcmp(note.network, network) != 0)) {
-                note_deinit(&note);
+                pod_note_deinit(&note);
                 return r;
         }
         items = reallocarray(notes->items, notes->n + 1, sizeof(*items));
         if (!items) {
-                note_deinit(&note);
+                pod_note_deinit(&note);
                 return error_set_errno(err, ENOMEM, "pods");
         }
         notes->items = items;

@@ -62,6 +62,11 @@ typedef struct PodNotes {
         size_t n;
 } PodNotes;
 
+/* The bytes of one note, whose @lives stays as it is. Freed by pod_note_deinit(), also after a
+ * failure. Return: 0; negative. */
+int pod_note_parse(const char *text, size_t n, PodNote *note, Error *err);
+void pod_note_deinit(PodNote *note);
+
 /**
  * pods_read() - the notes in @directory/results
  * @network: NULL: of all networks

@@ -82,23 +82,26 @@ static int read_members(const json_t *json, TuningBackup *backup, Error *err) {
         return 0;
 }
 
-int tuning_backup_read(const char *data_dir, const Attachment *at, TuningBackup *backup) {
+int tuning_backup_parse(const char *text, size_t n, TuningBackup *backup) {
         cleanup(json_decrefp) json_t *json = NULL;
-        cleanup(freep) char *text = NULL, *path = backup_path(data_dir, at);
         Error ignored = {0};
+
+        *backup = (TuningBackup){0};
+        if (json_text_parse(text, n, &json, &ignored) < 0 ||
+            read_members(json, backup, &ignored) < 0)
+                return -EBADMSG;
+        return 0;
+}
+
+int tuning_backup_read(const char *data_dir, const Attachment *at, TuningBackup *backup) {
+        cleanup(freep) char *text = NULL, *path = backup_path(data_dir, at);
         size_t n = 0;
         int r;
 
         if (!path)
                 return -ENOMEM;
         r = file_read_at(AT_FDCWD, path, BACKUP_SIZE_MAX, &text, &n);
-        if (r < 0)
-                return r;
-        *backup = (TuningBackup){0};
-        if (json_text_parse(text, n, &json, &ignored) < 0 ||
-            read_members(json, backup, &ignored) < 0)
-                return -EBADMSG;
-        return 0;
+        return r < 0 ? r : tuning_backup_parse(text, n, backup);
 }
 
 int tuning_backup_remove(const char *data_dir, const Attachment *at) {

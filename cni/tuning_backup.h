@@ -20,6 +20,9 @@ TuningBackup tuning_backup_of(const TuningConf *conf, const Link *link);
 /* <data_dir>/<container>_<ifname>.json, replaced whole. Return: 0; -errno. */
 int tuning_backup_write(const char *data_dir, const Attachment *at, const TuningBackup *backup);
 
+/* The bytes of such a file. Return: 0; -EBADMSG. */
+int tuning_backup_parse(const char *text, size_t n, TuningBackup *backup);
+
 /* Return: 0; -ENOENT; -EBADMSG when it is no such file; -errno. */
 int tuning_backup_read(const char *data_dir, const Attachment *at, TuningBackup *backup);
 

@@ -32,8 +32,7 @@ static bool is_kubelet(const char *pid) {
         return str_equal(name, "kubelet");
 }
 
-/* Of its arguments, which are separated by NUL. @text has another NUL at its end. */
-static const char *root_argument(const char *text, size_t n) {
+const char *kubelet_view_root_argument(const char *text, size_t n) {
         static const char flag[] = "--root-dir";
         const size_t n_flag = sizeof(flag) - 1;
 
@@ -59,7 +58,7 @@ static bool uses_root(const char *pid, const char *root) {
         (void)snprintf(path, sizeof(path), "/proc/%.20s/cmdline", pid);
         if (file_read_at(AT_FDCWD, path, COMMAND_LINE_MAX, &text, &n) < 0)
                 return false;
-        its = root_argument(text, n);
+        its = kubelet_view_root_argument(text, n);
         return strncmp(its, root, n_root) == 0 && its[n_root + strspn(its + n_root, "/")] == '\0';
 }
 

@@ -58,6 +58,10 @@ int kubelet_view_read(const char *wanted, const char *detected, KubeletView *vie
  */
 int kubelet_view_check_processes(const KubeletView *view, Error *err);
 
+/* The root among the arguments of a process, which any that calls itself kubelet writes: @n bytes,
+ * separated by NUL and with another one behind their end. Return: into @text, or the default. */
+const char *kubelet_view_root_argument(const char *text, size_t n);
+
 /* The root in a staging or target path of kubelet's, @rootp with @n_root bytes: what is before
  * "/plugins/kubernetes.io/csi/" and "/pods/<uid>/volumes/kubernetes.io~csi/". Return: whether it
  * has that form. */

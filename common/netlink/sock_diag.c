@@ -22,28 +22,39 @@ typedef struct Dump {
         void *userdata;
 } Dump;
 
-static int reply(size_t index, const struct nlmsghdr *message, void *userdata) {
+int sock_diag_parse(const struct nlmsghdr *message, uint8_t protocol, WaitingSocket *found) {
         static const uint8_t zero[16];
         const struct nlattr *table[ATTR_V6ONLY + 1];
         struct inet_diag_msg header;
-        WaitingSocket found = {0};
-        Dump *dump = userdata;
         int r;
 
-        if (!message || message->nlmsg_type != SOCK_DIAG_BY_FAMILY)
-                return 0;
+        *found = (WaitingSocket){0};
+        if (message->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+                return -ENOENT;
         r = nl_attributes(message, sizeof(header), table, ATTR_V6ONLY + 1);
         if (r < 0)
                 return r;
         memcpy(&header, nl_payload(message), sizeof(header));
-        found.family = header.idiag_family;
-        found.protocol = dump->protocol;
-        found.port = ntohs(header.id.idiag_sport);
-        found.index = header.id.idiag_if;
-        memcpy(found.address, header.id.idiag_src, header.idiag_family == AF_INET ? 4 : 16);
-        found.both_families = header.idiag_family == AF_INET6 &&
-                              memcmp(found.address, zero, sizeof(zero)) == 0 &&
-                              nl_get_u8(table[ATTR_V6ONLY], 0) == 0;
+        if (header.idiag_family != AF_INET && header.idiag_family != AF_INET6)
+                return -ENOENT;
+        found->family = header.idiag_family;
+        found->protocol = protocol;
+        found->port = ntohs(header.id.idiag_sport);
+        found->index = header.id.idiag_if;
+        memcpy(found->address, header.id.idiag_src, header.idiag_family == AF_INET ? 4 : 16);
+        found->both_families = header.idiag_family == AF_INET6 &&
+                               memcmp(found->address, zero, sizeof(zero)) == 0 &&
+                               nl_get_u8(table[ATTR_V6ONLY], 0) == 0;
+        return 0;
+}
+
+static int reply(size_t index, const struct nlmsghdr *message, void *userdata) {
+        const Dump *dump = userdata;
+        WaitingSocket found;
+        int r = message ? sock_diag_parse(message, dump->protocol, &found) : -ENOENT;
+
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
         return dump->each(&found, dump->userdata);
 }
 

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct nlmsghdr;
+
 typedef struct WaitingSocket {
         uint8_t family;      /* AF_INET, AF_INET6 */
         uint8_t protocol;    /* IPPROTO_TCP: it listens; IPPROTO_UDP: it is bound, not connected */
@@ -16,6 +18,14 @@ typedef struct WaitingSocket {
         bool both_families;  /* IPv6, every address, and IPv4's too (no IPV6_V6ONLY) */
         unsigned int index;  /* the link it is bound to; 0: any */
 } WaitingSocket;
+
+/**
+ * sock_diag_parse() - one answer of the kernel's
+ * @protocol: that was asked for; answers do not say
+ *
+ * Return: 0; -ENOENT: not an answer about an IPv4 or IPv6 socket; -EBADMSG as nl_attributes().
+ */
+int sock_diag_parse(const struct nlmsghdr *message, uint8_t protocol, WaitingSocket *found);
 
 /* Return: 0 to go on; a negative errno ends it and is returned. */
 typedef int (*WaitingSocketEach)(const WaitingSocket *socket, void *userdata);

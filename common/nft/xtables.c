@@ -105,7 +105,7 @@ int xtables_rule(const XtTable *xt, uint32_t offset, XtRule *rule) {
         size_t match = v4 ? sizeof(struct ipt_ip) : sizeof(struct ip6t_ip6);
         size_t at = v4 ? offsetof(struct ipt_entry, target_offset)
                        : offsetof(struct ip6t_entry, target_offset);
-        const uint8_t *bytes = xt->entries + offset;
+        const uint8_t *bytes;
         uint16_t offsets[2]; /* of the target, of the next rule */
 
         *rule = (XtRule){.offset = offset};
@@ -113,6 +113,7 @@ int xtables_rule(const XtTable *xt, uint32_t offset, XtRule *rule) {
                 return -ENOENT;
         if (xt->n_entries - offset < head)
                 return -EBADMSG;
+        bytes = xt->entries + offset;
         memcpy(offsets, bytes + at, sizeof(offsets));
         if (offsets[0] < head || offsets[1] > xt->n_entries - offset ||
             offsets[1] < offsets[0] + sizeof(struct xt_entry_target))

@@ -100,19 +100,12 @@ bool pool_uuid_is_valid(const char *text) {
         return true;
 }
 
-int pool_json_read(int pool_fd, const char *path, char uuid[POOL_UUID_SIZE], Error *err) {
-        cleanup(freep) char *text = NULL;
+int pool_json_parse(const char *text, const char *path, char uuid[POOL_UUID_SIZE], Error *err) {
+        json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
         const char *found;
-        json_t *root;
-        int r;
+        bool r;
 
         uuid[0] = '\0';
-        r = file_read_at(pool_fd, "pool.json", LOCAL_META_MAX, &text, NULL);
-        if (r == -ENOENT)
-                return r;
-        if (r < 0)
-                return error_set_errno(err, r, "read %s/pool.json", path);
-        root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
         found = json_string_value(json_object_get(root, "uuid"));
         r = json_integer_value(json_object_get(root, "format")) == POOL_FORMAT &&
             (!found || pool_uuid_is_valid(found));
@@ -124,6 +117,18 @@ int pool_json_read(int pool_fd, const char *path, char uuid[POOL_UUID_SIZE], Err
                                  "%s/pool.json is not of format %d, the one this version knows",
                                  path, POOL_FORMAT);
         return 0;
+}
+
+int pool_json_read(int pool_fd, const char *path, char uuid[POOL_UUID_SIZE], Error *err) {
+        cleanup(freep) char *text = NULL;
+        int r = file_read_at(pool_fd, "pool.json", LOCAL_META_MAX, &text, NULL);
+
+        uuid[0] = '\0';
+        if (r == -ENOENT)
+                return r;
+        if (r < 0)
+                return error_set_errno(err, r, "read %s/pool.json", path);
+        return pool_json_parse(text, path, uuid, err);
 }
 
 int pool_json_write(int pool_fd, const char *uuid) {
@@ -214,22 +219,26 @@ static int read_text(const char *file, char **textp) {
         return r == -ENOENT ? 0 : r;
 }
 
-int pool_note_read(const char *file, const char *path, PoolNote *note) {
-        cleanup(freep) char *text = NULL;
+int pool_note_parse(char *text, const char *path, PoolNote *note) {
         char name[PATH_MAX], *save = NULL;
-        int r;
+        int r = canonical(path, name);
 
         *note = (PoolNote){0};
-        r = read_text(file, &text);
-        if (r < 0 || !text)
-                return r;
-        r = canonical(path, name);
         if (r == 0 && text[0] == '\0')
                 r = -EINVAL;
         for (char *line = strtok_r(text, "\n", &save); line && r == 0;
              line = strtok_r(NULL, "\n", &save))
                 r = read_line(line, name, note);
         return r;
+}
+
+int pool_note_read(const char *file, const char *path, PoolNote *note) {
+        cleanup(freep) char *text = NULL;
+        int r;
+
+        *note = (PoolNote){0};
+        r = read_text(file, &text);
+        return r < 0 || !text ? r : pool_note_parse(text, path, note);
 }
 
 /* The lines of other paths stay: what was at a path is not forgotten because another is used. */

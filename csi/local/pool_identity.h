@@ -55,6 +55,9 @@ bool pool_uuid_is_valid(const char *text);
  */
 int pool_json_read(int pool_fd, const char *path, char uuid[POOL_UUID_SIZE], Error *err);
 
+/* The text of one. Return: 0; ERROR_PRECONDITION. */
+int pool_json_parse(const char *text, const char *path, char uuid[POOL_UUID_SIZE], Error *err);
+
 /* Return: 0; -errno. */
 int pool_json_write(int pool_fd, const char *uuid);
 
@@ -76,5 +79,8 @@ int pool_note_read(const char *file, const char *path, PoolNote *note);
 
 /* Replaces the line of @path, and no other. Return: 0; -ENOSPC; another -errno. */
 int pool_note_write(const char *file, const char *path, const char *uuid);
+
+/* The text of one, which is written to. Return: 0; -EINVAL. */
+int pool_note_parse(char *text, const char *path, PoolNote *note);
 
 #endif

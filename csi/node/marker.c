@@ -49,8 +49,7 @@ static bool read_text(const NodePath *path, char **textp) {
                file_read_fd(fd, MARKER_MAX_BYTES, textp, NULL) == 0;
 }
 
-/* What was being made; what does not parse is no kind, and compares as something else. */
-static void parse_claim(const char *text, FsClaim *claim) {
+void marker_claim_parse(const char *text, FsClaim *claim) {
         const char *kind = strstr(text, "\nkind "), *uuid = strstr(text, "\nuuid ");
 
         *claim = (FsClaim){0};
@@ -70,7 +69,7 @@ bool marker_read(const NodePath *path, Marker *marker) {
 
         if (marker->sequence == 0 || !read_text(path, &text))
                 return false;
-        parse_claim(text, &marker->claim);
+        marker_claim_parse(text, &marker->claim);
         expected = marker_text(marker);
         return expected && str_equal(text, expected);
 }

@@ -31,6 +31,10 @@ bool marker_read(const NodePath *path, Marker *marker);
 /* Whether there is anything that may be a marker: only then it is worth to look for the disk. */
 bool marker_exists(const NodePath *path);
 
+/* What was being made, by the text of a marker; what does not parse is no kind, and compares as
+ * something else. */
+void marker_claim_parse(const char *text, FsClaim *claim);
+
 /* Return: 0; -errno. */
 int marker_write(const NodePath *path, const Marker *marker);
 

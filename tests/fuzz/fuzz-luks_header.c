@@ -8,6 +8,24 @@
 
 #include <string.h>
 
+#define BINARY_BYTES 4096U
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t n, size_t n_max) __attribute__((weak));
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t n_max, unsigned int seed);
+
+/* Mostly of the JSON of LUKS2, whose binary header says how long it is. */
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t n_max, unsigned int seed) {
+        if (!LLVMFuzzerMutate)
+                return n;
+        if (n <= BINARY_BYTES || seed % 4 == 0)
+                return LLVMFuzzerMutate(data, n, n_max);
+        n = BINARY_BYTES +
+            LLVMFuzzerMutate(data + BINARY_BYTES, n - BINARY_BYTES, n_max - BINARY_BYTES);
+        for (size_t i = 0; i < 8; i++)
+                data[8 + i] = (uint8_t)((uint64_t)n >> (56 - 8 * i));
+        return n;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         LuksHeader header, shorter;
 

@@ -5,6 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/netlink/rtnl_link.h"
 #include "common/netlink/rtnl_route.h"
+#include "common/netlink/sock_diag.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@ static void read_message(const struct nlmsghdr *message) {
         char text[NL_TEXT_MAX];
         uint32_t offset;
         LinkAddress address;
+        WaitingSocket waiting;
         Route route;
         Link link;
 
@@ -26,6 +28,8 @@ static void read_message(const struct nlmsghdr *message) {
                 assert(address.family == 2 || address.family == 10);
         (void)route_parse(message, &route);
         (void)forwarding_parse(message);
+        if (sock_diag_parse(message, 6, &waiting) == 0)
+                assert(waiting.family == 2 || waiting.family == 10);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {

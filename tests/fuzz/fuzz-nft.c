@@ -6,10 +6,12 @@
 #include "common/netlink/rtnl_tc.h"
 #include "common/nft/conntrack.h"
 #include "common/nft/nft_query.h"
+#include "common/nft/xtables.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -36,6 +38,21 @@ static void check_rule(const struct nlmsghdr *message) {
         assert(memchr(rule.target, '\0', sizeof(rule.target)));
         assert(memchr(rule.comment, '\0', sizeof(rule.comment)));
         assert(rule.n_compared <= sizeof(rule.compared));
+}
+
+/* A table of iptables-legacy, as the kernel hands it out. */
+static void check_xtables(const uint8_t *data, size_t n, uint8_t family) {
+        const XtTable xt = {.family = family, .entries = data, .n_entries = n};
+        uint32_t at = 0;
+        XtRule rule;
+
+        for (unsigned int i = 0; xtables_rule(&xt, at, &rule) == 0; i++, at = rule.next) {
+                assert(i < n && rule.next > at && rule.next <= n);
+                assert(memchr(rule.chain, '\0', sizeof(rule.chain)));
+                assert(memchr(rule.target, '\0', sizeof(rule.target)));
+        }
+        (void)xtables_chain(&xt, "CNI-FORWARD", &at);
+        (void)xtables_rule(&xt, UINT32_MAX, &rule);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
@@ -66,6 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         (void)nft_parse_generation(message, &generation);
         (void)conntrack_parse(message, &flow);
         (void)tc_tbf_parse(message, &tbf);
+        check_xtables((const uint8_t *)message + NLMSG_HDRLEN, n - 1, AF_INET);
+        check_xtables((const uint8_t *)message + NLMSG_HDRLEN, n - 1, AF_INET6);
         free(message);
         return 0;
 }

@@ -2,19 +2,14 @@
 
 /*
  * Disks are written by strangers: a pod owns every byte of its volume. The input is a device in
- * pieces (tests/lib/pieces.h), which is read; fuzz-verdict judges what was read. Mutations that
- * break a superblock's checksum would end there, so it is mended half of the time.
+ * pieces (tests/lib/pieces.h), which is read; fuzz-verdict judges what was read, and fuzz-inspect
+ * says whether it is blank. Mutations mend checksums (fuzz-disk.h).
  */
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz-disk.h"
 
 #include "csi/fs/signatures.h"
 #include "csi/fs/superblock.h"
-#include "tests/lib/mend.h"
-#include "tests/lib/pieces.h"
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t n, size_t n_max) __attribute__((weak));
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t n_max, unsigned int seed);
 
 static size_t n_read_bytes;
 static unsigned int n_reads;
@@ -39,19 +34,6 @@ static void scan(const uint8_t *data, size_t n) {
         assert(signatures_scan(data, n, 0, n, true, hits, 16) <= 16);
         assert(signatures_scan(data, n, 4096, UINT64_MAX, true, hits, 16) <= 16);
         assert(signatures_scan(data, n, (2U << 20) - n, 2U << 20, true, hits, 1) <= 1);
-}
-
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t n_max, unsigned int seed) {
-        static Pieces pieces;
-
-        if (LLVMFuzzerMutate)
-                n = LLVMFuzzerMutate(data, n, n_max);
-        if (seed % 2 == 0)
-                return n;
-        pieces_parse(&pieces, data, n);
-        for (size_t i = 0; i < pieces.n_pieces; i++)
-                mend_at(pieces.pieces[i].offset, pieces.pieces[i].data, pieces.pieces[i].n);
-        return n;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {

@@ -6,19 +6,14 @@
  * It has the corpus of fuzz-superblock.
  */
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz-disk.h"
 
 #include "csi/fs/fsck.h"
 #include "csi/fs/verdict.h"
-#include "tests/lib/mend.h"
-#include "tests/lib/pieces.h"
 
 #include <jansson.h>
 
 #define N_HOSTS 4U
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t n, size_t n_max) __attribute__((weak));
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t n_max, unsigned int seed);
 
 static FsHost hosts[N_HOSTS];
 
@@ -69,19 +64,6 @@ static void judge(const FsVolume *volume, uint8_t choice) {
         assert(strlen(check.why) < sizeof(check.why));
         if (choice >= 0xf0)
                 format_json(volume, host, &verdict);
-}
-
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t n_max, unsigned int seed) {
-        static Pieces pieces;
-
-        if (LLVMFuzzerMutate)
-                n = LLVMFuzzerMutate(data, n, n_max);
-        if (seed % 4 == 0)
-                return n;
-        pieces_parse(&pieces, data, n);
-        for (size_t i = 0; i < pieces.n_pieces; i++)
-                mend_at(pieces.pieces[i].offset, pieces.pieces[i].data, pieces.pieces[i].n);
-        return n;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
