@@ -79,7 +79,7 @@ def test_round_robin(leases):
     assert address(leases.ours.add(conf, NETNS, 'e')) == '10.1.0.11'
     error = leases.ours.add(conf, NETNS, 'f').failed(107)
     assert error['details'] == ('failed to allocate for range 0: no IP addresses available in range set: '
-                                '10.1.0.10-10.1.0.12 (3 in use)')
+                                '10.1.0.10-10.1.0.12 (3 in use); berth-cni gc gives back what no running pod holds')
     assert 'f@eth0' not in leases.index()
 
 
