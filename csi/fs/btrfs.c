@@ -13,6 +13,7 @@
 
 #define BTRFS_OFFSET        65536U
 #define BTRFS_SIZE          4096U
+#define BTRFS_FLAG_ERROR    0x4U /* no transaction begins on one that says so */
 #define BTRFS_FLAG_SEED     (UINT64_C(1) << 32)
 #define BTRFS_MIXED_GROUPS  0x4U
 #define BTRFS_METADATA_UUID 0x400U
@@ -106,6 +107,8 @@ bool btrfs_parse(const uint8_t sb[4096], FsVolume *volume) {
         volume->log = le64(sb + 0x60) ? FS_LOG_DIRTY : FS_LOG_CLEAN;
         if (volume->words[FS_CLASS_FLAGS] & BTRFS_FLAG_SEED)
                 volume->state |= FS_STATE_SEED;
+        if (volume->words[FS_CLASS_FLAGS] & BTRFS_FLAG_ERROR)
+                volume->state |= FS_STATE_SHUTS_DOWN;
         /* All ones is what mkfs leaves for the first mount to begin one. */
         if (!(volume->words[FS_CLASS_RO_COMPAT] & BTRFS_RO_FREE_TREE) && cache != 0)
                 volume->state |= FS_STATE_V1_SPACE_CACHE;

@@ -22,7 +22,6 @@
 #define HEADER_BYTES 101U
 #define ITEM_BYTES   25U
 #define PTR_BYTES    33U
-#define LEVELS_MAX   8U
 
 #define KEY_CHUNK  228U
 #define KEY_DEVICE 216U
@@ -40,7 +39,19 @@
 /* Each stripe of these is a copy of the whole. */
 #define COPIES (RAID1 | DUP | RAID1C3 | RAID1C4)
 
+#define KEY_ROOT        132U
+#define KEY_METADATA    169U
+#define ROOT_ITEM_BYTES 239U
+
+#define TREE_ROOT   1U
+#define TREE_EXTENT 2U
+#define TREE_CHUNK  3U
+#define TREE_GROUPS 11U
+#define TREE_LOG    (UINT64_MAX - 5)
+
+#define INCOMPAT_SKINNY        0x100U
 #define INCOMPAT_METADATA_UUID 0x400U
+#define RO_GROUP_TREE          0x8U
 
 static uint64_t key_offset(const uint8_t *key) {
         return le64(key + 9);
@@ -127,7 +138,7 @@ static void check_array(const uint8_t *sb, FsVolume *volume) {
 
 /* A node with room for the largest; freed by the caller. */
 typedef struct Node {
-        uint64_t address, generation;
+        uint64_t address, generation, owner;
         uint8_t level;
         uint8_t *bytes;
 } Node;
@@ -138,7 +149,8 @@ static bool node_is_sound(const uint8_t *sb, const Node *node) {
         bool moved = le64(sb + 0xbc) & INCOMPAT_METADATA_UUID;
 
         return le64(p + 48) == node->address && le64(p + 80) == node->generation &&
-               p[100] == node->level && memcmp(p + 32, sb + (moved ? 0x23b : 0x20), 16) == 0 &&
+               le64(p + 88) == node->owner && p[100] == node->level &&
+               memcmp(p + 32, sb + (moved ? 0x23b : 0x20), 16) == 0 &&
                btrfs_checksum(le16(sb + 0xc4), p, n) == FS_CHECKSUM_GOOD &&
                n_items <= (n - HEADER_BYTES) / (node->level ? PTR_BYTES : ITEM_BYTES);
 }
@@ -294,10 +306,55 @@ static int check_root(FsSource *source, const uint8_t *sb, const Node *chunks, N
         return node_read(source, sb, key, chunk, root);
 }
 
-static int check_roots(FsSource *source, const uint8_t *sb, const Node *chunks, FsVolume *volume) {
+/* The root item of a tree, in the root of the tree of trees. NULL: none, or it is further down. */
+static const uint8_t *find_root(const uint8_t *sb, const Node *root, uint64_t tree) {
+        for (uint32_t i = 0; root->level == 0 && i < le32(root->bytes + 96); i++) {
+                const uint8_t *key, *item = leaf_item(sb, root->bytes, i, ROOT_ITEM_BYTES, &key);
+
+                if (item && le64(key) == tree && key[8] == KEY_ROOT)
+                        return item;
+        }
+        return NULL;
+}
+
+/* Short keys of metadata are no keys where the feature is not set: check_extent_item(). */
+static int check_extents(FsSource *source, const uint8_t *sb, const Node *chunks,
+                         const uint8_t *item, FsVolume *volume) {
         cleanup(freep) uint8_t *bytes = malloc(le32(sb + 0x94));
-        Node root = {le64(sb + 0x50), le64(sb + 0x48), sb[0xc6], bytes};
-        Node log = {le64(sb + 0x60), le64(sb + 0x48) + 1, sb[0xc8], bytes};
+        Node node = {le64(item + 176), le64(item + 160), TREE_EXTENT, item[238], bytes};
+        size_t stride = node.level ? PTR_BYTES : ITEM_BYTES;
+        int r;
+
+        if (!bytes)
+                return -ENOMEM;
+        r = check_root(source, sb, chunks, &node);
+        if (r != 0)
+                return r < 0 ? r : 0;
+        for (uint32_t i = 0; i < le32(bytes + 96); i++) {
+                if (bytes[HEADER_BYTES + i * stride + 8] == KEY_METADATA)
+                        volume_malformed(volume, "metadata keys without skinny_metadata");
+        }
+        return 0;
+}
+
+static int check_features(FsSource *source, const uint8_t *sb, const Node *chunks, const Node *root,
+                          FsVolume *volume) {
+        const uint8_t *extents = find_root(sb, root, TREE_EXTENT);
+
+        /* In a tree of trees of several levels nothing is looked up. */
+        if (root->level > 0)
+                return 0;
+        if (le64(sb + 0xb4) & RO_GROUP_TREE && !find_root(sb, root, TREE_GROUPS))
+                volume_malformed(volume, "no block group tree");
+        if (!extents || le64(sb + 0xbc) & INCOMPAT_SKINNY)
+                return 0;
+        return check_extents(source, sb, chunks, extents, volume);
+}
+
+static int check_roots(FsSource *source, const uint8_t *sb, const Node *chunks, FsVolume *volume) {
+        cleanup(freep) uint8_t *bytes = calloc(1, le32(sb + 0x94));
+        Node root = {le64(sb + 0x50), le64(sb + 0x48), TREE_ROOT, sb[0xc6], bytes};
+        Node log = {le64(sb + 0x60), le64(sb + 0x48) + 1, TREE_LOG, sb[0xc8], bytes};
         int r;
 
         if (!bytes)
@@ -305,6 +362,8 @@ static int check_roots(FsSource *source, const uint8_t *sb, const Node *chunks, 
         r = check_root(source, sb, chunks, &root);
         if (r == FS_E_NONE)
                 volume_malformed(volume, "tree root");
+        else if (r == 0)
+                r = check_features(source, sb, chunks, &root, volume);
         if (r != 0 || log.address == 0)
                 return r < 0 ? r : 0;
         r = check_root(source, sb, chunks, &log);
@@ -315,7 +374,7 @@ static int check_roots(FsSource *source, const uint8_t *sb, const Node *chunks, 
 
 int btrfs_check_trees(FsSource *source, const uint8_t *sb, FsVolume *volume) {
         cleanup(freep) uint8_t *bytes = malloc(le32(sb + 0x94));
-        Node chunks = {le64(sb + 0x58), le64(sb + 0xa4), sb[0xc7], bytes};
+        Node chunks = {le64(sb + 0x58), le64(sb + 0xa4), TREE_CHUNK, sb[0xc7], bytes};
         int r;
 
         if (!bytes)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The formats with little to judge: erofs and squashfs, which are read-only by nature, and vfat,
+ * The formats with little to judge: erofs, which is read-only by nature, and vfat,
  * exfat and NTFS, which have no feature words.
  */
 
@@ -109,25 +109,6 @@ int erofs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         return erofs_root(source, sb, volume);
 }
 
-static bool squashfs_parse(const uint8_t *sb, FsVolume *volume) {
-        uint16_t major = le16(sb + 0x1c), compressor = le16(sb + 0x14);
-
-        if (memcmp(sb, "hsqs", 4) != 0)
-                return false;
-        volume->kind = FS_KIND_SQUASHFS;
-        volume->type = "squashfs";
-        volume->block_bytes = le32(sb + 0xc);
-        volume->fs_bytes = le64(sb + 0x28);
-        volume->words[FS_CLASS_VERSION] = major < 64 ? UINT64_C(1) << major : 1;
-        volume->words[FS_CLASS_ALGORITHM] = compressor < 64 ? UINT64_C(1) << compressor : 1;
-        if (!is_power_of_two(volume->block_bytes) || volume->block_bytes > 1048576)
-                volume_malformed(volume, "block size %u", volume->block_bytes);
-        if ((int16_t)le16(sb + 0x1e) > 0)
-                volume_malformed(volume, "version %u.%u", (unsigned int)major,
-                                 (unsigned int)le16(sb + 0x1e));
-        return true;
-}
-
 static bool vfat_parse(const uint8_t *sb, FsVolume *volume) {
         bool fat32 = memcmp(sb + 0x52, "FAT32   ", 8) == 0;
 
@@ -186,8 +167,7 @@ static bool ntfs_parse(const uint8_t *sb, FsVolume *volume) {
 
 int plain_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         (void)source;
-        if (squashfs_parse(head, volume) || exfat_parse(head, volume) || ntfs_parse(head, volume) ||
-            vfat_parse(head, volume))
+        if (exfat_parse(head, volume) || ntfs_parse(head, volume) || vfat_parse(head, volume))
                 return 0;
         return FS_E_NONE;
 }

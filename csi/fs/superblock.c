@@ -107,7 +107,7 @@ void volume_text(char *text, size_t n_text, const uint8_t *bytes, size_t n) {
 /* XFS and ext first: most volumes end there. A head that holds two formats is for inspect to tell;
  * here the one with the lowest magic offset wins, as in kernels that are told a type. */
 static int (*const format_readers[])(FsSource *, const uint8_t *, FsVolume *) = {
-        xfs_read, ext_read, f2fs_read, erofs_read, plain_read, btrfs_read,
+        xfs_read, ext_read, f2fs_read, erofs_read, squashfs_read, plain_read, btrfs_read,
 };
 
 int fs_read_volume(const FsReader *reader, FsVolume *volume) {

@@ -42,6 +42,7 @@ int xfs_read(FsSource *source, const uint8_t *head, FsVolume *volume);
 int btrfs_read(FsSource *source, const uint8_t *head, FsVolume *volume);
 int f2fs_read(FsSource *source, const uint8_t *head, FsVolume *volume);
 int erofs_read(FsSource *source, const uint8_t *head, FsVolume *volume);
+int squashfs_read(FsSource *source, const uint8_t *head, FsVolume *volume);
 int plain_read(FsSource *source, const uint8_t *head, FsVolume *volume);
 
 /* Fills @volume from a superblock found anywhere; the log is not looked at. */

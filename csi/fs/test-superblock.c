@@ -221,6 +221,16 @@ static const Poke pokes[] = {
         {"erofs", 1024 + 0xc, {40}, 1, "2^40"},
         {"exfat", 0x6c, {200}, 1, "2^200"},
         {"squashfs", 12, {1, 2, 3, 4}, 4, "block size"},
+        {"squashfs", 0x16, {18}, 1, "block size 2^18"},
+        {"squashfs", 0x18, {0, 4}, 2, "options of the compressor"},
+        {"squashfs", 0x1a, {0, 0}, 2, "table of IDs"},
+        {"squashfs", 0x22, {255}, 1, "root inode"},
+        {"squashfs", 0x14, {4}, 1, "root inode"},
+        {"squashfs", 0x30, {1}, 1, "table of IDs"},
+        {"squashfs", 0x38, {0, 0, 0, 0, 0, 0, 0, 0}, 8, "table of attributes"},
+        {"squashfs", 0x4a, {1}, 1, "tables of directories"},
+        {"squashfs", 0x51, {9}, 1, "table of fragments"},
+        {"squashfs", 0x58, {1}, 1, "table of lookup"},
 };
 /* clang-format on */
 
@@ -239,6 +249,46 @@ static void test_malformed(void **state) {
                 assert_int_equal(read_pieces(&pieces, &v), 0);
                 assert_true(v.state & FS_STATE_MALFORMED);
                 assert_non_null(strstr(v.problem, pokes[i].problem));
+                pieces_unload(&pieces);
+        }
+}
+
+/* A bit of a btrfs superblock turned over with the checksum right: what only the trees tell. */
+static void test_btrfs_trees(void **state) {
+        static const struct {
+                size_t at;
+                uint8_t bits;
+                const char *problem;
+        } flips[] = {
+                {0x48, 1, "tree root"},        {0x51, 0x40, "tree root"},
+                {0x5a, 1, "chunk tree"},       {0xa4, 1, "chunk tree root"},
+                {0xc6, 1, "tree root"},        {0xc7, 1, "chunk tree root"},
+                {0xb4, 8, "no block group"},   {0xa5, 1, "chunk tree root"},
+                {0xa0, 1, "system chunk"},     {0x10b, 1, "another device"},
+                {0x333, 1, "system chunk"},    {0x33e, 1, "not those of the chunk tree"},
+                {0x37a, 1, "chunk tree root"}, {0x73, 8, "total bytes"},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(flips); i++) {
+                uint8_t sb[4096];
+                uint32_t crc;
+                Pieces pieces;
+                FsReader reader;
+                FsVolume v;
+
+                pieces_load(&pieces, "btrfs");
+                reader = pieces_reader(&pieces);
+                assert_int_equal(reader.read(reader.userdata, 65536, sb, sizeof(sb)), 0);
+                sb[flips[i].at] ^= flips[i].bits;
+                crc = checksum_crc32c(UINT32_MAX, sb + 32, sizeof(sb) - 32) ^ UINT32_MAX;
+                for (unsigned int k = 0; k < 4; k++)
+                        sb[k] = (uint8_t)(crc >> (8 * k));
+                pieces_cover(&pieces, 65536, sb, sizeof(sb));
+                assert_int_equal(read_pieces(&pieces, &v), 0);
+                print_message("0x%zx: %s\n", flips[i].at, v.problem);
+                assert_int_equal(v.checksum, FS_CHECKSUM_GOOD);
+                assert_non_null(strstr(v.problem, flips[i].problem));
                 pieces_unload(&pieces);
         }
 }
@@ -391,6 +441,7 @@ int main(void) {
                 cmocka_unit_test(test_v1_cache),     cmocka_unit_test(test_xfs_log_order),
                 cmocka_unit_test(test_read_errors),  cmocka_unit_test(test_nothing),
                 cmocka_unit_test(test_backup),       cmocka_unit_test(test_bounded),
+                cmocka_unit_test(test_btrfs_trees),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,6 +169,82 @@ static void test_unknown_bits(void **state) {
         expect(NO, FS_REASON_FEATURE, 0);
 }
 
+/* erofs by compressor: the kernel that took it, and the error that it had for others. */
+static void test_erofs_compressors(void **state) {
+        static const struct {
+                uint64_t algorithm;
+                const char *too_old, *first;
+                int os_errno;
+        } compressors[] = {
+                {2, "5.15", "5.16", EINVAL},
+                {4, "6.5", "6.6", EINVAL},
+                {8, "6.9", "6.10", EOPNOTSUPP},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(compressors); i++) {
+                judge("erofs", compressors[i].too_old, 4096, NULL);
+                volume.words[FS_CLASS_INCOMPAT] |= 2;
+                volume.words[FS_CLASS_ALGORITHM] = compressors[i].algorithm;
+                expect(NO, FS_REASON_FEATURE, compressors[i].os_errno);
+                judge("erofs", compressors[i].first, 4096, NULL);
+                volume.words[FS_CLASS_INCOMPAT] |= 2;
+                volume.words[FS_CLASS_ALGORITHM] = compressors[i].algorithm;
+                fs_verdict(&volume, &host, NULL, &verdict);
+                assert_int_equal(verdict.answer, RO);
+        }
+        judge("erofs", "6.18", 4096, NULL);
+        volume.words[FS_CLASS_INCOMPAT] |= 2;
+        volume.words[FS_CLASS_ALGORITHM] = 16;
+        expect(NO, FS_REASON_FEATURE, EOPNOTSUPP);
+}
+
+/* A device's sectors: whose drivers take which. */
+static void test_sectors(void **state) {
+        static const struct {
+                const char *volume, *release;
+                uint32_t logical;
+                FsAnswer answer;
+        } sectors[] = {
+                {"f2fs", "6.18", 4096, RW},  {"f2fs", "6.18", 8192, NO},
+                {"ntfs", "6.18", 4096, RW},  {"ntfs", "6.18", 8192, NO},
+                {"btrfs", "6.18", 4096, RW}, {"btrfs", "6.18", 8192, NO},
+                {"exfat", "6.18", 512, RW},  {"exfat", "6.18", 4096, NO},
+                {"xfs", "6.18", 4096, NO},   {"xfs-all", "6.18", 4096, RW},
+                {"ext4", "6.18", 4096, RW},  {"ext4-1k", "6.18", 4096, NO},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(sectors); i++) {
+                FsSituation situation = {.logical_sector_bytes = sectors[i].logical};
+
+                print_message("%s on %u\n", sectors[i].volume, sectors[i].logical);
+                judge(sectors[i].volume, sectors[i].release, 4096, &situation);
+                assert_int_equal(verdict.answer, sectors[i].answer);
+        }
+}
+
+/* Names both folded and encrypted. */
+static void test_folded_crypt(void **state) {
+        (void)state;
+        judge("f2fs", "5.12", 4096, NULL);
+        volume.words[FS_CLASS_FEATURE] |= 0x1001;
+        expect(NO, FS_REASON_FEATURE, EINVAL);
+        assert_int_equal(verdict.reasons[0].need_kernel, FS_VERSION(5, 13, 0));
+        judge("f2fs", "5.13", 4096, NULL);
+        volume.words[FS_CLASS_FEATURE] |= 0x1001;
+        fs_verdict(&volume, &host, NULL, &verdict);
+        assert_int_equal(verdict.answer, RW);
+}
+
+/* A log root that nothing is behind: without replay the rest is there. */
+static void test_btrfs_log(void **state) {
+        (void)state;
+        judge("btrfs", "6.18", 4096, NULL);
+        volume.log = FS_LOG_UNREADABLE;
+        expect(NOREC, FS_REASON_LOG_DAMAGED, 0);
+}
+
 static void test_state(void **state) {
         (void)state;
         judge("xfs", "6.8", 4096, NULL);
@@ -367,10 +443,18 @@ static void test_all_words(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_rows),        cmocka_unit_test(test_unknown_bits),
-                cmocka_unit_test(test_state),       cmocka_unit_test(test_situation),
-                cmocka_unit_test(test_after_crash), cmocka_unit_test(test_tools),
-                cmocka_unit_test(test_sentences),   cmocka_unit_test(test_all_words),
+                cmocka_unit_test(test_rows),
+                cmocka_unit_test(test_unknown_bits),
+                cmocka_unit_test(test_state),
+                cmocka_unit_test(test_situation),
+                cmocka_unit_test(test_after_crash),
+                cmocka_unit_test(test_tools),
+                cmocka_unit_test(test_sentences),
+                cmocka_unit_test(test_all_words),
+                cmocka_unit_test(test_erofs_compressors),
+                cmocka_unit_test(test_sectors),
+                cmocka_unit_test(test_folded_crypt),
+                cmocka_unit_test(test_btrfs_log),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,8 @@
 /* A record is at most 256 KiB and its headers 8 blocks (XLOG_MAX_RECORD_BSIZE). */
 #define RECORD_BLOCKS_MAX (512U + 8U)
 
+#define ZEROED_BLOCKS_MAX 128U
+
 #define UNMOUNT_TRANS 0x20U
 
 typedef struct XfsLog {
@@ -67,6 +69,25 @@ static int search_cycle(const XfsLog *log, uint32_t tail, uint64_t *blockp) {
         return 0;
 }
 
+/* Of a log that was never written to its end, *headp back to the first of the blocks before it that
+ * was not written either, as xlog_find_zeroed() scans them; 64 KiB of them. */
+static int pull_back(const XfsLog *log, uint64_t *headp) {
+        uint64_t n = *headp < ZEROED_BLOCKS_MAX ? *headp : ZEROED_BLOCKS_MAX, first = *headp - n;
+        cleanup(freep) uint8_t *blocks = calloc(ZEROED_BLOCKS_MAX, BB);
+        int r;
+
+        if (!blocks)
+                return -ENOMEM;
+        r = source_read(log->source, log->offset + first * BB, blocks, (size_t)n * BB);
+        for (uint64_t i = 0; r == 0 && i < n; i++) {
+                if (block_cycle(blocks + i * BB) == 0) {
+                        *headp = first + i;
+                        break;
+                }
+        }
+        return r;
+}
+
 /* Where the next record would go. @emptyp: the log was never written to. */
 static int find_head(const XfsLog *log, uint64_t *headp, bool *emptyp) {
         uint32_t first = 0, last = 0;
@@ -81,7 +102,8 @@ static int find_head(const XfsLog *log, uint64_t *headp, bool *emptyp) {
                 *headp = 0;
                 return 0;
         }
-        return search_cycle(log, last, headp);
+        r = search_cycle(log, last, headp);
+        return r == 0 && last == 0 ? pull_back(log, headp) : r;
 }
 
 /* The blocks before the head, oldest first; wraps around the ring. */

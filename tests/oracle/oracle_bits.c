@@ -59,7 +59,7 @@ static const BitBase bases[] = {
         {"erofs", "erofs", "mkfs.erofs --quiet", 0, 1024, 128, 4, 4, true, false},
         {"erofs-lz4", "erofs", "mkfs.erofs --quiet -zlz4hc -Eztailpacking", 0, 1024, 128, 4, 4,
          true, false},
-        {"squashfs", "squashfs", "mksquashfs", 0, 0, 96, 96, 0, true, true},
+        {"squashfs", "squashfs", "mksquashfs", 0, 0, 96, 96, 0, true, false},
 };
 
 typedef struct Extent {
