@@ -106,8 +106,8 @@ def test_running_pods_heal(node, pods, what):
     after = state()
     assert after[0] == before[0] and after[1] >= before[1]
     # What is right is not touched: the kernel's count of changes stays.
-    generation = lib.sh('nft', 'list', 'ruleset').stdout
-    assert pods('repair').stdout == '' and lib.sh('nft', 'list', 'ruleset').stdout == generation
+    generation = lib.sh('nft', '-s', 'list', 'ruleset').stdout
+    assert pods('repair').stdout == '' and lib.sh('nft', '-s', 'list', 'ruleset').stdout == generation
     for pod in (pods.a, pods.b):
         node.check(pod).ok()
         node.delete(pod)
