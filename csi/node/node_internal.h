@@ -147,9 +147,9 @@ int job_open_target(Job *job, const char *field, const char *text, Error *err);
 
 /*
  * A published volume: opens @text as the job's target and reads its facts. What is wrong with the
- * path is, here, that the volume is not there: ERROR_NOT_FOUND. A provider that cannot look, because
- * its disk is gone, fails the call; with @silent its ERROR_UNAVAILABLE is put there and the path
- * counts.
+ * path is, here, that the volume is not there: ERROR_NOT_FOUND. A provider that cannot look,
+ * because its disk is gone, fails the call; with @silent its ERROR_UNAVAILABLE is put there and the
+ * path counts.
  */
 int job_open_volume(Job *job, const char *text, Error *silent, Error *err);
 
