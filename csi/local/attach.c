@@ -457,14 +457,14 @@ static int take_held(Pool *pool, Entry *entry) {
 }
 
 static void hold_open(Pool *pool, Entry *entry, const Attachment *attachment) {
-        cleanup(closep) int before_fd = take_held(pool, entry);
-        int fd = fcntl(attachment->fd, F_DUPFD_CLOEXEC, 0);
+        int before_fd = take_held(pool, entry), fd = fcntl(attachment->fd, F_DUPFD_CLOEXEC, 0);
 
         pthread_mutex_lock(&pool->mutex);
         if (entry->loop_fd < 0)
                 entry->loop_fd = fd_steal(&fd);
         pthread_mutex_unlock(&pool->mutex);
         closep(&fd);
+        closep(&before_fd);
 }
 
 int attach_make(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment, Error *err) {

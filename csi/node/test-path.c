@@ -137,7 +137,6 @@ static void test_mapped(void **state) {
                 {"/var/lib/kubelet/pods/a", NULL},
         };
         cleanup(node_path_close) NodePath path = NODE_PATH_INIT;
-        cleanup(freep) char *here = in_root("pods/a");
         const char *below;
         Error err = {0};
 

@@ -163,8 +163,10 @@ def test_metrics(build, tmp_path):
         for name in ('csi_operations_seconds', 'csi_plugin_operations_seconds'):
             assert samples[f'{name}_count{{{labels("OK")}}}'] == 1
             assert samples[f'{name}_bucket{{{labels("OK")},le="0.1"}}'] == 0
-            assert samples[f'{name}_bucket{{{labels("OK")},le="0.25"}}'] == 1
-            assert 0.14 < samples[f'{name}_sum{{{labels("OK")}}}'] < 0.25
+            # On a machine that has other work it took longer, and stands in a later bucket.
+            took = samples[f'{name}_sum{{{labels("OK")}}}']
+            assert took > 0.14
+            assert samples[f'{name}_bucket{{{labels("OK")},le="0.25"}}'] == (took <= 0.25)
             assert samples[f'{name}_count{{{labels("Aborted")}}}'] == 1
             assert samples[f'{name}_count{{{labels("Unimplemented", "unknown")}}}'] == 1
         assert abs(samples['process_start_time_seconds'] - time.time()) < 60
