@@ -49,7 +49,7 @@ static void not_made(OracleSet *set, const char *format, ...) {
         va_end(args);
 }
 
-/* Runs a command whose words are split at spaces. */
+/* Runs a command whose words are split at spaces; as in a shell, NAME=VALUE may come first. */
 static bool run_words(const char *words) {
         const char *argv[40];
         char text[1024], *save = NULL;
@@ -58,6 +58,7 @@ static bool run_words(const char *words) {
         size_t n = 0;
         bool ok;
 
+        argv[n++] = "env";
         (void)snprintf(text, sizeof(text), "%s", words);
         for (char *word = strtok_r(text, " ", &save); word && n < N_ELEMENTS(argv) - 1;
              word = strtok_r(NULL, " ", &save))
@@ -254,6 +255,38 @@ static void make_read_only(OracleSet *set) {
         }
         unlink(file);
         rmdir(tree);
+}
+
+/* erofs with compressors that mkfs.erofs of this distribution does not have: the superblock names
+ * one, and its configuration stands at the end of the first block, where so many slots put it. */
+static void make_erofs_compressors(OracleSet *set) {
+        static const struct {
+                const char *name;
+                uint8_t algorithm;
+                uint8_t config[16]; /* its length in 16 bits, then as the compressor has it */
+        } rows[] = {
+                {"erofs-lzma", 2, {14, 0, 0, 0, 1, 0}}, /* a dictionary of 64 KiB */
+                {"erofs-deflate", 4, {6, 0, 15}},       /* a window of 2^15 */
+                {"erofs-zstd", 8, {6, 0, 0, 5}},        /* format 0, a window of 2^(10 + 5) */
+        };
+        static const uint8_t slots = 180;
+        char base[384], path[384];
+
+        oracle_image_path(set, "erofs", base);
+        if (access(base, F_OK) < 0)
+                return;
+        for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+                uint8_t algorithms[2] = {rows[i].algorithm, 0};
+
+                oracle_image_path(set, rows[i].name, path);
+                oracle_copy(base, path);
+                oracle_set_bit(path, FS_KIND_EROFS, FS_CLASS_INCOMPAT, 2);
+                oracle_poke(path, 1024 + 0xd, &slots, 1, false);
+                oracle_poke(path, 1024 + 0x54, algorithms, sizeof(algorithms), false);
+                oracle_poke(path, 1024 + 128 + 16 * slots, rows[i].config, sizeof(rows[i].config),
+                            true);
+                add_case(set, "%s", rows[i].name);
+        }
 }
 
 /* One of two: mkfs takes both, the case has the last. */
@@ -549,6 +582,7 @@ void oracle_make(OracleSet *set) {
                 if (bases[i].words)
                         make_features(set, &bases[i]);
         make_read_only(set);
+        make_erofs_compressors(set);
         make_others(set);
         make_raid(set);
         make_plans(set);
