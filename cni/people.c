@@ -471,9 +471,14 @@ static bool is_installed(const char *type, void *userdata) {
 }
 
 static void tell_pod(const PodNote *note, const char *text) {
-        for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
-                printf("%s: %.12s/%s: %.*s\n", note->network, note->container, note->ifname,
-                       (int)strcspn(line, "\n"), line);
+        while (text && *text) {
+                size_t n = strcspn(text, "\n");
+
+                printf("%s: %.12s/%s: ", note->network, note->container, note->ifname);
+                (void)fwrite(text, 1, n, stdout);
+                putchar('\n');
+                text += n + (text[n] == '\n');
+        }
 }
 
 /* Return: 1 when something is missing that is not put back. */
