@@ -38,7 +38,7 @@ def containerd_fixture(sandbox, build):
 
 
 def install(build, *subnets):
-    argv = [build / 'cni' / 'berth-cni', 'install']
+    argv = [build / 'cni' / 'berth-cni', 'install', '--names', 'all']
     for subnet in subnets:
         argv += ['--subnet', subnet]
     subprocess.run(argv, check=True, capture_output=True)
