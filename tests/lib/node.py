@@ -131,18 +131,19 @@ def link_json():
     return json.loads(sh('ip', '-json', '-details', 'link').stdout)
 
 
-def ruleset():
-    return json.loads(sh('nft', '-j', 'list', 'ruleset').stdout)['nftables']
+def ruleset(run=sh):
+    return json.loads(run('nft', '-j', 'list', 'ruleset').stdout)['nftables']
 
 
 def ruleset_text():
     return sh('nft', 'list', 'ruleset').stdout
 
 
-def elements(name=None, family=None):
-    """Elements of Berth's sets: (family, set, element), comments taken off; of one set, or of all that pods have."""
+def elements(name=None, family=None, run=sh):
+    """Elements of Berth's sets: (family, set, element), comments taken off; of one set, or of all that pods have.
+    @run starts a command on the node."""
     found = []
-    for item in ruleset():
+    for item in ruleset(run):
         for kind in ('set', 'map'):
             one = item.get(kind)
             if not one or one['table'] != 'berth' or name not in (None, one['name']):
