@@ -11,7 +11,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
-#include "csi/http.h"
+#include "common/http/http.h"
 
 #include <pthread.h>
 #include <time.h>
@@ -139,6 +139,21 @@ static void handle(void *userdata, const HttpRequest *request, HttpAnswer *answe
         }
 }
 
+/* Health is less than storage. */
+static void told_bind(void *userdata, int r) {
+        const Health *health = userdata;
+        const HealthConfig *config = &health->config;
+        const char *where = str_is_empty(config->address) ? "all addresses" : config->address;
+
+        if (r == 0)
+                log_info("health: listening on %s port %u after all", where, config->port);
+        else
+                log_error("health: cannot listen on %s port %u: %s; volumes are served without "
+                          "health and metrics, and it is tried again each second "
+                          "(--health-port: another port)",
+                          where, config->port, strerrordesc_np(-r));
+}
+
 int health_start(Health **healthp, const HealthConfig *config, Error *err) {
         cleanup(freep) Health *health = calloc(1, sizeof(*health));
         int r;
@@ -148,9 +163,17 @@ int health_start(Health **healthp, const HealthConfig *config, Error *err) {
         health->config = *config;
         (void)pthread_mutex_init(&health->lock, NULL);
         (void)pthread_cond_init(&health->asked, NULL);
-        r = http_start(&health->server, config->address, config->port, handle, health, err);
+        r = http_start(&health->server, &(HttpConfig){.address = config->address,
+                                                      .port = config->port,
+                                                      .handle = handle,
+                                                      .told_bind = told_bind,
+                                                      .userdata = health});
+        if (r == -EINVAL)
+                return error_set(err, ERROR_INVALID,
+                                 "health: --health-address: \"%.64s\", expected a numeric address",
+                                 config->address);
         if (r < 0)
-                return error_wrap(err, r, "health");
+                return error_set_errno(err, r, "health: start the HTTP server");
         *healthp = ptr_steal(&health);
         return 0;
 }

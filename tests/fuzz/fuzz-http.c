@@ -3,7 +3,7 @@
 /* The bytes of an HTTP request: what is accepted is a path that the bytes begin with, and more
  * bytes never make a request of another meaning. */
 
-#include "csi/http.h"
+#include "common/http/http.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

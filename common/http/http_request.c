@@ -2,7 +2,7 @@
 
 /* The pure half: bytes to a request. */
 
-#include "csi/http.h"
+#include "common/http/http.h"
 
 #include <string.h>
 

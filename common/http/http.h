@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_CSI_HTTP_H
-#define BERTH_CSI_HTTP_H
+#ifndef BERTH_HTTP_HTTP_H
+#define BERTH_HTTP_HTTP_H
 
 /*
  * As much HTTP/1.1 (RFC 9112) as a prober and a scraper need: GET and HEAD without a body, one
@@ -11,8 +11,8 @@
  * 3 ms of each start and 2.5 MiB of each node for two paths without TLS.
  */
 
-#include "common/base/error.h"
-
+#include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,20 +49,46 @@ enum {
  */
 int http_parse_request(const char *bytes, size_t n, HttpRequest *request);
 
+typedef struct HttpConfig {
+        const char *address; /* "" = all, IPv6 and IPv4; else a numeric address; borrowed */
+        uint16_t port;
+
+        /* Answers a GET or HEAD from memory: the next connection waits for it. May answer
+         * HTTP_STATUS_LATER. */
+        void (*handle)(void *userdata, const HttpRequest *request, HttpAnswer *answer);
+
+        /* How a try to bind ended, when that is another end than the last time: 0, or -errno. Such
+         * a port is tried again each second: it is no reason not to start. NULL: nobody asks. */
+        void (*told_bind)(void *userdata, int r);
+        void *userdata;
+} HttpConfig;
+
+/* --- in a poll loop of the caller's --------------------------------------------------------- */
+
+#define HTTP_CONNECTIONS_MAX 64
+#define HTTP_WAITS_MAX       (1 + HTTP_CONNECTIONS_MAX)
+
+/* Return: 0 with *@serverp for http_close(); -EINVAL for what is no address; -ENOMEM. */
+int http_open(HttpServer **serverp, const HttpConfig *config);
+
 /**
- * http_start() - serve on a thread
- * @address: "" = all, IPv6 and IPv4; else a numeric address; borrowed as long as the server
- * @handle:  answers a GET or HEAD from memory; on that one thread, so the next connection waits for
- *           it. May answer HTTP_STATUS_LATER
+ * http_prepare(), http_serve() - before and after poll(2)
+ * @waits: filled, for the caller to wait for
+ * @timeout_msecsp: how long at most; -1: for ever
  *
- * An address or port that cannot be bound, because somebody has it, is logged and tried again each
- * second: this is no reason not to start.
- *
- * Return: 0; <0 with @err: what is no address, or no thread.
+ * Return: how many of @waits.
  */
-int http_start(HttpServer **serverp, const char *address, uint16_t port,
-               void (*handle)(void *userdata, const HttpRequest *request, HttpAnswer *answer),
-               void *userdata, Error *err);
+size_t http_prepare(HttpServer *server, struct pollfd waits[HTTP_WAITS_MAX], int *timeout_msecsp);
+void http_serve(HttpServer *server, const struct pollfd *waits, size_t n);
+
+/* NULL is fine. */
+void http_close(HttpServer *server);
+
+/* --- on a thread of its own ----------------------------------------------------------------- */
+
+/* Calls the functions of @config on that thread, but for the first try to bind. Return: as
+ * http_open(); -errno: no thread. Ended by http_stop(). */
+int http_start(HttpServer **serverp, const HttpConfig *config);
 
 /* From any thread: asks again for those whose answer was not there. */
 void http_wake(HttpServer *server);

@@ -2,7 +2,7 @@
 
 #undef NDEBUG
 
-#include "csi/http.h"
+#include "common/http/http.h"
 
 #include "common/base/cleanup.h"
 

@@ -1,26 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The half that talks: one thread, one poll over all connections. A connection reads its request,
- * writes its answer, and is closed. */
+/* The half that talks: one poll over all connections. A connection reads its request, writes its
+ * answer, and is closed. */
 
-#include "csi/http.h"
+#include "common/http/http.h"
 
 #include "common/base/cleanup.h"
-#include "common/base/log.h"
 #include "common/base/str.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 
-#define CONNECTIONS_MAX    64
+#define CONNECTIONS_MAX    HTTP_CONNECTIONS_MAX
 #define CONNECTION_MSECS   10000
 #define BIND_MSECS         1000
-#define N_WAITS            3 /* stop, listener, wake */
+#define N_WAITS            1 /* the listener */
+#define N_THREAD_WAITS     2 /* stop, wake */
 #define BACKLOG            64
 #define THREAD_STACK_BYTES (256U * 1024U)
 
@@ -37,15 +36,16 @@ typedef struct Connection {
 } Connection;
 
 struct HttpServer {
-        int listener;        /* owned; -1 while the address is taken */
-        int wake, stop;      /* owned; eventfds */
-        const char *address; /* borrowed */
-        uint16_t port;
-        int bind_r; /* of the last try */
-        void (*handle)(void *userdata, const HttpRequest *request, HttpAnswer *answer);
-        void *userdata;
-        pthread_t thread;
+        HttpConfig config;
+        int listener; /* owned; -1 while the address is taken */
+        int bind_r;   /* of the last try */
+        uint64_t bind_again_msecs;
         Connection *connections[CONNECTIONS_MAX]; /* owned; NULL: never used */
+        Connection *waiting[HTTP_WAITS_MAX];      /* in the order of http_prepare() */
+
+        /* Of http_start(). */
+        int wake, stop; /* owned; eventfds */
+        pthread_t thread;
 };
 
 static uint64_t now_msecs(void) {
@@ -161,7 +161,7 @@ static void answer(HttpServer *server, Connection *connection, int parsed,
         StrBuf text = {0};
 
         if (parsed == 0) {
-                server->handle(server->userdata, request, &reply);
+                server->config.handle(server->config.userdata, request, &reply);
                 if (reply.status == HTTP_STATUS_LATER)
                         return;
         }
@@ -222,29 +222,6 @@ static void serve_connection(HttpServer *server, Connection *connection, short e
                 on_readable(server, connection);
 }
 
-/* Fills @waits; the connections' places are in the same order as @which. Return: how many. */
-static nfds_t prepare_waits(HttpServer *server, struct pollfd *waits, Connection **which) {
-        nfds_t n = N_WAITS;
-
-        waits[0] = (struct pollfd){.fd = server->stop, .events = POLLIN};
-        waits[2] = (struct pollfd){.fd = server->wake, .events = POLLIN};
-        waits[1] = (struct pollfd){.fd = server->listener, .events = POLLIN};
-        for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
-                Connection *connection = server->connections[i];
-
-                if (!connection || connection->fd < 0)
-                        continue;
-                which[n] = connection;
-                waits[n++] = (struct pollfd){
-                        .fd = connection->fd,
-                        .events = connection->out          ? POLLOUT
-                                  : connection->is_handled ? 0
-                                                           : POLLIN,
-                };
-        }
-        return n;
-}
-
 static int listen_on(const struct sockaddr *address, socklen_t n, bool is_dual) {
         cleanup(closep) int fd = -1;
         int on = 1, only_v6 = is_dual ? 0 : 1;
@@ -278,6 +255,90 @@ static int open_listener(const char *address, uint16_t port) {
         return r;
 }
 
+/* A port that somebody else has is tried again. */
+static void try_to_bind(HttpServer *server) {
+        int r = open_listener(server->config.address, server->config.port);
+
+        if (r >= 0)
+                server->listener = r;
+        r = r < 0 ? r : 0;
+        server->bind_again_msecs = now_msecs() + BIND_MSECS;
+        if (server->bind_r != r && server->config.told_bind)
+                server->config.told_bind(server->config.userdata, r);
+        server->bind_r = r;
+}
+
+static int timeout_msecs(const HttpServer *server, size_t n) {
+        uint64_t now = now_msecs();
+
+        if (server->listener < 0)
+                return now < server->bind_again_msecs ? (int)(server->bind_again_msecs - now) : 0;
+        /* Once a second for the time-outs, if there is anything to time out. */
+        return n > N_WAITS ? 1000 : -1;
+}
+
+size_t http_prepare(HttpServer *server, struct pollfd waits[HTTP_WAITS_MAX], int *timeout_msecsp) {
+        size_t n = N_WAITS;
+
+        waits[0] = (struct pollfd){.fd = server->listener, .events = POLLIN};
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+                Connection *connection = server->connections[i];
+
+                if (!connection || connection->fd < 0)
+                        continue;
+                server->waiting[n] = connection;
+                waits[n++] = (struct pollfd){
+                        .fd = connection->fd,
+                        .events = connection->out          ? POLLOUT
+                                  : connection->is_handled ? 0
+                                                           : POLLIN,
+                };
+        }
+        *timeout_msecsp = timeout_msecs(server, n);
+        return n;
+}
+
+void http_serve(HttpServer *server, const struct pollfd *waits, size_t n) {
+        if (server->listener < 0 && now_msecs() >= server->bind_again_msecs)
+                try_to_bind(server);
+        for (size_t i = N_WAITS; i < n; i++)
+                serve_connection(server, server->waiting[i], waits[i].revents);
+        if (waits[0].revents && waits[0].fd >= 0)
+                accept_one(server);
+}
+
+int http_open(HttpServer **serverp, const HttpConfig *config) {
+        HttpServer *server;
+        struct in6_addr ignored;
+
+        if (!str_is_empty(config->address) && inet_pton(AF_INET6, config->address, &ignored) != 1 &&
+            inet_pton(AF_INET, config->address, &ignored) != 1)
+                return -EINVAL;
+        server = calloc(1, sizeof(*server));
+        if (!server)
+                return -ENOMEM;
+        *server = (HttpServer){.config = *config, .listener = -1, .wake = -1, .stop = -1};
+        /* At once, so that who is told of the start finds it. */
+        try_to_bind(server);
+        *serverp = server;
+        return 0;
+}
+
+void http_close(HttpServer *server) {
+        if (!server)
+                return;
+        for (size_t i = 0; i < CONNECTIONS_MAX && server->connections[i]; i++) {
+                connection_close(server->connections[i]);
+                free(server->connections[i]);
+        }
+        closep(&server->listener);
+        closep(&server->wake);
+        closep(&server->stop);
+        free(server);
+}
+
+/* --- on a thread -------------------------------------------------------------------------- */
+
 static void drain_wake(HttpServer *server) {
         uint64_t ignored;
 
@@ -286,54 +347,24 @@ static void drain_wake(HttpServer *server) {
                 return;
 }
 
-/* A port that somebody else has is tried again: health is less than storage. */
-static void try_to_bind(HttpServer *server) {
-        const char *where = str_is_empty(server->address) ? "all addresses" : server->address;
-        int r = open_listener(server->address, server->port);
-
-        if (r >= 0) {
-                server->listener = r;
-                if (server->bind_r < 0)
-                        log_info("health: listening on %s port %u after all", where, server->port);
-                server->bind_r = 0;
-                return;
-        }
-        if (server->bind_r != r)
-                log_error("health: cannot listen on %s port %u: %s; volumes are served without "
-                          "health and metrics, and it is tried again each second "
-                          "(--health-port: another port)",
-                          where, server->port, strerrordesc_np(-r));
-        server->bind_r = r;
-}
-
-static int poll_msecs(const HttpServer *server, nfds_t n) {
-        if (server->listener < 0)
-                return BIND_MSECS;
-        /* Once a second for the time-outs, if there is anything to time out. */
-        return n > N_WAITS ? 1000 : -1;
-}
-
 static void *http_main(void *userdata) {
         HttpServer *server = userdata;
 
         for (;;) {
-                struct pollfd waits[N_WAITS + CONNECTIONS_MAX];
-                Connection *which[N_WAITS + CONNECTIONS_MAX];
-                nfds_t n;
+                struct pollfd waits[N_THREAD_WAITS + HTTP_WAITS_MAX];
+                int msecs;
+                size_t n;
 
-                if (server->listener < 0)
-                        try_to_bind(server);
-                n = prepare_waits(server, waits, which);
-                if (poll(waits, n, poll_msecs(server, n)) < 0 && errno != EINTR)
+                waits[0] = (struct pollfd){.fd = server->stop, .events = POLLIN};
+                waits[1] = (struct pollfd){.fd = server->wake, .events = POLLIN};
+                n = http_prepare(server, waits + N_THREAD_WAITS, &msecs);
+                if (poll(waits, N_THREAD_WAITS + n, msecs) < 0 && errno != EINTR)
                         return NULL;
                 if (waits[0].revents)
                         return NULL;
-                if (waits[2].revents)
-                        drain_wake(server);
-                for (nfds_t i = N_WAITS; i < n; i++)
-                        serve_connection(server, which[i], waits[i].revents);
                 if (waits[1].revents)
-                        accept_one(server);
+                        drain_wake(server);
+                http_serve(server, waits + N_THREAD_WAITS, n);
         }
 }
 
@@ -357,44 +388,20 @@ static int start_thread(HttpServer *server) {
         return -r;
 }
 
-int http_start(HttpServer **serverp, const char *address, uint16_t port,
-               void (*handle)(void *userdata, const HttpRequest *request, HttpAnswer *answer),
-               void *userdata, Error *err) {
-        cleanup(freep) HttpServer *server = calloc(1, sizeof(*server));
-        cleanup(closep) int stop = -1, wake = -1;
-        struct in6_addr ignored;
-        int r;
+int http_start(HttpServer **serverp, const HttpConfig *config) {
+        HttpServer *server = NULL;
+        int r = http_open(&server, config);
 
-        if (!server)
-                return error_set_errno(err, ENOMEM, "HTTP server");
-        if (!str_is_empty(address) && inet_pton(AF_INET6, address, &ignored) != 1 &&
-            inet_pton(AF_INET, address, &ignored) != 1)
-                return error_set(err, ERROR_INVALID,
-                                 "--health-address: \"%.64s\", expected a numeric address",
-                                 address);
-        stop = eventfd(0, EFD_CLOEXEC);
-        wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (stop < 0 || wake < 0)
-                return error_set_errno(err, errno, "HTTP server");
-        *server = (HttpServer){
-                .listener = -1,
-                .stop = stop,
-                .wake = wake,
-                .address = address,
-                .port = port,
-                .handle = handle,
-                .userdata = userdata,
-        };
-        /* At once, so that who is told of the start finds it. */
-        try_to_bind(server);
-        r = start_thread(server);
+        if (r < 0)
+                return r;
+        server->stop = eventfd(0, EFD_CLOEXEC);
+        server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        r = server->stop < 0 || server->wake < 0 ? -errno : start_thread(server);
         if (r < 0) {
-                closep(&server->listener);
-                return error_set_errno(err, r, "start the HTTP thread");
+                http_close(server);
+                return r;
         }
-        (void)fd_steal(&stop);
-        (void)fd_steal(&wake);
-        *serverp = ptr_steal(&server);
+        *serverp = server;
         return 0;
 }
 
@@ -406,12 +413,5 @@ void http_stop(HttpServer *server) {
         if (write(server->stop, &one, sizeof(one)) != sizeof(one))
                 abort(); /* an eventfd of ours takes a one */
         (void)pthread_join(server->thread, NULL);
-        for (size_t i = 0; i < CONNECTIONS_MAX && server->connections[i]; i++) {
-                connection_close(server->connections[i]);
-                free(server->connections[i]);
-        }
-        closep(&server->listener);
-        (void)close(server->wake);
-        (void)close(server->stop);
-        free(server);
+        http_close(server);
 }
