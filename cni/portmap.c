@@ -359,20 +359,25 @@ static int portmap_facts(void *state, Attachment *at, RulesSocket *sock, Error *
 /* --- outside of nftables ------------------------------------------------------------------ */
 
 typedef struct Stale {
-        const PortmapConf *conf; /* NULL: nothing is known of its ports */
-        const IpPrefix *pod;     /* of the family */
+        const PortmapConf *conf;
+        const Attachment *at;
+        const IpPrefix *pod; /* of the family; NULL: DEL was not told */
         bool pod_lives;
+        RulesSocket *sock;
 } Stale;
 
-/* A flow sticks to what conntrack remembers: to one of the ports that leads elsewhere, and when the
- * pod is gone, to whatever the pod answered. */
+/* A flow sticks to what conntrack remembers. ADD takes those of its ports that lead elsewhere; DEL
+ * those that lead to the pod, or, where nobody knows its addresses, all of its ports. */
 static bool is_stale_flow(const ConntrackFlow *flow, void *userdata) {
         const Stale *stale = userdata;
-        bool of_pod = flow->answers && flow->n_answers == ip_size(&stale->pod->address) &&
+        bool of_pod = stale->pod && flow->answers &&
+                      flow->n_answers == ip_size(&stale->pod->address) &&
                       memcmp(flow->answers, stale->pod->address.bytes, flow->n_answers) == 0;
 
         if (of_pod)
                 return !stale->pod_lives;
+        if (stale->pod && !stale->pod_lives)
+                return false;
         for (size_t i = 0; i < stale->conf->n_ports; i++)
                 if (stale->conf->ports[i].protocol == IPPROTO_UDP &&
                     stale->conf->ports[i].host_port == flow->port)
@@ -380,47 +385,63 @@ static bool is_stale_flow(const ConntrackFlow *flow, void *userdata) {
         return false;
 }
 
-static void forget_flows(const PortmapConf *conf, const Attachment *at, NlSocket *sock,
+/* Nobody knows when the child of ADD gets to it: the ports may be another pod's by then, and so the
+ * flows. */
+static bool has_its_ports(void *userdata) {
+        const Stale *stale = userdata;
+        cleanup(rules_deinit) RuleList list = {0};
+        Error err = {0};
+
+        rule_owner_format(stale->at, list.comment);
+        if (portmap_want(stale->conf, stale->at, false, &list, &err) < 0)
+                return false;
+        return rules_check(stale->sock, &list, stale->at->owner, &err) == 0 ||
+               (err.code != ERROR_NOT_FOUND && err.code != ERROR_CONFLICT);
+}
+
+static const IpPrefix *first_of(const Attachment *at, uint8_t family) {
+        for (size_t i = 0; i < at->n_ips; i++)
+                if (at->ips[i].address.address.family == family)
+                        return &at->ips[i].address;
+        return NULL;
+}
+
+/* The kernel walks all of conntrack for it, 12 ms a family. */
+static void forget_flows(const PortmapConf *conf, const Attachment *at, RulesSocket *sock,
                          bool pod_lives) {
-        bool done[2] = {false, false};
+        static const uint8_t families[] = {AF_INET, AF_INET6};
+        Stale stale = {.conf = conf, .at = at, .pod_lives = pod_lives, .sock = sock};
 
-        for (size_t i = 0; i < at->n_ips; i++) {
-                Stale stale = {.conf = conf, .pod = &at->ips[i].address, .pod_lives = pod_lives};
-                uint8_t family = stale.pod->address.family;
-
-                if (done[family == AF_INET6])
-                        continue;
-                done[family == AF_INET6] = true;
-                (void)conntrack_forget(sock, family, IPPROTO_UDP, is_stale_flow, &stale);
+        for (size_t i = 0; i < N_ELEMENTS(families); i++) {
+                stale.pod = first_of(at, families[i]);
+                if (stale.pod || at->n_ips == 0)
+                        (void)conntrack_forget(&sock->netfilter, families[i], IPPROTO_UDP,
+                                               is_stale_flow, pod_lives ? has_its_ports : NULL,
+                                               &stale);
         }
 }
 
-/*
- * The kernel walks all of conntrack for it, 12 ms a family: in a child, which holds the socket and
- * nothing else, so that nobody waits. The flows that it takes are those that lead elsewhere, so it
- * may come after the pod's first packets.
- */
-static void forget_flows_behind(const PortmapConf *conf, const Attachment *at, RulesSocket *sock,
-                                bool pod_lives) {
-        bool any = false;
-        pid_t pid;
+static bool has_udp(const PortmapConf *conf) {
+        for (size_t i = 0; conf && i < conf->n_ports; i++)
+                if (conf->ports[i].protocol == IPPROTO_UDP)
+                        return true;
+        return false;
+}
 
-        for (size_t i = 0; i < conf->n_ports; i++)
-                any = any || conf->ports[i].protocol == IPPROTO_UDP;
-        if (!any || sock->netfilter.fd < 0)
+/* In a child, so that nobody waits. It holds nothing of its parent's: a socket that two processes
+ * ask at once answers either of them, or refuses. */
+static void forget_flows_behind(const PortmapConf *conf, const Attachment *at, RulesSocket *sock) {
+        RulesSocket own = RULES_SOCKET_NULL;
+        pid_t pid = fork();
+
+        if (pid < 0)
+                forget_flows(conf, at, sock, true);
+        if (pid != 0)
                 return;
-        pid = fork();
-        if (pid > 0)
-                return;
-        if (pid < 0) {
-                forget_flows(conf, at, &sock->netfilter, pod_lives);
-                return;
-        }
         (void)setsid();
-        (void)dup2(sock->netfilter.fd, STDIN_FILENO);
-        (void)syscall(SYS_close_range, STDOUT_FILENO, ~0U, 0);
-        sock->netfilter.fd = STDIN_FILENO;
-        forget_flows(conf, at, &sock->netfilter, pod_lives);
+        (void)syscall(SYS_close_range, STDIN_FILENO, ~0U, 0);
+        if (rules_open(&own, NULL) == 0)
+                forget_flows(conf, at, &own, true);
         _exit(0);
 }
 
@@ -446,8 +467,8 @@ static int allow_localhost(const Attachment *at, const IpAddress *pod, bool doin
 }
 
 static int portmap_after_add(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
-        if (state)
-                forget_flows_behind(state, at, sock, true);
+        if (has_udp(state))
+                forget_flows_behind(state, at, sock);
         return 0;
 }
 
@@ -469,9 +490,10 @@ static int portmap_check(const void *state, Attachment *at, RulesSocket *sock, E
         return 0;
 }
 
+/* Before the answer: the next pod may be given the address, and clients that stick to it. */
 static int portmap_after_del(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
-        if (state)
-                forget_flows_behind(state, at, sock, false);
+        if (has_udp(state) && sock->netfilter.fd >= 0)
+                forget_flows(state, at, sock, false);
         return 0;
 }
 

@@ -78,6 +78,7 @@ typedef struct Round {
         NlBatch deletions;
         uint8_t family, protocol;
         ConntrackDoomed doomed;
+        ConntrackStill still;
         void *userdata;
 } Round;
 
@@ -149,19 +150,22 @@ static int forget_some(NlSocket *sock, Round *round) {
         nlmsg_free(message);
         if (r < 0 || round->deletions.n == 0)
                 return r;
+        if (round->still && !round->still(round->userdata))
+                return 0;
         /* A flow that ended by itself in between is -ENOENT. */
         r = nl_batch_run(sock, &round->deletions, NULL, NULL);
         return r == 0 || r == -ENOENT ? (int)round->deletions.n : r;
 }
 
 int conntrack_forget(NlSocket *sock, uint8_t family, uint8_t protocol, ConntrackDoomed doomed,
-                     void *userdata) {
+                     ConntrackStill still, void *userdata) {
         int r = 0;
 
         for (unsigned int i = 0; i < ROUNDS_MAX; i++) {
                 Round round = {.family = family,
                                .protocol = protocol,
                                .doomed = doomed,
+                               .still = still,
                                .userdata = userdata};
 
                 r = forget_some(sock, &round);
