@@ -139,9 +139,42 @@ void link_list_add(LinkList *list, unsigned int index) {
  */
 #define DOOMED_GROUP 0x42455254
 
+/* That a link is gone, or that a name is taken, stops nobody. */
+static int run_all(NlSocket *rtnl, NlBatch *batch) {
+        int r = nl_batch_run(rtnl, batch, NULL, NULL);
+
+        for (size_t i = 0; r < 0 && batch->failed < batch->n && i < batch->n; i++)
+                if (batch->results[i] < 0 && batch->results[i] != -ENODEV)
+                        return batch->results[i];
+        return r == -ENODEV ? 0 : r;
+}
+
+int link_doomed_remove(NlSocket *rtnl) {
+        cleanup(nl_batch_deinit) NlBatch batch = {0};
+
+        link_delete_group(&batch, DOOMED_GROUP);
+        return run_all(rtnl, &batch);
+}
+
+int link_list_doom(NlSocket *rtnl, const LinkList *list) {
+        cleanup(nl_batch_deinit) NlBatch batch = {0};
+
+        for (size_t i = 0; i < list->n; i++) {
+                char name[IFNAMSIZ];
+
+                (void)snprintf(name, sizeof(name), "gone%u", list->indices[i]);
+                link_set(&batch, &(LinkChange){.set = LINK_SET_GROUP | LINK_SET_DOWN,
+                                               .index = list->indices[i],
+                                               .group = DOOMED_GROUP});
+                link_set(&batch, &(LinkChange){.set = LINK_SET_NAME,
+                                               .index = list->indices[i],
+                                               .new_name = name});
+        }
+        return run_all(rtnl, &batch);
+}
+
 int link_list_remove(NlSocket *rtnl, LinkList *list) {
         cleanup(nl_batch_deinit) NlBatch batch = {0};
-        int r;
 
         if (list->n == 1)
                 link_delete(&batch, list->indices[0], NULL);
@@ -152,9 +185,5 @@ int link_list_remove(NlSocket *rtnl, LinkList *list) {
         if (list->n > 1)
                 link_delete_group(&batch, DOOMED_GROUP);
         list->n = 0;
-        r = nl_batch_run(rtnl, &batch, NULL, NULL);
-        for (size_t i = 0; r < 0 && batch.failed < batch.n && i < batch.n; i++)
-                if (batch.results[i] < 0 && batch.results[i] != -ENODEV)
-                        return batch.results[i];
-        return r == -ENODEV ? 0 : r;
+        return run_all(rtnl, &batch);
 }

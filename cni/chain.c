@@ -144,6 +144,7 @@ int chain_del(Request *request, Error *err) {
         if (r < 0)
                 return r;
         request_modules_del(request, err);
+        request_leave(request);
         return error_is_set(err) ? -EIO : 0;
 }
 

@@ -209,15 +209,15 @@ static int switches_parse(NetConf *conf, Error *err) {
 }
 
 static int removal_parse(NetConf *conf, Error *err) {
-        const char *text = "wait";
+        const char *text = NULL;
         int r = json_read_text(conf->json, "linkRemoval", &text, err);
 
-        if (r < 0)
+        if (r < 0 || !text)
                 return r;
         if (!str_equal(text, "wait") && !str_equal(text, "detached"))
                 return error_set(err, ERROR_INVALID,
                                  "\"linkRemoval\": \"%s\" must be \"wait\" or \"detached\"", text);
-        conf->link.detached_removal = str_equal(text, "detached");
+        conf->link.removal = str_equal(text, "detached") ? REMOVAL_DETACHED : REMOVAL_WAIT;
         return 0;
 }
 

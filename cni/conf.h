@@ -45,6 +45,13 @@ typedef struct VlanRange {
         uint16_t first, last; /* 1..4094 */
 } VlanRange;
 
+/* "linkRemoval": does DEL answer before the kernel has removed the link? */
+typedef enum LinkRemoval {
+        REMOVAL_BY_RUNTIME, /* no such key: detached for a pod of Kubernetes */
+        REMOVAL_WAIT,
+        REMOVAL_DETACHED,
+} LinkRemoval;
+
 /* Keys of upstream's bridge, and of ptp where it has them. */
 typedef struct LinkConf {
         char bridge[IFNAMSIZ];
@@ -64,7 +71,7 @@ typedef struct LinkConf {
         bool has_trunks; /* the key is there, be it empty: the bridge filters VLANs */
         bool has_mac;    /* from runtimeConfig, args or CNI_ARGS, in that order */
         uint8_t mac[6];
-        bool detached_removal; /* "linkRemoval": "detached": DEL answers before the link is gone */
+        LinkRemoval removal;
 } LinkConf;
 
 /* Starts as (NetConf){0}. */

@@ -118,6 +118,13 @@ bool env_allows_own_netns(const CniEnv *env) {
         return is_true(env->netns_override);
 }
 
+bool env_is_kubernetes(const CniEnv *env) {
+        static const char key[] = "K8S_POD_NAME=";
+        const char *at = env->args ? strstr(env->args, key) : NULL;
+
+        return at && (at == env->args || at[-1] == ';');
+}
+
 static int args_pair(char *pair, CniArgs *args, bool *ignorep, const char **unknownp, Error *err) {
         char *value = strchr(pair, '=');
 

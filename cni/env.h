@@ -51,6 +51,9 @@ int env_check_names(const CniEnv *env, const char **detailp, Error *err);
 /* CNI_NETNS_OVERRIDE says that the target may be our own namespace. */
 bool env_allows_own_netns(const CniEnv *env);
 
+/* CNI_ARGS are those of a pod of Kubernetes: K8S_POD_NAME is among them. */
+bool env_is_kubernetes(const CniEnv *env);
+
 /* CNI_ARGS: "K=V;K2=V2". Keys are matched exactly; lists and addresses stay text. */
 typedef struct CniArgs {
         char *text;          /* owned: the split copy */

@@ -2,6 +2,7 @@
 
 #include "cni/kernel.h"
 
+#include "cni/module.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/netns/netns.h"
@@ -278,6 +279,9 @@ static int create_veth(Run *run, const PlanStep *step) {
                         return r;
                 r = create_pair(run->sock, &spec, &link);
         }
+        /* Ports whose DEL has answered go first. */
+        if (r == -EXFULL && link_doomed_remove(run->sock) == 0)
+                r = create_pair(run->sock, &spec, &link);
         if (r == -EXFULL)
                 return error_set(run->err, ERROR_EXHAUSTED,
                                  "bridge %s has no port left: the kernel allows 1023",

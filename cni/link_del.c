@@ -5,27 +5,30 @@
  * Rules go first, then the links, then the leases: an address is given back when nobody can use it.
  *
  * Removing a link takes the kernel 12 to 24 ms, nearly all of it waiting (rcu_barrier) and none of
- * it CPU. By default we wait: when DEL has answered, the interface is gone, and the same name can
- * be added to the same namespace again, as runtimes and people expect. "linkRemoval": "detached"
- * takes the link down, which ends the use of its address at once, answers, and leaves the removal
- * to a child that holds nothing of ours: no lock, no descriptor of the runtime.
+ * it CPU. So there are two ways. "wait": when DEL has answered, nothing is there any more.
+ * "detached": the host's end is down, which ends the use of its address, and both ends have names
+ * and a group that no interface of a pod has, so that the same name can be added again at once; a
+ * child that holds no lock of ours waits for the removal. Where it is not said, detached is for
+ * pods of Kubernetes: there the namespace itself goes next, and nobody looks at what is in it.
  */
 
 #include "cni/request.h"
 
+#include "common/base/behind.h"
 #include "common/base/cleanup.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <unistd.h>
 
 typedef struct LinkDel {
         Request *request;
         LinkKernel kernel;
-        LinkList doomed;  /* links of the host that go */
-        CniResult leases; /* addresses, when prevResult does not tell them */
+        bool detached;
+        unsigned int pod_index; /* of the pod's end, if it is the pair's; 0: not known */
+        LinkList doomed;        /* links of the host that go */
+        CniResult leases;       /* addresses, when prevResult does not tell them */
 } LinkDel;
 
 static void link_del_deinit(LinkDel *del) {
@@ -61,30 +64,42 @@ static int remove_in_pod(LinkDel *del) {
 
 static void find_link(LinkDel *del, Error *err) {
         Request *request = del->request;
-        cleanup(nl_batch_deinit) NlBatch batch = {0};
         Link link;
         int r;
 
         r = host_link_find(&request->at, &link);
+        /* A DEL that was killed may have given it another name already. */
         if (r == -ENODEV)
-                return;
+                r = link_doomed_remove(&request->rtnl);
+        else if (r == 0) {
+                (void)snprintf(request->at.host_link, sizeof(request->at.host_link), "%s",
+                               link.name);
+                request->at.host_index = link.index;
+                request->at.is_ours = true;
+                del->pod_index = link.peer;
+                link_list_add(&del->doomed, link.index);
+        }
         note(err, r, "look for the host's end of", request->env.ifname);
-        if (r < 0)
-                return;
-        (void)snprintf(request->at.host_link, sizeof(request->at.host_link), "%s", link.name);
-        request->at.host_index = link.index;
-        link_list_add(&del->doomed, link.index);
-        if (!request->conf.link.detached_removal)
-                return;
-        link_set(&batch, &(LinkChange){.set = LINK_SET_DOWN, .index = link.index});
-        note(err, run_one(&request->rtnl, &batch), "set down", link.name);
+}
+
+/* Return: false when it cannot be said that the names are free: then the removal is waited for. */
+static bool free_names(LinkDel *del) {
+        Request *request = del->request;
+        LinkList pod = {.indices = {del->pod_index}, .n = del->pod_index != 0};
+
+        if (link_list_doom(&request->rtnl, &del->doomed) < 0)
+                return false;
+        return pod.n == 0 || request->netns_fd < 0 ||
+               (link_kernel_open_pod(&del->kernel) == 0 &&
+                link_list_doom(&del->kernel.pod, &pod) == 0);
 }
 
 static void remove_links(LinkDel *del, Error *err) {
         Request *request = del->request;
-        bool found = del->request->at.host_index != 0;
+        bool found = request->at.host_index != 0;
 
-        if (!request->conf.link.detached_removal)
+        del->detached = del->detached && del->doomed.n > 0 && free_names(del);
+        if (!del->detached)
                 note(err, link_list_remove(&request->rtnl, &del->doomed), "remove",
                      request->env.ifname);
         if (!found && request->netns_fd >= 0)
@@ -107,23 +122,30 @@ static void recall_addresses(LinkDel *del) {
         }
 }
 
-/* The child has a socket in the host's namespace and nothing else, stdio included: a runtime waits
- * for the end of those pipes. */
-static void remove_detached(LinkDel *del) {
-        pid_t pid = fork();
+static bool is_detached(const Request *request) {
+        LinkRemoval removal = request->conf.link.removal;
 
-        if (pid != 0)
-                return; /* also without a child: GC finds what has no valid attachment */
-        (void)setsid();
-        (void)dup2(del->request->rtnl.fd, STDIN_FILENO);
-        (void)syscall(SYS_close_range, STDOUT_FILENO, ~0U, 0);
-        del->request->rtnl.fd = STDIN_FILENO;
-        (void)link_list_remove(&del->request->rtnl, &del->doomed);
-        _exit(0);
+        return removal == REMOVAL_DETACHED ||
+               (removal == REMOVAL_BY_RUNTIME && env_is_kubernetes(&request->env));
+}
+
+/* The child keeps the netfilter socket as well: closing that waits for what a transaction took away
+ * (see request_leave()), and is done by the time the links are. */
+static void remove_detached(LinkDel *del) {
+        Request *request = del->request;
+        int *fds[] = {&request->rtnl.fd, &request->at.netfilter_fd};
+        pid_t pid = behind_fork(fds, request->at.netfilter_fd >= 0 ? 2 : 1);
+
+        if (pid > 0)
+                return;
+        (void)link_doomed_remove(&request->rtnl);
+        if (pid == 0)
+                _exit(0);
 }
 
 int link_del(Request *request, Error *err) {
-        cleanup(link_del_deinit) LinkDel del = {.request = request, .kernel = LINK_KERNEL_NULL};
+        cleanup(link_del_deinit) LinkDel del = {
+                .request = request, .kernel = LINK_KERNEL_NULL, .detached = is_detached(request)};
         Error failed = {0};
         int r;
 
@@ -144,7 +166,7 @@ int link_del(Request *request, Error *err) {
         if (!error_is_set(err) && request->conf.ipam_type[0] != '\0' &&
             ipam_del(&request->ipam, &failed) < 0)
                 error_join(err, &failed);
-        if (del.doomed.n > 0)
+        if (del.detached)
                 remove_detached(&del);
         return error_is_set(err) ? -EIO : 0;
 }

@@ -43,6 +43,7 @@ typedef struct Attachment {
         char gate[IFNAMSIZ];
         char host_link[IFNAMSIZ]; /* the host's end of the pair; "" when not known */
         unsigned int host_index;  /* 0 when not known or gone */
+        bool is_ours;             /* DEL: host_link has our alias */
         uint32_t host_mtu_bytes;  /* 0 when not known */
         unsigned int pod_index;   /* index of ifname in the pod; 0 when not known */
         bool has_pod_mac;
@@ -52,9 +53,18 @@ typedef struct Attachment {
         /* DEL: links that go together after all modules, because each removal alone waits 20 ms in
          * the kernel. NULL: a module removes its own itself. */
         LinkList *doomed;
+        /* DEL: of the rules, borrowed, -1 when none was needed: see request_leave(). */
+        int netfilter_fd;
 } Attachment;
 
 void link_list_add(LinkList *list, unsigned int index);
+
+/* Sets them down, and gives them names and a group that nobody else has: what had their names
+ * before can be made anew. Up to 32. Return: 0, also of links that are gone; -errno. */
+int link_list_doom(NlSocket *rtnl, const LinkList *list);
+
+/* Removes what link_list_doom() left, whoever called it. */
+int link_doomed_remove(NlSocket *rtnl);
 
 /* Whom GC must keep. @owners is sorted. */
 typedef struct GcRequest {

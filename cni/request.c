@@ -4,11 +4,13 @@
 
 #include "cni/request.h"
 
+#include "common/base/behind.h"
 #include "common/base/cleanup.h"
 #include "common/netns/netns.h"
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The process ends here: its descriptors are left for the kernel to close all at once. */
 void request_deinit(Request *request) {
@@ -95,6 +97,7 @@ int request_prepare(Request *request, Error *err) {
                 .netns_path = str_is_empty(request->env.netns) ? NULL : request->env.netns,
                 .netns_fd = request->netns_fd,
                 .own_netns_fd = request->own_netns_fd,
+                .netfilter_fd = -1,
                 .rtnl = &request->rtnl,
         };
         if (request->env.container_id && request->env.ifname)
@@ -147,6 +150,15 @@ int request_modules_check(Request *request, const CniResult *result, Error *err)
                         return r;
         }
         return 0;
+}
+
+void request_leave(Request *request) {
+        int *fds[] = {&request->at.netfilter_fd};
+
+        if (request->at.netfilter_fd < 0 || behind_fork(fds, 1) != 0)
+                return;
+        behind_wait_rcu();
+        _exit(0);
 }
 
 int request_print(Request *request, const CniResult *result, Error *err) {

@@ -160,6 +160,14 @@ static unsigned int legacy_plugins(PluginRole role) {
                (ROLE_BIT(role) & part_firewall.roles ? LEGACY_FIREWALL : 0);
 }
 
+/* An element of ours is none of another plugin's leftovers. */
+static bool any_found(const RuleList *list, const RuleFound *found) {
+        for (size_t i = 0; i < list->n_rules; i++)
+                if (found[i] != RULE_FOUND_NOT)
+                        return true;
+        return false;
+}
+
 static int del_elements(RulesState *state, Attachment *at, Error *err) {
         cleanup(rules_deinit) RuleList list = {0};
         cleanup(freep) RuleFound *found = NULL;
@@ -175,6 +183,7 @@ static int del_elements(RulesState *state, Attachment *at, Error *err) {
         r = rules_del(&state->sock, &list, at->owner, found, err);
         if (r < 0)
                 return r;
+        at->is_ours = at->is_ours || any_found(&list, found);
         sets = sets_to_scan(state, at, &list, found);
         return sets != 0 ? rules_scan(&state->sock, sets, is_owners, at->owner, err) : 0;
 }
@@ -203,8 +212,12 @@ static int rules_module_del(void *userdata, Attachment *at, Error *err) {
                         note(&r, parts[i]->after_del(state->states[i], at, &state->sock, &local),
                              err, &local);
         }
+        at->netfilter_fd = state->sock.netfilter.fd;
+        if (at->is_ours)
+                return r;
         local = (Error){0};
         note(&r, legacy_del(&state->sock, legacy_plugins(state->role), at, &local), err, &local);
+        at->netfilter_fd = state->sock.netfilter.fd;
         return r;
 }
 

@@ -55,7 +55,8 @@ static void test_all_keys(void **state) {
         assert_true(conf.link.is_default_gateway && conf.link.is_gateway);
         assert_true(conf.link.force_address && conf.ip_masq && conf.link.hairpin);
         assert_true(conf.link.preserve_default_vlan && conf.link.enable_dad);
-        assert_true(conf.link.port_isolation && conf.link.detached_removal);
+        assert_true(conf.link.port_isolation);
+        assert_int_equal(conf.link.removal, REMOVAL_DETACHED);
         assert_int_equal(conf.link.mtu_bytes, 1400);
         assert_int_equal(conf.link.vlan, 100);
         assert_int_equal(conf.link.n_trunks, 2);

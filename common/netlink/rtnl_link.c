@@ -234,6 +234,8 @@ static void put_families(NlBatch *batch, struct nl_msg *message, const LinkChang
 static void put_members(NlBatch *batch, struct nl_msg *message, const LinkChange *change) {
         if (change->index == 0)
                 put_text(batch, message, IFLA_IFNAME, change->name);
+        else if (change->set & LINK_SET_NAME)
+                put_text(batch, message, IFLA_IFNAME, change->new_name);
         if (change->set & LINK_SET_MASTER)
                 put_u32(batch, message, IFLA_MASTER, change->master);
         if (change->set & LINK_SET_MTU)

@@ -132,11 +132,13 @@ void link_add_ifb(NlBatch *batch, const IfbSpec *spec);
 #define LINK_SET_ARP_NOTIFY     (1U << 12) /* IPv4 devconf, by IFLA_INET_CONF */
 #define LINK_SET_NO_LINKLOCAL   (1U << 13) /* IPv6 addr_gen_mode none; before the link is up */
 #define LINK_SET_GROUP          (1U << 14)
+#define LINK_SET_NAME           (1U << 15) /* before Linux 6.2 of a link that is down only */
 
 typedef struct LinkChange {
         unsigned int set;   /* which members below are meant */
         unsigned int index; /* or, if 0, */
         const char *name;
+        const char *new_name; /* wants the index */
         unsigned int master;
         uint32_t mtu_bytes;
         uint32_t txqlen;

@@ -26,10 +26,10 @@ def sh(*argv, check=True):
     return subprocess.run(list(map(str, argv)), check=check, capture_output=True, text=True, timeout=60)
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=60, what='waited in vain'):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, 'waited in vain'
+        assert time.monotonic() < end, what
         time.sleep(0.01)
 
 
