@@ -119,8 +119,11 @@ def test_mac_check_of_upstream_is_removed(node):
 
 def test_rules_of_upstreams_nftables_backend(node):
     """Made by hand as release 1.6 and later make them: Debian's plugins are older."""
-    conf = node.conf(ipMasq=True)
-    pod = node.add(conf, 'a')
+    conf = node.conf(ipMasq=True, cniVersion='1.0.0')
+    netns = node.sandbox.netns('a')
+    one = conflist(node)
+    one['plugins'] = one['plugins'][:1]
+    result = cni.chain(upstream(node), 'ADD', one, **env('a', netns)).ok()
     # sha512("net"), sha512("eth0:<id>"), 16 digits each
     import hashlib
     tag = hashlib.sha512(b'net').hexdigest()[:16] + '-' + \
@@ -138,7 +141,7 @@ def test_rules_of_upstreams_nftables_backend(node):
         chain masquerading {{ ip saddr 10.1.0.2 ip daddr 10.1.0.2 masquerade comment "{lib.container('a')}"
         }}
         }}''')
-    node.delete(pod)
+    node.plugin.delete(conf, netns, lib.container('a'), result=result).ok()
     text = lib.ruleset_text()
     assert '10.1.0.2' not in text and 'saddr 10.1.0.9' in text and 'dnat to 10.1.0.9:80' in text
 
