@@ -8,6 +8,7 @@
 
 #include "cni/portmap_conf.h"
 
+#include "common/base/behind.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/sha256.h"
@@ -20,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <linux/netfilter.h>
@@ -432,14 +432,12 @@ static bool has_udp(const PortmapConf *conf) {
  * ask at once answers either of them, or refuses. */
 static void forget_flows_behind(const PortmapConf *conf, const Attachment *at, RulesSocket *sock) {
         RulesSocket own = RULES_SOCKET_NULL;
-        pid_t pid = fork();
+        pid_t pid = behind_fork(NULL, 0);
 
         if (pid < 0)
                 forget_flows(conf, at, sock, true);
         if (pid != 0)
                 return;
-        (void)setsid();
-        (void)syscall(SYS_close_range, STDIN_FILENO, ~0U, 0);
         if (rules_open(&own, NULL) == 0)
                 forget_flows(conf, at, &own, true);
         _exit(0);
