@@ -112,32 +112,37 @@ static bool is_grown(const Job *job) {
         FsReader reader;
         FsVolume volume;
 
-        if (fs_reader_from_fd(&reader, job->device_fd) < 0 ||
+        /* Of others it is no use to wait for their disk. */
+        if (fs_kind_from_type(job->target_facts.mount.fs_type) != FS_KIND_EXT ||
+            fs_reader_from_fd(&reader, job->device_fd) < 0 ||
             fs_read_volume(&reader, &volume) != 0 || volume.kind != FS_KIND_EXT)
                 return false;
         return volume.fs_bytes >= job->device.size_bytes ||
                job->device.size_bytes - volume.fs_bytes < volume.block_bytes;
 }
 
-/* XFS grows only by a mount that can be written; a read-only target has its staging path. */
+/* Whether the volume is mounted at the staging path, so that it can grow there. */
+static bool has_staged(Job *job, const NodeExpandRequest *request) {
+        const TargetFacts *facts = &job->source_facts;
+
+        return request->staging_path[0] != '\0' &&
+               node_path_open(&job->source, &job->node->root, "staging_target_path",
+                              request->staging_path, NULL) == 0 &&
+               target_facts_read(&job->source_facts, &job->source, NULL, NULL) == 0 &&
+               facts->is_mounted && !facts->is_dead &&
+               facts->mounted_on == job->target_facts.mounted_on;
+}
+
+/* XFS grows only by a mount that can be written: a target may be read-only. A target that nobody
+ * holds can be unpublished while a frozen filesystem does not grow. */
 static int choose_mount(Job *job, const NodeExpandRequest *request, const NodePath **pathp,
                         Error *err) {
         const TargetFacts *facts = &job->target_facts;
-        int r;
 
         *pathp = &job->target;
-        if ((facts->mount.flags & MOUNT_FLAG_READ_ONLY) && request->staging_path[0] != '\0') {
-                r = node_path_open(&job->source, &job->node->root, "staging_target_path",
-                                   request->staging_path, err);
-                if (r == 0)
-                        r = target_facts_read(&job->source_facts, &job->source, NULL, err);
-                if (r < 0)
-                        return r;
-                if (job->source_facts.is_mounted && !job->source_facts.is_dead &&
-                    job->source_facts.mounted_on == facts->mounted_on) {
-                        facts = &job->source_facts;
-                        *pathp = &job->source;
-                }
+        if (has_staged(job, request)) {
+                facts = &job->source_facts;
+                *pathp = &job->source;
         }
         if (facts->is_forced_ro)
                 return error_set(err, ERROR_PRECONDITION,
@@ -177,7 +182,8 @@ static int grow(Job *job, const NodeExpandRequest *request, Error *err) {
                                  fs_type);
         r = check_bound(fs_type, job->device.device.size_bytes, err);
         if (r == 0)
-                r = grow_mounted(fs_type, path->fd, job->device.size_bytes, err);
+                r = grow_mounted(job->node, request->volume_id, fs_type, path->fd,
+                                 job->device.size_bytes, err);
         if (r == 0)
                 growth_note(job->node, request->volume_id, NULL);
         return r;
@@ -190,6 +196,8 @@ static int expand(Job *job, const NodeExpandRequest *request, Error *err) {
                                request->volume_path, &job->locks, err);
         if (r == 0)
                 r = node_check_hanging(job->node, request->volume_id, err);
+        if (r == 0)
+                r = grow_check_late(job->node, request->volume_id, err);
         if (r == 0)
                 r = job_open_volume(job, request->volume_path, NULL, err);
         if (r == 0)

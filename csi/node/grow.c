@@ -15,7 +15,7 @@
 #include "csi/fs/inspect.h"
 #include "csi/fs/tools.h"
 #include "csi/node/growing.h"
-#include "csi/node/node_internal.h"
+#include "csi/node/timed.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,24 +26,52 @@
 #define CHECK_TIMEOUT_MSECS UINT64_C(1800000)
 #define CHECK_GRACE_MSECS   UINT64_C(10000)
 
+/* Of a mounted one: a moment, unless something is in the way; what takes longer goes on. */
+#define GROW_MSECS UINT64_C(3000)
+
 /* --- mounted --- */
 
-int grow_mounted(const char *fs_type, int fd, uint64_t device_bytes, Error *err) {
-        cleanup(closep) int root = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        FsKind kind = fs_kind_from_type(fs_type);
-        int r;
+typedef struct Grow {
+        TimedPlace place; /* the mounted root */
+        FsKind kind;
+        uint64_t device_bytes;
+} Grow;
+
+static int do_grow(void *data) {
+        Grow *grow = data;
+        cleanup(closep) int root = openat(grow->place.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         if (root < 0)
-                return error_set_errno(err, errno, "open the mounted %s", fs_type);
-        if (kind == FS_KIND_EXT)
-                r = fsgrow_ext(root, device_bytes);
-        else if (kind == FS_KIND_XFS)
-                r = fsgrow_xfs(root, device_bytes);
-        else if (kind == FS_KIND_BTRFS)
-                r = fsgrow_btrfs(root);
-        else
+                return -errno;
+        if (grow->kind == FS_KIND_EXT)
+                return fsgrow_ext(root, grow->device_bytes);
+        return grow->kind == FS_KIND_XFS ? fsgrow_xfs(root, grow->device_bytes)
+                                         : fsgrow_btrfs(root);
+}
+
+static int still_growing(Error *err) {
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "the filesystem is still being grown: it is frozen, its device does not "
+                         "answer, or it takes long. Whoever froze it thaws it (a backup of the "
+                         "node, or: fsfreeze --unfreeze and where it is mounted)");
+}
+
+int grow_check_late(const Node *node, const char *volume_id, Error *err) {
+        return timed_is_late(node, TIMED_GROW, volume_id) ? still_growing(err) : 0;
+}
+
+int grow_mounted(const Node *node, const char *volume_id, const char *fs_type, int fd,
+                 uint64_t device_bytes, Error *err) {
+        Grow grow = {.kind = fs_kind_from_type(fs_type), .device_bytes = device_bytes};
+        int r;
+
+        if (grow.kind != FS_KIND_EXT && grow.kind != FS_KIND_XFS && grow.kind != FS_KIND_BTRFS)
                 return error_set(err, ERROR_UNSUPPORTED, "%s cannot grow while it is mounted",
                                  fs_type);
+        r = timed_run(node, TIMED_GROW, volume_id, fd, "", do_grow, &grow, sizeof(grow),
+                      GROW_MSECS);
+        if (r == -ETIMEDOUT)
+                return still_growing(err);
         /* Without CAP_SYS_RESOURCE, or with errors on the filesystem. */
         if (r == -EPERM || r == -EACCES)
                 return error_set(err, ERROR_PRECONDITION,

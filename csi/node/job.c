@@ -10,7 +10,7 @@
 #include "csi/node/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
-#include "csi/node/share_internal.h"
+#include "csi/node/timed.h"
 #include "csi/service/metrics.h"
 
 #include <fcntl.h>
@@ -59,7 +59,7 @@ static void look(Job *job, const NodePath *path, TargetFacts *facts) {
 
         if (!facts->is_mounted || facts->is_dead || facts->mounted_on != 0 || !S_ISDIR(path->type))
                 return;
-        facts->is_dead = node_path_is_dead_errno(share_look(job->node, path, &usage));
+        facts->is_dead = node_path_is_dead_errno(timed_look(job->node, path, &usage));
 }
 
 int job_read_target(Job *job, const NodePath *path, const DeviceFacts *device, TargetFacts *facts,

@@ -14,6 +14,7 @@
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/share.h"
+#include "csi/node/timed.h"
 #include "csi/service/metrics.h"
 
 #include <fcntl.h>
@@ -24,6 +25,9 @@
  * TiB. */
 #define MKFS_MEMORY_BYTES  (UINT64_C(96) << 20)
 #define MKFS_TIMEOUT_MSECS UINT64_C(3600000)
+
+/* Of what was just mounted, or is dead. */
+#define UNMOUNT_MSECS UINT64_C(20000)
 
 static void log_work(const Work *work, const char *what, const char *detail, uint64_t msecs) {
         char duration[24];
@@ -107,12 +111,12 @@ static int remove_target(Work *work, Error *err) {
         return 0;
 }
 
-static int detach_dead(Work *work, Error *err) {
+static int detach_dead(Node *node, Work *work, Error *err) {
         int r;
 
         log_work(work, "detaching a dead filesystem", work->target->text, 0);
-        r = mount_detach(work->target->parent_fd, work->target->name, MOUNT_DETACH_LAZY);
-        if (r < 0 && r != -EINVAL && r != -ENOENT)
+        r = timed_detach(node, work->target, MOUNT_DETACH_LAZY, UNMOUNT_MSECS);
+        if (r < 0 && r != -EINVAL && r != -ENOENT && r != -ETIMEDOUT)
                 return error_set_errno(err, r, "detach the dead filesystem at %s",
                                        work->target->text);
         return node_path_reopen(work->target, err);
@@ -275,14 +279,14 @@ static int explain(const Work *work, int r, const MountContext *context, Error *
         return r;
 }
 
-static int unmount_again(Work *work, Error *err) {
+static int unmount_again(Node *node, Work *work, Error *err) {
         int r;
 
         /* Our own descriptor would keep it busy. */
         closep(&work->target->fd);
-        r = mount_detach(work->target->parent_fd, work->target->name, 0);
+        r = timed_detach(node, work->target, 0, UNMOUNT_MSECS);
         if (r == -EBUSY)
-                r = mount_detach(work->target->parent_fd, work->target->name, MOUNT_DETACH_LAZY);
+                r = timed_detach(node, work->target, MOUNT_DETACH_LAZY, UNMOUNT_MSECS);
         if (r < 0 && r != -EINVAL && r != -ENOENT)
                 return error_set_errno(err, r, "unmount %s", work->target->text);
         return 0;
@@ -343,7 +347,7 @@ static int try_mount(Work *work, bool writes_super, MountContext *context) {
         return mount_new(&spec, &place, context);
 }
 
-static int mount_volume(Work *work, Error *err) {
+static int mount_volume(Node *node, Work *work, Error *err) {
         MountContext context = {0};
         int r;
 
@@ -369,7 +373,7 @@ static int mount_volume(Work *work, Error *err) {
         if (r < 0) {
                 Error error = {0};
 
-                if (unmount_again(work, &error) < 0)
+                if (unmount_again(node, work, &error) < 0)
                         error_join(err, &error);
                 (void)node_path_reopen(work->target, NULL);
         }
@@ -397,8 +401,8 @@ static int bind_volume(Work *work, Error *err) {
 /* Growing never blocks a mount. */
 static int grow_online(Node *node, Work *work) {
         Error error = {0};
-        bool grown = grow_mounted(work->plan->fs_type, work->target->fd, work->plan->device_bytes,
-                                  &error) == 0;
+        bool grown = grow_mounted(node, work->volume_id, work->plan->fs_type, work->target->fd,
+                                  work->plan->device_bytes, &error) == 0;
 
         growth_note(node, work->volume_id, grown ? NULL : error.message);
         return 0;
@@ -423,7 +427,7 @@ int kernel_run(void *userdata, StepKind kind, Work *work, Error *err) {
 
         switch (kind) {
         case STEP_DETACH_DEAD:
-                return detach_dead(work, err);
+                return detach_dead(node, work, err);
         case STEP_MAKE_TARGET:
                 return make_target(work, err);
         case STEP_WIPE:
@@ -435,7 +439,7 @@ int kernel_run(void *userdata, StepKind kind, Work *work, Error *err) {
         case STEP_GROW_OFFLINE:
                 return grow_offline(node, work, err);
         case STEP_MOUNT:
-                return mount_volume(work, err);
+                return mount_volume(node, work, err);
         case STEP_GROW:
                 return grow_online(node, work);
         case STEP_BIND:
@@ -456,7 +460,7 @@ int kernel_undo(void *userdata, StepKind kind, Work *work, Error *err) {
                 return remove_target(work, err);
         case STEP_MOUNT:
         case STEP_BIND:
-                r = unmount_again(work, err);
+                r = unmount_again(userdata, work, err);
                 return r < 0 ? r : node_path_reopen(work->target, err);
         case STEP_MOUNT_SHARE:
                 return share_unmount(userdata, work, err);

@@ -190,10 +190,11 @@ enum {
  * node_unmount() - unmount everything at @path, dead or not, and remove our own target
  *
  * What is stacked there is unmounted one by one. A dead or hanging filesystem is detached lazily,
- * so that nobody waits for it; a busy one is ERROR_UNAVAILABLE. A target is removed only if it is
+ * so that nobody waits for it; a busy one is ERROR_UNAVAILABLE, and so is one whose last data does
+ * not reach its disk before the call's end. A target is removed only if it is
  * an empty directory or an empty file; a marker of an interrupted mkfs goes in any case.
  */
-int node_unmount(const Node *node, NodePath *path, unsigned int how, Error *err);
+int node_unmount(const Job *job, NodePath *path, unsigned int how, Error *err);
 
 /* Bytes and inodes of a filesystem, as df(1) counts them. */
 void stats_set_usage(const struct statvfs *usage, NodeStatsResult *result);
@@ -202,8 +203,13 @@ void stats_set_usage(const struct statvfs *usage, NodeStatsResult *result);
 void job_tune(const Job *job);
 
 /* Grows the filesystem that @fd is a directory of to @device_bytes. Return: 0, also if there is
- * nothing to do; ERROR_PRECONDITION where only an unmounted one can grow; negative. */
-int grow_mounted(const char *fs_type, int fd, uint64_t device_bytes, Error *err);
+ * nothing to do; ERROR_PRECONDITION where only an unmounted one can grow; ERROR_UNAVAILABLE it is
+ * waited for no more, and goes on; negative. */
+int grow_mounted(const Node *node, const char *volume_id, const char *fs_type, int fd,
+                 uint64_t device_bytes, Error *err);
+
+/* ERROR_UNAVAILABLE while grow_mounted() of the volume goes on: what is frozen, or hangs. */
+int grow_check_late(const Node *node, const char *volume_id, Error *err);
 
 /* e2fsck, resize2fs in steps, e2fsck, of the device behind @fd. Only the first is ended when the
  * call is. */

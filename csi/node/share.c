@@ -7,6 +7,7 @@
 #include "common/base/str.h"
 #include "common/mount/mountinfo.h"
 #include "csi/node/share_internal.h"
+#include "csi/node/timed.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -138,7 +139,7 @@ static int judge_mounted(Job *job, const Mount *mount, const Share *share, bool 
                 return error_set(err, ERROR_CONFLICT,
                                  "%s is taken: %.200s (%s) is mounted there, not %.200s",
                                  job->target.text, mount->source, mount->fs_type, share->source);
-        r = share_look(job->node, &job->target, &usage);
+        r = timed_look(job->node, &job->target, &usage);
         if (r == -ESTALE)
                 return SHARE_E_LOCAL;
         if (r < 0)

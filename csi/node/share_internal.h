@@ -8,19 +8,11 @@
 #include "csi/node/share.h"
 
 #include <limits.h>
-#include <sys/statvfs.h>
 
 /* As mountinfo has it: the way there may have links, which kubelet's root may be one of. */
 int share_real_path(const NodePath *path, char text[PATH_MAX], Error *err);
 
 /* The topmost mount at @path; NULL: none. @tablep: owns it. */
 int share_find_mount(const NodePath *path, MountTable **tablep, const Mount **mountp, Error *err);
-
-/* Asks the server, and waits a few seconds. Return: 0; -ETIMEDOUT it does not answer; -ESTALE;
- * another -errno of it. */
-int share_look(Node *node, const NodePath *path, struct statvfs *usage);
-
-/* Sets permission bits of the root. Return: as share_look(). */
-int share_set_mode(Node *node, const NodePath *path, unsigned int mode);
 
 #endif

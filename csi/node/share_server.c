@@ -11,17 +11,10 @@
 #include "csi/node/holder.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/share_internal.h"
-#include "csi/wait/patience.h"
-
-#include <fcntl.h>
-#include <sys/stat.h>
-
-/* A server that is there answers in milliseconds; a busy one may lose a packet or two. */
-#define LOOK_MSECS UINT64_C(5000)
+#include "csi/node/timed.h"
 
 /* kubelet gives up after two minutes, and calls again. */
-#define MOUNT_MSECS      UINT64_C(60000)
-#define MOUNT_LEFT_MSECS UINT64_C(5000) /* before the caller's deadline, for the answer */
+#define MOUNT_MSECS UINT64_C(60000)
 
 /* What is written and not yet with the server goes there at the last unmount. */
 #define UNMOUNT_MSECS UINT64_C(90000)
@@ -32,114 +25,7 @@
 /* kubelet's restarts stacked thousands with drivers that did not look. */
 #define DETACH_MAX 100000
 
-/* --- looking --- */
-
-typedef struct Look {
-        int parent_fd;
-        char name[NAME_MAX + 1];
-        bool sets_mode;
-        unsigned int mode;
-        int r;
-        struct statvfs usage;
-} Look;
-
-static int look_now(Look *look, int fd) {
-        struct stat status;
-
-        if (!look->sets_mode)
-                return fstatvfs(fd, &look->usage) < 0 ? -errno : 0;
-        if (fstat(fd, &status) < 0)
-                return -errno;
-        if ((status.st_mode & 07777U) == look->mode)
-                return 0;
-        return fchmod(fd, look->mode) < 0 ? -errno : 0;
-}
-
-static void do_look(void *data) {
-        Look *look = data;
-        int fd = openat(look->parent_fd, look->name,
-                        O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-
-        look->r = fd < 0 ? -errno : look_now(look, fd);
-        closep(&fd);
-        closep(&look->parent_fd);
-}
-
-/* Fills what a thread needs of @path, with a descriptor of its own. */
-static int take_place(const NodePath *path, int *fdp, char name[NAME_MAX + 1]) {
-        *fdp = fcntl(path->parent_fd, F_DUPFD_CLOEXEC, 0);
-        if (*fdp < 0)
-                return -errno;
-        (void)snprintf(name, NAME_MAX + 1, "%s", path->name);
-        return 0;
-}
-
-static int run_look(Node *node, const NodePath *path, Look *look) {
-        char key[PATH_MAX + 8];
-        int r;
-
-        r = take_place(path, &look->parent_fd, look->name);
-        if (r < 0)
-                return r;
-        (void)snprintf(key, sizeof(key), "look %s", path->text);
-        r = patience_run(node->patience, key, do_look, look, sizeof(*look), LOOK_MSECS);
-        if (r == PATIENCE_E_LATE)
-                return -ETIMEDOUT;
-        if (r != 0) {
-                closep(&look->parent_fd);
-                return r == PATIENCE_E_HANGING ? -ETIMEDOUT : r;
-        }
-        return look->r;
-}
-
-int share_look(Node *node, const NodePath *path, struct statvfs *usage) {
-        Look look = {.parent_fd = -1};
-        int r = run_look(node, path, &look);
-
-        *usage = look.usage;
-        return r;
-}
-
-int share_set_mode(Node *node, const NodePath *path, unsigned int mode) {
-        Look look = {.parent_fd = -1, .sets_mode = true, .mode = mode};
-
-        return run_look(node, path, &look);
-}
-
 /* --- detaching --- */
-
-typedef struct Detach {
-        int parent_fd;
-        char name[NAME_MAX + 1];
-        unsigned int how;
-        int r;
-} Detach;
-
-static void do_detach(void *data) {
-        Detach *detach = data;
-
-        detach->r = mount_detach(detach->parent_fd, detach->name, detach->how);
-        closep(&detach->parent_fd);
-}
-
-static int run_detach(Node *node, const NodePath *path, unsigned int how, uint64_t timeout_msecs) {
-        Detach detach = {.parent_fd = -1, .how = how};
-        char key[PATH_MAX + 16];
-        int r;
-
-        r = take_place(path, &detach.parent_fd, detach.name);
-        if (r < 0)
-                return r;
-        (void)snprintf(key, sizeof(key), "unmount-%u %s", how, path->text);
-        r = patience_run(node->patience, key, do_detach, &detach, sizeof(detach), timeout_msecs);
-        if (r == PATIENCE_E_LATE)
-                return -ETIMEDOUT;
-        if (r != 0) {
-                closep(&detach.parent_fd);
-                return r == PATIENCE_E_HANGING ? -ETIMEDOUT : r;
-        }
-        return detach.r;
-}
 
 /* MNT_FORCE ends what waits for the server in the whole superblock (nfs_umount_begin()), and pods
  * that mount the same export share that: their writes would fail for a server that is only slow. */
@@ -151,8 +37,8 @@ static bool has_others(const MountTable *table, const Mount *mount) {
 }
 
 static int detach_dead(Node *node, const NodePath *path, bool others) {
-        return run_detach(node, path, (others ? 0 : MOUNT_DETACH_FORCE) | MOUNT_DETACH_LAZY,
-                          FORCE_MSECS);
+        return timed_detach(node, path, (others ? 0 : MOUNT_DETACH_FORCE) | MOUNT_DETACH_LAZY,
+                            FORCE_MSECS);
 }
 
 static int detach_one(Node *node, const NodePath *path, const MountTable *table, const Mount *mount,
@@ -160,9 +46,9 @@ static int detach_one(Node *node, const NodePath *path, const MountTable *table,
         struct statvfs usage;
         int r;
 
-        r = share_look(node, path, &usage);
+        r = timed_look(node, path, &usage);
         if (r == 0 || r == -EACCES || r == -EPERM) {
-                r = run_detach(node, path, 0, UNMOUNT_MSECS);
+                r = timed_detach(node, path, 0, UNMOUNT_MSECS);
                 if (r == -EBUSY) {
                         r = error_set(err, ERROR_UNAVAILABLE,
                                       "%s is in use: a process still has files open there",
@@ -264,16 +150,6 @@ static int helper_failed(const Work *work, const ExecResult *result, Error *err)
                          str_is_empty(words) ? "without a word" : words);
 }
 
-static uint64_t mount_timeout(const Call *call) {
-        uint64_t now = node_now_msecs(), left;
-
-        if (call->deadline_msecs == UINT64_MAX)
-                return MOUNT_MSECS;
-        left = call->deadline_msecs > now ? call->deadline_msecs - now : 0;
-        left = left > MOUNT_LEFT_MSECS ? left - MOUNT_LEFT_MSECS : 1;
-        return left < MOUNT_MSECS ? left : MOUNT_MSECS;
-}
-
 static int run_helper(const Work *work, const char *target, Error *err) {
         const Share *share = work->plan->share;
         const MountOptions *options = &work->plan->options;
@@ -282,7 +158,7 @@ static int run_helper(const Work *work, const char *target, Error *err) {
         ExecResult result = {0};
         ExecRequest request = {
                 .argv = argv,
-                .timeout_msecs = mount_timeout(work->call),
+                .timeout_msecs = timed_left(work->call, MOUNT_MSECS),
                 .output_limit_bytes = 4096,
                 .cancelled = work->call->cancelled,
                 .userdata = work->call->userdata,
@@ -336,7 +212,7 @@ static int verify(const Work *work, Error *err) {
 
 static int set_mode(Node *node, const Work *work, Error *err) {
         const Share *share = work->plan->share;
-        int r = share->mode != 0 ? share_set_mode(node, work->target, share->mode) : 0;
+        int r = share->mode != 0 ? timed_set_mode(node, work->target, share->mode) : 0;
 
         if (r == -ETIMEDOUT)
                 return error_set(err, ERROR_UNAVAILABLE, "the server %s stopped answering",
@@ -416,7 +292,7 @@ int share_stats(Node *node, const Call *call, const NodeStatsRequest *request,
                         *err = (Error){0};
                 return SHARE_E_LOCAL;
         }
-        r = share_look(node, &path, &usage);
+        r = timed_look(node, &path, &usage);
         node_path_close(&path);
         fill(call, r, &usage, result);
         return 0;

@@ -56,7 +56,7 @@ static int unstage_block(Job *job, const char *staging_path, Error *err) {
         if (r < 0 || job->target_facts.is_mounted || job->target_facts.is_dead)
                 return r;
         r = node_path_open(&file, &job->node->root, "staging_target_path", path, err);
-        return r != 0 ? r : node_unmount(job->node, &file, NODE_UNMOUNT_REMOVE_TARGET, err);
+        return r != 0 ? r : node_unmount(job, &file, NODE_UNMOUNT_REMOVE_TARGET, err);
 }
 
 static int stage(Job *job, const NodeStageRequest *request, Error *err) {
@@ -211,7 +211,9 @@ static int unmount_and_release(Job *job, unsigned int how, Error *err) {
         uint64_t devno;
         int r;
 
-        r = target_facts_read(&job->target_facts, &job->target, NULL, err);
+        r = grow_check_late(job->node, job->volume.volume_id, err);
+        if (r == 0)
+                r = target_facts_read(&job->target_facts, &job->target, NULL, err);
         if (r < 0)
                 return r;
         devno = job->target_facts.is_dead ? 0 : job->target_facts.mounted_on;
@@ -219,7 +221,7 @@ static int unmount_and_release(Job *job, unsigned int how, Error *err) {
                 devno = job->target_facts.rdev;
         r = take_back_unfinished(job, err);
         if (r == 0)
-                r = node_unmount(job->node, &job->target, how, err);
+                r = node_unmount(job, &job->target, how, err);
         if (r == 0)
                 growth_note(job->node, job->volume.volume_id, NULL);
         return r < 0 ? r : release(job, devno, err);
@@ -253,7 +255,7 @@ static int unpublish(Job *job, Error *err) {
         const Provider *provider = job->node->config.provider;
 
         if (provider->flags & PROVIDER_STAGES)
-                return node_unmount(job->node, &job->target, NODE_UNMOUNT_REMOVE_TARGET, err);
+                return node_unmount(job, &job->target, NODE_UNMOUNT_REMOVE_TARGET, err);
         return unmount_and_release(job, NODE_UNMOUNT_REMOVE_TARGET, err);
 }
 

@@ -8,6 +8,7 @@
 #include "csi/node/condition.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/share.h"
+#include "csi/node/timed.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -84,54 +85,42 @@ static void look_at_staged(Job *job, const NodeStatsRequest *request) {
 /* --- what may hang --- */
 
 typedef struct Ask {
-        int fd; /* of the mounted root; the thread's */
+        TimedPlace place; /* the mounted root */
         struct statvfs usage;
         int usage_errno, open_errno;
 } Ask;
 
-static void do_ask(void *data) {
+static int do_ask(void *data) {
         Ask *ask = data;
         cleanup(closep) int root = -1;
 
-        ask->usage_errno = fstatvfs(ask->fd, &ask->usage) == 0 ? 0 : errno;
+        ask->usage_errno = fstatvfs(ask->place.fd, &ask->usage) == 0 ? 0 : errno;
         /* XFS and ext4 refuse to open a directory once they have shut down. */
-        root = openat(ask->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME);
+        root = openat(ask->place.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME);
         ask->open_errno = root < 0 ? errno : 0;
-        closep(&ask->fd);
+        return 0;
 }
 
-/* One at a time for a path: of many that ask about what hangs, one thread stays. Return: 0;
- * -ETIMEDOUT. */
-static int ask_mount(Job *job, const char *path, Ask *ask, Error *err) {
-        char key[PATH_MAX + 8];
-        int r;
-
-        ask->fd = fcntl(job->target.fd, F_DUPFD_CLOEXEC, 0);
-        if (ask->fd < 0)
-                return error_set_errno(err, errno, "look at %s", path);
-        (void)snprintf(key, sizeof(key), "look %s", path);
-        r = patience_run(job->node->patience, key, do_ask, ask, sizeof(*ask), ASK_MSECS);
-        if (r == 0)
-                return 0;
-        if (r != PATIENCE_E_LATE)
-                closep(&ask->fd);
-        return -ETIMEDOUT;
+/* One at a time for a path: of many that ask about what hangs, one thread stays. */
+static int ask_mount(const Job *job, const char *path, Ask *ask) {
+        return timed_run(job->node, TIMED_LOOK, path, job->target.fd, "", do_ask, ask, sizeof(*ask),
+                         ASK_MSECS);
 }
 
 static int stats_mount(Job *job, const NodeStatsRequest *request, Error *silent,
                        NodeStatsResult *result, Error *err) {
         ConditionFacts facts = {0};
         char not_grown[GROWTH_TEXT_MAX];
-        Ask ask = {.fd = -1, .usage_errno = ENODATA};
+        Ask ask = {.usage_errno = ENODATA};
         int r = 0;
 
         result->has_bytes = true;
         if (!job->target_facts.is_dead) {
                 look_at_staged(job, request);
-                r = ask_mount(job, request->volume_path, &ask, err);
+                r = ask_mount(job, request->volume_path, &ask);
         }
         if (r < 0 && r != -ETIMEDOUT)
-                return r;
+                return error_set_errno(err, r, "look at %s", request->volume_path);
         facts.hangs = r < 0;
         facts.open_errno = ask.open_errno ? ask.open_errno : ask.usage_errno;
         if (facts.hangs || job->target_facts.is_dead)

@@ -8,7 +8,7 @@
 #include "csi/node/growing.h"
 #include "csi/node/holder.h"
 #include "csi/node/marker.h"
-#include "csi/node/node_internal.h"
+#include "csi/node/timed.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -22,6 +22,9 @@
 #define BUSY_TRIES_MAX  10
 #define BUSY_WAIT_MSECS 20
 
+/* What is written and not yet on the disk goes there at the last unmount. */
+#define UNMOUNT_MSECS UINT64_C(90000)
+
 static int is_dead(const NodePath *path, bool *deadp, Error *err) {
         cleanup(target_facts_deinit) TargetFacts facts = {0};
         int r;
@@ -32,29 +35,34 @@ static int is_dead(const NodePath *path, bool *deadp, Error *err) {
 }
 
 /* A call for statistics has the path open for a moment, as everybody may who looks at it. */
-static int detach(NodePath *path, unsigned int how) {
+static int detach(const Job *job, NodePath *path, unsigned int how) {
+        const uint64_t msecs = timed_left(job->call, UNMOUNT_MSECS);
         const struct timespec moment = {.tv_nsec = BUSY_WAIT_MSECS * 1000000L};
         int r;
 
         /* Our own descriptor keeps the mount busy, too. */
         closep(&path->fd);
-        r = mount_detach(path->parent_fd, path->name, how);
+        r = timed_detach(job->node, path, how, msecs);
         for (int i = 0; i < BUSY_TRIES_MAX && r == -EBUSY; i++) {
                 if (i == 0)
                         exec_settle();
                 else
                         (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
-                r = mount_detach(path->parent_fd, path->name, how);
+                r = timed_detach(job->node, path, how, msecs);
         }
         return r;
 }
 
 /* A look at it has not come back, and holds it: it would be busy for ever. */
-static bool hangs(const Node *node, const NodePath *path) {
-        char key[PATH_MAX + 8];
+static bool hangs(const Job *job, const NodePath *path) {
+        return timed_is_late(job->node, TIMED_LOOK, path->text);
+}
 
-        (void)snprintf(key, sizeof(key), "look %s", path->text);
-        return patience_is_hanging(node->patience, key);
+static int is_late(const NodePath *path, Error *err) {
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "%s is still being unmounted: what was written goes to its disk, or the "
+                         "disk does not answer",
+                         path->text);
 }
 
 static void tell_user(NodePath *path, Error *err) {
@@ -65,18 +73,23 @@ static void tell_user(NodePath *path, Error *err) {
                 holder_tell_mount(status.id, err);
 }
 
-static int unmount_one(const Node *node, NodePath *path, Error *err) {
-        bool dead = path->is_dead || hangs(node, path);
+static int unmount_one(const Job *job, NodePath *path, Error *err) {
+        bool dead = path->is_dead || hangs(job, path);
         int r;
 
         r = dead ? 0 : is_dead(path, &dead, err);
         if (r < 0)
                 return r;
-        r = detach(path, dead ? MOUNT_DETACH_LAZY : 0);
+        r = detach(job, path, dead ? MOUNT_DETACH_LAZY : 0);
+        if (r == -ETIMEDOUT && !dead)
+                return is_late(path, err);
         if (r == -EINVAL || r == -ENOENT) {
                 r = node_path_reopen(path, err);
                 return r < 0 ? r : UNMOUNT_E_NOTHING;
         }
+        /* Of a frozen filesystem, held here by its growth: the volume is given back after that. */
+        if (r == -EBUSY && timed_is_late(job->node, TIMED_GROW, job->volume.volume_id))
+                r = detach(job, path, MOUNT_DETACH_LAZY);
         if (r == -EBUSY) {
                 r = error_set(err, ERROR_UNAVAILABLE,
                               "%s is in use: a process still has files open there, or something is "
@@ -86,9 +99,9 @@ static int unmount_one(const Node *node, NodePath *path, Error *err) {
                 return r;
         }
         /* It could not even be looked at: nobody will get anything out of it. */
-        if (r < 0)
-                r = mount_detach(path->parent_fd, path->name, MOUNT_DETACH_LAZY);
-        if (r < 0)
+        if (r < 0 && r != -ETIMEDOUT)
+                r = timed_detach(job->node, path, MOUNT_DETACH_LAZY, UNMOUNT_MSECS);
+        if (r < 0 && r != -ETIMEDOUT)
                 return error_set_errno(err, r, "unmount %s", path->text);
         if (dead)
                 log_warning("detached a dead filesystem at %s", path->text);
@@ -121,11 +134,13 @@ static int remove_file(NodePath *path, Error *err) {
         return 0;
 }
 
-int node_unmount(const Node *node, NodePath *path, unsigned int how, Error *err) {
+int node_unmount(const Job *job, NodePath *path, unsigned int how, Error *err) {
         int r = 0;
 
+        if (timed_is_late(job->node, TIMED_UNMOUNT, path->text))
+                return is_late(path, err);
         for (int i = 0; i < UNMOUNTS_MAX && r == 0; i++)
-                r = unmount_one(node, path, err);
+                r = unmount_one(job, path, err);
         if (r < 0)
                 return r;
         r = marker_remove(path);

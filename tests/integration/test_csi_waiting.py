@@ -3,6 +3,7 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import select
 import struct
@@ -225,3 +226,70 @@ exec /sbin/mke2fs "$@"
                 return False
             return True
         until(is_served)
+
+
+# --- a filesystem that is frozen, or whose disk does not answer ---
+
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+
+
+@contextlib.contextmanager
+def frozen(path):
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.ioctl(fd, FIFREEZE, 0)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(fd, FITHAW, 0)
+        os.close(fd)
+
+
+@pytest.mark.parametrize('fs_type, size', (('xfs', 320 << 20), ('btrfs', 256 << 20)))
+def test_a_frozen_filesystem_does_not_grow_and_holds_nobody(build, tmp_path, fs_type, size):
+    """The expand held the volume and its thread until somebody thawed it, and every unpublish was ABORTED."""
+    daemon = csi.Daemon(build, tmp_path)
+    capability = csi.mount_capability(fs_type)
+    with daemon as client:
+        volume = client.CreateVolume(name='v', volume_capabilities=[capability],
+                                     capacity_range={'required_bytes': size}).volume.volume_id
+        path, one, other = staging(daemon, 's'), target(daemon, 'one'), target(daemon, 'other')
+        common = {'volume_id': volume, 'staging_target_path': str(path), 'volume_capability': capability}
+        client.NodeStageVolume(**common)
+        for each in (one, other):
+            client.NodePublishVolume(target_path=str(each), **common)
+        before = os.statvfs(one).f_blocks
+        client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': 2 * size})
+        grow = {'volume_id': volume, 'volume_path': str(one), 'staging_target_path': str(path),
+                'capacity_range': {'required_bytes': 2 * size}}
+        with frozen(path):
+            # By the staging path, or by the target: then that one is held by what waits, and goes all the same.
+            order = [grow, {**grow, 'staging_target_path': ''}]
+            for fields in order if fs_type == 'xfs' else reversed(order):
+                assert 'frozen' in timed(lambda fields=fields: client.fails('UNAVAILABLE', 'NodeExpandVolume',
+                                                                            **fields), 10)
+            timed(lambda: client.NodeUnpublishVolume(volume_id=volume, target_path=str(one)), 5)
+            assert not os.path.lexists(one)
+            timed(lambda: client.NodePublishVolume(target_path=str(one), **common), 5)
+            timed(lambda: client.NodeGetVolumeStats(volume_id=volume, volume_path=str(other)), 5)
+            for each in (one, other):
+                timed(lambda each=each: client.NodeUnpublishVolume(volume_id=volume, target_path=str(each)), 5)
+            message = timed(lambda: client.fails('UNAVAILABLE', 'NodeUnstageVolume', volume_id=volume,
+                                                 staging_target_path=str(path)), 5)
+            assert 'fsfreeze --unfreeze' in message
+        # The growth that waited is done now, by itself.
+        until(lambda: os.statvfs(path).f_blocks > before)
+        client.NodePublishVolume(target_path=str(one), **common)
+        csi.until(lambda: grows(client, grow))
+        client.NodeUnpublishVolume(volume_id=volume, target_path=str(one))
+        client.NodeUnstageVolume(volume_id=volume, staging_target_path=str(path))
+        client.DeleteVolume(volume_id=volume)
+
+
+def grows(client, fields):
+    try:
+        client.NodeExpandVolume(**fields)
+    except csi.Failure as failure:
+        assert failure.code == 'UNAVAILABLE'
+        return False
+    return True

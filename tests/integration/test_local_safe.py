@@ -672,6 +672,36 @@ def test_a_pool_that_hangs(build, sandbox, disk, when):
     end(world)
 
 
+def test_a_disk_that_does_not_answer_at_the_last_unmount(build, sandbox, disk):
+    """The unmount held the volume and a thread for ever; given back is only what all was written to."""
+    _, place = disk
+    world = pool_world(build, sandbox, place)
+    volume_id = world.create('a', 64 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    staging = world.kubelet.staging(volume_id)
+    unstage = {'volume_id': volume_id, 'staging_target_path': str(staging)}
+    with frozen(place):
+        (staging / 'data').write_bytes(os.urandom(8 * MIB))
+        for timeout in (7, 2):
+            message = world.client.fails('UNAVAILABLE', 'NodeUnstageVolume', timeout=timeout, **unstage)
+            assert 'still being unmounted' in message
+        assert not os.path.ismount(staging) and world.loops()
+
+    def is_unstaged():
+        try:
+            world.client.NodeUnstageVolume(**unstage)
+        except csi.Failure as failure:
+            assert failure.code == 'UNAVAILABLE'
+            return False
+        return True
+    csi.until(is_unstaged)
+    assert not world.loops()
+    world.kubelet.stage(volume_id, mount())
+    assert len((staging / 'data').read_bytes()) == 8 * MIB
+    world.kubelet.unstage(volume_id)
+    end(world)
+
+
 # --- a mkfs that was killed ---
 
 def test_unstaged_after_a_killed_mkfs(build, sandbox):
