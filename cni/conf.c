@@ -21,6 +21,7 @@ static const char *const role_names[_ROLE_N] = {
         [ROLE_BANDWIDTH] = "bandwidth",
         [ROLE_FIREWALL] = "firewall",
         [ROLE_TUNING] = "tuning",
+        [ROLE_FLANNEL] = "flannel",
 };
 
 const char *role_name(PluginRole role) {

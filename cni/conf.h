@@ -24,6 +24,7 @@ typedef enum PluginRole {
         ROLE_BANDWIDTH,
         ROLE_FIREWALL,
         ROLE_TUNING,
+        ROLE_FLANNEL,
         _ROLE_N,
 } PluginRole;
 

@@ -75,59 +75,73 @@ static void pass_on(const char *output, Failure *passed) {
         json_decref(json);
 }
 
-static int judge(const char *type, ExecResult *result, Ipam *ipam, Error *err) {
+static int judge(const Delegate *delegate, ExecResult *result, Error *err) {
+        Failure *passed = delegate->passed;
+
         if (result->exit_status == 0)
                 return 0;
-        pass_on(result->output, &ipam->passed);
-        if (ipam->passed.code)
-                return error_set(err, ERROR_INTERNAL, "IPAM plugin %s: %s%s%s", type,
-                                 ipam->passed.msg, ipam->passed.details[0] ? "; " : "",
-                                 ipam->passed.details);
+        pass_on(result->output, passed);
+        if (passed->code)
+                return error_set(err, ERROR_INTERNAL, "%splugin %s: %s%s%s", delegate->what,
+                                 delegate->type, passed->msg, passed->details[0] ? "; " : "",
+                                 passed->details);
         str_make_utf8(result->errors);
         str_trim_end(result->errors);
         if (result->term_signal)
-                return error_set(err, ERROR_INTERNAL, "IPAM plugin %s: killed by signal %d", type,
-                                 result->term_signal);
-        return error_set(err, ERROR_INTERNAL, "IPAM plugin %s: exit status %d: %s", type,
-                         result->exit_status,
+                return error_set(err, ERROR_INTERNAL, "%splugin %s: killed by signal %d",
+                                 delegate->what, delegate->type, result->term_signal);
+        return error_set(err, ERROR_INTERNAL, "%splugin %s: exit status %d: %s", delegate->what,
+                         delegate->type, result->exit_status,
                          result->errors[0] ? result->errors : "no error message");
 }
 
-int delegate_run(Ipam *ipam, const char *verb, char **outputp, Error *err) {
-        const char *type = ipam->conf->ipam_type;
+int delegate_exec(const Delegate *delegate, const char *verb, char **outputp, Error *err) {
         cleanup(freep) char *path = NULL, *command = NULL;
         cleanup(freep) const char **environment = NULL;
         cleanup(exec_result_deinit) ExecResult result = {0};
         int r;
 
-        r = delegate_find(ipam->env->path ? ipam->env->path : "", type, &path, err);
+        r = delegate_find(delegate->cni_path ? delegate->cni_path : "", delegate->type, &path, err);
         if (r < 0)
                 return r;
         command = str_printf("CNI_COMMAND=%s", verb);
         environment = command ? environment_with(command) : NULL;
         if (!environment)
-                return error_set_errno(err, ENOMEM, "IPAM plugin %s", type);
+                return error_set_errno(err, ENOMEM, "%splugin %s", delegate->what, delegate->type);
         (void)signal(SIGPIPE, SIG_IGN);
         r = exec_run(
                 &(ExecRequest){
                         .argv = (const char *const[]){path, NULL},
                         .envp = environment,
-                        .input = ipam->input,
-                        .n_input = ipam->n_input,
+                        .input = delegate->input,
+                        .n_input = delegate->n_input,
                         .timeout_msecs = DELEGATE_MSECS,
                         .output_limit_bytes = JSON_SIZE_MAX,
                 },
                 &result);
         if (r == -ETIMEDOUT)
-                return error_set(err, ERROR_TIMEOUT, "IPAM plugin %s did not end in %u seconds",
-                                 type, DELEGATE_MSECS / 1000);
+                return error_set(err, ERROR_TIMEOUT, "%splugin %s did not end in %u seconds",
+                                 delegate->what, delegate->type, DELEGATE_MSECS / 1000);
         if (r < 0)
                 return error_set_errno(err, r, "run %s", path);
         /* What it has to say to people is for whoever reads our stderr. */
         if (result.n_errors > 0)
                 (void)file_write_all(STDERR_FILENO, result.errors, result.n_errors);
-        r = judge(type, &result, ipam, err);
+        r = judge(delegate, &result, err);
         if (r == 0 && outputp)
                 *outputp = ptr_steal(&result.output);
         return r;
+}
+
+int delegate_run(Ipam *ipam, const char *verb, char **outputp, Error *err) {
+        return delegate_exec(
+                &(Delegate){
+                        .what = "IPAM ",
+                        .type = ipam->conf->ipam_type,
+                        .cni_path = ipam->env->path,
+                        .input = ipam->input,
+                        .n_input = ipam->n_input,
+                        .passed = &ipam->passed,
+                },
+                verb, outputp, err);
 }

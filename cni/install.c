@@ -28,9 +28,16 @@
 #define PROGRAM "berth-cni"
 
 const char *const install_names[] = {
-        "bridge",   "host-local", "static",   "portmap", "bandwidth",
-        "firewall", "tuning",     "loopback", "ptp",     NULL,
+        "bridge", "host-local", "static", "portmap", "bandwidth", "firewall",
+        "tuning", "loopback",   "ptp",    "flannel", NULL,
 };
+
+/* A name whose other owner's installer writes into the file that is there: "cp -f" of flannel's
+ * init container, which through a link would make all of our names flannel. It is a copy. */
+#define COPIED_NAME "flannel"
+
+/* Every version of this program holds it, so a copy of another version is known. */
+static const char copy_mark[] = "berth-cni: a copy of this file under another name is its own";
 
 /* --- directories -------------------------------------------------------------------------- */
 
@@ -134,6 +141,18 @@ int install_program(int dir_fd, const char *name, Error *err) {
         return r < 0 ? error_set_errno(err, r, "write %s", name) : 0;
 }
 
+bool install_is_copied(const char *name) {
+        return strcmp(name, COPIED_NAME) == 0;
+}
+
+static bool is_copy(int dir_fd, const char *name) {
+        cleanup(freep) char *data = NULL;
+        size_t n = 0;
+
+        return install_is_copied(name) && file_read_at(dir_fd, name, PROGRAM_MAX, &data, &n) == 0 &&
+               memmem(data, n, copy_mark, sizeof(copy_mark)) != NULL;
+}
+
 InstalledName install_name_state(int dir_fd, const char *name) {
         char target[64];
         struct stat info, program;
@@ -152,13 +171,17 @@ InstalledName install_name_state(int dir_fd, const char *name) {
         if (fstatat(dir_fd, PROGRAM, &program, AT_SYMLINK_NOFOLLOW) == 0 &&
             program.st_dev == info.st_dev && program.st_ino == info.st_ino)
                 return INSTALLED_OURS;
-        return INSTALLED_FOREIGN;
+        return is_copy(dir_fd, name) ? INSTALLED_OURS : INSTALLED_FOREIGN;
 }
 
 int install_link(int dir_fd, const char *name, Error *err) {
         char temporary[64];
         int r;
 
+        if (install_is_copied(name))
+                return install_program(dir_fd, name, err);
+        if (install_name_state(dir_fd, name) == INSTALLED_OURS)
+                return 0;
         snprintf(temporary, sizeof(temporary), ".%.32s.tmp.%d", name, (int)getpid());
         (void)unlinkat(dir_fd, temporary, 0);
         if (symlinkat(PROGRAM, dir_fd, temporary) < 0)

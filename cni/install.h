@@ -54,7 +54,7 @@ int pod_network_list(const PodNetwork *network, json_t **listp, Error *err);
 /* What a name in the plugin directory is. */
 typedef enum InstalledName {
         INSTALLED_NOTHING,
-        INSTALLED_OURS,    /* a link to berth-cni, or berth-cni itself */
+        INSTALLED_OURS,    /* a link to berth-cni, or berth-cni itself, or its copy "flannel" */
         INSTALLED_FOREIGN, /* another program, or a link to one */
 } InstalledName;
 
@@ -78,8 +78,12 @@ int install_program(int dir_fd, const char *name, Error *err);
 
 InstalledName install_name_state(int dir_fd, const char *name);
 
-/* Makes @name a link to berth-cni. What is there under that name is replaced at once. */
+/* Makes @name a link to berth-cni, or a copy; what is there under that name is replaced at once. */
 int install_link(int dir_fd, const char *name, Error *err);
+
+/* Is @name a copy? flannel's installer writes into the file that has its name ("cp -f"), and must
+ * not reach berth-cni through a link. */
+bool install_is_copied(const char *name);
 
 /* Writes a configuration so that runtimes notice it: a file beside it whose name they do not read,
  * synced, renamed within the directory, read back. */

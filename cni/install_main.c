@@ -410,10 +410,12 @@ static int install_programs(const Install *install, Error *err) {
 
                 if (state == INSTALLED_FOREIGN)
                         r = save_foreign(install, install->names[i], err);
-                if (r == 0 && state != INSTALLED_OURS)
+                if (r == 0)
                         r = install_link(install->plugins_fd, install->names[i], err);
                 if (r == 0)
-                        printf("%s: link to %s\n", install->names[i], PROGRAM);
+                        printf("%s: %s %s\n", install->names[i],
+                               install_is_copied(install->names[i]) ? "copy of" : "link to",
+                               PROGRAM);
         }
         return r == 0 && fsync(install->plugins_fd) < 0
                        ? error_set_errno(err, errno, "sync %s", install->plugins)

@@ -63,6 +63,19 @@ int host_local_find(Ipam *ipam, CniResult *result, Error *err);
  */
 int delegate_run(Ipam *ipam, const char *verb, char **outputp, Error *err);
 
+/* Another plugin, by name. All borrowed. */
+typedef struct Delegate {
+        const char *what; /* "IPAM ", or "", before the word "plugin" in messages */
+        const char *type;
+        const char *cni_path; /* NULL: none */
+        const char *input;    /* its stdin */
+        size_t n_input;
+        Failure *passed; /* out: its error object; code 0 if it gave none */
+} Delegate;
+
+/* As delegate_run(), of any plugin. */
+int delegate_exec(const Delegate *delegate, const char *verb, char **outputp, Error *err);
+
 /* The path of @type in the colon separated @cni_path: a regular file, links followed. Caller
  * frees. */
 int delegate_find(const char *cni_path, const char *type, char **pathp, Error *err);

@@ -310,6 +310,8 @@ static int keep_young(Arguments *arguments, const json_t *plugin, const char *ne
                       const PodNotes *notes, Error *err) {
         const json_t *ipam = json_find(plugin, "ipam");
         const char *directory = LEASES_DIRECTORY;
+        bool is_flannel = str_equal(json_string_value(json_find(plugin, "type")),
+                                    role_name(ROLE_FLANNEL)); /* which has one without saying so */
         cleanup(freep) char *path = NULL;
         cleanup(closedirp) DIR *dir = NULL;
         const struct dirent *entry;
@@ -317,7 +319,7 @@ static int keep_young(Arguments *arguments, const json_t *plugin, const char *ne
 
         (void)json_read_text(ipam, "dataDir", &directory, NULL);
         path = str_printf("%s/%s", str_is_empty(directory) ? LEASES_DIRECTORY : directory, network);
-        dir = path && ipam ? opendir(path) : NULL;
+        dir = path && (ipam || is_flannel) ? opendir(path) : NULL;
         while (dir && (entry = readdir(dir)))
                 if (ip_parse(entry->d_name, &address) == 0 &&
                     keep_lease(arguments, notes, dirfd(dir), entry->d_name) < 0)

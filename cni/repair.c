@@ -3,6 +3,7 @@
 #include "cni/repair.h"
 
 #include "cni/facts.h"
+#include "cni/flannel.h"
 #include "cni/forward.h"
 #include "cni/rules.h"
 #include "common/base/cleanup.h"
@@ -362,6 +363,23 @@ static int repair_plugin(const PodNote *note, const char *type, const json_t *co
         return r < 0 ? r : repair_modules(&request, mode, done, err);
 }
 
+/* What flannel delegated to, with what the runtime added, in place of @confp. */
+static int take_delegate(const PodNote *note, json_t **confp, Error *err) {
+        json_t *delegate = NULL, *result = json_find(*confp, "prevResult");
+        bool kept;
+        int r = flannel_recall(*confp, note->container, &delegate, &kept, err);
+
+        if (r == 0 && result && json_object_set(delegate, "prevResult", result) < 0)
+                r = error_set_errno(err, ENOMEM, "delegate");
+        if (r < 0) {
+                json_decref(delegate);
+                return r;
+        }
+        json_decref(*confp);
+        *confp = delegate;
+        return 0;
+}
+
 int repair_pod(const PodNote *note, bool (*is_ours)(const char *type, void *userdata),
                void *userdata, RepairMode mode, StrBuf *done, Error *err) {
         const json_t *plugins = json_find(note->list, "plugins");
@@ -371,11 +389,21 @@ int repair_pod(const PodNote *note, bool (*is_ours)(const char *type, void *user
         for (size_t i = 0; i < json_array_size(plugins); i++) {
                 cleanup(json_decrefp) json_t *conf = pod_plugin_conf(note, i);
                 const char *type = json_string_value(json_find(conf, "type"));
+                bool ours;
                 int r;
 
                 if (!conf || !type)
                         return error_set_errno(err, ENOMEM, "configuration");
-                if (!is_ours(type, userdata))
+                ours = is_ours(type, userdata);
+                if (role_from_path(type) == ROLE_FLANNEL) {
+                        r = take_delegate(note, &conf, err);
+                        if (r < 0)
+                                return error_wrap(err, r, "%s", type);
+                        type = json_string_value(json_find(conf, "type"));
+                        /* Ours makes pairs itself; upstream's executes what has the name. */
+                        ours = (ours && flannel_runs(type)) || is_ours(type, userdata);
+                }
+                if (!ours)
                         continue;
                 r = repair_plugin(note, type, conf, mode, done, err);
                 if (r < 0)

@@ -37,6 +37,18 @@ typedef struct Request {
 
 void request_deinit(Request *request);
 
+/**
+ * request_serve() - one call, once the environment and stdin are read
+ * @request: conf.role, env, random and input are set; what it parses replaces what was there
+ *
+ * Return: 0 with @request->output; 1 with @request->failure.
+ */
+int request_serve(Request *request);
+
+/* The same call with another configuration and role; @text becomes the request's. Return: 0;
+ * negative with @request->failure. */
+int request_serve_again(Request *request, PluginRole role, char *text);
+
 /* A verb of one kind of plugin. Return: 0; negative with @err filled, or with request->failure
  * filled where the specification has a code of its own. */
 typedef int (*RequestVerb)(Request *request, Error *err);
@@ -134,6 +146,13 @@ int chain_del(Request *request, Error *err);
 int chain_check(Request *request, Error *err);
 int chain_gc(Request *request, Error *err);
 int chain_status(Request *request, Error *err);
+
+/* Its delegate does the work (cni/flannel.h). */
+int flannel_add(Request *request, Error *err);
+int flannel_del(Request *request, Error *err);
+int flannel_check(Request *request, Error *err);
+int flannel_gc(Request *request, Error *err);
+int flannel_status(Request *request, Error *err);
 
 /* --- GC (cni/gc.c) -------------------------------------------------------------------------- */
 

@@ -223,6 +223,7 @@ def test_flannel(node, plugins, name):
     dual = name == 'flannel'
     lines = [line for line in FLANNEL_ENV.splitlines() if dual or 'IPV6' not in line]
     pathlib.Path('/run/flannel/subnet.env').write_text('\n'.join(lines) + '\n')
+    (plugins / 'flannel').unlink()
     (plugins / 'flannel').symlink_to(TOOLS / name)
     conflist(node, '0.3.1',
              {'type': 'flannel', 'delegate': {'hairpinMode': True, 'isDefaultGateway': True}},
@@ -244,3 +245,55 @@ def test_flannel(node, plugins, name):
     assert lib.elements() == [] and '10.244.1.2' not in lib.ruleset_text()
     assert [one for one in os.listdir('/var/lib/cni/networks/net') if one[0].isdigit() or ':' in one] == []
     assert [one['ifname'] for one in lib.link_json() if one['ifname'].startswith('veth')] == []
+
+
+def plain(result):
+    """What two plugins answer alike: all but the names and addresses that each makes up, and the order of routes."""
+    for one in result['interfaces']:
+        one['mac'] = ''
+        one['name'] = re.sub('^veth.*', 'veth', one['name'])
+    return result
+
+
+@pytest.mark.parametrize('name', ['flannel', 'flannel-before'])
+def test_flannel_and_ours_stand_in_for_each_other(node, name):
+    """Attached by one and detached by the other, with upstream's bridge and host-local for its part: the same answer,
+    the same file, and nothing left. The earlier one kept what the delegate gets in words of host-local of then."""
+    if not (TOOLS / name).exists():
+        pytest.skip(f'needs the Go module of {name}')
+    os.mkdir('/run/flannel')
+    node.sandbox.private_directory('/var/lib/cni')
+    dual = name == 'flannel'
+    text = FLANNEL_ENV.replace('10.244.0.0/16', '10.244.0.0/16,10.245.0.0/16') if dual else FLANNEL_ENV
+    lines = [line for line in text.splitlines() if dual or 'IPV6' not in line]
+    pathlib.Path('/run/flannel/subnet.env').write_text('\n'.join(lines) + '\n')
+    theirs = cni.Plugin(node.build, 'flannel', program=TOOLS / name, path=[TOOLS / 'upstream'])
+    ours = cni.Plugin(node.build, 'flannel', path=[TOOLS / 'upstream'])
+    for conf in ({'delegate': {'hairpinMode': True, 'isDefaultGateway': True}},
+                 {'delegate': {'ipMasq': False, 'mtu': 1400, 'bridge': 'cni7'}, 'runtimeConfig': {'a': {'b': '<&>'}}},
+                 {'delegate': {'type': 'ptp'}}, {}):
+        conf = {'cniVersion': '0.4.0', 'name': 'net', 'type': 'flannel', **conf}
+        answers, files = [], []
+        for adds, deletes in ((theirs, ours), (ours, theirs)):
+            pod, kept = node.sandbox.netns('pod'), pathlib.Path('/var/lib/cni/flannel') / lib.container('pod')
+            result = adds.add(conf, pod, lib.container('pod')).ok()
+            files.append(json.loads(kept.read_text()) if not dual else
+                         kept.read_text().replace('\\u003c\\u0026\\u003e', '<&>'))
+            server = node.serve(pod, 'tcp', 80, 'pod')
+            assert node.ask(None, 'tcp', result['ips'][0]['address'].split('/')[0], 80).startswith('pod')
+            server.kill()
+            deletes.delete(conf, pod, lib.container('pod'), result=result).ok()
+            assert not kept.exists() and os.listdir('/var/lib/cni/flannel') == []
+            assert [one for one in os.listdir('/var/lib/cni/networks/net') if one[0].isdigit() or ':' in one] == []
+            assert [one['ifname'] for one in lib.link_json() if one['ifname'].startswith('veth')] == []
+            for index in pathlib.Path('/var/lib/cni/networks/net').glob('last_reserved_ip*'):
+                index.unlink()
+            lib.sh('ip', 'netns', 'del', 'pod')
+            for bridge in ('cni0', 'cni7'):
+                lib.sh('ip', 'link', 'del', bridge, check=False)
+            answers.append(plain(result))
+        assert answers[0] == answers[1]
+        if dual:
+            assert files[0] == files[1]
+        else:
+            assert {**files[0], 'ipam': None} == {**files[1], 'ipam': None}

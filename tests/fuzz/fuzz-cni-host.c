@@ -2,6 +2,7 @@
 
 /* Files that others keep on a node: the first byte says which reader gets the rest. */
 
+#include "cni/flannel.h"
 #include "cni/install.h"
 #include "cni/ipam_conf.h"
 #include "cni/people.h"
@@ -13,12 +14,26 @@
 
 #include <string.h>
 
+static void flannel(const char *text) {
+        cleanup(json_decrefp) json_t *conf = json_pack("{s:s}", "name", "n"), *delegate = NULL;
+        cleanup(freep) char *copy = strdup(text);
+        FlannelSubnet subnet = {0};
+        Error err = {0};
+
+        assert(conf && copy);
+        if (flannel_subnet_parse(&subnet, copy, "/run/x", &err) == 0)
+                assert(flannel_delegate(conf, &subnet, &delegate, &err) == 0);
+        else
+                assert(error_is_set(&err));
+}
+
 /* subnet.env, a list of subnets, or a Node of the API. */
 static void pod_network(char *text, size_t n) {
         PodNetwork network = {0};
         json_t *list = NULL;
         Error err = {0};
 
+        flannel(text);
         if (pod_network_parse(&network, text, "/run/x", &err) < 0) {
                 assert(error_is_set(&err));
                 return;

@@ -43,7 +43,7 @@ def root_fixture(sandbox):
 def test_install(berth, root, build):
     berth('install', '--root', root, '--subnet', '10.1.0.0/24', '--subnet', 'fd00:1::/64')
     plugins = root / 'opt/cni/bin'
-    assert sorted(os.listdir(plugins)) == sorted(NAMES + ['berth-cni'])
+    assert sorted(os.listdir(plugins)) == sorted(NAMES + ['berth-cni', 'flannel'])
     assert (plugins / 'berth-cni').read_bytes() == (build / 'cni' / 'berth-cni').read_bytes()
     assert stat.S_IMODE(os.stat(plugins / 'berth-cni').st_mode) == 0o755
     assert all(os.readlink(plugins / name) == 'berth-cni' for name in NAMES)

@@ -10,7 +10,8 @@ import pytest
 import cni
 import node as lib
 
-ROLES = ['berth-cni', 'bridge', 'ptp', 'loopback', 'host-local', 'static', 'portmap', 'bandwidth', 'firewall', 'tuning']
+ROLES = ['berth-cni', 'bridge', 'ptp', 'loopback', 'host-local', 'static', 'portmap', 'bandwidth', 'firewall', 'tuning',
+         'flannel']
 VERSIONS = ['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0']
 
 
