@@ -191,19 +191,56 @@ int options_from_capability(MountOptions *options, const VolumeCapability *capab
         return check_all(options, options->set & MOUNT_FLAG_READ_ONLY, err);
 }
 
-int options_check_own(const char *device, const char *own_options, bool reads, Error *err) {
-        MountOptions options = {0};
+/* What two options of ext set alike, so that the kernel takes the later one (ext4_parse_param()):
+ * the words of the mount come after those of the superblock. NULL: nothing takes it back. */
+static const char *setting_of(const MountOption *option) {
+        static const char *const replaced[] = {"errors", "data", "barrier"};
+        const char *key = str_equal(option->key, "nobarrier") ? "barrier" : option->key;
+
+        for (size_t i = 0; i < N_ELEMENTS(replaced); i++)
+                if (str_equal(key, replaced[i]))
+                        return replaced[i];
+        return NULL;
+}
+
+static bool is_replaced(const MountOption *option, const MountOption *later, size_t n_later) {
+        const char *setting = setting_of(option);
+
+        for (size_t i = 0; setting && i < n_later; i++)
+                if (setting_of(&later[i]) == setting)
+                        return true;
+        return false;
+}
+
+static int check_own(const MountOptions *own, const MountOptions *mount, bool reads, Error *err) {
+        int r = 0;
+
+        for (size_t i = 0; i < own->n_options && r == 0; i++) {
+                const MountOption *option = &own->options[i];
+
+                if (!is_replaced(option, option + 1, own->n_options - i - 1) &&
+                    !is_replaced(option, mount->options, mount->n_options))
+                        r = check_one(option, reads, err);
+        }
+        return r;
+}
+
+int options_check_own(const char *device, const char *own_options, const MountOptions *mount,
+                      bool reads, Error *err) {
+        MountOptions own = {0};
         Error error = {0};
-        int r = mount_options_add(&options, own_options);
+        /* The kernel ends a word of these at each comma, whatever is around it. */
+        int r = strchr(own_options, '"') ? -EINVAL : mount_options_add(&own, own_options);
 
         if (r == 0)
-                r = check_all(&options, reads, &error);
+                r = check_own(&own, mount, reads, &error);
         if (r == 0)
                 return 0;
         return error_set(err, ERROR_PRECONDITION,
                          "%s asks in its superblock for mount options that are not taken: %s. Who "
                          "trusts it takes them off with tune2fs -E mount_opts= -o "
-                         "^nobarrier,journal_data_ordered %s",
+                         "^nobarrier,journal_data_ordered %s, or asks for \"data=ordered\" or "
+                         "\"barrier\" in mountOptions",
                          device,
                          error.message[0] != '\0' ? error.message : "they cannot be understood",
                          device);

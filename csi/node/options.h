@@ -26,10 +26,18 @@
 int options_from_capability(MountOptions *options, const VolumeCapability *capability,
                             const char *context_words, Error *err);
 
-/* Options that a superblock itself asks for (FsVolume.own_options), held against the same table: a
- * disk may have been a tenant's raw block volume. @reads: nothing of it is mounted for writing.
- * Return: 0; ERROR_PRECONDITION. */
-int options_check_own(const char *device, const char *own_options, bool reads, Error *err);
+/**
+ * options_check_own() - options that a superblock itself asks for (FsVolume.own_options)
+ * @mount: what it is mounted with, options_add_for() included: looked at already. What that sets,
+ * too, is not judged, since the kernel takes the mount's word
+ * @reads: nothing of it is mounted for writing
+ *
+ * Held against the same table: a disk may have been a tenant's raw block volume.
+ *
+ * Return: 0; ERROR_PRECONDITION.
+ */
+int options_check_own(const char *device, const char *own_options, const MountOptions *mount,
+                      bool reads, Error *err);
 
 /* What a filesystem of this type always needs: for ext that an error of its disk turns it
  * read-only; "nouuid" for XFS, where a clone on the node of its origin has the same UUID. */

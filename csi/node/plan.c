@@ -193,8 +193,10 @@ static int plan_existing(const MountInput *input, const DeviceFacts *device, Pla
                                  path, plan->volume.type, input->fs_type, plan->volume.type);
         plan->fs_type = str_equal(input->fs_type, "ext4") ? "ext4" : plan->volume.type;
         r = judge(input, device, plan, err);
+        options_add_for(&plan->options, plan->fs_type);
         if (r == 0)
-                r = options_check_own(path, plan->volume.own_options, !plan->writes_super, err);
+                r = options_check_own(path, plan->volume.own_options, &plan->options,
+                                      !plan->writes_super, err);
         if (r < 0)
                 return r;
         fsck_plan(&plan->volume, plan->host, path, !plan->writes_super, &plan->fsck);

@@ -125,17 +125,55 @@ static void test_own(void **state) {
         static const char *const bad[] = {
                 "errors=panic", "nobarrier,", "data=writeback,", "abort",  "acl,barrier=0",
                 "sb=1",         "=",          "x=\"a,abort\"",   "noload", "errors=continue"};
+        const MountOptions none = {0};
         Error err = {0};
 
-        assert_int_equal(options_check_own("/dev/sdb", "", false, &err), 0);
-        assert_int_equal(options_check_own("/dev/sdb", "acl,nodelalloc,data=ordered", false, &err),
-                         0);
-        assert_int_equal(options_check_own("/dev/sdb", "noload", true, &err), 0);
+        assert_int_equal(options_check_own("/dev/sdb", "", &none, false, &err), 0);
+        assert_int_equal(
+                options_check_own("/dev/sdb", "acl,nodelalloc,data=ordered", &none, false, &err),
+                0);
+        assert_int_equal(options_check_own("/dev/sdb", "noload", &none, true, &err), 0);
         for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
                 err = (Error){0};
-                assert_true(options_check_own("/dev/sdb", bad[i], false, &err) < 0);
+                assert_true(options_check_own("/dev/sdb", bad[i], &none, false, &err) < 0);
                 assert_int_equal(err.code, ERROR_PRECONDITION);
                 assert_non_null(strstr(err.message, "/dev/sdb"));
+        }
+}
+
+/* The kernel takes the last word of a setting, and the mount's words come after the superblock's.
+ */
+static void test_of_the_superblock_and_the_mount(void **state) {
+        static const struct {
+                const char *own, *mount;
+                bool is_taken;
+        } cases[] = {
+                {"errors=panic", "errors=remount-ro", true},
+                {"errors=panic", "data=ordered", false},
+                {"data=writeback", "data=journal", true},
+                {"data=writeback,data=ordered", "acl", true},
+                {"data=ordered,data=writeback", "acl", false},
+                {"nobarrier,", "barrier", true},
+                {"barrier=0", "barrier=1", true},
+                {"nobarrier,barrier", "acl", true},
+                {"barrier,nobarrier", "acl", false},
+                {"nobarrier,errors=panic", "errors=remount-ro", false},
+                /* Nothing of the mount's takes these back. */
+                {"abort", "errors=remount-ro,data=ordered,barrier", false},
+                {"noload", "errors=remount-ro", false},
+                {"journal_async_commit", "data=ordered,barrier", false},
+                {"journal_path=/dev/sdc", "errors=remount-ro", false},
+                {"sb=32768", "sb=1", false},
+                {"context=\"a,abort,b\"", "acl", false},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                MountOptions mount = {0};
+
+                assert_int_equal(mount_options_add(&mount, cases[i].mount), 0);
+                assert_int_equal(options_check_own("/dev/sdb", cases[i].own, &mount, false, NULL) ==
+                                         0,
+                                 cases[i].is_taken);
         }
 }
 
@@ -165,8 +203,11 @@ static void test_for_type(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_defaults), cmocka_unit_test(test_refused_flags),
-                cmocka_unit_test(test_context),  cmocka_unit_test(test_own),
+                cmocka_unit_test(test_defaults),
+                cmocka_unit_test(test_refused_flags),
+                cmocka_unit_test(test_context),
+                cmocka_unit_test(test_own),
+                cmocka_unit_test(test_of_the_superblock_and_the_mount),
                 cmocka_unit_test(test_for_type),
         };
 

@@ -38,7 +38,7 @@ def test_errors_panic_does_not_reach_the_node(world):
 
 
 @pytest.mark.parametrize('words', [
-    ('-E', 'mount_opts=errors=panic'), ('-E', 'mount_opts=abort'), ('-E', 'mount_opts=data=writeback'),
+    ('-E', 'mount_opts=abort'), ('-E', 'mount_opts=data=writeback'),
     ('-E', 'mount_opts=barrier=0'), ('-o', 'nobarrier'), ('-o', 'journal_data_writeback'),
 ])
 def test_options_of_the_superblock_are_looked_at(world, words):
@@ -51,6 +51,23 @@ def test_options_of_the_superblock_are_looked_at(world, words):
     subprocess.run(['tune2fs', '-E', 'mount_opts=', '-o', '^nobarrier,journal_data_ordered',
                     world.pool / 'volumes' / f'{volume_id}.img'], check=True, capture_output=True)
     world.kubelet.stage(volume_id, mount('ext4'))
+    world.kubelet.unstage(volume_id)
+
+
+@pytest.mark.parametrize('words, flags, effect', [
+    (('-E', 'mount_opts=errors=panic'), [], 'errors=remount-ro'),
+    (('-E', 'mount_opts=data=writeback'), ['data=ordered'], 'data=ordered'),
+    (('-o', 'journal_data_writeback'), ['data=journal'], 'data=journal'),
+    (('-E', 'mount_opts=barrier=0'), ['barrier'], 'barrier'), (('-o', 'nobarrier'), ['barrier=1'], 'barrier'),
+])
+def test_the_words_of_the_mount_come_after_the_superblocks(world, words, flags, effect):
+    """Refused by what the superblock says, though nothing of it holds."""
+    volume_id = volume_with(world, *words)
+    world.kubelet.stage(volume_id, mount('ext4', flags=flags))
+    (loop,) = world.loops()
+    options = pathlib.Path(f'/proc/fs/ext4/{loop}/options').read_text(encoding='ascii').split()
+    assert effect in options
+    assert not {'nobarrier', 'errors=panic', 'data=writeback'} & set(options)
     world.kubelet.unstage(volume_id)
 
 
