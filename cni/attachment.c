@@ -109,23 +109,34 @@ static int search_reply(size_t index, const struct nlmsghdr *reply, void *userda
         return 0;
 }
 
-/* Every name in one round trip: which of them were taken at the time of ADD nobody knows. */
-int host_link_find(const Attachment *at, Link *link) {
+/* Names from @first on, @n of them, in one round trip. */
+static int search_names(const Attachment *at, LinkSearch *search, unsigned int first,
+                        unsigned int n) {
         cleanup(nl_batch_deinit) NlBatch batch = {0};
-        LinkSearch search = {.link = link};
         char name[IFNAMSIZ];
         int r;
 
-        host_link_alias(at->network, at->container_id, at->ifname, search.alias);
-        for (unsigned int i = 0; i < HOST_NAME_ATTEMPTS; i++) {
-                host_link_name(at->owner, i, name);
+        for (unsigned int i = 0; i < n; i++) {
+                host_link_name(at->owner, first + i, name);
                 link_get(&batch, 0, name);
         }
-        r = nl_batch_run(at->rtnl, &batch, search_reply, &search);
+        r = nl_batch_run(at->rtnl, &batch, search_reply, search);
         for (size_t i = 0; r < 0 && batch.failed < batch.n && i < batch.n; i++)
                 if (batch.results[i] < 0 && batch.results[i] != -ENODEV)
                         return batch.results[i];
-        if (r < 0 && batch.failed == batch.n)
+        return r < 0 && batch.failed == batch.n ? r : 0;
+}
+
+/* Nearly always it is the first; which of them were taken at the time of ADD nobody knows. */
+int host_link_find(const Attachment *at, Link *link) {
+        LinkSearch search = {.link = link};
+        int r;
+
+        host_link_alias(at->network, at->container_id, at->ifname, search.alias);
+        r = search_names(at, &search, 0, 1);
+        if (r == 0 && !search.found)
+                r = search_names(at, &search, 1, HOST_NAME_ATTEMPTS - 1);
+        if (r < 0)
                 return r;
         return search.found ? 0 : -ENODEV;
 }

@@ -44,6 +44,13 @@ static void log_plan(const Plan *plan) {
         log_debug("plan: %s", strbuf_text(&text));
 }
 
+static bool has_before_up(const Request *request) {
+        for (size_t i = 0; i < request->n_modules; i++)
+                if (request->states[i] && modules[i]->before_up)
+                        return true;
+        return false;
+}
+
 static int make_plan(LinkAdd *add, unsigned int attempt, Error *err) {
         Request *request = add->request;
         char alias[LINK_ALIAS_MAX];
@@ -65,6 +72,7 @@ static int make_plan(LinkAdd *add, unsigned int attempt, Error *err) {
                         .host_name = add->host_name,
                         .alias = alias,
                         .macs = (const uint8_t(*)[6])macs,
+                        .has_before_up = has_before_up(request),
                 },
                 &add->plan, err);
         if (r == 0)

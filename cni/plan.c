@@ -387,25 +387,27 @@ static void plan_port_flags(const LinkConf *link, LinkChange *change) {
         }
 }
 
+/* The switches come before the alias, so that one batch does for the rest: until then the pair's
+ * MAC address tells whose it is. */
 static void plan_port(Maker *maker) {
         const LinkConf *link = maker->link;
+        bool port = maker->plan->has_master;
         PlanStep *made;
 
-        /* First of all whose it is. */
-        made = link_set_step(maker, LINK_HOST, LINK_SET_ALIAS);
-        made->u.change.alias = maker->plan->alias;
-        if (!maker->plan->has_master) {
+        if (port)
+                sysctl_step(maker, LINK_HOST, maker->plan->host, "accept_ra", "0")->optional = true;
+        else
                 plan_switches(maker, LINK_HOST, maker->plan->host, NULL,
                               has_family(maker->input->result, AF_INET6));
-                (void)link_set_step(maker, LINK_HOST, LINK_SET_UP);
-                return;
+        made = link_set_step(maker, LINK_HOST, LINK_SET_ALIAS);
+        made->u.change.alias = maker->plan->alias;
+        if (port) {
+                plan_port_flags(link, &made->u.change);
+                /* A port's own stack sees nothing, the bridge takes it all. A link-local address
+                 * there is one more route to fe80::/64, whose list the kernel walks for each pod,
+                 * and noise in the pod. */
+                link_set_step(maker, LINK_HOST, LINK_SET_NO_LINKLOCAL)->optional = true;
         }
-        plan_port_flags(link, &made->u.change);
-        /* A port's own stack sees nothing, the bridge takes it all. A link-local address there is
-         * one more route to fe80::/64, whose list the kernel walks for each pod, and noise in the
-         * pod. */
-        link_set_step(maker, LINK_HOST, LINK_SET_NO_LINKLOCAL)->optional = true;
-        sysctl_step(maker, LINK_HOST, maker->plan->host, "accept_ra", "0")->optional = true;
         (void)link_set_step(maker, LINK_HOST, LINK_SET_UP);
 }
 
@@ -520,6 +522,13 @@ static void plan_ptp_routes(Maker *maker, const ResultIp *ip) {
         step(maker, STEP_ROUTE_ADD, LINK_POD)->u.route = via;
 }
 
+/* Under our own type a pod without IPv6 has no link-local address either: the kernel would join its
+ * groups and ask for duplicates, five frames that every port of the bridge gets. */
+static bool is_ipv4_only(const Maker *maker) {
+        return maker->conf->role == ROLE_BERTH && maker->input->result->n_ips > 0 &&
+               !has_family(maker->input->result, AF_INET6);
+}
+
 static void plan_pod(Maker *maker) {
         const CniResult *result = maker->input->result;
         bool ptp = maker->conf->role == ROLE_PTP;
@@ -537,7 +546,10 @@ static void plan_pod(Maker *maker) {
                 (void)link_set_step(maker, LINK_LOOPBACK, LINK_SET_UP);
         if (maker->link->disable_container_interface)
                 return;
-        (void)step(maker, STEP_BEFORE_UP, LINK_POD);
+        if (is_ipv4_only(maker))
+                link_set_step(maker, LINK_POD, LINK_SET_NO_LINKLOCAL)->optional = true;
+        if (maker->input->has_before_up)
+                (void)step(maker, STEP_BEFORE_UP, LINK_POD);
         (void)link_set_step(maker, LINK_POD, LINK_SET_UP);
         plan_pod_notify(maker);
         if (maker->link->enable_dad && first_gateway(result, AF_INET6))

@@ -107,6 +107,7 @@ typedef struct PlanInput {
         const char *host_name;    /* for the host's end */
         const char *alias;        /* for the host's end */
         const uint8_t (*macs)[6]; /* three random ones: bridge, host, pod */
+        bool has_before_up;       /* somebody has something to do there */
 } PlanInput;
 
 /**

@@ -323,6 +323,7 @@ static int each_waiting(const WaitingSocket *socket, void *userdata) {
 static int look_at_sockets(PortmapConf *conf, Error *err) {
         static const uint8_t families[] = {AF_INET, AF_INET6},
                              protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP};
+        cleanup(nl_socket_close) NlSocket sock = NL_SOCKET_NULL;
         Listening listening = {.conf = conf, .err = err};
 
         for (size_t i = 0; i < N_ELEMENTS(protocols); i++) {
@@ -331,7 +332,7 @@ static int look_at_sockets(PortmapConf *conf, Error *err) {
                 for (size_t j = 0; j < conf->n_ports && !asked; j++)
                         asked = conf->ports[j].protocol == protocols[i];
                 for (size_t j = 0; j < N_ELEMENTS(families) && asked; j++) {
-                        int r = sock_diag_waiting(families[j], protocols[i], each_waiting,
+                        int r = sock_diag_waiting(&sock, families[j], protocols[i], each_waiting,
                                                   &listening);
 
                         if (r < 0 && error_is_set(err))

@@ -136,7 +136,8 @@ static void world_make(const char *path, World *world) {
                                                  .ifname = "eth0",
                                                  .host_name = "veth00112233",
                                                  .alias = "berth/net/c1/eth0",
-                                                 .macs = macs},
+                                                 .macs = macs,
+                                                 .has_before_up = true},
                                     &world->plan, &world->err);
 }
 

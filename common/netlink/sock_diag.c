@@ -2,8 +2,6 @@
 
 #include "common/netlink/sock_diag.h"
 
-#include "common/netlink/nl_socket.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/inet_diag.h>
@@ -58,7 +56,8 @@ static int reply(size_t index, const struct nlmsghdr *message, void *userdata) {
         return dump->each(&found, dump->userdata);
 }
 
-int sock_diag_waiting(uint8_t family, uint8_t protocol, WaitingSocketEach each, void *userdata) {
+int sock_diag_waiting(NlSocket *sock, uint8_t family, uint8_t protocol, WaitingSocketEach each,
+                      void *userdata) {
         struct inet_diag_req_v2 request = {
                 .sdiag_family = family,
                 .sdiag_protocol = protocol,
@@ -66,17 +65,15 @@ int sock_diag_waiting(uint8_t family, uint8_t protocol, WaitingSocketEach each, 
                 .idiag_states = 1U << (protocol == IPPROTO_UDP ? TCP_CLOSE : TCP_LISTEN),
         };
         Dump dump = {.protocol = protocol, .each = each, .userdata = userdata};
-        NlSocket sock = NL_SOCKET_NULL;
         struct nl_msg *message;
         int r;
 
         message = nl_message_new(SOCK_DIAG_BY_FAMILY, 0, &request, sizeof(request), 0);
         if (!message)
                 return -ENOMEM;
-        r = nl_socket_open(&sock, NETLINK_SOCK_DIAG);
+        r = sock->fd >= 0 ? 0 : nl_socket_open(sock, NETLINK_SOCK_DIAG);
         if (r == 0)
-                r = nl_socket_dump(&sock, SOCK_DIAG_BY_FAMILY, message, reply, &dump);
+                r = nl_socket_dump(sock, SOCK_DIAG_BY_FAMILY, message, reply, &dump);
         nlmsg_free(message);
-        nl_socket_close(&sock);
         return r;
 }

@@ -4,11 +4,11 @@
 
 /* Sockets of the calling thread's network namespace that wait for somebody to talk to them. */
 
+#include "common/netlink/nl_socket.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-struct nlmsghdr;
 
 typedef struct WaitingSocket {
         uint8_t family;      /* AF_INET, AF_INET6 */
@@ -33,10 +33,13 @@ typedef int (*WaitingSocketEach)(const WaitingSocket *socket, void *userdata);
 /**
  * sock_diag_waiting() - @each for all of them, of @family and @protocol (TCP, UDP, SCTP)
  *
+ * @sock: NL_SOCKET_NULL is opened; the caller closes it
+ *
  * Sockets of the kernel itself (VXLAN, WireGuard) are not among them.
  *
  * Return: 0; -errno (-ENOENT: the kernel lacks tcp_diag or udp_diag; -EPROTONOSUPPORT: inet_diag).
  */
-int sock_diag_waiting(uint8_t family, uint8_t protocol, WaitingSocketEach each, void *userdata);
+int sock_diag_waiting(NlSocket *sock, uint8_t family, uint8_t protocol, WaitingSocketEach each,
+                      void *userdata);
 
 #endif

@@ -203,6 +203,22 @@ def test_dual_stack(net):
     net.plugin.check(conf, a, 'a', result=result).ok()
 
 
+def test_a_pod_without_ipv6_talks_to_nobody(net):
+    """Each group that it joins is five frames to every port of the bridge; as upstream's plugin it is as upstream's."""
+    ours = cni.Plugin(net.plugin.program.parents[1], 'berth-cni')
+    a, b = net.sandbox.netns('a'), net.sandbox.netns('b')
+    ours.add(net.conf(type='berth-cni'), a, 'a').ok()
+    net.plugin.add(net.conf(), b, 'b').ok()
+
+    def groups(netns):
+        # Of all nodes (ff02::1, ff01::1) nothing is told.
+        lines = [one.split() for one in netns.run('cat', '/proc/net/igmp6').stdout.splitlines()]
+        return [one[2] for one in lines if one[1] == 'eth0' and not one[2].endswith('0' * 24 + '01')]
+
+    assert not groups(a) and groups(b)
+    assert 'fe80:' not in a.run('ip', '-6', 'addr').stdout and ping(a, '10.1.0.3')
+
+
 def test_ipv6_is_usable_at_once(net):
     conf = net.conf(ipam={**net.conf()['ipam'], 'subnet': 'fd00:1::/64'})
     a = net.sandbox.netns('a')
