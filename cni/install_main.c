@@ -61,6 +61,7 @@ static const char usage[] =
         "  --uninstall       remove the list, the links and the program; bring back what\n"
         "                    --replace moved\n"
         "  --dry-run         say what would be done\n"
+        "  --json            print an object: the directories, the steps, the list\n"
         "\n"
         "Without --conf and subnets no configuration list is written.\n";
 
@@ -71,7 +72,8 @@ typedef struct Install {
         PodNetwork network;
         unsigned int wait_secs;
         Error wrong; /* what an option's value has wrong */
-        bool replace, uninstall, dry_run, beside;
+        bool replace, uninstall, dry_run, beside, json;
+        json_t *steps;     /* owned: what was done, or would be, for --json */
         bool only_missing; /* --names missing: programs of others stay */
         const char *names[NAMES_MAX];
         size_t n_names;
@@ -84,6 +86,7 @@ typedef struct Install {
 static void install_deinit(Install *install) {
         free(install->names_copy);
         free(install->conf_text);
+        json_decref(install->steps);
         closep(&install->root_fd);
         closep(&install->plugins_fd);
         closep(&install->configurations_fd);
@@ -146,6 +149,9 @@ static int take_option(Install *install, int option) {
         case 'd':
                 install->dry_run = true;
                 return 0;
+        case 'j':
+                install->json = true;
+                return 0;
         default:
                 return -1;
         }
@@ -169,6 +175,7 @@ static int parse(int argc, char **argv, Install *install) {
                 {"beside", no_argument, NULL, 'B'},
                 {"uninstall", no_argument, NULL, 'u'},
                 {"dry-run", no_argument, NULL, 'd'},
+                {"json", no_argument, NULL, 'j'},
                 {"help", no_argument, NULL, 'h'},
                 {NULL, 0, NULL, 0},
         };
@@ -287,6 +294,41 @@ static int take_list(Install *install, Error *err) {
 
 /* --- doing it ----------------------------------------------------------------------------- */
 
+/* One step, in the same words before it and after it: "installed", "linked to berth-cni". */
+static void tell(const Install *install, const char *name, const char *done) {
+        if (!install->json)
+                printf("%s: %s%s\n", name, install->dry_run ? "would be " : "", done);
+        else
+                (void)json_array_append_new(install->steps,
+                                            json_pack("{s:s, s:s}", "file", name, "done", done));
+}
+
+static void tell_directories(const Install *install) {
+        if (!install->json)
+                printf("plugins: %s, configurations: %s (%s)\n", install->plugins,
+                       install->configurations, install->found.why);
+}
+
+/* The list goes last: it is long, and what was done is above it. */
+static void tell_end(const Install *install) {
+        json_t *list = NULL, *report;
+
+        if (!install->json) {
+                if (install->dry_run && install->conf_text)
+                        printf("%s\n", install->conf_text);
+                return;
+        }
+        if (install->conf_text)
+                (void)json_text_parse(install->conf_text, strlen(install->conf_text), &list, NULL);
+        report = json_pack("{s:s, s:s, s:s, s:b, s:O, s:o*}", "pluginDirectory", install->plugins,
+                           "configurationDirectory", install->configurations, "source",
+                           install->found.why, "dryRun", install->dry_run, "steps", install->steps,
+                           "list", list);
+        (void)json_dumpf(report, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(report);
+}
+
 static int open_directories(Install *install, Error *err) {
         int r;
 
@@ -300,8 +342,7 @@ static int open_directories(Install *install, Error *err) {
                 install->configurations = install->found.configurations;
         if (install->plugins[0] != '/' || install->configurations[0] != '/')
                 return error_set(err, ERROR_INVALID, "directories are given from the root on");
-        printf("plugins: %s, configurations: %s (%s)\n", install->plugins, install->configurations,
-               install->found.why);
+        tell_directories(install);
         if (install->dry_run || install->uninstall) {
                 /* What is missing holds nothing to remove. */
                 install->plugins_fd = file_open_in_root(install->root_fd, install->plugins,
@@ -388,52 +429,56 @@ static int refuse_foreign(const Install *install, Error *err) {
 }
 
 static int save_foreign(const Install *install, const char *name, Error *err) {
-        char saved[64];
+        char saved[64], done[96];
 
         snprintf(saved, sizeof(saved), "%.32s" INSTALL_SAVED_SUFFIX, name);
         /* A hard link first: the name is never missing. What was saved before stays. */
-        if (linkat(install->plugins_fd, name, install->plugins_fd, saved, 0) < 0 && errno != EEXIST)
+        if (!install->dry_run &&
+            linkat(install->plugins_fd, name, install->plugins_fd, saved, 0) < 0 && errno != EEXIST)
                 return error_set_errno(err, errno, "keep %s as %s", name, saved);
-        printf("%s: kept as %s\n", name, saved);
+        snprintf(done, sizeof(done), "kept as %s", saved);
+        tell(install, name, done);
         return 0;
 }
 
-static int install_programs(const Install *install, Error *err) {
-        int r;
+static int install_name(const Install *install, const char *name, Error *err) {
+        InstalledName state = install->plugins_fd < 0
+                                      ? INSTALLED_NOTHING
+                                      : install_name_state(install->plugins_fd, name);
+        int r = state == INSTALLED_FOREIGN ? save_foreign(install, name, err) : 0;
 
-        r = install_program(install->plugins_fd, PROGRAM, err);
+        if (r == 0 && !install->dry_run)
+                r = install_link(install->plugins_fd, name, err);
+        if (r == 0)
+                tell(install, name,
+                     install_is_copied(name) ? "copied from " PROGRAM : "linked to " PROGRAM);
+        return r;
+}
+
+static int install_programs(const Install *install, Error *err) {
+        int r = install->dry_run ? 0 : install_program(install->plugins_fd, PROGRAM, err);
+
         if (r < 0)
                 return r;
-        printf("%s: installed\n", PROGRAM);
-        for (size_t i = 0; i < install->n_names && r == 0; i++) {
-                InstalledName state = install_name_state(install->plugins_fd, install->names[i]);
-
-                if (state == INSTALLED_FOREIGN)
-                        r = save_foreign(install, install->names[i], err);
-                if (r == 0)
-                        r = install_link(install->plugins_fd, install->names[i], err);
-                if (r == 0)
-                        printf("%s: %s %s\n", install->names[i],
-                               install_is_copied(install->names[i]) ? "copy of" : "link to",
-                               PROGRAM);
-        }
-        return r == 0 && fsync(install->plugins_fd) < 0
+        tell(install, PROGRAM, "installed");
+        for (size_t i = 0; i < install->n_names && r == 0; i++)
+                r = install_name(install, install->names[i], err);
+        return r == 0 && !install->dry_run && fsync(install->plugins_fd) < 0
                        ? error_set_errno(err, errno, "sync %s", install->plugins)
                        : r;
 }
 
 /* Runtimes take the first file of the directory. */
 static void warn_about_others(const Install *install) {
-        cleanup(closedirp) DIR *dir = fdopendir(dup(install->configurations_fd));
+        cleanup(closedirp) DIR *dir =
+                install->configurations_fd < 0 ? NULL : fdopendir(dup(install->configurations_fd));
         const struct dirent *entry;
 
         while (dir && (entry = readdir(dir)))
-                if ((str_has_suffix(entry->d_name, ".conflist") ||
-                     str_has_suffix(entry->d_name, ".conf") ||
-                     str_has_suffix(entry->d_name, ".json")) &&
-                    strcmp(entry->d_name, install->conf_name) < 0)
-                        printf("%s: sorts before %s, so the runtime takes that network\n",
-                               entry->d_name, install->conf_name);
+                if (conflist_is_named(entry) && strcmp(entry->d_name, install->conf_name) < 0)
+                        fprintf(install->json ? stderr : stdout,
+                                "%s: sorts before %s, so the runtime takes that network\n",
+                                entry->d_name, install->conf_name);
 }
 
 static int install_all(const Install *install, Error *err) {
@@ -441,58 +486,53 @@ static int install_all(const Install *install, Error *err) {
 
         if (r < 0 || !install->conf_text)
                 return r;
-        r = install_configuration(install->configurations_fd, install->conf_name,
-                                  install->conf_text, err);
+        if (!install->dry_run)
+                r = install_configuration(install->configurations_fd, install->conf_name,
+                                          install->conf_text, err);
         if (r < 0)
                 return r;
-        printf("%s: written\n", install->conf_name);
+        tell(install, install->conf_name, "written");
         warn_about_others(install);
         return 0;
 }
 
-static int remove_file(int dir_fd, const char *name, Error *err) {
+static int remove_file(const Install *install, int dir_fd, const char *name, Error *err) {
+        int r;
+
         if (dir_fd < 0)
                 return 0;
-        if (unlinkat(dir_fd, name, 0) < 0)
+        r = install->dry_run ? faccessat(dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW)
+                             : unlinkat(dir_fd, name, 0);
+        if (r < 0)
                 return errno == ENOENT ? 0 : error_set_errno(err, errno, "remove %s", name);
-        printf("%s: removed\n", name);
+        tell(install, name, "removed");
         return 0;
 }
 
 /* Another's program comes back in one step, else the link just goes. */
 static int remove_name(const Install *install, const char *name, Error *err) {
         char saved[64];
+        int r;
 
         if (install->plugins_fd < 0 ||
             install_name_state(install->plugins_fd, name) != INSTALLED_OURS)
                 return 0;
         snprintf(saved, sizeof(saved), "%.32s" INSTALL_SAVED_SUFFIX, name);
-        if (renameat(install->plugins_fd, saved, install->plugins_fd, name) == 0) {
-                printf("%s: brought back\n", name);
+        r = install->dry_run ? faccessat(install->plugins_fd, saved, F_OK, AT_SYMLINK_NOFOLLOW)
+                             : renameat(install->plugins_fd, saved, install->plugins_fd, name);
+        if (r == 0) {
+                tell(install, name, "brought back");
                 return 0;
         }
-        return remove_file(install->plugins_fd, name, err);
+        return remove_file(install, install->plugins_fd, name, err);
 }
 
 static int uninstall_all(const Install *install, Error *err) {
-        int r = remove_file(install->configurations_fd, install->conf_name, err);
+        int r = remove_file(install, install->configurations_fd, install->conf_name, err);
 
         for (size_t i = 0; install_names[i] && r == 0; i++)
                 r = remove_name(install, install_names[i], err);
-        return r < 0 ? r : remove_file(install->plugins_fd, PROGRAM, err);
-}
-
-static void tell_plan(const Install *install) {
-        if (install->uninstall) {
-                printf("would remove %s, and %s with its links\n", install->conf_name, PROGRAM);
-                return;
-        }
-        printf("would install %s", PROGRAM);
-        for (size_t i = 0; i < install->n_names; i++)
-                printf("%s%s", i > 0 ? ", " : " and its links ", install->names[i]);
-        printf("\n");
-        if (install->conf_text)
-                printf("would write %s:\n%s\n", install->conf_name, install->conf_text);
+        return r < 0 ? r : remove_file(install, install->plugins_fd, PROGRAM, err);
 }
 
 static int run(Install *install, Error *err) {
@@ -509,11 +549,10 @@ static int run(Install *install, Error *err) {
                 r = refuse_beside(install, err);
         if (r < 0)
                 return r;
-        if (install->dry_run) {
-                tell_plan(install);
-                return 0;
-        }
-        return install->uninstall ? uninstall_all(install, err) : install_all(install, err);
+        r = install->uninstall ? uninstall_all(install, err) : install_all(install, err);
+        if (r == 0)
+                tell_end(install);
+        return r;
 }
 
 int install_main(int argc, char **argv) {
@@ -524,6 +563,7 @@ int install_main(int argc, char **argv) {
                 .root_fd = -1,
                 .plugins_fd = -1,
                 .configurations_fd = -1,
+                .steps = json_array(),
         };
         Error err = {0};
         int r = parse(argc, argv, &install);

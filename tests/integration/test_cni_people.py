@@ -76,8 +76,29 @@ def test_installed_plugin_works(berth, sandbox, root, build):
 
 def test_install_dry_run(berth, root):
     out = berth('install', '--root', root, '--subnet', '10.1.0.0/24', '--dry-run').stdout
-    assert 'would install berth-cni' in out and '10.1.0.0/24' in out
+    assert 'berth-cni: would be installed' in out and '10.1.0.0/24' in out
     assert os.listdir(root) == []
+
+
+def test_dry_run_prints_what_the_real_one_does(berth, root):
+    """Into an empty root and beside programs of others, and taken away again: the same steps in the same words."""
+    plugins = root / 'opt/cni/bin'
+    plugins.mkdir(parents=True)
+    for name in ('portmap', 'tuning'):
+        (plugins / name).write_text('of somebody else')
+    for argv in (['--subnet', '10.1.0.0/24', '--replace'], ['--names', 'none'], ['--uninstall'], ['--uninstall']):
+        before = sorted(os.listdir(plugins))
+        promised = berth('install', '--root', root, *argv, '--dry-run').stdout.splitlines()
+        reported = json.loads(berth('install', '--root', root, *argv, '--dry-run', '--json').stdout)
+        assert sorted(os.listdir(plugins)) == before
+        done = berth('install', '--root', root, *argv).stdout.splitlines()
+        assert [line.replace('would be ', '') for line in promised if ': would be ' in line or 'plugins: ' in line] \
+            == done, argv
+        assert [f'{one["file"]}: {one["done"]}' for one in reported['steps']] == done[1:]
+        assert reported['pluginDirectory'] == '/opt/cni/bin' and reported['dryRun'] is True
+        assert (reported.get('list') is not None) == (argv[0] == '--subnet')
+    assert sorted(os.listdir(plugins)) == ['portmap', 'tuning']
+    assert (plugins / 'portmap').read_text() == 'of somebody else'
 
 
 def test_install_leaves_others(berth, root):
