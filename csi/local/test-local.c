@@ -368,7 +368,9 @@ static void case_group(Bed *bed) {
 static void case_paging(Bed *bed) {
         ListRequest request = {
                 .max_entries = 7, .starting_token = "", .snapshot_id = "", .source_volume_id = ""};
+        StringPair size = {"size", "10Mi"};
         NodePublishRequest inline_volume = {.volume_id = "csi-0123",
+                                            .volume_context = {.pairs = &size, .n_pairs = 1},
                                             .capability = {.fs_type = "", .access_mode = 7}};
         VolumeList list;
         size_t n = 0;

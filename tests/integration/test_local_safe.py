@@ -142,8 +142,8 @@ def test_a_pod_detaches_its_loop_device(world, alive):
         put(target, b'mine')
         assert image(world, first).read_bytes()[:4] == b'mine'
     else:
-        with pytest.raises(OSError):
-            put(target, b'mine')
+        # Whose it is now, if anybody's, is another process's of this machine: nothing is written there.
+        assert f'loop{number}' not in world.loops()
     for volume_id, _, _ in others:
         assert image(world, volume_id).read_bytes().strip(b'\0') == b''
     world.kubelet.unpublish(first, target)
@@ -209,8 +209,9 @@ def test_what_a_number_remembers(build, sandbox, disk):
     (pathlib.Path('/sys/block') / name / 'queue/read_ahead_kb').write_text('4096', encoding='ascii')
     world.kubelet.unstage(thick)
     csi.until(lambda: not world.loops())
-    # Put back for whoever is next, also for others.
-    assert queue(name, 'read_ahead_kb') < 4096
+    # Put back for whoever is next, also for others, who may have removed the number since.
+    with contextlib.suppress(FileNotFoundError):
+        assert queue(name, 'read_ahead_kb') < 4096
     thin = world.create('thin', 16 * MIB, mount())
     world.kubelet.stage(thin, mount())
     (name,) = world.loops()
