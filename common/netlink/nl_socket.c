@@ -60,6 +60,12 @@ void nl_socket_close(NlSocket *sock) {
         sock->buffer = NULL;
 }
 
+int nl_socket_join(NlSocket *sock, unsigned int group) {
+        return setsockopt(sock->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0
+                       ? -errno
+                       : 0;
+}
+
 static int transmit(NlSocket *sock, struct iovec *parts, size_t n_parts) {
         struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
         struct msghdr header = {

@@ -45,6 +45,9 @@ typedef struct NlSocket {
 int nl_socket_open(NlSocket *sock, int protocol);
 void nl_socket_close(NlSocket *sock);
 
+/* Joins it to a group of announcements. Return: 0; -errno. */
+int nl_socket_join(NlSocket *sock, unsigned int group);
+
 /* Many requests for one sendmsg(2). Starts as (NlBatch){0}. */
 #define NL_BATCH_MAX 64
 
