@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "csi/providers/metadata_curl.h"
+#include "common/http/curl_library.h"
 
 #include "common/base/cleanup.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdbool.h>
 
-/* The same library with either of its TLS libraries; none is used here. */
+/* The same library with either of its TLS libraries. */
 static const char *const names[] = {"libcurl.so.4", "libcurl-gnutls.so.4"};
 
 static const struct {
@@ -17,6 +18,7 @@ static const struct {
         {"curl_global_init", offsetof(CurlLibrary, global_init)},
         {"curl_easy_init", offsetof(CurlLibrary, easy_init)},
         {"curl_easy_setopt", offsetof(CurlLibrary, easy_setopt)},
+        {"curl_easy_perform", offsetof(CurlLibrary, easy_perform)},
         {"curl_easy_getinfo", offsetof(CurlLibrary, easy_getinfo)},
         {"curl_easy_strerror", offsetof(CurlLibrary, easy_strerror)},
         {"curl_easy_cleanup", offsetof(CurlLibrary, easy_cleanup)},
@@ -58,7 +60,7 @@ static int load(CurlLibrary *library, char *why, size_t n_why) {
         return 0;
 }
 
-const CurlLibrary *metadata_curl(char *why, size_t n_why) {
+const CurlLibrary *curl_library(char *why, size_t n_why) {
         static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
         static CurlLibrary library;
         static bool is_loaded;

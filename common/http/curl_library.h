@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_CSI_PROVIDERS_METADATA_CURL_H
-#define BERTH_CSI_PROVIDERS_METADATA_CURL_H
+#ifndef BERTH_HTTP_CURL_LIBRARY_H
+#define BERTH_HTTP_CURL_LIBRARY_H
 
 /*
  * libcurl, loaded by the first request: with it come some thirty more libraries (TLS, LDAP,
- * Kerberos), which cost 10 ms at start and megabytes of memory, and a node without a metadata
- * service never needs one of them.
+ * Kerberos), which cost 10 ms at start and megabytes of memory, and who never asks a server never
+ * needs one of them.
  */
 
 #include <curl/curl.h>
@@ -15,6 +15,7 @@ typedef struct CurlLibrary {
         __typeof__(&curl_global_init) global_init;
         __typeof__(&curl_easy_init) easy_init;
         __typeof__(&curl_easy_setopt) easy_setopt;
+        __typeof__(&curl_easy_perform) easy_perform;
         __typeof__(&curl_easy_getinfo) easy_getinfo;
         __typeof__(&curl_easy_strerror) easy_strerror;
         __typeof__(&curl_easy_cleanup) easy_cleanup;
@@ -30,6 +31,6 @@ typedef struct CurlLibrary {
 } CurlLibrary;
 
 /* Initialised, never unloaded. NULL with the reason in @why; the next call tries again. */
-const CurlLibrary *metadata_curl(char *why, size_t n_why);
+const CurlLibrary *curl_library(char *why, size_t n_why);
 
 #endif

@@ -3,11 +3,11 @@
 /* One HTTP request by libcurl, with everything switched off that a metadata service must not be
  * able to ask for. */
 
-#include "csi/providers/metadata_curl.h"
 #include "csi/providers/metadata_internal.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
+#include "common/http/curl_library.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -188,7 +188,7 @@ int http_perform(const HttpRequest *request, HttpAnswer *answer) {
         int r;
 
         *answer = (HttpAnswer){0};
-        library = metadata_curl(answer->why, sizeof(answer->why));
+        library = curl_library(answer->why, sizeof(answer->why));
         if (!library)
                 return -ENOSYS;
         transfer.library = library;
