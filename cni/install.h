@@ -18,6 +18,7 @@ typedef struct PodNetwork {
         size_t n_cluster;
         unsigned int mtu_bytes; /* 0: the kernel's */
         bool masqueraded_by_others;
+        bool is_managed; /* the list is to be marked with INSTALL_KEY_MANAGED */
 } PodNetwork;
 
 /* What no node's pods can have together: two subnets of one family, a whole family, loopback,
@@ -48,6 +49,16 @@ int pod_network_read(PodNetwork *network, const char *path, unsigned int wait_ms
 
 /* A list of one network. Return: 0 with *@listp to be freed by json_decref(); -ENOMEM. */
 int pod_network_list(const PodNetwork *network, json_t **listp, Error *err);
+
+/* Who keeps a list in step, "berth-node"; runtimes do not look at it. */
+#define INSTALL_KEY_MANAGED "managedBy"
+
+/* Is it @list that keeps its file, and not @wanted? So it is with what somebody else has set up:
+ * not marked, and another one but for the mark. Pure. */
+bool install_list_stays(const json_t *list, const json_t *wanted);
+
+/* The file name of the list. */
+#define INSTALL_CONF_NAME "10-berth.conflist"
 
 /* --- files ---------------------------------------------------------------------------------- */
 
@@ -86,7 +97,7 @@ int install_link(int dir_fd, const char *name, Error *err);
 bool install_is_copied(const char *name);
 
 /* Writes a configuration so that runtimes notice it: a file beside it whose name they do not read,
- * synced, renamed within the directory, read back. */
+ * synced, renamed within the directory, read back. One that is the same already is left alone. */
 int install_configuration(int dir_fd, const char *name, const char *text, Error *err);
 
 #endif

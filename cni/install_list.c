@@ -343,5 +343,23 @@ int pod_network_list(const PodNetwork *network, json_t **listp, Error *err) {
                                               "cniVersions", "1.0.0", "1.1.0", "name", NETWORK_NAME,
                                               "plugins", plugin)
                                   : NULL;
+        if (*listp && network->is_managed &&
+            json_object_set_new(*listp, INSTALL_KEY_MANAGED, json_string("berth-node")) < 0) {
+                json_decref(*listp);
+                *listp = NULL;
+        }
         return *listp ? 0 : error_set_errno(err, ENOMEM, "make a configuration list");
+}
+
+bool install_list_stays(const json_t *list, const json_t *wanted) {
+        cleanup(json_decrefp) json_t *present = json_copy((json_t *)(uintptr_t)list);
+        cleanup(json_decrefp) json_t *bare = json_copy((json_t *)(uintptr_t)wanted);
+
+        if (json_object_get(list, INSTALL_KEY_MANAGED))
+                return false;
+        /* As versions before the mark wrote it for the same node. */
+        (void)json_object_del(bare, INSTALL_KEY_MANAGED);
+        (void)json_object_del(bare, "cniVersions");
+        (void)json_object_del(present, "cniVersions");
+        return !json_equal(present, bare);
 }

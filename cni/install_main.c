@@ -22,8 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PROGRAM   "berth-cni"
-#define CONF_NAME "10-berth.conflist"
+#define PROGRAM "berth-cni"
 
 /* Longest wait for a file, in seconds. */
 #define WAIT_MAX 86400U
@@ -55,9 +54,12 @@ static const char usage[] =
         "  --cluster-cidr CIDR  addresses of the pods of all nodes: what goes there is not\n"
         "                    masqueraded (default: $CLUSTER_CIDR)\n"
         "  --mtu BYTES       of the pods' interfaces (default: the kernel's)\n"
-        "  --conf-name NAME  file name of the list (default: " CONF_NAME ")\n"
+        "  --conf-name NAME  file name of the list (default: " INSTALL_CONF_NAME ")\n"
         "  --beside          write the list although another network's is there; without it that\n"
         "                    is a reason to refuse, unless ours is there already\n"
+        "  --managed         as berth-node calls it: the list is marked, and one of somebody "
+        "else's\n"
+        "                    making under its name stays\n"
         "  --uninstall       remove the list, the links and the program; bring back what\n"
         "                    --replace moved\n"
         "  --dry-run         say what would be done\n"
@@ -79,6 +81,7 @@ typedef struct Install {
         size_t n_names;
         char *names_copy;                           /* owned */
         char *conf_text;                            /* owned; NULL: no list is written */
+        json_t *conf;                               /* owned: it, read */
         int root_fd, plugins_fd, configurations_fd; /* owned */
         CniDirectories found;
 } Install;
@@ -87,6 +90,7 @@ static void install_deinit(Install *install) {
         free(install->names_copy);
         free(install->conf_text);
         json_decref(install->steps);
+        json_decref(install->conf);
         closep(&install->root_fd);
         closep(&install->plugins_fd);
         closep(&install->configurations_fd);
@@ -143,6 +147,9 @@ static int take_option(Install *install, int option) {
         case 'B':
                 install->beside = true;
                 return 0;
+        case 'M':
+                install->network.is_managed = true;
+                return 0;
         case 'u':
                 install->uninstall = true;
                 return 0;
@@ -173,6 +180,7 @@ static int parse(int argc, char **argv, Install *install) {
                 {"mtu", required_argument, NULL, 'm'},
                 {"conf-name", required_argument, NULL, 'N'},
                 {"beside", no_argument, NULL, 'B'},
+                {"managed", no_argument, NULL, 'M'},
                 {"uninstall", no_argument, NULL, 'u'},
                 {"dry-run", no_argument, NULL, 'd'},
                 {"json", no_argument, NULL, 'j'},
@@ -269,7 +277,6 @@ static int read_list(const Install *install, json_t **listp, char **textp, Error
 
 /* What a runtime would refuse is refused here, where somebody reads the reason. */
 static int take_list(Install *install, Error *err) {
-        cleanup(json_decrefp) json_t *list = NULL;
         int r = 0;
 
         if (install->uninstall)
@@ -282,11 +289,11 @@ static int take_list(Install *install, Error *err) {
                 return error_set(err, ERROR_INVALID,
                                  "--conf-name: \"%s\" is no file name that ends in .conflist",
                                  install->conf_name);
-        r = install->conf_path ? read_list(install, &list, &install->conf_text, err)
-                               : pod_network_list(&install->network, &list, err);
-        r = r < 0 ? r : conflist_check(list, err);
+        r = install->conf_path ? read_list(install, &install->conf, &install->conf_text, err)
+                               : pod_network_list(&install->network, &install->conf, err);
+        r = r < 0 ? r : conflist_check(install->conf, err);
         if (r == 0 && !install->conf_text)
-                install->conf_text = json_dumps(list, JSON_INDENT(2));
+                install->conf_text = json_dumps(install->conf, JSON_INDENT(2));
         if (r == 0 && !install->conf_text)
                 return error_set_errno(err, ENOMEM, "make a configuration list");
         return r;
@@ -481,11 +488,24 @@ static void warn_about_others(const Install *install) {
                                 entry->d_name, install->conf_name);
 }
 
+/* A pod of the DaemonSet that is made anew does not undo what somebody has set up by hand. */
+static bool is_kept(const Install *install) {
+        cleanup(json_decrefp) json_t *list = NULL;
+
+        return install->network.is_managed &&
+               conflist_read(install->configurations_fd, install->conf_name, &list, NULL) == 0 &&
+               install_list_stays(list, install->conf);
+}
+
 static int install_all(const Install *install, Error *err) {
         int r = install_programs(install, err);
 
         if (r < 0 || !install->conf_text)
                 return r;
+        if (is_kept(install)) {
+                tell(install, install->conf_name, "stays as it is: berth-node has not written it");
+                return 0;
+        }
         if (!install->dry_run)
                 r = install_configuration(install->configurations_fd, install->conf_name,
                                           install->conf_text, err);
@@ -559,7 +579,7 @@ int install_main(int argc, char **argv) {
         cleanup(install_deinit) Install install = {
                 .root = "/",
                 .names_text = "all",
-                .conf_name = CONF_NAME,
+                .conf_name = INSTALL_CONF_NAME,
                 .root_fd = -1,
                 .plugins_fd = -1,
                 .configurations_fd = -1,

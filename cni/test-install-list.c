@@ -167,12 +167,46 @@ static void test_list(void **state) {
                             "\"type\": \"berth-cni\"}");
 }
 
+/* Whose list it is, so that a pod of the DaemonSet that is made anew undoes nothing. */
+static void test_list_stays(void **state) {
+        static const struct {
+                const char *subnet, *mtu;
+                bool is_managed, is_old, stays;
+        } cases[] = {
+                {"10.1.2.0/24", "1450", true, false, false}, /* ours, with what changed since */
+                {"10.9.9.0/24", "1450", true, false, false},
+                {"10.1.2.0/24", NULL, false, false,
+                 false},                                   /* as install wrote it before the mark */
+                {"10.1.2.0/24", NULL, false, true, false}, /* and before cniVersions */
+                {"10.1.2.0/24", "1450", false, false, true},
+                {"10.9.9.0/24", NULL, false, false, true},
+        };
+        cleanup(json_decrefp) json_t *wanted = NULL;
+        PodNetwork network = {.is_managed = true};
+        Error err = {0};
+
+        assert_int_equal(pod_network_subnets(&network, "10.1.2.0/24", "", &err), 0);
+        assert_int_equal(pod_network_list(&network, &wanted, &err), 0);
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                PodNetwork other = {.is_managed = cases[i].is_managed};
+                cleanup(json_decrefp) json_t *list = NULL;
+
+                assert_int_equal(pod_network_subnets(&other, cases[i].subnet, "", &err), 0);
+                if (cases[i].mtu)
+                        assert_int_equal(pod_network_mtu(&other, cases[i].mtu, "", &err), 0);
+                assert_int_equal(pod_network_list(&other, &list, &err), 0);
+                if (cases[i].is_old)
+                        assert_int_equal(json_object_del(list, "cniVersions"), 0);
+                assert_int_equal(install_list_stays(list, wanted), cases[i].stays);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_subnet_env), cmocka_unit_test(test_lines),
                 cmocka_unit_test(test_too_small),  cmocka_unit_test(test_node),
                 cmocka_unit_test(test_wrong),      cmocka_unit_test(test_list),
-                cmocka_unit_test(test_nonsense),
+                cmocka_unit_test(test_nonsense),   cmocka_unit_test(test_list_stays),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
