@@ -19,12 +19,13 @@ HELP = [
     ('cni/berth-cni', ['--help'], 'berth-cni.8'),
     ('cni/berth-cni', ['install', '--help'], 'berth-cni.8'),
     ('cni/berth-cni', ['gc', '--help'], 'berth-cni.8'),
+    ('cni/berth-node', ['--help'], 'berth-node.8'),
 ]
 
 
 @pytest.fixture(autouse=True)
 def programs(build):
-    for program in ('csi/berth-csi', 'cni/berth-cni'):
+    for program in ('csi/berth-csi', 'cni/berth-cni', 'cni/berth-node'):
         if not (build / program).exists():
             pytest.skip(f'{program} is not built')
 
@@ -49,7 +50,8 @@ def flags_of_man(page):
     return set(re.findall(r'\bFl -([a-z][a-z0-9-]+)', text))
 
 
-@pytest.mark.parametrize('program, page', [('csi/berth-csi', 'berth-csi.8'), ('cni/berth-cni', 'berth-cni.8')])
+@pytest.mark.parametrize('program, page', [('csi/berth-csi', 'berth-csi.8'), ('cni/berth-cni', 'berth-cni.8'),
+                                           ('cni/berth-node', 'berth-node.8')])
 def test_same_flags(build, program, page):
     in_help, in_man = flags_of_help(build, program), flags_of_man(page)
     # A switch has its "no-" form in the text of either.
@@ -60,10 +62,11 @@ def test_same_flags(build, program, page):
 
 
 def test_commands_are_in_the_page(build):
-    for program, page in (('csi/berth-csi', 'berth-csi.8'), ('cni/berth-cni', 'berth-cni.8')):
+    for program, page in (('csi/berth-csi', 'berth-csi.8'), ('cni/berth-cni', 'berth-cni.8'),
+                          ('cni/berth-node', 'berth-node.8')):
         text = (MAN / page).read_text(encoding='ascii')
         usage = run(build, program, '--help').stdout
-        for command in re.findall(r'^(?:  |(?:Usage:| +) +berth-c[sn]i )([a-z]+) ', usage, re.M):
+        for command in re.findall(r'^(?:  |(?:Usage:| +) +berth-(?:csi|cni|node) )([a-z]+) ', usage, re.M):
             assert f'Cm {command}' in text, f'{command} is not in {page}'
 
 
