@@ -503,7 +503,7 @@ static int install_all(const Install *install, Error *err) {
         if (r < 0 || !install->conf_text)
                 return r;
         if (is_kept(install)) {
-                tell(install, install->conf_name, "stays as it is: berth-node has not written it");
+                tell(install, install->conf_name, "left as it is: berth-node has not written it");
                 return 0;
         }
         if (!install->dry_run)
