@@ -86,6 +86,7 @@ typedef struct Share {
 
 #define PROVIDER_E_NO_SHARE 1 /* of find_share(): this volume is a disk */
 #define PROVIDER_E_PLAIN    1 /* of encryption(): this volume is not encrypted */
+#define PROVIDER_E_IN_PLACE 1 /* of begin_copy(): there can be no copy here, or no room for one */
 
 /* How an encrypted volume is laid out: LUKS on its disk, and what everybody sees is the mapper. */
 typedef struct Encryption {
@@ -280,6 +281,24 @@ typedef struct Provider {
          * 1, 0, -errno. Asked before it is formatted. NULL: the provider cannot know.
          */
         int (*has_data)(void *self, const Call *call, const VolumeRef *volume);
+
+        /*
+         * A copy of the disk of a volume that nobody uses, for tools that write to what is on it: a
+         * tool that fails, destroys or is killed has done so to the copy. @copy is what
+         * find_device() would find. NULL: the tools work on the disk itself.
+         *
+         * Return: 0, then end_copy(); PROVIDER_E_IN_PLACE; ERROR_PRECONDITION when it is in use.
+         */
+        int (*begin_copy)(void *self, const Call *call, const VolumeRef *volume, Device *copy,
+                          Error *err);
+
+        /*
+         * @keeps: the copy takes the place of the disk, in one step that a crash does not cut. What
+         * the caller has open of both may stay open, and of the disk it is closed after a success.
+         * Otherwise, and after a failure, the disk is what it was, and the copy is gone.
+         */
+        int (*end_copy)(void *self, const Call *call, const VolumeRef *volume, const Device *copy,
+                        bool keeps, Error *err);
 } Provider;
 
 /* NULL-terminated, order = priority of match(). csi/providers/providers.c */

@@ -9,6 +9,7 @@
 #include "csi/fs/checksum.h"
 #include "csi/fs/ext_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,6 +44,19 @@
 
 /* An extent tree is at most 5 deep (ext4_extents.h). */
 #define EXTENT_DEPTH_MAX 5
+
+/* s_inodes_count and s_free_inodes_count. */
+int fs_ext_count_files(const FsReader *reader, uint64_t *n_filesp) {
+        uint8_t sb[64];
+        int r = reader->read(reader->userdata, 1024, sb, sizeof(sb));
+
+        if (r < 0)
+                return r;
+        if (le16(sb + 0x38) != EXT_MAGIC || le32(sb) < le32(sb + 0x10))
+                return -EUCLEAN;
+        *n_filesp = le32(sb) - le32(sb + 0x10);
+        return 0;
+}
 
 static const char *ext_type(const FsVolume *volume) {
         uint64_t incompat = volume->words[FS_CLASS_INCOMPAT],

@@ -166,6 +166,10 @@ void fs_reader_from_buffer(FsReader *reader, const FsBuffer *buffer, uint64_t si
  */
 int fs_read_volume(const FsReader *reader, FsVolume *volume);
 
+/* Inodes in use, as the superblock of an ext filesystem has them: true right after an e2fsck.
+ * Return: 0; -EUCLEAN: there is none; -errno of a failed read. */
+int fs_ext_count_files(const FsReader *reader, uint64_t *n_filesp);
+
 /**
  * fs_read_backup() - look where ext, XFS, btrfs and f2fs keep copies of a superblock
  *

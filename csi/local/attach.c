@@ -18,6 +18,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* The copy of a volume that a tool works on: nobody's device by its tag. */
+#define COPY_TAG "berth:copy"
+
 /* More loop devices of one file than this are not of our making. */
 #define DROP_MAX 16
 
@@ -331,20 +334,23 @@ static void fill_holes(const Entry *entry, int data_fd) {
                 ;
 }
 
-static int check_size(const Pool *pool, const Entry *entry, const struct stat *st, Error *err) {
-        if ((uint64_t)st->st_size >= entry->meta.size_bytes)
+static int check_size(const Pool *pool, const Entry *entry, int data_fd, Error *err) {
+        struct stat st;
+
+        if (fstat(data_fd, &st) < 0)
+                return error_set_errno(err, errno, "stat the data of %s", entry->meta.id);
+        if ((uint64_t)st.st_size >= entry->meta.size_bytes)
                 return 0;
         return error_set(err, ERROR_PRECONDITION,
                          "volume %s: its data file in pool %s has %lld bytes, not %llu: it "
                          "was cut and is not attached",
-                         entry->meta.id, pool->path, (long long)st->st_size,
+                         entry->meta.id, pool->path, (long long)st.st_size,
                          (unsigned long long)entry->meta.size_bytes);
 }
 
-static int attach_new(Pool *pool, Entry *entry, int data_fd, AttachMode mode,
-                      Attachment *attachment, Error *err) {
+static int attach_file(const Entry *entry, int data_fd, AttachMode mode, const char *tag,
+                       Attachment *attachment, Error *err) {
         cleanup(mount_table_freep) MountTable *table = NULL;
-        char tag[LOOP_TAG_MAX + 1];
         Published published;
         LoopConfig config = {
                 .backing_fd = data_fd,
@@ -364,14 +370,10 @@ static int attach_new(Pool *pool, Entry *entry, int data_fd, AttachMode mode,
 
         if (fstat(data_fd, &st) < 0)
                 return error_set_errno(err, errno, "stat the data of %s", entry->meta.id);
-        r = check_size(pool, entry, &st, err);
-        if (r < 0)
-                return r;
         r = mountinfo_read(&table);
         if (r < 0)
                 return error_set_errno(err, r, "read mountinfo");
         published.table = table;
-        make_tag(pool, entry->meta.stem, tag);
         r = loop_attach(&config, &number, &fd);
         if (r == -ENOENT || r == -ENXIO)
                 return error_set(err, ERROR_UNAVAILABLE,
@@ -384,10 +386,64 @@ static int attach_new(Pool *pool, Entry *entry, int data_fd, AttachMode mode,
                 fill_holes(entry, data_fd);
         proof.backing_dev = (uint64_t)st.st_dev;
         proof.backing_inode = (uint64_t)st.st_ino;
-        r = prove(number, &proof, attachment, err);
+        return prove(number, &proof, attachment, err);
+}
+
+static int attach_new(Pool *pool, Entry *entry, int data_fd, AttachMode mode,
+                      Attachment *attachment, Error *err) {
+        char tag[LOOP_TAG_MAX + 1];
+        int r = check_size(pool, entry, data_fd, err);
+
+        if (r < 0)
+                return r;
+        make_tag(pool, entry->meta.stem, tag);
+        r = attach_file(entry, data_fd, mode, tag, attachment, err);
         if (r == 0)
                 remember(pool, entry, attachment);
         return r;
+}
+
+/* --- A copy that is to take a volume's place --- */
+
+int attach_copy(Pool *pool, const Entry *entry, int copy_fd, Attachment *attachment, Error *err) {
+        int r = check_size(pool, entry, copy_fd, err);
+
+        if (r == 0)
+                r = attach_file(entry, copy_fd, ATTACH_FOR_MOUNT, COPY_TAG, attachment, err);
+        return r == ATTACH_E_NONE ? error_set(err, ERROR_UNAVAILABLE,
+                                              "the loop device of a copy of %s was taken away at "
+                                              "once",
+                                              entry->meta.id)
+                                  : r;
+}
+
+int attach_find_copy(int copy_fd, Attachment *attachment, Error *err) {
+        Proof proof = {.tag = COPY_TAG};
+        unsigned int number;
+        struct stat st;
+        int r;
+
+        if (fstat(copy_fd, &st) < 0)
+                return error_set_errno(err, errno, "stat a copy");
+        proof.backing_dev = (uint64_t)st.st_dev;
+        proof.backing_inode = (uint64_t)st.st_ino;
+        r = loop_find(proof.backing_dev, proof.backing_inode, UINT_MAX, &number);
+        if (r == LOOP_E_NONE)
+                return ATTACH_E_NONE;
+        if (r < 0)
+                return error_set(err, ERROR_UNAVAILABLE, "find the loop device of a copy: %d", r);
+        return prove(number, &proof, attachment, err);
+}
+
+void attach_adopt(Pool *pool, Entry *entry, const Attachment *attachment) {
+        char tag[LOOP_TAG_MAX + 1];
+
+        make_tag(pool, entry->meta.stem, tag);
+        /* Without it the file tells whose it is. */
+        if (loop_restore(attachment->fd, tag) < 0)
+                log_warning("/dev/loop%u carries no name of its volume %s", attachment->number,
+                            entry->meta.id);
+        remember(pool, entry, attachment);
 }
 
 /* An unstage detached it a moment ago, or somebody else did. */
@@ -558,6 +614,23 @@ int attach_drop(Pool *pool, Entry *entry, Error *err) {
                 r = drop(&attachment, err);
                 if (r > 0 && entry->meta.allows_block)
                         hold_open(pool, entry, &attachment);
+                if (r != 0)
+                        return r;
+        }
+        return 0;
+}
+
+int attach_drop_copy(int copy_fd, Error *err) {
+        for (unsigned int n = 0; n < DROP_MAX; n++) {
+                cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
+                int r;
+
+                r = attach_find_copy(copy_fd, &attachment, err);
+                if (r != 0)
+                        return r == ATTACH_E_NONE ? 0 : r;
+                if (attachment.is_leaving)
+                        return attach_is_mounted(&attachment, err);
+                r = drop(&attachment, err);
                 if (r != 0)
                         return r;
         }

@@ -65,6 +65,23 @@ int attach_is_published(const Attachment *attachment, Error *err);
  * stays; <0 with @err. */
 int attach_drop(Pool *pool, Entry *entry, Error *err);
 
+/**
+ * attach_copy() - a loop device for a file that is to take the place of a volume's
+ * @copy_fd: open for writing
+ *
+ * It does not carry the volume's tag yet: it is nobody's device by anything but its file.
+ */
+int attach_copy(Pool *pool, const Entry *entry, int copy_fd, Attachment *attachment, Error *err);
+
+/* The device of such a file. Return: 0; ATTACH_E_NONE; <0 with @err. */
+int attach_find_copy(int copy_fd, Attachment *attachment, Error *err);
+
+/* The file has become the volume's, and its device is the one to be found. */
+void attach_adopt(Pool *pool, Entry *entry, const Attachment *attachment);
+
+/* attach_drop() for such a file, or for one that lost its place to it. */
+int attach_drop_copy(int copy_fd, Error *err);
+
 /* attach_drop() for a volume that the pool has no record of (any more), by the tag. */
 int attach_drop_stem(Pool *pool, const char *stem, Error *err);
 

@@ -179,6 +179,20 @@ static int has_volume(void *self, const Call *call, const char *volume_id, Error
         return r < 0 ? r : local_has_volume(self, call, volume_id, err);
 }
 
+static int begin_copy(void *self, const Call *call, const VolumeRef *volume, Device *copy,
+                      Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : writing(self, local_begin_copy(self, call, volume, copy, err), err);
+}
+
+static int end_copy(void *self, const Call *call, const VolumeRef *volume, const Device *copy,
+                    bool keeps, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r : writing(self, local_end_copy(self, call, volume, copy, keeps, err), err);
+}
+
 /* What gives back, release_device() and delete_ephemeral(), must work without a pool. */
 
 static const ControllerOps controller = {
@@ -218,4 +232,6 @@ const Provider provider_local = {
         .has_data = local_has_data,
         .controller = &controller,
         .tend = local_tend,
+        .begin_copy = begin_copy,
+        .end_copy = end_copy,
 };

@@ -9,12 +9,14 @@
  *   <pool>/pool.json            {"format": 1, "uuid": "..."}: proves which pool it is
  *   <pool>/volumes/<stem>.json  metadata, see meta.h
  *   <pool>/volumes/<stem>.img   data, a sparse or preallocated file
+ *   <pool>/volumes/<stem>.work  a copy that shares its blocks, while a tool works on it: see work.c
  *   <pool>/snapshots/...        the same, data files are read-only
  *   <pool>/groups/<stem>.json   commit records of group snapshots
  *
  * Order on disk. Create: metadata "creating", data, metadata "ready". Delete: metadata "deleting",
  * data gone, metadata gone. So after a crash the metadata says what to undo or finish, and a file
- * without metadata was never ours and is never touched.
+ * without metadata was never ours and is never touched. What has the name of a copy is never what
+ * the volume is, neither before nor after both exchanged their names, and goes at the next start.
  *
  * Locks. One mutex guards the index and is held only for memory and stat(2), never for a copy, a
  * sync or a device. Each entry has its own exclusive or shared hold, so operations on different
@@ -251,6 +253,17 @@ void pool_undo(Pool *pool, Entry *entry);
  * Return: a descriptor; ERROR_PRECONDITION if it is no plain file; an errno.
  */
 int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err);
+
+/* --- The copy of a volume that a tool works on; the caller holds the entry exclusively --- */
+
+/* As pool_open_data(). */
+int pool_open_copy(Pool *pool, const LocalMeta *meta, int flags, Error *err);
+
+/* Copy and data exchange their names, on disk. Return: 0; <0 with @err, and then they have not. */
+int pool_exchange_copy(Pool *pool, const LocalMeta *meta, Error *err);
+
+/* Gone is done. */
+int pool_unlink_copy(Pool *pool, const LocalMeta *meta, Error *err);
 
 /* --- Space --- */
 

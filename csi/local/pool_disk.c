@@ -66,13 +66,13 @@ int pool_store(Pool *pool, Entry *entry, const LocalMeta *meta, Error *err) {
         return 0;
 }
 
-int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err) {
+static int open_part(Pool *pool, const LocalMeta *meta, const char *suffix, int flags, Error *err) {
         const struct timespec moment = {.tv_nsec = 1000000};
         cleanup(closep) int fd = -1;
         char name[LOCAL_STEM_MAX + 8];
         struct stat st;
 
-        set_name(name, meta, ".img");
+        set_name(name, meta, suffix);
         if (flags & O_CREAT)
                 flags |= O_EXCL;
         flags |= O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
@@ -99,6 +99,10 @@ int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err) {
         return fd_steal(&fd);
 }
 
+int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err) {
+        return open_part(pool, meta, ".img", flags, err);
+}
+
 /* Gone is done. */
 static int unlink_part(Pool *pool, const LocalMeta *meta, const char *suffix, Error *err) {
         char name[LOCAL_STEM_MAX + 8];
@@ -107,6 +111,36 @@ static int unlink_part(Pool *pool, const LocalMeta *meta, const char *suffix, Er
         if (unlinkat(pool->dir_fds[meta->kind], name, 0) < 0 && errno != ENOENT)
                 return error_set_errno(err, errno, "remove %s from pool %s", name, pool->path);
         return 0;
+}
+
+int pool_open_copy(Pool *pool, const LocalMeta *meta, int flags, Error *err) {
+        return open_part(pool, meta, ".work", flags, err);
+}
+
+static int exchange(Pool *pool, const char *copy, const char *data) {
+        int fd = pool->dir_fds[LOCAL_VOLUME];
+
+        return renameat2(fd, copy, fd, data, RENAME_EXCHANGE) < 0 ? -errno : 0;
+}
+
+int pool_exchange_copy(Pool *pool, const LocalMeta *meta, Error *err) {
+        char copy[LOCAL_STEM_MAX + 8], data[LOCAL_STEM_MAX + 8];
+        int r;
+
+        set_name(copy, meta, ".work");
+        set_name(data, meta, ".img");
+        r = exchange(pool, copy, data);
+        if (r == 0 && fsync(pool->dir_fds[LOCAL_VOLUME]) < 0) {
+                r = -errno;
+                (void)exchange(pool, copy, data);
+        }
+        return r < 0 ? error_set_errno(err, r, "exchange %s and %s in pool %s", copy, data,
+                                       pool->path)
+                     : 0;
+}
+
+int pool_unlink_copy(Pool *pool, const LocalMeta *meta, Error *err) {
+        return unlink_part(pool, meta, ".work", err);
 }
 
 int pool_erase(Pool *pool, Entry *entry, Error *err) {
@@ -121,7 +155,9 @@ int pool_erase(Pool *pool, Entry *entry, Error *err) {
                 if (r < 0 && !pool_is_full(r))
                         return r;
         }
-        r = unlink_part(pool, &meta, ".img", err);
+        r = pool_unlink_copy(pool, &meta, err);
+        if (r == 0)
+                r = unlink_part(pool, &meta, ".img", err);
         if (r < 0)
                 return r;
         r = unlink_part(pool, &meta, ".json", err);

@@ -7,6 +7,7 @@
 
 #include "csi/local/cut.h"
 #include "csi/local/pool.h"
+#include "csi/local/volume.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
@@ -126,6 +127,8 @@ static int look_for_strangers(Scan *scan, const char *name, Error *err) {
         size_t n = local_stem_of_file(scan->kind, name, ".img");
         char id[LOCAL_STEM_MAX + 1];
 
+        if (n == 0 && scan->kind == LOCAL_VOLUME)
+                n = local_stem_of_file(scan->kind, name, ".work");
         if (local_stem_of_file(scan->kind, name, ".json") > 0 || strcmp(name, ".") == 0 ||
             strcmp(name, "..") == 0)
                 return 0;
@@ -237,9 +240,22 @@ static void adopt_size(Pool *pool, Entry *entry) {
                 say(LOG_LEVEL_WARNING, pool, meta.id, "finished: an expand that was interrupted");
 }
 
+/* What it holds is not the volume: the tool was killed before it was looked at, or the volume has
+ * what it held, and this is what the volume was before. */
+static void drop_copy(Pool *pool, Entry *entry) {
+        Error error = {0};
+        int r = local_drop_copy(pool, entry, &error);
+
+        if (r != 0)
+                say(r < 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, pool, entry->meta.id,
+                    r < 0 ? error.message : "removed: a copy that a tool worked on");
+}
+
 static void settle_ready(Pool *pool, Entry *entry) {
-        if (entry->meta.kind == LOCAL_VOLUME)
-                adopt_size(pool, entry);
+        if (entry->meta.kind != LOCAL_VOLUME)
+                return;
+        drop_copy(pool, entry);
+        adopt_size(pool, entry);
 }
 
 /* Members of a group live and die with its record. Return: whether that decided. */

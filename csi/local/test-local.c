@@ -711,6 +711,80 @@ static void case_copy(Bed *bed) {
         assert(count_files(bed->pool_path) == 4);
 }
 
+/* A tool works on a copy, which takes the volume's place or goes. */
+static void case_work(Bed *bed) {
+        const char *const provisioning[] = {"thin", "thick"};
+        Device device, copy, found;
+        SnapshotInfo snapshot;
+        LoopStatus status;
+        struct stat st;
+
+        for (size_t i = 0; i < N_ELEMENTS(provisioning); i++) {
+                Want want = {.name = provisioning[i],
+                             .required = 64 * MIB,
+                             .fs_type = "ext4",
+                             .provisioning = provisioning[i]};
+                VolumeRef ref = {.volume_id = bed_made(bed, &want)};
+                cleanup(freep) char *stale =
+                        str_printf("%s/volumes/%s.work", bed->pool_path, ref.volume_id);
+                cleanup(freep) char *data =
+                        str_printf("%s/volumes/%s.img", bed->pool_path, ref.volume_id);
+
+                EXPECT(ERROR_NONE, bed_find, bed, ref.volume_id, &device);
+                if (!bed->pool->can_reflink) {
+                        assert(provider_local.begin_copy(bed->pool, &bed->call, &ref, &copy,
+                                                         NULL) == PROVIDER_E_IN_PLACE);
+                        continue;
+                }
+                make_fs("ext4", &device);
+                assert(is_attached(&device, &status));
+
+                /* Not while it is used. */
+                (void)mkdir("/run/w", 0755);
+                assert(mount(device.path, "/run/w", "ext4", 0, NULL) == 0);
+                EXPECT(ERROR_PRECONDITION, provider_local.begin_copy, bed->pool, &bed->call, &ref,
+                       &copy);
+                assert(umount("/run/w") == 0);
+                device_put(&device, 9 * MIB, "before");
+
+                /* Thrown away, and nothing of it is left. */
+                EXPECT(ERROR_NONE, provider_local.begin_copy, bed->pool, &bed->call, &ref, &copy);
+                assert(strcmp(copy.path, device.path) != 0 && copy.size_bytes == 64 * MIB);
+                device_has(&copy, 9 * MIB, "before");
+                device_put(&copy, 9 * MIB, "thrown");
+                EXPECT(ERROR_NONE, provider_local.end_copy, bed->pool, &bed->call, &ref, &copy,
+                       false);
+                assert(access(stale, F_OK) < 0);
+                device_has(&device, 9 * MIB, "before");
+
+                /* A new one in the place of one that was left. */
+                EXPECT(ERROR_NONE, provider_local.begin_copy, bed->pool, &bed->call, &ref, &copy);
+                EXPECT(ERROR_NONE, provider_local.begin_copy, bed->pool, &bed->call, &ref, &copy);
+                device_put(&copy, 9 * MIB, "after!");
+                /* Somebody began to use the volume meanwhile. */
+                assert(mount(device.path, "/run/w", "ext4", 0, NULL) == 0);
+                EXPECT(ERROR_PRECONDITION, provider_local.end_copy, bed->pool, &bed->call, &ref,
+                       &copy, true);
+                assert(umount("/run/w") == 0 && access(stale, F_OK) < 0);
+                device_has(&device, 9 * MIB, "before");
+
+                EXPECT(ERROR_NONE, provider_local.begin_copy, bed->pool, &bed->call, &ref, &copy);
+                device_put(&copy, 9 * MIB, "after!");
+                EXPECT(ERROR_NONE, provider_local.end_copy, bed->pool, &bed->call, &ref, &copy,
+                       true);
+                assert(access(stale, F_OK) < 0 && is_detached(&device, &status));
+                EXPECT(ERROR_NONE, bed_find, bed, ref.volume_id, &found);
+                assert(found.devno == copy.devno);
+                device_has(&found, 9 * MIB, "after!");
+                assert(stat(data, &st) == 0 && st.st_size == 64 * (off_t)MIB);
+                if (i == 1)
+                        assert((uint64_t)st.st_blocks * 512 >= 64 * MIB);
+                EXPECT(ERROR_NONE, bed_snapshot, bed, provisioning[i], ref.volume_id, &snapshot);
+                EXPECT(ERROR_NONE, bed_release, bed, ref.volume_id);
+                assert(is_attached(&copy, &status) == false);
+        }
+}
+
 static const struct {
         const char *name;
         void (*run)(Bed *bed);
@@ -719,7 +793,7 @@ static const struct {
         {"mounted", case_mounted},     {"raw_block", case_raw_block}, {"group", case_group},
         {"paging", case_paging},       {"ephemeral", case_ephemeral}, {"thick", case_thick},
         {"lock", case_lock},           {"strangers", case_strangers}, {"condition", case_condition},
-        {"parallel", case_parallel},   {"copy", case_copy},
+        {"parallel", case_parallel},   {"copy", case_copy},           {"work", case_work},
 };
 
 int main(int argc, char **argv) {

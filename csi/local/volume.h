@@ -64,6 +64,16 @@ int local_adapt(void *self, const Call *call, const VolumeRef *volume, VolumeCap
 
 int local_has_volume(void *self, const Call *call, const char *volume_id, Error *err);
 
+/* work.c: tools work on a copy */
+int local_begin_copy(void *self, const Call *call, const VolumeRef *volume, Device *copy,
+                     Error *err);
+int local_end_copy(void *self, const Call *call, const VolumeRef *volume, const Device *copy,
+                   bool keeps, Error *err);
+
+/* Removes a copy that nobody works on any more, and its loop devices. @entry is held exclusively.
+ * Return: 1: there was one; 0; <0 with @err. */
+int local_drop_copy(Pool *pool, Entry *entry, Error *err);
+
 /* tend.c */
 void local_tend(void *self);
 

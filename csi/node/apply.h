@@ -21,7 +21,12 @@ typedef struct Work {
         uint64_t devno; /* of the device */
         uint64_t sequence; /* of the disk; 0: before Linux 5.15, the provider is asked again */
         int (*prove)(void *userdata, Error *err); /* that it is the volume's device still */
-        void *prove_userdata;
+        /* A copy of the disk for tools that write, open for reading, and what becomes of it.
+         * Kept, it is what device_fd, devno and sequence are of from then on. Return: 0;
+         * PROVIDER_E_IN_PLACE: there is none; <0 with @err. */
+        int (*begin_copy)(void *userdata, int *fdp, Error *err);
+        int (*end_copy)(void *userdata, bool keeps, Error *err);
+        void *userdata;
         bool made_target; /* by this plan, so that undo removes it */
 } Work;
 

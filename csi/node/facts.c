@@ -58,8 +58,21 @@ static int read_numbers(DeviceFacts *facts, int fd, Error *err) {
         return 0;
 }
 
+static int read_name(DeviceFacts *facts, Error *err) {
+        cleanup(closep) int root_fd = open_sysfs_root();
+        int r = block_sysfs_name(root_fd, facts->device.devno, facts->name);
+
+        return r < 0 ? not_there(facts, r, err) : 0;
+}
+
+int device_facts_adopt(DeviceFacts *facts, int fd, Error *err) {
+        int r = read_numbers(facts, fd, err);
+
+        return r < 0 ? r : read_name(facts, err);
+}
+
 int device_facts_read(DeviceFacts *facts, int *fdp, Error *err) {
-        cleanup(closep) int fd = -1, root_fd = -1;
+        cleanup(closep) int fd = -1;
         int r;
 
         fd = block_open(facts->device.path, O_RDONLY, facts->device.devno);
@@ -68,10 +81,9 @@ int device_facts_read(DeviceFacts *facts, int *fdp, Error *err) {
         r = read_numbers(facts, fd, err);
         if (r < 0)
                 return r;
-        root_fd = open_sysfs_root();
-        r = block_sysfs_name(root_fd, facts->device.devno, facts->name);
+        r = read_name(facts, err);
         if (r < 0)
-                return not_there(facts, r, err);
+                return r;
         r = device_is_busy(facts->device.path, facts->device.devno);
         if (r < 0)
                 return not_there(facts, r, err);

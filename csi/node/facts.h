@@ -53,6 +53,10 @@ typedef struct TargetFacts {
  */
 int device_facts_read(DeviceFacts *facts, int *fdp, Error *err);
 
+/* The same of a device that is open and takes the place of another; what was found on that one
+ * stays. Return: 0; <0 with @err. */
+int device_facts_adopt(DeviceFacts *facts, int fd, Error *err);
+
 /* What is known of it, for the looks that follow. */
 FsExpect device_facts_expect(const DeviceFacts *facts);
 

@@ -2,8 +2,9 @@
 
 /*
  * Growing a filesystem to the size of its device: mounted by its kernel, through a descriptor of
- * it; ext without CAP_SYS_RESOURCE unmounted, by resize2fs. That is never cut: half done it leaves
- * what only a person can mend.
+ * it; ext without CAP_SYS_RESOURCE unmounted, by resize2fs: of a copy where the provider makes one,
+ * else of the only one there is, and then it is never cut: half done it leaves what only a person
+ * can mend.
  */
 
 #include "common/base/cleanup.h"
@@ -20,8 +21,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
-/* resize2fs holds block bitmaps of the whole. */
-#define GROW_MEMORY_BYTES (UINT64_C(128) << 20)
 /* Of the check before: it writes little, and ends at a safe place when it is asked to. */
 #define CHECK_TIMEOUT_MSECS UINT64_C(1800000)
 #define CHECK_GRACE_MSECS   UINT64_C(10000)
@@ -83,6 +82,7 @@ int grow_mounted(const Node *node, const char *volume_id, const char *fs_type, i
 
 /* --- unmounted --- */
 
+/* Return: the exit status, at most @worst_status; <0 with @err. */
 static int run(const char *const *argv, int worst_status, const ExecRequest *how, Error *err) {
         ExecRequest request = *how;
         cleanup(exec_result_deinit) ExecResult result = {0};
@@ -97,14 +97,14 @@ static int run(const char *const *argv, int worst_status, const ExecRequest *how
         if (r < 0)
                 return error_set_errno(err, r, "run %s", argv[0]);
         if (result.exit_status >= 0 && result.exit_status <= worst_status)
-                return 0;
+                return result.exit_status;
         fs_tool_first_line(result.errors, result.output, line, sizeof(line));
         return error_set(err, ERROR_INTERNAL, "%s ended with %d: %s", argv[0], result.exit_status,
                          line);
 }
 
-/* @how: "-p" corrects what needs no question, "-y" all that a resize2fs that was cut leaves. Exit
- * code 1: corrected. */
+/* @how: "-p" corrects what needs no question, "-y" all that a resize2fs that was cut leaves, "-n"
+ * nothing. Return: 0; 1: corrected; <0 with @err. */
 static int check(const Call *call, int fd, const char *how, Error *err) {
         const char *const argv[] = {fs_toolset_find(FS_KIND_EXT)->programs[FS_PROGRAM_CHECK], "-f",
                                     how, EXEC_DEVICE_PATH, NULL};
@@ -117,37 +117,41 @@ static int check(const Call *call, int fd, const char *how, Error *err) {
                 .is_expendable = true,
         };
 
-        return run(argv, 1, &request, err);
+        return run(argv, str_equal(how, "-n") ? 0 : 1, &request, err);
 }
 
-/* In steps that resize2fs is known to survive; nobody cuts one, and memory is taken from others
- * first. */
-static int resize(int fd, uint64_t from_bytes, uint64_t to_bytes, Error *err) {
+int check_ext(const Call *call, int fd, Error *err) {
+        return check(call, fd, "-n", err);
+}
+
+/* In steps that resize2fs is known to survive. */
+static int resize(const Plan *plan, const ExecRequest *how, Error *err) {
         const FsToolset *set = fs_toolset_find(FS_KIND_EXT);
-        const ExecRequest how = {.device_fd = fd};
-        uint64_t at = from_bytes;
+        uint64_t at = plan->fs_bytes;
         char sectors[32];
         int r = 0;
 
-        while (r == 0 && at > 0 && to_bytes / set->grow_step_factor > at) {
+        while (r == 0 && at > 0 && plan->device_bytes / set->grow_step_factor > at) {
                 const char *argv[] = {set->programs[FS_PROGRAM_GROW], EXEC_DEVICE_PATH, sectors,
                                       NULL};
 
                 at *= set->grow_step_factor;
                 (void)snprintf(sectors, sizeof(sectors), "%" PRIu64 "s", at / 512);
-                r = run(argv, 0, &how, err);
+                r = run(argv, 0, how, err);
         }
         if (r == 0) {
                 const char *const argv[] = {set->programs[FS_PROGRAM_GROW], EXEC_DEVICE_PATH, NULL};
 
-                r = run(argv, 0, &how, err);
+                r = run(argv, 0, how, err);
         }
         return r;
 }
 
-/* With the note in place. What resize2fs moved it may leave with a checksum of the old place (the
- * orphan file, to 1.47.0), and what it did not end needs more. */
+/* With the note in place; nobody cuts it, and memory is taken from others first. What resize2fs
+ * moved it may leave with a checksum of the old place (the orphan file, to 1.47.0), and what it did
+ * not end needs more. */
 static int resize_noted(const Work *work, int fd, Error *err) {
+        const ExecRequest how = {.device_fd = fd};
         const Plan *plan = work->plan;
         Error after = {0};
         int r, checked;
@@ -156,9 +160,9 @@ static int resize_noted(const Work *work, int fd, Error *err) {
         if (r < 0)
                 return error_set_errno(err, r, "note in %s that resize2fs begins",
                                        work->target->text);
-        r = resize(fd, plan->fs_bytes, plan->device_bytes, err);
+        r = resize(plan, &how, err);
         checked = check(NULL, fd, r < 0 ? "-y" : "-p", &after);
-        if (checked == 0)
+        if (checked >= 0)
                 checked = growing_end(work->target);
         if (r == 0 && checked < 0 && err)
                 *err = after;
@@ -166,18 +170,49 @@ static int resize_noted(const Work *work, int fd, Error *err) {
 }
 
 /* resize2fs refuses what was not checked since it was mounted the last time. */
-int grow_unmounted_ext(Node *node, Work *work, int fd, Error *err) {
-        QueueTicket ticket = {0};
+int grow_unmounted_ext(const Work *work, int fd, Error *err) {
+        int r = check(work->call, fd, "-p", err);
+
+        return r < 0 ? r : resize_noted(work, fd, err);
+}
+
+static int count_files(int fd, uint64_t *n_filesp, Error *err) {
+        FsReader reader;
+        int r = fs_reader_from_fd(&reader, fd);
+
+        if (r == 0)
+                r = fs_ext_count_files(&reader, n_filesp);
+        return r < 0 ? error_set_errno(err, r, "read the superblock after its check") : 0;
+}
+
+/* What is only a copy may be cut at any moment. Growing makes no file and removes none: a check
+ * that mends what a resize2fs destroyed does. */
+int grow_copy_ext(const Work *work, int fd, Error *err) {
+        const ExecRequest how = {
+                .device_fd = fd,
+                .cancelled = call_is_aborted,
+                .userdata = (void *)(uintptr_t)work->call,
+                .is_expendable = true,
+        };
+        uint64_t n_before = 0, n_after = 0;
         int r;
 
-        r = wait_for_place(work->call, node->queue, GROW_MEMORY_BYTES, call_is_aborted, &ticket,
-                           err);
-        if (r < 0)
-                return r;
         r = check(work->call, fd, "-p", err);
+        if (r >= 0)
+                r = count_files(fd, &n_before, err);
         if (r == 0)
-                r = resize_noted(work, fd, err);
-        queue_leave(&ticket);
+                r = resize(work->plan, &how, err);
+        if (r == 0)
+                r = check(work->call, fd, "-p", err);
+        if (r == 1)
+                r = check(work->call, fd, "-n", err);
+        if (r == 0)
+                r = count_files(fd, &n_after, err);
+        if (r == 0 && n_after != n_before)
+                return error_set(err, ERROR_INTERNAL,
+                                 "resize2fs made %" PRIu64 " files of %" PRIu64
+                                 ": what it did was thrown away",
+                                 n_after, n_before);
         return r;
 }
 

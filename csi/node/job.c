@@ -5,6 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
+#include "common/block/block_ioctl.h"
 #include "csi/node/encrypt.h"
 #include "csi/node/growing.h"
 #include "csi/node/holder.h"
@@ -25,7 +26,7 @@ Job *job_new(Node *node, const Call *call, const char *volume_id) {
         job->call = call;
         job->volume.volume_id = volume_id;
         job->target = job->source = NODE_PATH_INIT;
-        job->device_fd = -1;
+        job->device_fd = job->copy_fd = -1;
         return job;
 }
 
@@ -36,6 +37,7 @@ Job *job_free(Job *job) {
         node_path_close(&job->target);
         node_path_close(&job->source);
         closep(&job->device_fd);
+        closep(&job->copy_fd);
         node_locks_release(job->call, &job->locks);
         free(job->hosts);
         free(job);
@@ -177,6 +179,63 @@ static int prove_again(void *userdata, Error *err) {
                          proven->path);
 }
 
+static int end_copy(void *userdata, bool keeps, Error *err);
+
+/* --- tools that write work on a copy, where the provider makes one --- */
+
+static int begin_copy(void *userdata, int *fdp, Error *err) {
+        Job *job = userdata;
+        const Provider *provider = job->node->config.provider;
+        int r;
+
+        if (!provider->begin_copy || job->is_encrypted)
+                return PROVIDER_E_IN_PLACE;
+        r = provider->begin_copy(job->node->config.provider_self, job->call, &job->volume,
+                                 &job->copy, err);
+        if (r != 0)
+                return r;
+        job->copy_fd = block_open(job->copy.path, O_RDONLY, job->copy.devno);
+        if (job->copy_fd < 0) {
+                r = error_set_errno(err, job->copy_fd, "open %s", job->copy.path);
+                (void)end_copy(job, false, NULL);
+                return r;
+        }
+        *fdp = job->copy_fd;
+        return 0;
+}
+
+/* What is behind the descriptor of the copy is the volume's device from now on. */
+static int adopt_copy(Job *job, Error *err) {
+        DeviceFacts *facts = &job->device;
+        int r;
+
+        facts->device = job->copy;
+        r = device_facts_adopt(facts, job->copy_fd, err);
+        if (job->node->has_no_sequence)
+                facts->sequence = 0;
+        closep(&job->device_fd);
+        job->device_fd = fd_steal(&job->copy_fd);
+        job->work.device_fd = job->device_fd;
+        job->work.devno = facts->device.devno;
+        job->work.sequence = facts->sequence;
+        return r;
+}
+
+static int end_copy(void *userdata, bool keeps, Error *err) {
+        Job *job = userdata;
+        const Provider *provider = job->node->config.provider;
+        int r;
+
+        if (!keeps)
+                closep(&job->copy_fd);
+        r = provider->end_copy(job->node->config.provider_self, job->call, &job->volume, &job->copy,
+                               keeps, err);
+        if (r == 0 && keeps)
+                r = adopt_copy(job, err);
+        closep(&job->copy_fd);
+        return r;
+}
+
 int job_apply(Job *job, Error *err) {
         log_plan(job);
         if (job->plan.n_steps == 0)
@@ -191,7 +250,9 @@ int job_apply(Job *job, Error *err) {
                 .devno = job->device.device.devno,
                 .sequence = job->device.sequence,
                 .prove = prove_again,
-                .prove_userdata = job,
+                .begin_copy = begin_copy,
+                .end_copy = end_copy,
+                .userdata = job,
         };
         return apply(&job->node->kernel, &job->work, err);
 }

@@ -48,7 +48,7 @@ static int check_device(const Work *work, Error *err) {
         uint64_t sequence = work->sequence;
 
         if (work->sequence == 0)
-                return work->prove ? work->prove(work->prove_userdata, err) : 0;
+                return work->prove ? work->prove(work->userdata, err) : 0;
         if ((block_get_sequence(work->device_fd, &sequence) == 0 && sequence == work->sequence))
                 return 0;
         return error_set(err, ERROR_UNAVAILABLE,
@@ -172,6 +172,47 @@ static int make_filesystem(Node *node, Work *work, int fd, const FsClaim *claim,
         return r;
 }
 
+/* --- where a tool writes --- */
+
+/* The disk itself, or a copy of it that takes its place when all is well with it. */
+typedef struct ToolDisk {
+        int fd; /* borrowed with @is_copy, else owned; -1 */
+        bool is_copy;
+} ToolDisk;
+
+static int tool_disk_open(Work *work, ToolDisk *disk, Error *err) {
+        int r = check_device(work, err);
+
+        if (r == 0)
+                r = work->begin_copy ? work->begin_copy(work->userdata, &disk->fd, err)
+                                     : PROVIDER_E_IN_PLACE;
+        if (r < 0)
+                return r;
+        disk->is_copy = r == 0;
+        if (!disk->is_copy)
+                disk->fd = open_device(work, O_RDONLY, err);
+        return disk->fd < 0 ? disk->fd : 0;
+}
+
+/* @r: of the tool, and of the look at what it did. Return: that; or why the copy could not take the
+ * place of the disk, which is what it was then. */
+static int tool_disk_close(Work *work, ToolDisk *disk, int r, Error *err) {
+        Error error = {0};
+        int closed;
+
+        if (!disk->is_copy) {
+                closep(&disk->fd);
+                return r;
+        }
+        disk->fd = -1;
+        closed = work->end_copy(work->userdata, r == 0, &error);
+        if (r == 0 && closed < 0 && err)
+                *err = error;
+        else if (closed < 0)
+                log_work(work, "a copy that a tool worked on is still there", error.message, 0);
+        return r == 0 ? closed : r;
+}
+
 static void queue_leavep(QueueTicket *ticket) {
         queue_leave(ticket);
 }
@@ -205,15 +246,11 @@ static int format(Node *node, Work *work, Error *err) {
 }
 
 /* The tool said that it is clean; the superblock must say so as well. */
-static int check_again(Work *work, Error *err) {
+static int check_again(Work *work, int fd, Error *err) {
         FsInspection inspection;
         FsckPlan again;
-        cleanup(closep) int fd = -1;
         int r;
 
-        fd = open_device(work, O_RDONLY, err);
-        if (fd < 0)
-                return fd;
         r = fs_inspect(fd, &work->plan->expect, &inspection, err);
         if (r < 0)
                 return r;
@@ -230,10 +267,15 @@ static int check_again(Work *work, Error *err) {
         return 0;
 }
 
+/* What a tool corrected is looked at once more before it takes the place of what was there. */
+static int look_at_copy(Work *work, int fd, Error *err) {
+        return work->plan->volume.kind == FS_KIND_EXT ? check_ext(work->call, fd, err) : 0;
+}
+
 static int check(Node *node, Work *work, Error *err) {
         cleanup(queue_leavep) QueueTicket ticket = {0};
         FsckPlan *plan = &work->plan->fsck;
-        cleanup(closep) int fd = -1;
+        ToolDisk disk = {.fd = -1};
         uint64_t start;
         int r;
 
@@ -241,20 +283,23 @@ static int check(Node *node, Work *work, Error *err) {
                            err);
         if (r < 0)
                 return r;
-        fd = open_device(work, O_RDONLY, err);
-        if (fd < 0)
-                return fd;
+        r = tool_disk_open(work, &disk, err);
+        if (r < 0)
+                return r;
         if (node->config.fsck_timeout_msecs)
                 plan->timeout_msecs = node->config.fsck_timeout_msecs;
         log_work(work, "checking", plan->why, 0);
         start = node_now_msecs();
-        r = fsck_run(plan, fd, call_is_aborted, (void *)(uintptr_t)work->call, err);
+        r = fsck_run(plan, disk.fd, call_is_aborted, (void *)(uintptr_t)work->call, err);
         node_count(node, METRIC_FSCK_SECONDS, work->plan->volume.type,
                    (double)(node_now_msecs() - start) / 1000);
-        if (r < 0)
-                return r;
-        log_work(work, "checked", work->plan->volume.type, node_now_msecs() - start);
-        return check_again(work, err);
+        if (r == 0) {
+                log_work(work, "checked", work->plan->volume.type, node_now_msecs() - start);
+                r = check_again(work, disk.fd, err);
+        }
+        if (r == 0 && disk.is_copy)
+                r = look_at_copy(work, disk.fd, err);
+        return tool_disk_close(work, &disk, r, err);
 }
 
 /* --- mount, bind --- */
@@ -408,18 +453,50 @@ static int grow_online(Node *node, Work *work) {
         return 0;
 }
 
-/* The device's number is nobody else's while it is open. What failed is looked at again: it is
- * mounted unless it needs a person now. */
-static int grow_offline(Node *node, Work *work, Error *err) {
-        cleanup(closep) int fd = open_device(work, O_RDONLY, err);
-        Error error = {0};
+static int grow_disk(Node *node, Work *work, Error *err) {
+        cleanup(queue_leavep) QueueTicket ticket = {0};
+        ToolDisk disk = {.fd = -1};
         int r;
 
-        if (fd < 0)
-                return fd;
-        r = grow_unmounted_ext(node, work, fd, &error);
+        r = wait_for_place(work->call, node->queue, GROW_MEMORY_BYTES, call_is_aborted, &ticket,
+                           err);
+        if (r == 0)
+                r = tool_disk_open(work, &disk, err);
+        if (r < 0)
+                return r;
+        if (disk.is_copy)
+                r = grow_copy_ext(work, disk.fd, err);
+        else
+                r = grow_unmounted_ext(work, disk.fd, err);
+        if (r == 0)
+                r = check_again(work, disk.fd, err);
+        if (r == 0 && work->plan->volume.fs_bytes <= work->plan->fs_bytes)
+                r = error_set(err, ERROR_INTERNAL, "resize2fs ended well, and %s has not grown",
+                              work->plan->device);
+        return tool_disk_close(work, &disk, r, err);
+}
+
+/* What failed is looked at again: it is mounted unless it needs a person now. Of a copy that could
+ * not be kept the provider is asked whether the disk is still the volume's. */
+static int grow_offline(Node *node, Work *work, Error *err) {
+        cleanup(closep) int fd = -1;
+        Error error = {0};
+        int r = grow_disk(node, work, &error);
+
+        if (r < 0 && work->call->waiting && work->call->waiting->is_parked) {
+                if (err)
+                        *err = error;
+                return r;
+        }
         growth_note(node, work->volume_id, r < 0 ? error.message : NULL);
-        return r < 0 ? check_again(work, err) : 0;
+        if (r == 0)
+                return 0;
+        r = work->prove ? work->prove(work->userdata, err) : 0;
+        if (r == 0)
+                fd = open_device(work, O_RDONLY, err);
+        if (r == 0)
+                r = fd < 0 ? fd : check_again(work, fd, err);
+        return r;
 }
 
 int kernel_run(void *userdata, StepKind kind, Work *work, Error *err) {

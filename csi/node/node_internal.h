@@ -106,6 +106,8 @@ typedef struct Job {
         NodePath target, source;
         DeviceFacts device;
         int device_fd;
+        Device copy; /* of the disk, while a tool works on it; with @copy_fd */
+        int copy_fd;
         TargetFacts target_facts, source_facts;
         MountOptions options;
         FsMakeWords words;
@@ -211,9 +213,19 @@ int grow_mounted(const Node *node, const char *volume_id, const char *fs_type, i
 /* ERROR_UNAVAILABLE while grow_mounted() of the volume goes on: what is frozen, or hangs. */
 int grow_check_late(const Node *node, const char *volume_id, Error *err);
 
+/* resize2fs holds block bitmaps of the whole. */
+#define GROW_MEMORY_BYTES (UINT64_C(128) << 20)
+
 /* e2fsck, resize2fs in steps, e2fsck, of the device behind @fd. Only the first is ended when the
- * call is. */
-int grow_unmounted_ext(Node *node, Work *work, int fd, Error *err);
+ * call is. Return: 0; <0 with @err. */
+int grow_unmounted_ext(const Work *work, int fd, Error *err);
+
+/* The same of a copy: any of them is ended when the call is, and what they left is looked at more
+ * closely. After a failure nothing of it is to be used. */
+int grow_copy_ext(const Work *work, int fd, Error *err);
+
+/* Whether e2fsck finds nothing to be corrected. Return: 0; <0 with @err. */
+int check_ext(const Call *call, int fd, Error *err);
 
 /* What did not grow is mounted all the same: it is logged once, and told as the volume's condition
  * until it grows or is unmounted. @text NULL: it has grown, or is gone. */

@@ -7,10 +7,10 @@ import subprocess
 import pytest
 
 CASES = ('lifecycle', 'refusals', 'snapshot', 'mounted', 'raw_block', 'group', 'paging', 'ephemeral', 'thick', 'lock',
-         'strangers', 'condition', 'parallel', 'copy')
+         'strangers', 'condition', 'parallel', 'copy', 'work')
 OPERATIONS = ('create', 'create_thick', 'clone', 'clone_thick', 'snapshot', 'snapshot_mounted', 'restore', 'expand',
               'expand_thick', 'delete', 'delete_snapshot', 'modify', 'group', 'group_delete', 'attach', 'release',
-              'inline', 'inline_delete')
+              'work', 'inline', 'inline_delete')
 MIB = 1 << 20
 
 
@@ -47,7 +47,7 @@ def test_case(build, pool, case):
 
 
 # Kill -9 at every system call that changes something. What does not share blocks is the same on every filesystem.
-SHARING = {'xfs': ('clone_thick', 'restore', 'snapshot_mounted'), 'btrfs': ('clone', 'group')}
+SHARING = {'xfs': ('clone_thick', 'restore', 'snapshot_mounted', 'work'), 'btrfs': ('clone', 'group', 'work')}
 
 
 @pytest.mark.parametrize('pool, operation', [
