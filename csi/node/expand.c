@@ -180,7 +180,7 @@ static int grow(Job *job, const NodeExpandRequest *request, Error *err) {
                                  "CAP_SYS_RESOURCE, which this one has not: it grows when it is "
                                  "staged the next time",
                                  fs_type);
-        r = check_bound(fs_type, job->device.device.size_bytes, err);
+        r = check_bound(fs_type, job->device.size_bytes, err);
         if (r == 0)
                 r = grow_mounted(job->node, request->volume_id, fs_type, path->fd,
                                  job->device.size_bytes, err);
