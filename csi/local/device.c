@@ -67,6 +67,7 @@ int local_find_device(void *self, const Call *call, const VolumeRef *volume, Dev
                 return r;
         r = attach_make(pool, entry, mode, &attachment, err);
         if (r == 0) {
+                entry->is_staged = entry->is_staged || volume->is_block;
                 loop_path(attachment.number, device->path);
                 device->devno = attachment.devno;
                 device->size_bytes = entry->meta.size_bytes;
@@ -102,6 +103,7 @@ int local_release_device(void *self, const Call *call, const VolumeRef *volume, 
         r = pool_acquire(pool, call, LOCAL_VOLUME, volume->volume_id, POOL_EXCLUSIVE, &entry, err);
         if (r < 0)
                 return r;
+        entry->is_staged = false;
         r = attach_drop(pool, entry, err);
         pool_release(pool, entry, POOL_EXCLUSIVE);
         if (r <= 0)

@@ -45,6 +45,8 @@ typedef struct CopyJob CopyJob;
 typedef struct Entry {
         LocalMeta meta; /* written by the exclusive holder under the mutex; he alone may read it
                            without */
+        bool is_staged; /* a raw block volume that a stage or publish asked for, and nobody gave
+                           back; the exclusive holder's */
         bool busy;      /* held exclusively */
         unsigned int n_readers;  /* held shared: a source being read */
         uint64_t reserved_bytes; /* promised beyond the metadata until the hold ends: a growth, a

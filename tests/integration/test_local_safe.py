@@ -284,6 +284,42 @@ def test_not_released_is_not_the_end(world):
     csi.until(lambda: not world.loops())
 
 
+def disk_sequence(name):
+    return pathlib.Path(f'/sys/block/{name}/diskseq').read_text(encoding='ascii')
+
+
+@pytest.mark.parametrize('named', (True, False), ids=('kubelet has it', 'nobody has it'))
+def test_a_raw_block_volume_between_stage_and_publish(world, named):
+    """The look that follows a start gave its device back, and another one was published."""
+    volume_id = world.create('a', 16 * MIB, block())
+    staging = world.kubelet.block_staging('pv')
+    world.kubelet.stage(volume_id, block(), staging)
+    (loop,) = world.loops()
+    sequence = disk_sequence(loop)
+    note = world.root / 'plugins/kubernetes.io/csi/volumeDevices/pv/data/vol_data.json'
+    note.parent.mkdir(parents=True)
+    note.write_text(json.dumps({'volumeHandle': volume_id if named else 'another'}), encoding='utf-8')
+    # What the look does last, so that it is over: an inline volume whose pod is gone.
+    inline, target = 'csi-' + 64 * 'a', world.kubelet.target('pod', 'v')
+    world.client.NodePublishVolume(volume_id=inline, target_path=str(target), volume_capability=mount(),
+                                   volume_context={**world.kubelet.context('pod', 'true'), 'size': '8Mi'})
+    world.client.close()
+    world.daemon.kill()
+    sandbox_module.umount(target)
+    shutil.rmtree(target.parents[4])
+    (world.root / 'pods').mkdir(exist_ok=True)
+    world.start()
+    csi.until(lambda: not [name for name in world.files() if name.startswith('eph-')])
+    csi.until(lambda: len(world.loops()) == (1 if named else 0))
+    target = world.kubelet.block_target('pod-1', 'pv')
+    world.kubelet.publish(volume_id, target, block(), staging)
+    if named:
+        assert (world.loops(), disk_sequence(loop)) == ([loop], sequence)
+    world.kubelet.unpublish(volume_id, target)
+    world.kubelet.unstage(volume_id, staging)
+    assert not world.loops()
+
+
 # --- the pool itself ---
 
 @pytest.fixture(name='disk')
