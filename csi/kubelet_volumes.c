@@ -46,8 +46,8 @@ static int each_below(int fd, const char *path, EachEntry *each, const char *vol
         return r == -ENOENT ? 0 : r;
 }
 
-/* Words that a note does not say are no "no". */
-static int is_volume(int fd, const char *name, const char *volume_id) {
+/* Return: 1; 0, also without a note; -EBADMSG: it does not say; another -errno. */
+static int read_note(int fd, const char *name, const char *volume_id) {
         cleanup(freep) char *path = str_printf("%s/" KUBELET_NOTE, name);
         cleanup(freep) char *text = NULL;
         const char *handle;
@@ -61,25 +61,40 @@ static int is_volume(int fd, const char *name, const char *volume_id) {
                 return r == -ENOENT || r == -ENOTDIR ? 0 : r;
         root = json_loads(text, 0, NULL);
         handle = json_string_value(json_object_get(root, "volumeHandle"));
-        r = !handle || str_equal(handle, volume_id) ? 1 : 0;
+        r = !handle ? -EBADMSG : str_equal(handle, volume_id);
         json_decref(root);
         return r;
+}
+
+/* A pod's data may be at stake: words that its note does not say are no "no". */
+static int is_pods_volume(int fd, const char *name, const char *volume_id) {
+        int r = read_note(fd, name, volume_id);
+
+        return r == -EBADMSG ? 1 : r;
+}
+
+/* With a note that lost its words, in a power cut, kubelet itself asks for nothing any more. */
+static int is_staged_volume(int fd, const char *name, const char *volume_id) {
+        int r = read_note(fd, name, volume_id);
+
+        return r == -EBADMSG ? 0 : r;
 }
 
 static int is_in_pod(int fd, const char *name, const char *volume_id) {
         cleanup(freep) char *path = str_printf("%s/volumes/kubernetes.io~csi", name);
 
-        return path ? each_below(fd, path, is_volume, volume_id) : -ENOMEM;
+        return path ? each_below(fd, path, is_pods_volume, volume_id) : -ENOMEM;
 }
 
 static int is_block_volume(int fd, const char *name, const char *volume_id) {
         cleanup(freep) char *path = str_printf("%s/data", name);
 
-        return path ? is_volume(fd, path, volume_id) : -ENOMEM;
+        return path ? is_staged_volume(fd, path, volume_id) : -ENOMEM;
 }
 
 static int is_staged(int fd, const char *name, const char *volume_id) {
-        return each_below(fd, name, str_equal(name, "volumeDevices") ? is_block_volume : is_volume,
+        return each_below(fd, name,
+                          str_equal(name, "volumeDevices") ? is_block_volume : is_staged_volume,
                           volume_id);
 }
 

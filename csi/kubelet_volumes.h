@@ -17,8 +17,8 @@ typedef enum KubeletPlace {
  * kubelet_has_volume() - look through kubelet's notes
  * @root: kubelet's directory for this process
  *
- * Return: 1: one names the volume, or cannot be understood; 0: none does; -ENOENT: kubelet has no
- * such place here; another -errno: nobody can tell.
+ * Return: 1: one names the volume, or, of a pod's, cannot be understood; 0: none does; -ENOENT:
+ * kubelet has no such place here; another -errno: nobody can tell.
  */
 int kubelet_has_volume(const char *root, KubeletPlace place, const char *volume_id);
 

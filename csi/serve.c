@@ -262,6 +262,7 @@ static int make_node(Serve *serve, Error *err) {
                 .count_userdata = serve->metrics,
                 .node_name = serve->node_name,
                 .locks = serve->locks,
+                .state_dir = serve->state_dir,
         };
 
         return node_new(&serve->node, &config, err);
@@ -316,7 +317,7 @@ static int run(Serve *serve, Error *err) {
         /* Not worth failing for. */
         if (tools_log_start(&serve->tools_log) < 0)
                 log_warning("the versions of the filesystems' tools will not be logged");
-        if (tend_start(&serve->tend, serve->provider, serve->provider_self) < 0)
+        if (tend_start(&serve->tend, serve->node, serve->provider, serve->provider_self) < 0)
                 log_warning("what is left behind will not be looked for");
         return daemon_run(&config, err);
 }

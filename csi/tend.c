@@ -13,11 +13,19 @@
 #define TEND_SECONDS 300
 
 struct Tend {
+        Node *node;
         const Provider *provider;
         void *self;
         sem_t stop;
         pthread_t thread;
 };
+
+static bool must_stop(void *userdata) {
+        Tend *tend = userdata;
+        int value = 0;
+
+        return sem_getvalue(&tend->stop, &value) == 0 && value > 0;
+}
 
 static void *run(void *argument) {
         Tend *tend = argument;
@@ -25,7 +33,9 @@ static void *run(void *argument) {
         int r;
 
         do {
-                tend->provider->tend(tend->self);
+                node_tend(tend->node, must_stop, tend);
+                if (tend->provider->tend)
+                        tend->provider->tend(tend->self);
                 (void)clock_gettime(CLOCK_REALTIME, &at);
                 at.tv_sec += TEND_SECONDS;
                 do
@@ -35,16 +45,15 @@ static void *run(void *argument) {
         return NULL;
 }
 
-int tend_start(Tend **tendp, const Provider *provider, void *self) {
+int tend_start(Tend **tendp, Node *node, const Provider *provider, void *self) {
         cleanup(freep) Tend *tend = NULL;
         int r;
 
         *tendp = NULL;
-        if (!provider->tend)
-                return 0;
         tend = calloc(1, sizeof(*tend));
         if (!tend)
                 return -ENOMEM;
+        tend->node = node;
         tend->provider = provider;
         tend->self = self;
         (void)sem_init(&tend->stop, 0, 0);

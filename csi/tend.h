@@ -2,16 +2,15 @@
 #ifndef BERTH_CSI_TEND_H
 #define BERTH_CSI_TEND_H
 
-/* A thread that lets the provider look after what nobody comes for again: at the start and every
- * some minutes. */
+/* A thread that lets the node and the provider look after what nobody comes for again: at the start
+ * and every some minutes. */
 
-#include "csi/provider.h"
+#include "csi/node/node.h"
 
 typedef struct Tend Tend;
 
-/* @provider and @self are borrowed. *@tendp is NULL where the provider has nothing to look after.
- * Return: 0; -errno. */
-int tend_start(Tend **tendp, const Provider *provider, void *self);
+/* All are borrowed. Return: 0; -errno. */
+int tend_start(Tend **tendp, Node *node, const Provider *provider, void *self);
 
 /* Waits for a round to end. NULL is fine. */
 void tend_stop(Tend *tend);

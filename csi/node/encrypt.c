@@ -9,6 +9,7 @@
 #include "csi/crypt/crypt.h"
 #include "csi/crypt/header.h"
 #include "csi/node/holder.h"
+#include "csi/node/mapper_note.h"
 #include "csi/node/marker.h"
 #include "csi/service/metrics.h"
 
@@ -45,18 +46,39 @@ static void log_mapper(const Job *job, LogLevel level, const char *what, const c
 
 /* --- mappers --- */
 
-/* "6a1c0f3e-..." is in the mapper's UUID without dashes. */
 static bool is_of_header(const Mapper *mapper, const LuksHeader *header) {
         char wanted[MAPPER_UUID_MAX];
-        size_t n;
 
-        n = (size_t)snprintf(wanted, sizeof(wanted), "CRYPT-LUKS%u-", header->version);
-        for (const char *at = header->uuid; *at && n < sizeof(wanted) - 2; at++)
-                if (*at != '-')
-                        wanted[n++] = *at;
-        wanted[n++] = '-';
-        wanted[n] = '\0';
+        mapper_note_uuid(header, wanted);
         return str_has_prefix(mapper->uuid, wanted);
+}
+
+/* --- whose they are, for who looks after what is left --- */
+
+/* Freeing and serving never need room: without the note it stays, if it is left behind. */
+static void note_mapper(const Job *job, const char *uuid, bool is_left) {
+        MapperNote note = {.is_left = is_left};
+        int r = -ENAMETOOLONG;
+
+        (void)snprintf(note.mapper, sizeof(note.mapper), "%s", job->encryption.name);
+        (void)snprintf(note.uuid, sizeof(note.uuid), "%s", uuid);
+        if (strlen(job->volume.volume_id) < sizeof(note.volume_id)) {
+                (void)snprintf(note.volume_id, sizeof(note.volume_id), "%s", job->volume.volume_id);
+                r = mapper_note_write(job->node->config.state_dir, &note);
+        }
+        if (r < 0) {
+                errno = -r;
+                log_warning("note whose /dev/mapper/%s is: %m", note.mapper);
+        }
+}
+
+static void forget_mapper(const Job *job, const char *name) {
+        int r = mapper_note_remove(job->node->config.state_dir, name);
+
+        if (r < 0) {
+                errno = -r;
+                log_warning("remove the note of /dev/mapper/%s: %m", name);
+        }
 }
 
 static int remove_mapper(const Mapper *mapper) {
@@ -250,6 +272,22 @@ static void queue_leavep(QueueTicket *ticket) {
         queue_leave(ticket);
 }
 
+/* Before it is there, so that a process that is killed leaves nothing that nobody knows. One that
+ * was left is asked for again. */
+static void note_opening(const Job *job) {
+        char uuid[MAPPER_UUID_MAX];
+        LuksHeader header;
+        MapperNote note;
+
+        if (luks_header_read(job->device_fd, &header) < 0)
+                return;
+        mapper_note_uuid(&header, uuid);
+        if (mapper_note_read(job->node->config.state_dir, job->encryption.name, &note) < 0 ||
+            note.is_left || !str_equal(note.uuid, uuid) ||
+            !str_equal(note.volume_id, job->volume.volume_id))
+                note_mapper(job, uuid, false);
+}
+
 static int open_mapper(Job *job, uint64_t memory_bytes, Error *err) {
         cleanup(queue_leavep) QueueTicket ticket = {0};
         cleanup(closep) int root_fd = open_root();
@@ -257,9 +295,11 @@ static int open_mapper(Job *job, uint64_t memory_bytes, Error *err) {
         int r;
 
         r = enter(job, OPEN_MEMORY_BYTES + memory_bytes, &ticket, err);
-        if (r == 0)
-                r = crypt_open_volume(&job->disk.device, &job->encryption, job->disk.is_read_only,
-                                      &run, err);
+        if (r < 0)
+                return r;
+        note_opening(job);
+        r = crypt_open_volume(&job->disk.device, &job->encryption, job->disk.is_read_only, &run,
+                              err);
         if (r < 0)
                 return r;
         r = mapper_find(root_fd, job->encryption.name, &job->mapper);
@@ -450,27 +490,45 @@ int encrypt_open(Job *job, Error *err) {
                 return r;
         if (r == 0)
                 return open_closed(job, err);
+        note_opening(job);
         r = take_mapper(job, err);
         return r < 0 ? r : finish_mapper(job, err);
 }
 
 /* --- close --- */
 
-static int close_mapper(const Job *job, const Mapper *mapper, Error *err) {
+/* Opened by a driver before us, it has no note until then. */
+static void note_left(Job *job, const Mapper *mapper) {
+        (void)snprintf(job->encryption.name, sizeof(job->encryption.name), "%s", mapper->name);
+        note_mapper(job, mapper->uuid, true);
+}
+
+static int close_mapper(Job *job, const Mapper *mapper, Error *err) {
         int r = device_is_bound(mapper->devno);
 
         if (r == 0)
                 r = remove_mapper(mapper);
         if (r > 0 || r == -EBUSY) {
+                note_left(job, mapper);
                 log_mapper(job, LOG_LEVEL_WARNING,
-                           "the encrypted volume is still in use elsewhere: not closed",
+                           "the encrypted volume is still in use elsewhere: closed later",
                            mapper->name);
                 return 0;
         }
         if (r < 0)
                 return error_set_errno(err, r, "close /dev/mapper/%s", mapper->name);
+        forget_mapper(job, mapper->name);
         log_mapper(job, LOG_LEVEL_INFO, "closed the encrypted volume", mapper->name);
         return 0;
+}
+
+void encrypt_leave(Job *job, uint64_t devno) {
+        cleanup(closep) int root_fd = open_root();
+        Mapper mapper;
+
+        if (job->node->config.provider->encryption && devno != 0 &&
+            mapper_read(root_fd, devno, &mapper) == 0 && mapper.is_crypt)
+                note_left(job, &mapper);
 }
 
 /* The disk of the volume, if it is there now: nobody waits for it. */
@@ -518,6 +576,8 @@ int encrypt_give_up(Job *job, Error *err) {
                 return 0;
         r = remove_mapper(&job->mapper);
         job->opened_mapper = false;
+        if (r == 0)
+                forget_mapper(job, job->mapper.name);
         if (r == 0 || r == -EBUSY)
                 return 0;
         return error_set_errno(err, r, "close /dev/mapper/%s", job->mapper.name);

@@ -32,6 +32,9 @@ int encrypt_open(Job *job, Error *err);
  */
 int encrypt_close(Job *job, uint64_t devno, Error *err);
 
+/* What was mounted or shown is not closed, being in use: whoever looks after what is left does. */
+void encrypt_leave(Job *job, uint64_t devno);
+
 /* After a failure: closes what encrypt_open() opened. */
 int encrypt_give_up(Job *job, Error *err);
 

@@ -31,6 +31,8 @@ typedef struct NodeConfig {
         const char *node_name; /* for providers that have no node_info(); NULL: none */
         FsCluster cluster; /* which other hosts a new filesystem must suit; strings are borrowed */
         LockTable *locks;  /* shared with the provider; borrowed. NULL: one of its own */
+        const char *state_dir; /* of this plugin on this node, kept over restarts; NULL: nothing is
+                                  noted */
 } NodeConfig;
 
 int node_new(Node **nodep, const NodeConfig *config, Error *err);
@@ -48,6 +50,11 @@ int node_expand(Node *node, const Call *call, const NodeExpandRequest *request,
                 NodeExpandResult *result, Error *err);
 int node_stats(Node *node, const Call *call, const NodeStatsRequest *request,
                NodeStatsResult *result, Error *err);
+/* Frees what no mount, no directory of kubelet's and no request speaks for, and says so in the log:
+ * mappers of ours, and mounts at staging paths. For one thread, beside calls; ends with @cancelled.
+ */
+void node_tend(Node *node, bool (*cancelled)(void *userdata), void *userdata);
+
 int node_info(Node *node, const Call *call, NodeInfo *result, Error *err);
 
 #endif

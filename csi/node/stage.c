@@ -119,6 +119,7 @@ static int release(Job *job, uint64_t devno, Error *err) {
         int r;
 
         if (is_still_used(devno)) {
+                encrypt_leave(job, devno);
                 (void)holder_of_device(devno, text);
                 log_fields(LOG_LEVEL_WARNING, &field, 1,
                            "unmounted, and its device is still in use elsewhere: not released%s%s",

@@ -8,6 +8,7 @@ pool, loop devices, what lies on them.
 import concurrent.futures
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -318,6 +319,35 @@ def test_a_raw_block_volume_between_stage_and_publish(world, named):
     world.kubelet.unpublish(volume_id, target)
     world.kubelet.unstage(volume_id, staging)
     assert not world.loops()
+
+
+def test_a_staging_mount_that_nobody_has(world):
+    """Kubelet cannot unstage what it has no note of: mount and loop device stayed for ever."""
+    top = world.root / 'plugins/kubernetes.io/csi' / world.kubelet.driver
+    places = {}
+    # The one that goes is mounted, and so looked at, last.
+    for name in ('noted', 'young', 'published', 'elsewhere', 'gone'):
+        volume_id = world.create(name, 16 * MIB, mount())
+        digest = hashlib.sha256(volume_id.encode()).hexdigest()
+        path = (top if name != 'elsewhere' else top.with_name('another.driver')) / digest / 'globalmount'
+        path.mkdir(parents=True)
+        world.kubelet.stage(volume_id, mount(), path)
+        places[name] = (volume_id, path)
+        if name == 'noted':
+            (path.parent / 'vol_data.json').write_text('{}', encoding='ascii')
+        elif name == 'published':
+            target = world.kubelet.publish(volume_id, world.kubelet.target('pod', 'pv'), mount(), path)
+        if name != 'young':
+            os.utime(path.parent, (1, 1))
+    world.restart()
+    csi.until(lambda: not os.path.ismount(places['gone'][1]))
+    assert {name for name, (_, path) in places.items() if os.path.ismount(path)} == set(places) - {'gone'}
+    csi.until(lambda: len(world.loops()) == 4)
+    assert "neither a pod nor a note of kubelet's is left: unmounted" in world.daemon.log()
+    world.kubelet.unpublish(places['published'][0], target)
+    for volume_id, path in places.values():
+        world.kubelet.unstage(volume_id, path)
+        world.client.DeleteVolume(volume_id=volume_id)
 
 
 # --- the pool itself ---

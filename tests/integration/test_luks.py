@@ -515,3 +515,73 @@ def test_killed_while_encrypting(world):
     assert list(path.parent.glob('.berth*')) == []
     kubelet.unmount(path)
     assert mapper_names() == set()
+
+
+def kept_by_another_namespace():
+    """Its own copy of all mounts there are now."""
+    holder = subprocess.Popen(['unshare', '--mount', '--propagation', 'private', 'sh', '-c', 'echo; read x'],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    return holder
+
+
+def wait_until(condition):
+    end = time.monotonic() + SLOW_SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def restart(kubelet):
+    kubelet.client.close()
+    kubelet.client = kubelet.daemon.start(60)
+    kubelet.client.timeout = SLOW_SECONDS
+
+
+@pytest.mark.deadline(1500)
+def test_left_behind(world):
+    """A mapper that nobody came for stayed for ever; what is not proven ours, or is asked for, stays."""
+    tree, kubelet = world(Linode)
+    Linode.disk(tree, 'sdb', Linode.volume, size_bytes=128 * MIB)
+    other = Linode.disk(tree, 'sdc', '7654321-pvcffffffffffffffff', size_bytes=128 * MIB)
+    notes = kubelet.daemon.directory / 'mappers'
+    (kubelet.root / 'pods').mkdir(exist_ok=True)
+    # In use elsewhere when it was unstaged; nothing of kubelet's is asked then.
+    path = kubelet.mount()
+    vol_data = path.parent / 'vol_data.json'
+    vol_data.write_text(f'{{"volumeHandle": "{Linode.volume}"}}')
+    assert len(list(notes.iterdir())) == 1
+    holder = kept_by_another_namespace()
+    # Without the rmdir(2) that would take it off the other namespace as well.
+    kubelet.client.NodeUnstageVolume(volume_id=Linode.volume, staging_target_path=str(path))
+    assert mapper_names() == {Linode.mapper}
+    kubelet.daemon.kill()
+    restart(kubelet)
+    assert mapper_names() == {Linode.mapper}
+    holder.communicate(b'\n')
+    kubelet.daemon.kill()
+    restart(kubelet)
+    wait_until(lambda: not mapper_names())
+    assert 'closed an encrypted volume that nobody uses or asks for' in kubelet.daemon.log()
+    wait_until(lambda: not list(notes.iterdir()))
+    # Killed before it was mounted. While kubelet has it, it stays, and so does what has our name and is another's.
+    path = kubelet.mount()
+    kubelet.daemon.kill()
+    subprocess.run(['umount', path], check=True)
+    foreign = notes / 'luks-foreign'
+    foreign.write_text('{"mapper": "foreign", "uuid": "CRYPT-LUKS2-00000000000000000000000000000000-", "volume": "x", '
+                       '"left": true}')
+    subprocess.run(['cryptsetup', 'luksFormat', '-q', '--type', 'luks1', '--pbkdf-force-iterations', '1000',
+                    '--key-file', '-', other.loop], input='x', text=True, check=True)
+    subprocess.run(['cryptsetup', 'open', '--key-file', '-', other.loop, 'foreign'], input='x', text=True, check=True)
+    restart(kubelet)
+    wait_until(lambda: not foreign.exists())
+    assert mapper_names() == {Linode.mapper, 'foreign'}
+    kubelet.daemon.kill()
+    vol_data.unlink()
+    restart(kubelet)
+    wait_until(lambda: mapper_names() == {'foreign'})
+    # And nothing of it is in the way.
+    kubelet.unmount(kubelet.mount())
+    assert mapper_names() == {'foreign'}
+    subprocess.run(['cryptsetup', 'close', 'foreign'], check=True)
