@@ -28,13 +28,17 @@ int address_check(Request *request, Error *err) {
 
 int address_gc(Request *request, Error *err) {
         cleanup(freep) uint8_t(*owners)[OWNER_SIZE] = NULL;
-        GcRequest gc = {.network = request->conf.name};
+        cleanup(json_decrefp) json_t *told = request->env.tell ? json_array() : NULL;
+        GcRequest gc = {.network = request->conf.name, .told = told};
         int r = gc_parse(&request->conf, &owners, &gc.n_owners, err);
 
         if (r == GC_E_NO_LIST)
                 return 0;
         gc.owners = (const uint8_t(*)[OWNER_SIZE])owners;
-        return r < 0 ? r : ipam_gc(&request->ipam, &gc, err);
+        r = r < 0 ? r : ipam_gc(&request->ipam, &gc, err);
+        if (r == 0 && told)
+                request_tell(request, "garbage", told);
+        return r;
 }
 
 int address_status(Request *request, Error *err) {

@@ -366,7 +366,8 @@ static int sweep_ifb(const Link *link, void *userdata) {
         RuleOwner owner;
 
         if (sweep->n < N_ELEMENTS(sweep->indices) && rule_owner_parse(link->alias, &owner) == 0 &&
-            rule_owner_is_of(&owner, sweep->gc->network) && !gc_keeps(sweep->gc, owner.owner))
+            rule_owner_is_of(&owner, sweep->gc->network) && !gc_keeps(sweep->gc, owner.owner) &&
+            !gc_tells(sweep->gc, "link %s of container %s", link->name, owner.container))
                 sweep->indices[sweep->n++] = link->index;
         return 0;
 }

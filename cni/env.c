@@ -35,6 +35,7 @@ void env_read(CniEnv *env) {
                 .args = getenv("CNI_ARGS"),
                 .path = getenv("CNI_PATH"),
                 .netns_override = getenv("CNI_NETNS_OVERRIDE"),
+                .tell = getenv(ENV_TELL) != NULL,
         };
 }
 

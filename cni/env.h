@@ -20,6 +20,9 @@ typedef enum CniVerb {
 
 const char *verb_name(CniVerb verb);
 
+/* Set by our own commands for people; a runtime does not know it. */
+#define ENV_TELL "BERTH_TELL"
+
 /* As they stand in the environment; NULL or "" when unset. All borrowed. */
 typedef struct CniEnv {
         const char *command;
@@ -30,6 +33,7 @@ typedef struct CniEnv {
         const char *path;
         const char *netns_override; /* CNI_NETNS_OVERRIDE */
         CniVerb verb;               /* set by env_check() */
+        bool tell; /* ENV_TELL: GC says what it would remove, STATUS what the next pod would get */
 } CniEnv;
 
 /* getenv() for each. */

@@ -306,10 +306,14 @@ int flannel_gc(Request *request, Error *err) {
         if (!attachments)
                 return 0;
         r = flannel_recall(conf, NULL, &delegate, &kept, err);
+        /* Another's plugin cannot be asked what it would remove. */
+        if (r == 0 && request->env.tell &&
+            !flannel_runs(json_string_value(json_find(delegate, "type"))))
+                return 0;
         if (r == 0 && json_object_set(delegate, key, (json_t *)(uintptr_t)attachments) < 0)
                 r = error_set_errno(err, ENOMEM, "delegate");
         r = r < 0 ? r : run(request, delegate, err);
-        if (r == 0)
+        if (r == 0 && !request->env.tell)
                 sweep(conf, attachments);
         return r;
 }

@@ -9,6 +9,8 @@
 #include "common/base/str.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,6 +25,22 @@ static int compare_owners(const void *a, const void *b) {
 bool gc_keeps(const GcRequest *gc, const uint8_t owner[OWNER_SIZE]) {
         return gc->n_owners > 0 &&
                bsearch(owner, gc->owners, gc->n_owners, OWNER_SIZE, compare_owners) != NULL;
+}
+
+bool gc_tells(const GcRequest *gc, const char *format, ...) {
+        char text[320];
+        va_list list;
+
+        if (!gc->told)
+                return false;
+        va_start(list, format);
+        (void)vsnprintf(text, sizeof(text), format, list);
+        va_end(list);
+        for (size_t i = 0; i < json_array_size(gc->told); i++)
+                if (str_equal(json_string_value(json_array_get(gc->told, i)), text))
+                        return true;
+        (void)json_array_append_new(gc->told, json_string(text));
+        return true;
 }
 
 int gc_parse(const NetConf *conf, uint8_t (**ownersp)[OWNER_SIZE], size_t *np, Error *err) {
@@ -103,7 +121,10 @@ static int sweep_link(const Link *link, void *userdata) {
         if (id[0] == '#')
                 return 0;
         owner_of(sweep->gc->network, id, ifname, owner);
-        return gc_keeps(sweep->gc, owner) ? 0 : sweep_add(sweep, link->index);
+        if (gc_keeps(sweep->gc, owner) ||
+            gc_tells(sweep->gc, "link %s of container %s, %s", link->name, id, ifname))
+                return 0;
+        return sweep_add(sweep, link->index);
 }
 
 /* Many at a time: alone, each would wait 20 ms. */
@@ -150,7 +171,9 @@ static int sweep_nameless(const GcRequest *gc, Error *err) {
         int r = link_dump(gc->rtnl, "veth", 0, sweep_link, &sweep);
 
         for (size_t i = sweep.n; i-- > 0;)
-                if (!is_abandoned(gc, sweep.indices[i]))
+                if (!is_abandoned(gc, sweep.indices[i]) ||
+                    gc_tells(gc, "link number %u, which an ADD that was killed left",
+                             sweep.indices[i]))
                         forget(&sweep, i);
         if (r == 0)
                 remove_links(&sweep, err);
@@ -187,6 +210,7 @@ static void sweep_modules(Request *request, const GcRequest *gc, Error *err) {
 
 static int collect(Request *request, bool links, Error *err) {
         cleanup(freep) uint8_t(*owners)[OWNER_SIZE] = NULL;
+        cleanup(json_decrefp) json_t *told = request->env.tell ? json_array() : NULL;
         GcRequest gc = {.network = request->conf.name, .rtnl = &request->rtnl};
         Error failed = {0};
         int r;
@@ -199,12 +223,15 @@ static int collect(Request *request, bool links, Error *err) {
         if (r < 0)
                 return r;
         gc.owners = (const uint8_t(*)[OWNER_SIZE])owners;
+        gc.told = told;
         if (links)
                 sweep_links(&gc, err);
         sweep_modules(request, &gc, err);
         if (links && request->conf.ipam_type[0] != '\0' &&
             ipam_gc(&request->ipam, &gc, &failed) < 0)
                 error_join(err, &failed);
+        if (told)
+                request_tell(request, "garbage", told);
         return error_is_set(err) ? -EIO : 0;
 }
 

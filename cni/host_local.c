@@ -293,6 +293,21 @@ static int answer(const Allocation *allocation, CniResult *result, Error *err) {
         return r < 0 ? error_set_errno(err, r, "host-local") : 0;
 }
 
+int host_local_preview(Ipam *ipam, CniResult *result, Error *err) {
+        cleanup(allocation_deinit)
+                Allocation allocation = {.ipam = ipam, .store = LEASE_STORE_NULL};
+        int r = host_local_conf_parse(ipam->conf, ipam->args, &allocation.conf, err);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < allocation.conf.n_sets; i++) {
+                allocation.ranges[i] = &allocation.conf.sets[i].ranges[0];
+                allocation.ips[i] = allocation.ranges[i]->start;
+        }
+        allocation.n = allocation.conf.n_sets;
+        return answer(&allocation, result, err);
+}
+
 static int read_resolv_conf(const char *path, CniResult *result, Error *err) {
         cleanup(freep) char *text = NULL;
         int r;
@@ -400,6 +415,8 @@ static int sweep_owner(const char *container_id, const char *ifname, void *userd
         owner_of(sweep->gc->network, container_id, ifname, owner);
         /* A lease of the oldest format does not say which interface: not ours to judge. */
         if (ifname[0] == '\0' || gc_keeps(sweep->gc, owner))
+                return 0;
+        if (gc_tells(sweep->gc, "lease of container %s, %s", container_id, ifname))
                 return 0;
         if (lease_release(sweep->store, container_id, ifname, &failed) < 0)
                 error_join(&sweep->errors, &failed);

@@ -115,6 +115,9 @@ int ipam_gc(Ipam *ipam, const GcRequest *gc, Error *err) {
         case IPAM_OTHER:
                 break;
         }
+        if (gc_tells(gc, "what IPAM plugin %s finds, which cannot be asked before",
+                     ipam->conf->ipam_type))
+                return 0;
         return delegate_run(ipam, "GC", NULL, err);
 }
 
@@ -142,6 +145,18 @@ int ipam_status(Ipam *ipam, Error *err) {
                 break;
         }
         return delegate_status(ipam, err);
+}
+
+int ipam_preview(Ipam *ipam, CniResult *result, Error *err) {
+        switch (kind_of(ipam)) {
+        case IPAM_HOST_LOCAL:
+                return host_local_preview(ipam, result, err);
+        case IPAM_STATIC:
+                return static_conf_parse(ipam->conf, ipam->args, result, err);
+        case IPAM_OTHER:
+                break;
+        }
+        return IPAM_E_UNKNOWN;
 }
 
 void ipam_undo(Ipam *ipam) {

@@ -36,6 +36,12 @@ int ipam_del(Ipam *ipam, Error *err);
 int ipam_check(Ipam *ipam, Error *err);
 int ipam_gc(Ipam *ipam, const GcRequest *gc, Error *err);
 
+#define IPAM_E_UNKNOWN 1 /* the plugin is executed: only its ADD tells */
+
+/* What ADD would answer, with some address of each range; nothing is taken. Return: 0;
+ * IPAM_E_UNKNOWN; negative. */
+int ipam_preview(Ipam *ipam, CniResult *result, Error *err);
+
 /* UNAVAILABLE with the reason. */
 int ipam_status(Ipam *ipam, Error *err);
 
@@ -52,6 +58,7 @@ int host_local_del(Ipam *ipam, Error *err);
 int host_local_check(Ipam *ipam, Error *err);
 int host_local_gc(Ipam *ipam, const GcRequest *gc, Error *err);
 int host_local_status(Ipam *ipam, Error *err);
+int host_local_preview(Ipam *ipam, CniResult *result, Error *err);
 int host_local_find(Ipam *ipam, CniResult *result, Error *err);
 
 /**

@@ -262,11 +262,8 @@ static int add_addresses(LinkAdd *add, Error *err) {
         Request *request = add->request;
         int r;
 
-        if (request->conf.ipam_type[0] == '\0') {
-                if (request->conf.role == ROLE_PTP)
-                        return error_set(err, ERROR_INVALID, "ptp needs an \"ipam\" with a type");
+        if (request->conf.ipam_type[0] == '\0')
                 return 0;
-        }
         request->ipam.reuse = true;
         r = ipam_add(&request->ipam, &add->result, err);
         if (r < 0)

@@ -72,7 +72,11 @@ typedef struct GcRequest {
         const uint8_t (*owners)[OWNER_SIZE];
         size_t n_owners;
         NlSocket *rtnl;
+        json_t *told; /* what would go, a sentence each, in place of removing it; NULL: it goes */
 } GcRequest;
+
+/* Adds a sentence, unless it is there. Return: whether nothing is to be removed. */
+bool gc_tells(const GcRequest *gc, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 bool gc_keeps(const GcRequest *gc, const uint8_t owner[OWNER_SIZE]);
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * gc and status for people: what a runtime would ask of each plugin of a network, asked now. The
- * plugins of ours are this very file under their names; others are found as the runtime finds them.
+ * The commands for people but install: which pods run, and what is asked of whom
+ * (cni/network_ask.h), looked after (cni/repair.h) or listed.
  */
 
 #include "cni/people.h"
 
 #include "cni/install.h"
+#include "cni/network_ask.h"
 #include "cni/repair.h"
 #include "cni/rules.h"
 #include "common/base/cleanup.h"
@@ -25,8 +26,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#define TIMEOUT_MSECS 120000U
 
 /* Attachments of one node. */
 #define ATTACHMENTS_MAX 65536
@@ -60,6 +59,8 @@ static const char usage[] =
         "                    they attached (default: " CACHE_DIRECTORY "); not for status\n"
         "  --keep ID/IFNAME  gc: this one runs as well; may be given more than once\n"
         "  --all             gc: no pod runs; nothing is kept but what --keep names\n"
+        "  --dry-run         gc: say what would be removed\n"
+        "  --json            gc, status: print an object\n"
         "\n"
         "gc keeps a pod as long as its network namespace is there, one that is being attached "
         "too,\n"
@@ -72,14 +73,14 @@ static const char usage[] =
 typedef struct Arguments {
         const char *network;
         const char *configurations, *plugins, *cache;
-        bool all;
+        bool all, dry_run, json;
         json_t *keep; /* owned: array of {containerID, ifname} */
         CniDirectories found;
 } Arguments;
 
 typedef struct Command {
         const char *name;
-        bool wants_network;
+        bool wants_network, has_json;
         int (*run)(const Arguments *arguments); /* returns the exit status */
 } Command;
 
@@ -89,138 +90,6 @@ static void arguments_deinit(Arguments *arguments) {
 
 bool people_asked(int argc, char **argv) {
         return argc > 1 && !getenv("CNI_COMMAND");
-}
-
-/* --- one plugin --------------------------------------------------------------------------- */
-
-static void result_deinit_(ExecResult *result) {
-        exec_result_deinit(result);
-}
-
-/* Is it one of the plugins in this file? */
-static bool is_ours(const char *type) {
-        return strcmp(type, "berth-cni") == 0 || role_from_path(type) != ROLE_BERTH;
-}
-
-/* A foreign plugin that is not asked, because it would not understand, is no failure. */
-static int ask(const Arguments *arguments, const char *verb, const char *type, const json_t *conf,
-               Error *err) {
-        cleanup(result_deinit_) ExecResult result = {0};
-        cleanup(freep) char *path = str_printf("%s/%s", arguments->plugins, type);
-        cleanup(freep) char *text = json_dumps(conf, 0);
-        char command[32], search[DIRECTORY_MAX + 16];
-        const char *const argv[] = {type, NULL};
-        const char *const envp[] = {command, search, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-        ExecRequest request = {
-                .argv = argv,
-                .program = is_ours(type) ? "/proc/self/exe" : path,
-                .envp = envp,
-                .input = text,
-                .timeout_msecs = TIMEOUT_MSECS,
-        };
-        int r;
-
-        if (!path || !text)
-                return error_set_errno(err, ENOMEM, "%s", type);
-        if (strcmp(verb, "STATUS") == 0 && access(path, X_OK) < 0)
-                return error_set_errno(err, errno, "the runtime cannot run %s", path);
-        request.n_input = strlen(text);
-        snprintf(command, sizeof(command), "CNI_COMMAND=%s", verb);
-        snprintf(search, sizeof(search), "CNI_PATH=%s", arguments->plugins);
-        r = exec_run(&request, &result);
-        if (r < 0)
-                return error_set_errno(err, r, "run %s", request.program);
-        if (result.exit_status != 0) {
-                cleanup(json_decrefp) json_t *answer = NULL;
-                const char *message = "", *details = "";
-                int64_t code = 0;
-
-                (void)json_text_parse(result.output, result.n_output, &answer, NULL);
-                (void)json_read_text(answer, "msg", &message, NULL);
-                (void)json_read_text(answer, "details", &details, NULL);
-                (void)json_read_number(answer, "code", 0, INT32_MAX, &code, NULL);
-                return error_set(err, ERROR_UNAVAILABLE, "%s%s%s (code %lld)",
-                                 message[0] ? message : result.errors, details[0] ? ": " : "",
-                                 details, (long long)code);
-        }
-        return 0;
-}
-
-/* Does any plugin of the list open FORWARD? */
-static bool opens_forward(const json_t *list) {
-        const json_t *plugins = json_find(list, "plugins");
-
-        for (size_t i = 0; i < json_array_size(plugins); i++) {
-                const json_t *plugin = json_array_get(plugins, i);
-                bool on = false;
-
-                if (str_equal(json_string_value(json_find(plugin, "type")), "firewall") ||
-                    (json_read_bool(plugin, "firewall", &on, NULL) == 0 && on))
-                        return true;
-        }
-        return false;
-}
-
-/* The configuration of one plugin of @list, as runtimes build it. */
-static json_t *plugin_conf(const json_t *list, const json_t *plugin, const json_t *attachments) {
-        json_t *conf = json_copy((json_t *)(uintptr_t)plugin);
-        const char *version = "";
-
-        (void)json_read_text(list, "cniVersion", &version, NULL);
-        if (!conf || json_object_set(conf, "name", json_find(list, "name")) < 0 ||
-            /* Both verbs came with 1.1.0; ours know them whatever the list says. */
-            json_object_set_new(conf, "cniVersion", json_string("1.1.0")) < 0 ||
-            json_object_set_new(conf, RULES_KEY_FIREWALL, json_boolean(opens_forward(list))) < 0 ||
-            (attachments && json_object_set(conf, "cni.dev/valid-attachments",
-                                            (json_t *)(uintptr_t)attachments) < 0)) {
-                json_decref(conf);
-                return NULL;
-        }
-        return conf;
-}
-
-static bool list_speaks_of_it(const json_t *list) {
-        const char *text = "";
-        CniVersion version;
-
-        (void)json_read_text(list, "cniVersion", &text, NULL);
-        return cni_version_parse(text, &version) == 0 && version >= CNI_1_1_0;
-}
-
-/* Return: exit status. */
-static int ask_all(const Arguments *arguments, const char *verb, const json_t *list,
-                   const json_t *attachments) {
-        const json_t *plugins = json_find(list, "plugins");
-        const char *network = json_string_value(json_find(list, "name")), *version = "";
-        CniVersion parsed;
-        int status = 0;
-
-        if (json_read_text(list, "cniVersion", &version, NULL) < 0 ||
-            (version[0] && cni_version_parse(version, &parsed) < 0)) {
-                printf("%s: cniVersion \"%s\" is not one that plugins speak (expected 0.1.0 to "
-                       "1.1.0)\n",
-                       network, version);
-                return 1;
-        }
-        for (size_t i = 0; i < json_array_size(plugins); i++) {
-                const json_t *plugin = json_array_get(plugins, i);
-                cleanup(json_decrefp) json_t *conf = plugin_conf(list, plugin, attachments);
-                const char *type = json_string_value(json_find(plugin, "type"));
-                Error err = {0};
-
-                if (!is_ours(type) && !list_speaks_of_it(list)) {
-                        printf("%s: %s: not asked: cniVersion of the list is older than 1.1.0\n",
-                               network, type);
-                        continue;
-                }
-                if (!conf || ask(arguments, verb, type, conf, &err) < 0) {
-                        printf("%s: %s: %s\n", network, type, conf ? err.message : "out of memory");
-                        status = 1;
-                        continue;
-                }
-                printf("%s: %s: %s\n", network, type, strcmp(verb, "GC") == 0 ? "clean" : "ready");
-        }
-        return status;
 }
 
 /* --- which pods run ----------------------------------------------------------------------- */
@@ -365,6 +234,8 @@ static int parse(int argc, char **argv, const Command *command, Arguments *argum
                 {"cache-dir", required_argument, NULL, 'd'},
                 {"keep", required_argument, NULL, 'k'},
                 {"all", no_argument, NULL, 'a'},
+                {"dry-run", no_argument, NULL, 'n'},
+                {"json", no_argument, NULL, 'j'},
                 {"help", no_argument, NULL, 'h'},
                 {NULL, 0, NULL, 0},
         };
@@ -388,12 +259,22 @@ static int parse(int argc, char **argv, const Command *command, Arguments *argum
                 case 'a':
                         arguments->all = true;
                         break;
+                case 'n':
+                        arguments->dry_run = true;
+                        break;
+                case 'j':
+                        arguments->json = true;
+                        break;
                 case 'h':
                         return 1;
                 default:
                         return -1;
                 }
         }
+        if (arguments->dry_run && strcmp(command->name, "gc") != 0)
+                return wrong("--dry-run is for gc; unexpected with", command->name);
+        if (arguments->json && !command->has_json)
+                return wrong("--json is for gc and status; unexpected with", command->name);
         arguments->network = argv[optind];
         if (!arguments->network && !command->wants_network)
                 return 0;
@@ -408,57 +289,50 @@ static int fail(const Error *err) {
         return 1;
 }
 
-static int run(const Arguments *given, bool gc) {
+/* Prints @report, and frees it. Return: exit status. */
+static int tell(const Arguments *arguments, json_t *report) {
+        int status = report ? network_report_status(report) : 1;
+
+        if (!report)
+                fputs("berth-cni: out of memory\n", stderr);
+        else if (arguments->json)
+                (void)json_dumpf(report, stdout, JSON_INDENT(2));
+        else
+                network_report_print(report, stdout);
+        if (report && arguments->json)
+                putchar('\n');
+        json_decref(report);
+        return status;
+}
+
+static int run_gc(const Arguments *given) {
         Arguments arguments = *given;
+        Question question = {.verb = arguments.dry_run ? QUESTION_GARBAGE : QUESTION_GC,
+                             .plugins = arguments.plugins,
+                             .attachments = arguments.keep};
         cleanup(json_decrefp) json_t *list = NULL;
         bool disabled = false;
         Error err = {0};
 
         if (conflist_find(arguments.configurations, arguments.network, &list, &err) < 0)
                 return fail(&err);
-        if (gc && json_read_bool(list, "disableGC", &disabled, &err) == 0 && disabled) {
-                printf("%s: nothing is collected: its list says disableGC\n",
-                       json_string_value(json_find(list, "name")));
-                return 0;
-        }
-        if (gc && !arguments.all && keep_all_known(&arguments, list, &err) < 0)
+        if (json_read_bool(list, "disableGC", &disabled, &err) == 0 && disabled)
+                question.not_asked = "nothing is collected: its list says disableGC";
+        else if (!arguments.all && keep_all_known(&arguments, list, &err) < 0)
                 return fail(&err);
-        return ask_all(&arguments, gc ? "GC" : "STATUS", list, gc ? arguments.keep : NULL);
-}
-
-static int run_gc(const Arguments *arguments) {
-        return run(arguments, true);
-}
-
-/* Every network, in the runtime's order, and which one it takes. */
-static int status_of_all(const Arguments *arguments) {
-        cleanup(closep) int dir_fd =
-                open(arguments->configurations, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        struct dirent **entries = NULL;
-        int n = dir_fd < 0 ? -1 : scandirat(dir_fd, ".", &entries, conflist_is_named, alphasort);
-        int status = 0;
-
-        if (n <= 0)
-                printf("%s: no list of a network: %s\n", arguments->configurations,
-                       n < 0 ? strerror(errno) : "the runtime has none to make pods with");
-        for (int i = 0; i < n; i++) {
-                cleanup(json_decrefp) json_t *list = NULL;
-                Error err = {0};
-
-                printf("%s/%s%s\n", arguments->configurations, entries[i]->d_name,
-                       i == 0 ? ": the runtime takes this one" : "");
-                if (conflist_read(dir_fd, entries[i]->d_name, &list, &err) < 0)
-                        printf("%s\n", err.message);
-                if (!list || ask_all(arguments, "STATUS", list, NULL) != 0)
-                        status = status || i == 0;
-                free(entries[i]);
-        }
-        free(entries);
-        return n <= 0 || status;
+        return tell(&arguments, network_ask(&question, list));
 }
 
 static int run_status(const Arguments *arguments) {
-        return arguments->network ? run(arguments, false) : status_of_all(arguments);
+        const Question question = {.verb = QUESTION_STATUS, .plugins = arguments->plugins};
+        cleanup(json_decrefp) json_t *list = NULL;
+        Error err = {0};
+
+        if (!arguments->network)
+                return tell(arguments, network_ask_all(&question, arguments->configurations));
+        if (conflist_find(arguments->configurations, arguments->network, &list, &err) < 0)
+                return fail(&err);
+        return tell(arguments, network_ask(&question, list));
 }
 
 /* --- the pods of this node ---------------------------------------------------------------- */
@@ -571,8 +445,9 @@ static int run_list(const Arguments *arguments) {
 /* --- commands ----------------------------------------------------------------------------- */
 
 static const Command commands[] = {
-        {"gc", true, run_gc},          {"status", false, run_status}, {"check", false, run_check},
-        {"repair", false, run_repair}, {"list", false, run_list},
+        {"gc", true, true, run_gc},         {"status", false, true, run_status},
+        {"check", false, false, run_check}, {"repair", false, false, run_repair},
+        {"list", false, false, run_list},
 };
 
 static int command_main(int argc, char **argv, const Command *command) {

@@ -600,6 +600,8 @@ static int check_host(const Maker *maker) {
             !str_equal(facts->bridge.kind, "bridge"))
                 return error_set(maker->err, ERROR_CONFLICT,
                                  "\"%s\" already exists but is not a bridge", maker->link->bridge);
+        if (maker->conf->role == ROLE_PTP && maker->conf->ipam_type[0] == '\0')
+                return error_set(maker->err, ERROR_INVALID, "ptp needs an \"ipam\" with a type");
         if (maker->conf->ipam_type[0] != '\0' && result->n_ips == 0)
                 return error_set(maker->err, ERROR_PRECONDITION,
                                  "IPAM plugin returned missing IP config");

@@ -164,3 +164,11 @@ void request_leave(Request *request) {
 int request_print(Request *request, const CniResult *result, Error *err) {
         return result_format(result, request->conf.version, &request->output, err);
 }
+
+void request_tell(Request *request, const char *key, json_t *value) {
+        json_t *answer = json_pack("{s:O}", key, value);
+
+        free(request->output);
+        request->output = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+        json_decref(answer);
+}

@@ -92,6 +92,9 @@ void request_leave(Request *request);
 /* The answer in the version of the configuration. */
 int request_print(Request *request, const CniResult *result, Error *err);
 
+/* {@key: @value} is the answer, for our own commands; borrows @value. */
+void request_tell(Request *request, const char *key, json_t *value);
+
 /* --- names (cni/attachment.c) -------------------------------------------------------------- */
 
 /* The host's end: "veth" and 8 hex digits of the owner; @attempt 0.. for when a name is taken. */

@@ -224,7 +224,8 @@ static int rules_module_del(void *userdata, Attachment *at, Error *err) {
 static bool is_garbage(const RuleOwner *owner, const NftFound *found, void *userdata) {
         const GcRequest *gc = userdata;
 
-        return rule_owner_is_of(owner, gc->network) && !gc_keeps(gc, owner->owner);
+        return rule_owner_is_of(owner, gc->network) && !gc_keeps(gc, owner->owner) &&
+               !gc_tells(gc, "rules of container %s", owner->container);
 }
 
 static int rules_module_gc(void *userdata, const GcRequest *gc, Error *err) {

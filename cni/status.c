@@ -3,6 +3,7 @@
 /* STATUS: would the next ADD work, and if not, why. 50 is "no", 51 is "no, and pods that run may be
  * cut off". */
 
+#include "cni/facts.h"
 #include "cni/request.h"
 
 #include "common/base/cleanup.h"
@@ -10,6 +11,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+/* What the kernel gives a pair for which nobody says more. */
+#define ETH_MTU 1500
 
 static int unavailable(Request *request, unsigned int code, Error *err) {
         (void)failure_set(&request->failure, code,
@@ -71,6 +75,44 @@ static int bridge_status(Request *request, Error *err) {
         return 0;
 }
 
+/* The next ADD up to its plan: what would refuse there, refuses here. */
+static int plan_next(Request *request, Plan *plan, Error *err) {
+        static const uint8_t macs[3][6] = {{0}};
+        cleanup(result_deinit) CniResult result = {0};
+        const NetConf *conf = &request->conf;
+        HostFacts facts = {0};
+        int r = conf->ipam_type[0] != '\0' ? ipam_preview(&request->ipam, &result, err) : 0;
+        bool unknown = r == IPAM_E_UNKNOWN;
+
+        r = r < 0 ? r : plan_gateways(conf, &result, err);
+        r = r < 0 ? r : host_facts_read(&request->rtnl, conf, &facts, err);
+        r = r < 0 ? r : uplink_facts_read(&request->rtnl, conf, &result, &facts, err);
+        if (r < 0 || unknown)
+                return r;
+        return plan_add(&(PlanInput){.conf = conf,
+                                     .facts = &facts,
+                                     .result = &result,
+                                     .ifname = "eth0",
+                                     .host_name = "veth",
+                                     .alias = "",
+                                     .macs = macs},
+                        plan, err);
+}
+
+static int plan_status(Request *request, Error *err) {
+        Plan plan = {0};
+        int r = plan_next(request, &plan, err);
+
+        if (r == 0 && request->env.tell && plan.n_steps > 0) {
+                json_t *mtu = json_integer(plan.mtu_bytes ? plan.mtu_bytes : ETH_MTU);
+
+                request_tell(request, "mtu", mtu);
+                json_decref(mtu);
+        }
+        plan_deinit(&plan);
+        return r < 0 ? unavailable(request, CNI_CODE_UNAVAILABLE, err) : 0;
+}
+
 static int modules_status(Request *request, Error *err) {
         for (size_t i = 0; i < request->n_modules; i++) {
                 int r;
@@ -90,6 +132,7 @@ int link_status(Request *request, Error *err) {
         r = r < 0 ? r : request_prepare(request, err);
         if (r == 0 && request->conf.role != ROLE_PTP)
                 r = bridge_status(request, err);
+        r = r < 0 ? r : plan_status(request, err);
         r = r < 0 ? r : modules_status(request, err);
         if (r < 0 || request->conf.ipam_type[0] == '\0')
                 return r;

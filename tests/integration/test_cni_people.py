@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+import cni
 import node as lib
 import sandbox as sandbox_module
 
@@ -357,6 +358,102 @@ def test_status_for_people(berth, node, sandbox):
     assert done.returncode == 1 and 'bridge cni0 is down' in done.stdout and '(code 51)' in done.stdout
     done = berth('status', '--conf-dir', directory, 'other', check=False)
     assert done.returncode == 1 and 'no network "other"' in done.stderr
+
+
+def programs_of(sandbox, node, *names):
+    programs = sandbox.path / 'bin'
+    programs.mkdir()
+    for name in names:
+        (programs / name).symlink_to(node.plugin.program)
+    return programs
+
+
+def test_status_asks_what_add_asks(berth, node, sandbox):
+    """What ADD refuses, status refuses, with the same words; and what it would give, its MTU, status says."""
+    directory = write_list(sandbox, node.conf())
+    programs = programs_of(sandbox, node, 'berth-cni', 'bridge', 'ptp')
+    where = ('--conf-dir', directory, '--bin-dir', programs, 'net')
+    lib.sh('ip', 'route', 'add', 'default', 'via', lib.OUTSIDE)
+    lib.sh('ip', '-6', 'route', 'add', 'default', 'via', lib.OUTSIDE6)
+    lib.sh('ip', 'link', 'set', 'uplink', 'mtu', '1400')
+    lib.sh('ip', 'link', 'add', 'taken', 'type', 'veth', 'peer', 'name', 'taken-peer')
+    lib.sh('ip', 'link', 'add', 'other', 'type', 'bridge')
+    lib.sh('ip', 'addr', 'add', '10.1.0.77/16', 'dev', 'other')
+    lib.sh('ip', 'link', 'set', 'other', 'up')
+    for number, (more, words) in enumerate([
+            ({}, None), ({'type': 'bridge'}, None),
+            ({'mtu': 1000}, 'an MTU of 1000 is too small'),
+            ({'mtu': 99999}, '"mtu"'),
+            ({'vlan': 5000}, 'invalid VLAN ID 5000'),
+            ({'bridge': 'taken'}, 'is not a bridge'),
+            ({'bridge': 'abcdefghijklm', 'vlan': 100}, 'longer than 15 characters'),
+            ({'bridge': 'other'}, 'already has an IP address different from'),
+            ({'type': 'ptp', 'ipam': {}}, 'ptp needs an "ipam"'),
+            ({'ipam': {'type': 'host-local', 'subnet': '10.1.0.0/99'}}, '10.1.0.0/99'),
+            ({'ipam': {'type': 'static', 'addresses': [{'address': 'x'}]}}, "got: 'x'"),
+            ({'hairpinMode': True, 'promiscMode': True}, 'hairpin mode and promiscuous mode'),
+            ({'type': 'ptp'}, None)]):
+        conf = node.conf(**more)
+        write_list(sandbox, conf)
+        done = berth('status', *where, check=False)
+        plugin = cni.Plugin(node.build, conf['type'], path=[programs])
+        added = plugin.add(conf, sandbox.netns(f'p{number}'), lib.container(f'p{number}'))
+        assert (done.returncode == 0) == (added.code == 0) == (words is None), (more, done.stdout, added.stdout)
+        if words:
+            error = added.json['msg'] + added.json.get('details', '')
+            assert words in done.stdout and words in error, (more, done.stdout, error)
+        else:
+            assert 'MTU is 1400' in done.stdout, done.stdout
+
+
+def test_status_in_json(berth, node, sandbox):
+    directory = write_list(sandbox, node.conf(mtu=1444), {'type': 'portmap'}, {'type': 'elsewhere'})
+    where = ('--conf-dir', directory, '--bin-dir', programs_of(sandbox, node, 'berth-cni', 'portmap'), '--json')
+    one = json.loads(berth('status', *where, 'net').stdout)
+    assert (one['network'], one['ready'], one['cniVersion']) == ('net', True, '1.0.0')
+    ours, portmap, other = one['plugins']
+    assert (ours['type'], ours['ready'], ours['mtu'], portmap['ready']) == ('berth-cni', True, 1444, True)
+    assert 'older than 1.1.0' in other['notAsked']
+    # The runtime takes the broken one.
+    done = berth('status', *where, check=False)
+    both = json.loads(done.stdout)
+    assert done.returncode == 1 and both['configurationDirectory'] == str(directory)
+    assert [(os.path.basename(one['file']), one['ready'], one['taken']) for one in both['networks']] == [
+        ('05-broken.conflist', False, True), ('10-net.conflist', True, False)]
+    assert 'message' in both['networks'][0]
+    lib.sh('ip', 'link', 'add', 'cni0', 'type', 'bridge')
+    done = berth('status', *where, 'net', check=False)
+    one = json.loads(done.stdout)
+    assert done.returncode == 1 and not one['ready'] and 'bridge cni0 is down' in one['plugins'][0]['message']
+    empty = sandbox.path / 'empty'
+    empty.mkdir()
+    assert json.loads(berth('status', '--json', '--conf-dir', empty, check=False).stdout)['networks'] == []
+
+
+def test_gc_dry_run(berth, node, sandbox):
+    """What it says is what goes then, and it takes nothing itself."""
+    conf = node.conf(ipMasq=True, ingressRate=8000000, ingressBurst=80000, egressRate=8000000, egressBurst=80000)
+    pods = [node.add(conf, name) for name in ('stay', 'gone')]
+    directory = write_list(sandbox, conf, {'type': 'something-else'})
+    keep = ('--conf-dir', directory, '--all', '--keep', lib.container('stay') + '/eth0', 'net')
+    before = lib.elements(), len(lib.link_json()), sorted(os.listdir(sandbox.path / 'leases/net'))
+    text = berth('gc', '--dry-run', *keep).stdout
+    report = json.loads(berth('gc', '--dry-run', '--json', *keep).stdout)
+    assert before == (lib.elements(), len(lib.link_json()), sorted(os.listdir(sandbox.path / 'leases/net')))
+    garbage = report['plugins'][0]['garbage']
+    gone, ifb = lib.container('gone'), [line for line in garbage if line.startswith('link ifb')
+                                        or line.startswith('link bwp')]
+    assert f'link {pods[1].host_link} of container {gone}, eth0' in garbage
+    assert f'lease of container {gone}, eth0' in garbage and len(ifb) == 1
+    assert any(line.startswith('rules of container ') for line in garbage) and len(garbage) == 4
+    assert lib.container('stay') not in text and all(f'  {line}' in text.splitlines() for line in garbage)
+    assert 'cannot be asked' in report['plugins'][1]['notAsked'] and report['dryRun'] is True
+    done = json.loads(berth('gc', '--json', *keep).stdout)
+    assert done['ready'] and 'garbage' not in done['plugins'][0]
+    assert 'net: berth-cni: clean' in berth('gc', '--dry-run', *keep).stdout
+    assert [one['ifname'] for one in lib.link_json() if one['ifname'].startswith('veth')] == [pods[0].host_link]
+    for argv in (('status', '--dry-run'), ('list', '--json'), ('check', '--json')):
+        assert berth(*argv, check=False).returncode == 2
 
 
 def test_usage(berth):
