@@ -393,16 +393,26 @@ static int usage_error(const Error *err) {
         return EXIT_USAGE;
 }
 
+/* Secrets of volumes will be in it. */
+static void protect_memory(void) {
+        int r = privilege_hide_memory();
+
+        if (r < 0)
+                log_warning("the memory of this process may be dumped: %s", strerrordesc_np(-r));
+        r = privilege_lock_memory();
+        if (r < 0)
+                log_warning("the memory of this process may be swapped out, and secrets of calls "
+                            "with it (CAP_IPC_LOCK): %s",
+                            strerrordesc_np(-r));
+}
+
 static int prepare_and_run(Serve *serve) {
         Error err = {0};
         int r;
 
         log_setup(serve->args.log_level, serve->args.log_format);
         daemon_block_signals();
-        /* Secrets of volumes will be in it. */
-        r = privilege_hide_memory();
-        if (r < 0)
-                log_warning("the memory of this process may be dumped: %s", strerrordesc_np(-r));
+        protect_memory();
         r = prepare(serve, &err);
         if (r < 0 && err.code == ERROR_INVALID)
                 return usage_error(&err);

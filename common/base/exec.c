@@ -8,6 +8,7 @@
 #include "common/base/exec.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/privilege.h"
 #include "common/base/str.h"
 
 #include <fcntl.h>
@@ -105,14 +106,11 @@ static int spawn_child(const ExecRequest *request, int input, int output, int er
         r = spawn_attributes(&attributes);
         if (r == 0)
                 r = spawn_files(&actions, input, output, errors, request->device_fd);
-        /* Returns when the child has let go of every descriptor: CLONE_VFORK. */
-        pthread_mutex_lock(&birth);
         if (r == 0)
                 r = -posix_spawnp(pidp, request->program ? request->program : request->argv[0],
                                   &actions, &attributes, (char *const *)(uintptr_t)request->argv,
                                   request->envp ? (char *const *)(uintptr_t)request->envp
                                                 : environ);
-        pthread_mutex_unlock(&birth);
         (void)posix_spawnattr_destroy(&attributes);
         (void)posix_spawn_file_actions_destroy(&actions);
         return r;
@@ -147,13 +145,27 @@ static int spawn_confined(const ExecRequest *request, int input, int output, int
         if (pthread_attr_init(&attributes))
                 return -ENOMEM;
         (void)pthread_attr_setstacksize(&attributes, SPAWN_STACK_BYTES);
+        privilege_lock_pause();
         r = -pthread_create(&thread, &attributes, spawn_as_thread, &one);
         (void)pthread_attr_destroy(&attributes);
+        if (r == 0)
+                (void)pthread_join(thread, NULL);
+        privilege_lock_resume();
         if (r < 0)
                 return r;
-        (void)pthread_join(thread, NULL);
         *pidp = one.pid;
         return one.result;
+}
+
+/* Returns when the child has let go of every descriptor: CLONE_VFORK. */
+static int spawn(const ExecRequest *request, int input, int output, int errors, pid_t *pidp) {
+        int r;
+
+        pthread_mutex_lock(&birth);
+        r = request->confinement ? spawn_confined(request, input, output, errors, pidp)
+                                 : spawn_child(request, input, output, errors, pidp);
+        pthread_mutex_unlock(&birth);
+        return r;
 }
 
 /* Raising one's own score is always allowed; a child that ended already has none. */
@@ -191,8 +203,7 @@ static int child_start(const ExecRequest *request, Child *child) {
                 return -errno;
         child->errors_fd = pair[0];
         errors = pair[1];
-        r = request->confinement ? spawn_confined(request, input, output, errors, &child->pid)
-                                 : spawn_child(request, input, output, errors, &child->pid);
+        r = spawn(request, input, output, errors, &child->pid);
         if (r < 0)
                 return r;
         child->pid_fd = (int)syscall(SYS_pidfd_open, child->pid, 0);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -38,6 +39,31 @@ int privilege_hide_memory(void) {
         if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
                 return -errno;
         return 0;
+}
+
+/* Set before there are threads. */
+static bool is_locked;
+
+int privilege_lock_memory(void) {
+        struct rlimit limit = {0, 0};
+
+        if (!privilege_has(CAP_IPC_LOCK) &&
+            (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur != RLIM_INFINITY))
+                return -EPERM;
+        if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
+                return -errno;
+        is_locked = true;
+        return 0;
+}
+
+void privilege_lock_pause(void) {
+        if (is_locked)
+                (void)mlockall(MCL_CURRENT | MCL_ONFAULT);
+}
+
+void privilege_lock_resume(void) {
+        if (is_locked)
+                (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
 }
 
 int privilege_limit(uint64_t keep) {

@@ -28,6 +28,23 @@ int privilege_limit(uint64_t keep);
  */
 int privilege_hide_memory(void);
 
+/**
+ * privilege_lock_memory() - nothing of this process goes to a disk that is swapped to
+ *
+ * All that it has and will have, each page when it is first used (MCL_ONFAULT, Linux 4.4). Only
+ * with CAP_IPC_LOCK or without a limit: within RLIMIT_MEMLOCK, 64 KiB or 8 MiB in a container, what
+ * is beyond would not be swappable but unavailable. Children do not inherit it. Source:
+ * mlockall(2).
+ *
+ * Return: 0; -EPERM when it may not, and nothing is locked; -errno.
+ */
+int privilege_lock_memory(void);
+
+/* Around what a thread maps that has no CAP_IPC_LOCK, which the kernel refuses otherwise: what is
+ * new meanwhile is locked afterwards. By a thread that has it, one at a time. */
+void privilege_lock_pause(void);
+void privilege_lock_resume(void);
+
 /* Whether this thread has a capability in effect. */
 bool privilege_has(unsigned int number);
 

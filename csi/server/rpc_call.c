@@ -376,10 +376,24 @@ static bool is_crowded(RpcServer *server) {
         return is_crowded;
 }
 
+/* Its message was taken all the same: what gRPC keeps cannot be overwritten. */
+static void answer_unknown(RpcCall *call) {
+        char message[PATH_SHOWN_MAX + 32];
+
+        if (call->request)
+                wipe_buffer(call->request);
+        (void)snprintf(message, sizeof(message), "unknown method %s", call->path);
+        answer(call, STATUS_UNIMPLEMENTED, message);
+}
+
 static void on_read(RpcTag *tag, bool ok) {
         RpcCall *call = tag->owner;
         RpcServer *server = call->server;
 
+        if (!call->method) {
+                answer_unknown(call);
+                return;
+        }
         if (!ok || !call->request) {
                 answer(call, STATUS_INTERNAL, "the call ended without a message");
                 return;
@@ -420,7 +434,6 @@ static void find_method(RpcCall *call) {
 
 static void on_came(RpcTag *tag, bool ok) {
         RpcCall *call = tag->owner;
-        char message[PATH_SHOWN_MAX + 32];
         grpc_op op = {0};
 
         if (!ok) {
@@ -438,11 +451,6 @@ static void on_came(RpcTag *tag, bool ok) {
         start_batch(call, &op, 1, &call->closed);
 
         find_method(call);
-        if (!call->method) {
-                (void)snprintf(message, sizeof(message), "unknown method %s", call->path);
-                answer(call, STATUS_UNIMPLEMENTED, message);
-                return;
-        }
         op = (grpc_op){0};
         op.op = GRPC_OP_RECV_MESSAGE;
         op.data.recv_message.recv_message = &call->request;

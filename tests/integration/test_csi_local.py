@@ -96,9 +96,9 @@ class Kubelet:
 class World:
     """A daemon, a client and a kubelet on one node."""
 
-    def __init__(self, build, sandbox, pool=None, argv=()):
+    def __init__(self, build, sandbox, pool=None, argv=(), environment=None):
         self.root = sandbox.shared_directory('kubelet')
-        self.daemon = csi.Daemon(build, sandbox.path, argv, kubelet_root=self.root)
+        self.daemon = csi.Daemon(build, sandbox.path, argv, kubelet_root=self.root, environment=environment)
         self.pool = pathlib.Path(pool or self.daemon.pool)
         if pool:
             self.daemon.argv.append(f'--pool={pool}')
