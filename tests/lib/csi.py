@@ -228,6 +228,7 @@ class Daemon:
             time.sleep(0.002)
         client = Client(self.socket_path)
         try:
+            assert self.process.poll() is None, 'berth-csi did not start'
             client.wait_ready(ready_seconds)
         except AssertionError as error:
             code = self.process.poll()
