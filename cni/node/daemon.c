@@ -38,7 +38,7 @@
 #define FIRST_GC_MSECS 60000
 
 /* Counting costs dumps, and anybody may ask. */
-#define METRICS_MSECS 10000
+#define METRICS_MSECS 1000
 
 /* Lines of one run that are logged. */
 #define LINES_MAX 100
@@ -139,14 +139,16 @@ static void start_due(Node *node) {
                         job_start(node, (NodeJob)i);
 }
 
-/* Each line of what it said, unless it said the same the last time. */
+/* Each line of what it said, unless it said the same the last time: what was put right is always
+ * news. */
 static void log_said(Node *node, bool failed) {
         JobState *state = &node->jobs[node->running];
         const LogField fields[] = {{"op", node_job_name(node->running)}};
         char *text = node->child.output, *save = NULL;
         unsigned int n = 0;
 
-        if (!text || str_equal(text, state->said ? state->said : ""))
+        if (!text || ((failed || node->running != NODE_JOB_REPAIR) &&
+                      str_equal(text, state->said ? state->said : "")))
                 return;
         free(state->said);
         state->said = strdup(text);
@@ -214,7 +216,8 @@ static void job_done(Node *node, uint64_t now) {
                         job_due(node, NODE_JOB_REPAIR, now + node->args->repair_secs * 1000);
                 return;
         case NODE_JOB_GC:
-                job_due(node, NODE_JOB_GC, now + node->args->gc_secs * 1000);
+                if (node->args->gc_secs > 0)
+                        job_due(node, NODE_JOB_GC, now + node->args->gc_secs * 1000);
                 return;
         case _NODE_JOB_N:
                 return;
@@ -267,13 +270,29 @@ static void job_end(Node *node) {
 
 /* --- what happens ---------------------------------------------------------------------------- */
 
+/* All of it, now. */
+static void all_due(Node *node) {
+        const NodeArgs *args = node->args;
+
+        if (node_args_ask(args))
+                job_due(node, NODE_JOB_SUBNETS, 0);
+        if (!node_args_ask(args) || node->subnets)
+                job_due(node, NODE_JOB_INSTALL, 0);
+        job_due(node, NODE_JOB_REPAIR, 0);
+        if (node->counts.is_ready)
+                job_due(node, NODE_JOB_GC, 0);
+}
+
 static void on_signals(Node *node) {
         struct signalfd_siginfo info;
         pid_t pid;
         int status;
 
         while (read(node->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
-                node->stops |= info.ssi_signo != SIGCHLD;
+                if (info.ssi_signo == SIGHUP)
+                        all_due(node);
+                else
+                        node->stops |= info.ssi_signo != SIGCHLD;
         /* In a container what a killed child leaves behind becomes ours. */
         while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
                 if (pid == node->child.pid) {
@@ -404,6 +423,7 @@ static int open_signals(Node *node) {
         sigaddset(&set, SIGCHLD);
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
         if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
                 return -errno;
         (void)signal(SIGPIPE, SIG_IGN);

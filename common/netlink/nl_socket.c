@@ -60,7 +60,14 @@ void nl_socket_close(NlSocket *sock) {
         sock->buffer = NULL;
 }
 
+/* Nothing is announced to a socket without an address, and it would get one by sending only. */
 int nl_socket_join(NlSocket *sock, unsigned int group) {
+        struct sockaddr_nl own = {.nl_family = AF_NETLINK};
+
+        if (getsockname(sock->fd, (struct sockaddr *)&own, &(socklen_t){sizeof(own)}) < 0)
+                return -errno;
+        if (own.nl_pid == 0 && bind(sock->fd, (const struct sockaddr *)&own, sizeof(own)) < 0)
+                return -errno;
         return setsockopt(sock->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0
                        ? -errno
                        : 0;
