@@ -26,6 +26,42 @@ bool share_is_remote(const char *fs_type) {
         return str_has_prefix(fs_type, "fuse.");
 }
 
+/* What follows the server: "[fe80::1]:/a". NULL: it has none. */
+static const char *export_of(const char *source) {
+        const char *server_end = source[0] == '[' ? strchr(source, ']') : source;
+        const char *colon = server_end ? strchr(server_end, ':') : NULL;
+
+        return colon ? colon + 1 : NULL;
+}
+
+/* The next component of a path, @np bytes, without "." and empty ones. NULL: its end. */
+static const char *next_component(const char **atp, size_t *np) {
+        do {
+                *atp += strspn(*atp, "/");
+                *np = strcspn(*atp, "/");
+                *atp += *np;
+        } while (*np == 1 && (*atp)[-1] == '.');
+        return *np > 0 ? *atp - *np : NULL;
+}
+
+bool share_is_same_source(const char *a, const char *b) {
+        const char *at = export_of(a), *bt = export_of(b), *one, *other;
+        size_t n_one, n_other;
+
+        /* Of another kind, as SMB's: as they are written. */
+        if (!at || !bt)
+                return str_equal(a, b);
+        if (at - a != bt - b || memcmp(a, b, (size_t)(at - a)) != 0)
+                return false;
+        do {
+                one = next_component(&at, &n_one);
+                other = next_component(&bt, &n_other);
+                if (n_one != n_other || (one && memcmp(one, other, n_one) != 0))
+                        return false;
+        } while (one);
+        return true;
+}
+
 /* --- what is mounted, by mountinfo --- */
 
 int share_real_path(const NodePath *path, char text[PATH_MAX], Error *err) {
@@ -118,7 +154,8 @@ static int check_single(const Job *job, const NodePublishRequest *request, const
         for (size_t i = 0; i < table->n_mounts; i++) {
                 const Mount *mount = &table->mounts[i];
 
-                if (share_is_remote(mount->fs_type) && str_equal(mount->source, share->source) &&
+                if (share_is_remote(mount->fs_type) &&
+                    share_is_same_source(mount->source, share->source) &&
                     node_root_below(root, mount->target) && !str_equal(mount->target, real))
                         return error_set(err, ERROR_PRECONDITION,
                                          "the volume is published at %s already, and its access "
@@ -135,7 +172,7 @@ static int judge_mounted(Job *job, const Mount *mount, const Share *share, bool 
         struct statvfs usage;
         int r;
 
-        if (!share_is_remote(mount->fs_type) || !str_equal(mount->source, share->source))
+        if (!share_is_remote(mount->fs_type) || !share_is_same_source(mount->source, share->source))
                 return error_set(err, ERROR_CONFLICT,
                                  "%s is taken: %.200s (%s) is mounted there, not %.200s",
                                  job->target.text, mount->source, mount->fs_type, share->source);

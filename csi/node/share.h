@@ -41,6 +41,11 @@ int share_stats(Node *node, const Call *call, const NodeStatsRequest *request,
 /* Whether a mount of this type asks a server: "nfs4". */
 bool share_is_remote(const char *fs_type);
 
+/* Whether two spellings of "server:/export" are one: NFSv4 is shown by the kernel as it was walked,
+ * without what a path may have too much of, NFSv3 as it was asked for (fs/nfs/namespace.c,
+ * nfs_path()). Pure. */
+bool share_is_same_source(const char *a, const char *b);
+
 /* What the words of a mount helper mean: "access denied by server" is ERROR_DENIED. Pure. */
 ErrorCode share_helper_code(const char *words);
 

@@ -192,22 +192,29 @@ static int run_helper(const Work *work, const char *target, Error *err) {
         return r;
 }
 
-/* The helper was given a path; what is there now must be what was asked for. */
+/* The helper was given a path, where no server's filesystem was. What is there now is what was
+ * asked for: NFSv4 may have been led on by the server, by a link or a referral, and shows where it
+ * came to. */
 static int verify(const Work *work, Error *err) {
         cleanup(mount_table_freep) MountTable *table = NULL;
+        const LogField field = {"volume", work->volume_id};
+        const char *source = work->plan->share->source;
         const Mount *mount;
         int r;
 
         r = share_find_mount(work->target, &table, &mount, err);
         if (r < 0)
                 return r;
-        if (mount && share_is_remote(mount->fs_type) &&
-            str_equal(mount->source, work->plan->share->source))
+        if (mount && share_is_remote(mount->fs_type)) {
+                if (!share_is_same_source(mount->source, source))
+                        log_fields(LOG_LEVEL_INFO, &field, 1, "%.200s led to %.200s", source,
+                                   mount->source);
                 return 0;
+        }
         return error_set(err, ERROR_UNAVAILABLE,
                          "%s said that it mounted %.200s at %s, and it is "
                          "not there",
-                         work->plan->share->helper, work->plan->share->source, work->target->text);
+                         work->plan->share->helper, source, work->target->text);
 }
 
 static int set_mode(Node *node, const Work *work, Error *err) {

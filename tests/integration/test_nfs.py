@@ -11,7 +11,7 @@ import time
 import pytest
 
 import sandbox as sandbox_module
-from csi import MULTI_NODE_MULTI_WRITER, Daemon, mount_capability
+from csi import MULTI_NODE_MULTI_WRITER, SINGLE_NODE_SINGLE_WRITER, Daemon, mount_capability
 
 VOLUME = 'nas#export#pvc-1##'
 CAPABILITY = mount_capability('', MULTI_NODE_MULTI_WRITER, ['vers=4.2'])
@@ -55,7 +55,8 @@ class Server:
         self.mountd = subprocess.Popen(['rpc.mountd', '--foreground', '--no-nfs-version', '3', '--no-udp'],
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(0.5)
-        run('exportfs', '-o', 'rw,no_root_squash,insecure,no_subtree_check,fsid=0', f'127.0.0.1:{self.directory}')
+        for client in ('127.0.0.1', '[::1]'):
+            run('exportfs', '-o', 'rw,no_root_squash,insecure,no_subtree_check,fsid=0', f'{client}:{self.directory}')
         # For so long nothing can be opened after the start; less than ten seconds is refused.
         for name in ('nfsv4leasetime', 'nfsv4gracetime'):
             pathlib.Path('/proc/fs/nfsd', name).write_text('10\n', encoding='ascii')
@@ -154,6 +155,30 @@ def test_subdirectory(daemon, server):
         message = client.fails('NOT_FOUND', 'NodePublishVolume',
                                **fields_of(daemon, 'a', volume_context={'subDir': 'not-there'}))
         assert '127.0.0.1' in message
+
+
+@pytest.mark.deadline(300)
+@pytest.mark.parametrize('address', ['127.0.0.1', '::1'])
+def test_spellings_of_the_source(daemon, server, address):
+    """The kernel shows NFSv4 as it walked it: a path with a slash too much was mounted, undone and refused for ever."""
+    (server.directory / 'a' / 'b').mkdir(parents=True)
+    (server.directory / 'a' / 'b' / 'file').write_text('mine')
+    (server.directory / 'link').symlink_to('a/b')
+    single = mount_capability('', SINGLE_NODE_SINGLE_WRITER, ['vers=4.2'])
+    with daemon.start(60) as client:
+        for share in ('/a//b/', '//a/b'):
+            fields = fields_of(daemon, 'a', volume_context={'server': address, 'share': share},
+                               volume_capability=single)
+            client.NodePublishVolume(**fields)
+            client.NodePublishVolume(**fields)
+            assert (target_of(daemon, 'a') / 'file').read_text() == 'mine'
+            assert 'SINGLE_WRITER' in client.fails('FAILED_PRECONDITION', 'NodePublishVolume', **{
+                **fields, 'target_path': str(target_of(daemon, 'b'))})
+            unpublish(client, target_of(daemon, 'a'))
+        # Led on by the server.
+        client.NodePublishVolume(**fields_of(daemon, 'a', volume_context={'server': address, 'share': '/link'}))
+        assert (target_of(daemon, 'a') / 'file').read_text() == 'mine'
+        unpublish(client, target_of(daemon, 'a'))
 
 
 @pytest.mark.deadline(300)
