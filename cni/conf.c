@@ -222,6 +222,43 @@ static int removal_parse(NetConf *conf, Error *err) {
         return 0;
 }
 
+IpAddress conf_routed_gateway(uint8_t family) {
+        if (family == AF_INET)
+                return (IpAddress){.family = AF_INET, .bytes = {169, 254, 1, 1}};
+        return (IpAddress){.family = AF_INET6, .bytes = {0xfe, 0x80, [15] = 1}};
+}
+
+static int mode_parse(NetConf *conf, Error *err) {
+        const char *text = "bridge";
+        int r = conf->role == ROLE_BERTH ? json_read_text(conf->json, "mode", &text, err) : 0;
+
+        if (r < 0)
+                return r;
+        if (!str_equal(text, "bridge") && !str_equal(text, "routed"))
+                return error_set(err, ERROR_INVALID,
+                                 "\"mode\": \"%s\" must be \"bridge\" or \"routed\"", text);
+        conf->link.routed = str_equal(text, "routed");
+        return 0;
+}
+
+/* Keys that are about a bridge's ports, so that nobody relies on what is not there. */
+static int routed_check(const NetConf *conf, Error *err) {
+        const LinkConf *link = &conf->link;
+        const char *key = link->vlan                          ? "vlan"
+                          : link->has_trunks                  ? "vlanTrunk"
+                          : link->promisc                     ? "promiscMode"
+                          : link->port_isolation              ? "portIsolation"
+                          : link->disable_container_interface ? "disableContainerInterface"
+                                                              : NULL;
+
+        if (!link->routed || (!key && conf->ipam_type[0] != '\0'))
+                return 0;
+        if (key)
+                return error_set(err, ERROR_INVALID,
+                                 "\"mode\": \"routed\" has no bridge: leave \"%s\" out", key);
+        return error_set(err, ERROR_INVALID, "\"mode\": \"routed\" needs an \"ipam\" with a type");
+}
+
 static int bridge_name_parse(NetConf *conf, Error *err) {
         const char *name = "cni0";
         int r = json_read_text(conf->json, "bridge", &name, err);
@@ -258,6 +295,8 @@ static int link_parse_keys(NetConf *conf, Error *err) {
         link->mtu_bytes = (uint32_t)mtu;
         r = trunks_parse(conf->json, link, err);
         r = r < 0 ? r : removal_parse(conf, err);
+        r = r < 0 ? r : mode_parse(conf, err);
+        r = r < 0 ? r : routed_check(conf, err);
         if (r < 0)
                 return r;
         if (link->disable_container_interface && conf->ipam_type[0] != '\0')

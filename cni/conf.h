@@ -73,6 +73,7 @@ typedef struct LinkConf {
         bool has_mac;    /* from runtimeConfig, args or CNI_ARGS, in that order */
         uint8_t mac[6];
         LinkRemoval removal;
+        bool routed; /* "mode": "routed", of our own type: no bridge, the host routes to each pod */
 } LinkConf;
 
 /* Starts as (NetConf){0}. */
@@ -112,6 +113,15 @@ typedef struct NetConf {
  */
 int conf_parse(NetConf *conf, const char *text, size_t n, Error *err);
 void conf_deinit(NetConf *conf);
+
+/* No bridge: the host's end of the pair is where the pod is reached. */
+static inline bool conf_is_pair(const NetConf *conf) {
+        return conf->role == ROLE_PTP || conf->link.routed;
+}
+
+/* What routed pods send to: 169.254.1.1 and fe80::1, which no link has, at a MAC address that both
+ * sides know. */
+IpAddress conf_routed_gateway(uint8_t family);
 
 /* Container ids and network names: a letter or digit, then letters, digits, "_", "." and "-". */
 bool conf_name_is_valid(const char *name);

@@ -55,7 +55,7 @@ static int read_links(NlSocket *rtnl, const NetConf *conf, HostFacts *facts, Err
 
         forwarding_get(&batch, AF_INET);
         forwarding_get(&batch, AF_INET6);
-        if (conf->role != ROLE_PTP) {
+        if (!conf_is_pair(conf)) {
                 link_get(&batch, 0, conf->link.bridge);
                 if (conf->link.vlan && conf->link.is_gateway) {
                         r = plan_vlan_name(&conf->link, vlan, err);
@@ -72,7 +72,7 @@ static int read_addresses(NlSocket *rtnl, const NetConf *conf, HostFacts *facts,
         unsigned int index = 0;
         int r;
 
-        if (!conf->link.is_gateway || conf->role == ROLE_PTP)
+        if (!conf->link.is_gateway || conf_is_pair(conf))
                 return 0;
         if (conf->link.vlan)
                 index = facts->has_vlan_link ? facts->vlan_link.index : 0;
@@ -234,7 +234,7 @@ static bool will_forward_v6(const NetConf *conf, const CniResult *result) {
 
         for (size_t i = 0; i < result->n_ips; i++)
                 has_v6 = has_v6 || result->ips[i].address.address.family == AF_INET6;
-        return has_v6 && (conf->role == ROLE_PTP || conf->link.is_gateway);
+        return has_v6 && (conf_is_pair(conf) || conf->link.is_gateway);
 }
 
 int uplink_facts_read(NlSocket *rtnl, const NetConf *conf, const CniResult *result,

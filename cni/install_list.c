@@ -327,13 +327,17 @@ int pod_network_list(const PodNetwork *network, json_t **listp, Error *err) {
                 r = json_array_append_new(
                         ranges, json_pack("[{s:o}]", "subnet", prefix_json(&network->subnets[i])));
         plugin = r < 0 ? NULL
-                       : json_pack(
-                                 "{s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:{s:b, s:b}, s:{s:s, s:O}}",
-                                 "type", "berth-cni", "bridge", BRIDGE, "isDefaultGateway", 1,
-                                 "ipMasq", !network->masqueraded_by_others, "hairpinMode", 1,
-                                 "firewall", 1, "macspoofchk", 1, "capabilities", "portMappings", 1,
-                                 "bandwidth", 1, "ipam", "type", "host-local", "ranges", ranges);
-        if (plugin && network->n_cluster > 0) {
+                       : json_pack("{s:s, s:b, s:b, s:b, s:b, s:{s:b, s:b}, s:{s:s, s:O}}", "type",
+                                   "berth-cni", "isDefaultGateway", 1, "ipMasq",
+                                   !network->masqueraded_by_others, "firewall", 1, "macspoofchk", 1,
+                                   "capabilities", "portMappings", 1, "bandwidth", 1, "ipam",
+                                   "type", "host-local", "ranges", ranges);
+        if (plugin)
+                r = network->routed
+                            ? json_object_set_new(plugin, "mode", json_string("routed"))
+                            : json_object_update_new(plugin, json_pack("{s:s, s:b}", "bridge",
+                                                                       BRIDGE, "hairpinMode", 1));
+        if (plugin && r == 0 && network->n_cluster > 0) {
                 cluster = cluster_json(network);
                 r = json_object_set(plugin, "clusterCIDR", cluster);
         }

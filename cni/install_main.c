@@ -54,6 +54,9 @@ static const char usage[] =
         "  --cluster-cidr CIDR  addresses of the pods of all nodes: what goes there is not\n"
         "                    masqueraded (default: $CLUSTER_CIDR)\n"
         "  --mtu BYTES       of the pods' interfaces (default: the kernel's)\n"
+        "  --mode MODE       of that list: \"bridge\" (default), or \"routed\": no bridge, a route "
+        "to\n"
+        "                    each pod\n"
         "  --conf-name NAME  file name of the list (default: " INSTALL_CONF_NAME ")\n"
         "  --beside          write the list although another network's is there; without it that\n"
         "                    is a reason to refuse, unless ours is there already\n"
@@ -109,6 +112,14 @@ static int take_wait(Install *install) {
         return 0;
 }
 
+static int take_mode(Install *install) {
+        install->network.routed = str_equal(optarg, "routed");
+        if (install->network.routed || str_equal(optarg, "bridge"))
+                return 0;
+        return error_set(&install->wrong, ERROR_INVALID,
+                         "--mode: \"%s\" must be \"bridge\" or \"routed\"", optarg);
+}
+
 static int take_option(Install *install, int option) {
         switch (option) {
         case 'r':
@@ -141,6 +152,8 @@ static int take_option(Install *install, int option) {
                                            &install->wrong);
         case 'm':
                 return pod_network_mtu(&install->network, optarg, "--mtu", &install->wrong);
+        case 'M':
+                return take_mode(install);
         case 'N':
                 install->conf_name = optarg;
                 return 0;
@@ -171,6 +184,7 @@ static int parse(int argc, char **argv, Install *install) {
                 {"bin-dir", required_argument, NULL, 'b'},
                 {"conf-dir", required_argument, NULL, 'c'},
                 {"names", required_argument, NULL, 'n'},
+                {"mode", required_argument, NULL, 'M'},
                 {"replace", no_argument, NULL, 'R'},
                 {"conf", required_argument, NULL, 'f'},
                 {"subnet", required_argument, NULL, 's'},

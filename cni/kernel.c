@@ -109,6 +109,13 @@ static void append_route(Run *run, const PlanStep *step) {
         route_add(&run->batch, &route);
 }
 
+static void append_neighbour(Run *run, const PlanStep *step) {
+        Neighbour neighbour = step->u.neighbour;
+
+        neighbour.index = run->kernel->indices[step->link];
+        neighbour_set(&run->batch, &neighbour);
+}
+
 static bool is_shared(StepLink link) {
         return link == LINK_BRIDGE || link == LINK_VLAN;
 }
@@ -438,6 +445,7 @@ static int alone(Run *run, const PlanStep *step) {
         case STEP_VLAN_CLEAR:
         case STEP_VLAN_ADD:
         case STEP_ROUTE_ADD:
+        case STEP_NEIGHBOUR:
         case STEP_ANNOUNCE:
         case _STEP_KIND_N:
                 break;
@@ -461,6 +469,9 @@ static bool append(Run *run, const PlanStep *step) {
                 return true;
         case STEP_ROUTE_ADD:
                 append_route(run, step);
+                return true;
+        case STEP_NEIGHBOUR:
+                append_neighbour(run, step);
                 return true;
         case STEP_ANNOUNCE:
                 /* An address set anew, be it the same, makes the kernel tell the neighbours:

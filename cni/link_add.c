@@ -325,7 +325,7 @@ int link_add(Request *request, Error *err) {
         add.kernel.before_up = before_up;
         add.kernel.userdata = request;
         r = host_facts_read(&request->rtnl, &request->conf, &add.facts, err);
-        if (r == 0 && request->conf.role != ROLE_PTP && add.facts.has_bridge &&
+        if (r == 0 && !conf_is_pair(&request->conf) && add.facts.has_bridge &&
             !str_equal(add.facts.bridge.kind, "bridge"))
                 return error_set(err, ERROR_CONFLICT, "\"%s\" already exists but is not a bridge",
                                  request->conf.link.bridge);

@@ -86,7 +86,7 @@ static int check_pod(LinkCheck *check, Error *err) {
 
 static int check_host(LinkCheck *check, Error *err) {
         const CniResult *prev = &check->request->conf.prev;
-        bool ptp = check->request->conf.role == ROLE_PTP;
+        bool ptp = conf_is_pair(&check->request->conf);
 
         for (size_t i = 0; i < prev->n_interfaces; i++) {
                 const ResultInterface *interface = &prev->interfaces[i];
@@ -199,7 +199,7 @@ static int check_all(LinkCheck *check, Error *err) {
                 r = ipam_check(&request->ipam, err);
         if (r == 0 && !request->conf.has_prev)
                 return error_set(err, ERROR_INVALID, "Required prevResult missing");
-        if (r == 0 && request->conf.role != ROLE_PTP)
+        if (r == 0 && !conf_is_pair(&request->conf))
                 r = check_bridge(check, err);
         r = r < 0 ? r : check_pod(check, err);
         r = r < 0 ? r : check_host(check, err);

@@ -122,7 +122,9 @@ int plan_gateways(const NetConf *conf, CniResult *result, Error *err) {
                         .destination = {.address = {.family = family}}, .table = -1, .scope = -1};
                 int r;
 
-                if (!ip_is_set(&ip->gateway) && conf->link.is_gateway) {
+                if (conf->link.routed) {
+                        ip->gateway = conf_routed_gateway(family);
+                } else if (!ip_is_set(&ip->gateway) && conf->link.is_gateway) {
                         ip->gateway = ip_prefix_first(&ip->address);
                         (void)ip_next(&ip->gateway);
                 }
@@ -387,6 +389,16 @@ static void plan_port_flags(const LinkConf *link, LinkChange *change) {
         }
 }
 
+/* Each link with IPv6 has a route to ff00::/8 in a list that the kernel walks for the next one. */
+static void plan_routed_switches(Maker *maker) {
+        bool v6 = has_family(maker->input->result, AF_INET6);
+
+        if (v6)
+                sysctl_step(maker, LINK_HOST, maker->plan->host, "accept_ra", "0")->optional = true;
+        sysctl_step(maker, LINK_HOST, maker->plan->host, "disable_ipv6", v6 ? "0" : "1")->optional =
+                true;
+}
+
 /* The switches come before the alias, so that one batch does for the rest: until then the pair's
  * MAC address tells whose it is. */
 static void plan_port(Maker *maker) {
@@ -396,18 +408,20 @@ static void plan_port(Maker *maker) {
 
         if (port)
                 sysctl_step(maker, LINK_HOST, maker->plan->host, "accept_ra", "0")->optional = true;
+        else if (link->routed)
+                plan_routed_switches(maker);
         else
                 plan_switches(maker, LINK_HOST, maker->plan->host, NULL,
                               has_family(maker->input->result, AF_INET6));
         made = link_set_step(maker, LINK_HOST, LINK_SET_ALIAS);
         made->u.change.alias = maker->plan->alias;
-        if (port) {
+        if (port)
                 plan_port_flags(link, &made->u.change);
+        if (port || link->routed)
                 /* A port's own stack sees nothing, the bridge takes it all. A link-local address
                  * there is one more route to fe80::/64, whose list the kernel walks for each pod,
                  * and noise in the pod. */
                 link_set_step(maker, LINK_HOST, LINK_SET_NO_LINKLOCAL)->optional = true;
-        }
         (void)link_set_step(maker, LINK_HOST, LINK_SET_UP);
 }
 
@@ -522,6 +536,24 @@ static void plan_ptp_routes(Maker *maker, const ResultIp *ip) {
         step(maker, STEP_ROUTE_ADD, LINK_POD)->u.route = via;
 }
 
+/* Both sides know each other: nobody asks, nobody can answer in another's place, and the host's
+ * table of neighbours (1024 by default) does not bound the pods. */
+static void plan_neighbour(Maker *maker, StepLink on, const IpAddress *address) {
+        Neighbour *neighbour = &step(maker, STEP_NEIGHBOUR, on)->u.neighbour;
+
+        neighbour->family = address->family;
+        memcpy(neighbour->bytes, address->bytes, sizeof(neighbour->bytes));
+        memcpy(neighbour->mac, on == LINK_POD ? maker->plan->host_mac : maker->plan->pod_mac,
+               sizeof(neighbour->mac));
+}
+
+static bool neighbour_seen(const CniResult *result, size_t i) {
+        for (size_t j = 0; j < i; j++)
+                if (ip_equal(&result->ips[j].gateway, &result->ips[i].gateway))
+                        return true;
+        return false;
+}
+
 /* Under our own type a pod without IPv6 has no link-local address either: the kernel would join its
  * groups and ask for duplicates, five frames that every port of the bridge gets. */
 static bool is_ipv4_only(const Maker *maker) {
@@ -531,7 +563,7 @@ static bool is_ipv4_only(const Maker *maker) {
 
 static void plan_pod(Maker *maker) {
         const CniResult *result = maker->input->result;
-        bool ptp = maker->conf->role == ROLE_PTP;
+        bool ptp = conf_is_pair(maker->conf), routed = maker->link->routed;
 
         plan_pod_switches(maker);
         for (size_t i = 0; i < result->n_ips; i++) {
@@ -551,29 +583,40 @@ static void plan_pod(Maker *maker) {
         if (maker->input->has_before_up)
                 (void)step(maker, STEP_BEFORE_UP, LINK_POD);
         (void)link_set_step(maker, LINK_POD, LINK_SET_UP);
-        plan_pod_notify(maker);
+        if (!routed)
+                plan_pod_notify(maker);
         if (maker->link->enable_dad && first_gateway(result, AF_INET6))
                 (void)step(maker, STEP_WAIT_DAD, LINK_POD);
+        for (size_t i = 0; routed && i < result->n_ips; i++)
+                if (!neighbour_seen(result, i))
+                        plan_neighbour(maker, LINK_POD, &result->ips[i].gateway);
         for (size_t i = 0; ptp && i < result->n_ips; i++)
                 plan_ptp_routes(maker, &result->ips[i]);
         for (size_t i = 0; i < result->n_routes; i++)
                 plan_pod_route(maker, &result->routes[i]);
 }
 
-/* The host's end of a ptp pair has the gateway's address and a route to the pod. */
+/* The host's end of a ptp pair has the gateway's address and a route to the pod. One address on
+ * thousands of links would be a list that the kernel walks: routed pods have a neighbour instead.
+ */
 static void plan_ptp_host(Maker *maker) {
         const CniResult *result = maker->input->result;
 
         for (size_t i = 0; i < result->n_ips; i++) {
                 const ResultIp *ip = &result->ips[i];
                 uint8_t bits = (uint8_t)(ip_size(&ip->gateway) * 8);
+                /* Without an address on this link the kernel takes one of another link as the
+                 * source: one that is good for that scope, so not 127.0.0.1. */
                 Route route = {.family = ip->address.address.family,
                                .prefix = bits,
-                               .scope = RT_SCOPE_HOST};
+                               .scope = maker->link->routed ? RT_SCOPE_LINK : RT_SCOPE_HOST};
 
                 memcpy(route.destination, ip->address.address.bytes, sizeof(route.destination));
-                step(maker, STEP_ADDRESS_ADD, LINK_HOST)->u.address =
-                        link_address(&ip->gateway, bits, false);
+                if (maker->link->routed)
+                        plan_neighbour(maker, LINK_HOST, &ip->address.address);
+                else
+                        step(maker, STEP_ADDRESS_ADD, LINK_HOST)->u.address =
+                                link_address(&ip->gateway, bits, false);
                 step(maker, STEP_ROUTE_ADD, LINK_HOST)->u.route = route;
         }
 }
@@ -596,7 +639,7 @@ static int check_host(const Maker *maker) {
         const HostFacts *facts = maker->facts;
         const CniResult *result = maker->input->result;
 
-        if (maker->conf->role != ROLE_PTP && facts->has_bridge &&
+        if (!conf_is_pair(maker->conf) && facts->has_bridge &&
             !str_equal(facts->bridge.kind, "bridge"))
                 return error_set(maker->err, ERROR_CONFLICT,
                                  "\"%s\" already exists but is not a bridge", maker->link->bridge);
@@ -605,7 +648,7 @@ static int check_host(const Maker *maker) {
         if (maker->conf->ipam_type[0] != '\0' && result->n_ips == 0)
                 return error_set(maker->err, ERROR_PRECONDITION,
                                  "IPAM plugin returned missing IP config");
-        for (size_t i = 0; maker->conf->role == ROLE_PTP && i < result->n_ips; i++)
+        for (size_t i = 0; conf_is_pair(maker->conf) && i < result->n_ips; i++)
                 if (!ip_is_set(&result->ips[i].gateway))
                         return error_set(maker->err, ERROR_PRECONDITION,
                                          "IPAM plugin returned an address without a gateway, which "
@@ -620,7 +663,7 @@ static uint32_t pair_mtu(const Maker *maker) {
 
         if (maker->link->mtu_bytes)
                 return maker->link->mtu_bytes;
-        if (maker->conf->role == ROLE_PTP || !facts->has_bridge)
+        if (conf_is_pair(maker->conf) || !facts->has_bridge)
                 return uplink;
         if (uplink == 0 || (bridge < uplink && !bridge_mtu_is_open(facts)))
                 return bridge;
@@ -656,7 +699,7 @@ static void plan_names(Maker *maker) {
         memcpy(plan->pod_mac, maker->link->has_mac ? maker->link->mac : input->macs[2],
                sizeof(plan->pod_mac));
         plan->mtu_bytes = pair_mtu(maker);
-        plan->has_master = maker->conf->role != ROLE_PTP;
+        plan->has_master = !conf_is_pair(maker->conf);
 }
 
 int plan_add(const PlanInput *input, Plan *plan, Error *err) {
@@ -688,7 +731,7 @@ int plan_add(const PlanInput *input, Plan *plan, Error *err) {
         plan_bridge_gateways(&maker);
         if (has_gateways(&maker) || !plan->has_master)
                 plan_families_forwarding(&maker);
-        if (!maker.link->disable_container_interface)
+        if (!maker.link->disable_container_interface && !maker.link->routed)
                 plan_announce(&maker);
         return maker.failed;
 }

@@ -10,6 +10,7 @@
 #include "cni/conf.h"
 #include "common/base/str.h"
 #include "common/netlink/rtnl_link.h"
+#include "common/netlink/rtnl_neigh.h"
 #include "common/netlink/rtnl_route.h"
 
 /* More addresses on one bridge than this are not looked at. */
@@ -48,6 +49,7 @@ typedef enum StepKind {
         STEP_VLAN_CLEAR, /* takes every VLAN off the port */
         STEP_VLAN_ADD,   /* u.vlan */
         STEP_ROUTE_ADD,  /* u.route */
+        STEP_NEIGHBOUR,  /* u.neighbour */
         STEP_WAIT_PORT,  /* until the host's end forwards */
         STEP_WAIT_DAD,   /* until no IPv6 address of the pod is tentative */
         STEP_BEFORE_UP,  /* what others want set before the pod's link is up */
@@ -75,6 +77,7 @@ typedef struct PlanStep {
                 LinkChange change; /* index and name are filled in by apply */
                 LinkAddress address;
                 Route route;
+                Neighbour neighbour;
                 PortVlan vlan;
                 struct {
                         char path[STEP_PATH_MAX]; /* below /proc/sys */

@@ -134,6 +134,8 @@ static void format_bridge(const Plan *plan, StrBuf *text) {
 }
 
 void plan_step_format(const Plan *plan, const PlanStep *step, StrBuf *text) {
+        char ip[IP_TEXT_MAX];
+
         switch (step->kind) {
         case STEP_BRIDGE_CREATE:
                 format_bridge(plan, text);
@@ -163,6 +165,11 @@ void plan_step_format(const Plan *plan, const PlanStep *step, StrBuf *text) {
                 return;
         case STEP_ROUTE_ADD:
                 format_route(plan, step, text);
+                return;
+        case STEP_NEIGHBOUR:
+                strbuf_printf(text, "neighbour set dev=%s to=%s", link_name(plan, step->link),
+                              bytes_text(step->u.neighbour.family, step->u.neighbour.bytes, ip));
+                put_mac(text, "mac", step->u.neighbour.mac);
                 return;
         case STEP_WAIT_PORT:
                 strbuf_printf(text, "wait port dev=%s", plan->host);

@@ -213,7 +213,7 @@ static int observe(PodRepair *repair, Error *err) {
         r = r < 0 ? r
                   : uplink_facts_read(&request->rtnl, &request->conf, &request->conf.prev,
                                       &repair->facts, err);
-        observed->host_is_port = request->conf.role == ROLE_PTP ||
+        observed->host_is_port = conf_is_pair(&request->conf) ||
                                  (repair->facts.has_bridge && observed->host.link.master != 0 &&
                                   observed->host.link.master == repair->facts.bridge.index);
         return r;

@@ -41,6 +41,15 @@ static bool has_route(const LinkObserved *observed, const Route *wanted) {
         return false;
 }
 
+/* A link that goes down loses both its neighbours and its routes. */
+static bool has_neighbour(const LinkObserved *observed, const Neighbour *wanted) {
+        Route route = {.family = wanted->family,
+                       .prefix = (uint8_t)(addr_size(wanted->family) * 8)};
+
+        memcpy(route.destination, wanted->bytes, sizeof(route.destination));
+        return (observed->link.flags & IFF_UP) && has_route(observed, &route);
+}
+
 static bool is_up(const LinkObserved *observed) {
         return observed->link.flags & IFF_UP;
 }
@@ -55,6 +64,8 @@ static bool is_missing(const PlanStep *step, const PairObserved *observed) {
                 return !has_address(end, &step->u.address);
         case STEP_ROUTE_ADD:
                 return !has_route(end, &step->u.route);
+        case STEP_NEIGHBOUR:
+                return !has_neighbour(end, &step->u.neighbour);
         case STEP_LINK_SET:
                 if (step->link == LINK_LOOPBACK || !(step->u.change.set & LINK_SET_UP))
                         return step->link == LINK_HOST && !observed->host_is_port &&

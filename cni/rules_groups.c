@@ -42,6 +42,7 @@
 #define CHAIN_ARP        "arp-check"
 #define CHAIN_ND         "nd-check"
 #define CHAIN_ND_TARGET  "nd-target-check"
+#define CHAIN_SOURCE     "source-check"
 #define CHAIN_ISOLATION  "isolation"
 #define CHAIN_LOCALNET   "localnet-check" /* a set's name is no chain's, or nft(8) is confused */
 #define CHAIN_FIREWALL   "firewall-mark"
@@ -62,6 +63,8 @@ static const char *const set_names[_RULE_SET_N] = {
         [RULE_SET_ND_LINKS] = "nd-links",
         [RULE_SET_ND_SENDERS] = "nd-senders",
         [RULE_SET_ND_TARGETS] = "nd-targets",
+        [RULE_SET_SOURCE_LINKS] = "source-links",
+        [RULE_SET_SOURCES] = "sources",
         [RULE_SET_ISOLATED] = "isolated",
         [RULE_SET_SAME_BRIDGE] = "same-bridge",
         [RULE_SET_SERVICES] = "services",
@@ -616,6 +619,26 @@ static void make_nd(const Maker *maker) {
         check_target(maker);
 }
 
+/* What a routed pod sends is nobody's but its own. Link-local addresses lead no further than its
+ * link, where nobody else is. */
+static void make_source(const Maker *maker) {
+        IpPrefix local = {{.family = AF_INET6, .bytes = {0xfe, 0x80}}, 10};
+        bool v4 = maker->group->family == NFPROTO_IPV4;
+
+        make_chain(maker, CHAIN_SOURCE, "filter", NF_INET_PRE_ROUTING, PRIORITY_EARLY);
+        make_set(maker, RULE_SET_SOURCE_LINKS, NFT_TYPE_IFNAME, IFNAMSIZ, true);
+        make_set(maker, RULE_SET_SOURCES, NFT_TYPE_2(NFT_TYPE_IFNAME, maker->address_type),
+                 IFNAMSIZ + maker->n_address, false);
+        begin(maker, CHAIN_SOURCE);
+        match_link(maker, RULE_SET_SOURCE_LINKS);
+        if (!v4)
+                match_prefix(maker, maker->source, &local, true);
+        nft_expr_meta(maker->batch, NFT_META_IIFNAME, 0);
+        load_address(maker, maker->source, IFNAMSIZ / 4);
+        lookup(maker, RULE_SET_SOURCES, 0, true);
+        drop(maker);
+}
+
 static void make_isolation(const Maker *maker) {
         make_chain(maker, CHAIN_ISOLATION, "filter", NF_INET_FORWARD, PRIORITY_FILTER);
         make_set(maker, RULE_SET_ISOLATED, NFT_TYPE_IFNAME, IFNAMSIZ, true);
@@ -641,6 +664,7 @@ const char *rule_group_chain(const RuleGroup *group, char *name) {
                 [RULE_GROUP_SPOOF] = CHAIN_SPOOF,
                 [RULE_GROUP_ARP] = CHAIN_ARP,
                 [RULE_GROUP_ND] = CHAIN_ND,
+                [RULE_GROUP_SOURCE] = CHAIN_SOURCE,
                 [RULE_GROUP_ISOLATION] = CHAIN_ISOLATION,
                 [RULE_GROUP_NODE] = CHAIN_PORTS_IN,
                 [RULE_GROUP_LOCALNET] = CHAIN_LOCALNET,
@@ -660,7 +684,7 @@ void rule_group_make(NftBatch *batch, const RuleGroup *group) {
                 [RULE_GROUP_SPOOF] = make_spoof,       [RULE_GROUP_ISOLATION] = make_isolation,
                 [RULE_GROUP_ARP] = make_arp,           [RULE_GROUP_ND] = make_nd,
                 [RULE_GROUP_NODE] = make_node,         [RULE_GROUP_LOCALNET] = make_localnet,
-                [RULE_GROUP_FIREWALL] = make_firewall,
+                [RULE_GROUP_FIREWALL] = make_firewall, [RULE_GROUP_SOURCE] = make_source,
         };
         Maker maker = maker_of(batch, group);
 

@@ -47,9 +47,9 @@ static void key_link(Rule *rule, const Attachment *at) {
 
 /* An element of @kind whose key begins with the link, labelled "@what of @whose". NULL without
  * memory. */
-static Rule *append(RuleList *list, const Attachment *at, RuleGroupKind kind, RuleSet set,
-                    const char *what, const char *whose) {
-        RuleGroup group = {.kind = kind, .family = NFPROTO_BRIDGE};
+static Rule *append_to(RuleList *list, const Attachment *at, RuleGroupKind kind, uint8_t family,
+                       RuleSet set, const char *what, const char *whose) {
+        RuleGroup group = {.kind = kind, .family = family};
         int r = rules_group(list, &group);
         Rule *rule = r < 0 ? NULL : rules_append(list, (size_t)r, set, RULE_CLAIM_ADDRESS);
 
@@ -58,6 +58,11 @@ static Rule *append(RuleList *list, const Attachment *at, RuleGroupKind kind, Ru
         key_link(rule, at);
         snprintf(rule->label, sizeof(rule->label), "%s of %s", what, whose);
         return rule;
+}
+
+static Rule *append(RuleList *list, const Attachment *at, RuleGroupKind kind, RuleSet set,
+                    const char *what, const char *whose) {
+        return append_to(list, at, kind, NFPROTO_BRIDGE, set, what, whose);
 }
 
 static int want_frames(RuleList *list, const Attachment *at) {
@@ -140,6 +145,39 @@ static int want_claims(RuleList *list, const Attachment *at) {
         return r;
 }
 
+/* A routed pod has no neighbour but the host, which knows its MAC address: what is left to claim is
+ * the source of a packet. The addresses come before the link. */
+static int want_sources(RuleList *list, const Attachment *at) {
+        static const uint8_t families[] = {NFPROTO_IPV4, NFPROTO_IPV6};
+
+        for (size_t i = 0; i < at->n_ips; i++) {
+                const IpAddress *address = &at->ips[i].address.address;
+                char text[IP_TEXT_MAX];
+                Rule *rule = append_to(list, at, RULE_GROUP_SOURCE, rules_family(address),
+                                       RULE_SET_SOURCES, "source", ip_format(address, text));
+
+                if (!rule)
+                        return -ENOMEM;
+                rule_key(rule, address->bytes, ip_size(address));
+        }
+        /* Of a family that it has no address of it sends nothing. */
+        for (size_t i = 0; i < N_ELEMENTS(families); i++)
+                if (!append_to(list, at, RULE_GROUP_SOURCE, families[i], RULE_SET_SOURCE_LINKS,
+                               "source check", at->host_link))
+                        return -ENOMEM;
+        return 0;
+}
+
+static bool is_routed(const Attachment *at) {
+        for (size_t i = 0; i < at->n_ips; i++) {
+                IpAddress gateway = conf_routed_gateway(at->ips[i].address.address.family);
+
+                if (!ip_equal(&at->ips[i].gateway, &gateway))
+                        return false;
+        }
+        return at->n_ips > 0;
+}
+
 static int spoof_want(const void *state, const Attachment *at, bool deleting, RuleList *list,
                       Error *err) {
         const Spoof *spoof = state;
@@ -150,6 +188,10 @@ static int spoof_want(const void *state, const Attachment *at, bool deleting, Ru
         if (!at->host_link[0] || (!at->has_pod_mac && !deleting))
                 return error_set(err, ERROR_PRECONDITION,
                                  "macspoofchk: the link of the pod is not known");
+        if (is_routed(at)) {
+                r = want_sources(list, at);
+                return r < 0 ? error_set_errno(err, r, "macspoofchk") : 0;
+        }
         r = want_frames(list, at);
         if (r == 0 && (deleting || spoof->claims))
                 r = want_claims(list, at);
@@ -161,7 +203,7 @@ const RulePart part_spoof = {
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_BRIDGE),
         .sets = 1U << RULE_SET_SPOOF_LINKS | 1U << RULE_SET_SPOOF_MACS | 1U << RULE_SET_ARP_LINKS |
                 1U << RULE_SET_ARP_SENDERS | 1U << RULE_SET_ND_LINKS | 1U << RULE_SET_ND_SENDERS |
-                1U << RULE_SET_ND_TARGETS,
+                1U << RULE_SET_ND_TARGETS | 1U << RULE_SET_SOURCE_LINKS | 1U << RULE_SET_SOURCES,
         .parse = spoof_parse,
         .free = spoof_free,
         .want = spoof_want,

@@ -130,7 +130,7 @@ int link_status(Request *request, Error *err) {
         int r = request_open(request, err);
 
         r = r < 0 ? r : request_prepare(request, err);
-        if (r == 0 && request->conf.role != ROLE_PTP)
+        if (r == 0 && !conf_is_pair(&request->conf))
                 r = bridge_status(request, err);
         r = r < 0 ? r : plan_status(request, err);
         r = r < 0 ? r : modules_status(request, err);
