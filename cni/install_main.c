@@ -152,7 +152,7 @@ static int take_option(Install *install, int option) {
                                            &install->wrong);
         case 'm':
                 return pod_network_mtu(&install->network, optarg, "--mtu", &install->wrong);
-        case 'M':
+        case 'o':
                 return take_mode(install);
         case 'N':
                 install->conf_name = optarg;
@@ -184,7 +184,7 @@ static int parse(int argc, char **argv, Install *install) {
                 {"bin-dir", required_argument, NULL, 'b'},
                 {"conf-dir", required_argument, NULL, 'c'},
                 {"names", required_argument, NULL, 'n'},
-                {"mode", required_argument, NULL, 'M'},
+                {"mode", required_argument, NULL, 'o'},
                 {"replace", no_argument, NULL, 'R'},
                 {"conf", required_argument, NULL, 'f'},
                 {"subnet", required_argument, NULL, 's'},
