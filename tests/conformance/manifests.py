@@ -114,6 +114,7 @@ def combinations(directory):
               for component in components]
     wanted += [(f'no network on {component.name}', [network], [component, remove]) for component in components]
     wanted.append(('no network', [network], [remove]))
+    wanted.append(('own node', [MANIFESTS / 'overlays/providers/local'], [MANIFESTS / 'components/own-node']))
     for name, resources, parts in wanted:
         target = directory / name.replace(' ', '-')
         target.mkdir()
@@ -311,6 +312,37 @@ def test_no_more_rights_than_needed(rendered, _build):
             assert context['capabilities'] == {'drop': ['ALL']}, name
             profile = context.get('seccompProfile') or spec['securityContext']['seccompProfile']
             assert profile == {'type': 'RuntimeDefault'}, name
+
+
+def test_the_token_is_where_it_is_used(rendered, _build):
+    """No pod has it by default, and of its containers those that ask the API server."""
+    asks = {'provisioner', 'snapshotter', 'resizer', 'node', 'berth-node'}
+    seen = set()
+    for name, spec, container in rendered.containers():
+        assert spec['automountServiceAccountToken'] is False, name
+        tokens = {one['name'] for one in spec['volumes'] for source in one.get('projected', {}).get('sources', [])
+                  if 'serviceAccountToken' in source}
+        if tokens & {one['name'] for one in container.get('volumeMounts', [])}:
+            assert container['name'] in asks, f'{name}: {container["name"]}'
+            seen.add(container['name'])
+    assert {'provisioner', 'snapshotter'} <= seen, seen
+
+
+def test_health_is_not_for_every_pod(rendered, _build):
+    """On the host's network it is on 127.0.0.1; in the pods' there is a policy."""
+    for name, objects in rendered.objects.items():
+        policies = [one['spec'] for one in objects if one['kind'] == 'NetworkPolicy']
+        for one in objects:
+            if one['kind'] != 'DaemonSet' or one['spec']['template']['spec'].get('hostNetwork'):
+                continue
+            if name in ('base/csi', 'remove-cni') or not any(
+                    c['name'] == 'berth-csi' for c in one['spec']['template']['spec']['containers']):
+                continue
+            labels = one['spec']['template']['metadata']['labels'].items()
+            mine = [p for p in policies if p['podSelector']['matchLabels'].items() <= labels]
+            assert mine and all('Ingress' in p['policyTypes'] for p in mine), name
+            for rule in [rule for p in mine for rule in p['ingress']]:
+                assert rule['from'] and rule['ports'] == [{'protocol': 'TCP', 'port': 'health'}], name
 
 
 def test_names_do_not_meet(rendered, _build):
