@@ -48,10 +48,10 @@ def digest(path):
 
 
 class Stopper:
-    """The daemon, held before its N-th system call; n=0 counts."""
+    """The daemon, held before its N-th system call; n=0 counts. call: only that one counts."""
 
-    def __init__(self, build, pid, n):
-        self.process = subprocess.Popen([build / 'tests/lib/stop-at', str(pid), str(n)], stdin=subprocess.PIPE,
+    def __init__(self, build, pid, n, call=()):
+        self.process = subprocess.Popen([build / 'tests/lib/stop-at', str(pid), str(n), *call], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         assert self.process.stdout.readline() == 'ready\n'
         os.set_blocking(self.process.stdout.fileno(), False)

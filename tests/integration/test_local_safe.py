@@ -19,6 +19,7 @@ import sys
 import csi
 import pytest
 import sandbox as sandbox_module
+from test_csi_adversary import Stopper
 from test_csi_local import MIB, XFS_IOC_GOINGDOWN, World, block, mount
 
 LOOP_CLR_FD, LOOP_SET_STATUS64, LOOP_GET_STATUS64 = 0x4C01, 0x4C04, 0x4C05
@@ -74,6 +75,74 @@ def test_a_stage_that_waits_is_seen_by_the_controller(build, sandbox):
     world.kubelet.unstage(volume_id)
     client.DeleteVolume(volume_id=volume_id)
     assert world.files() == []
+    end(world)
+
+
+def together(client, calls):
+    """What each of these is told, asked at once: they wait as long as a call waits for another on its volume."""
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as workers:
+        refused = [workers.submit(client.fails, 'ABORTED', method, **fields) for method, fields in calls]
+        return [one.result() for one in refused]
+
+
+def test_a_group_snapshot_holds_its_members(build, sandbox):
+    """Cut, and not on disk yet: nobody deletes, grows, changes or stages one of them, and a staged one is not unstaged."""
+    place = sandbox.mounted(sandbox.loop(512 * MIB, ['mkfs.xfs', '-q']), 'xfs')
+    world = pool_world(build, sandbox, place)
+    client, kubelet = world.client, world.kubelet
+    mounted, idle, other = (world.create(name, 32 * MIB, mount()) for name in ('mounted', 'idle', 'other'))
+    kubelet.stage(mounted, mount())
+    # Of three files of metadata, then of the first member's data.
+    stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, 4, ['fchmod'])
+    call = client.start('CreateVolumeGroupSnapshot', name='g', source_volume_ids=[mounted, idle])
+    assert stopper.held(call)
+    calls = [('NodeStageVolume', {'volume_id': idle, 'volume_capability': mount(),
+                                  'staging_target_path': str(kubelet.staging(idle))}),
+             ('NodeUnstageVolume', {'volume_id': mounted, 'staging_target_path': str(kubelet.staging(mounted))})]
+    for volume_id in (mounted, idle):
+        calls += [('DeleteVolume', {'volume_id': volume_id}),
+                  ('ControllerExpandVolume', {'volume_id': volume_id, 'capacity_range': {'required_bytes': 64 * MIB}}),
+                  ('ControllerModifyVolume', {'volume_id': volume_id,
+                                              'mutable_parameters': {'provisioning': 'thick'}})]
+    for message, (_, fields) in zip(together(client, calls), calls):
+        assert fields['volume_id'] in message
+    # Whatever is not in it goes on, and its writers do.
+    (kubelet.staging(mounted) / 'file').write_text('written meanwhile', encoding='utf-8')
+    kubelet.stage(other, mount())
+    kubelet.unstage(other)
+    stopper.end()
+    group = call.result().group_snapshot
+    assert group.ready_to_use and {s.source_volume_id for s in group.snapshots} == {mounted, idle}
+    kubelet.unstage(mounted)
+    client.DeleteVolumeGroupSnapshot(group_snapshot_id=group.group_snapshot_id,
+                                     snapshot_ids=[s.snapshot_id for s in group.snapshots])
+    for volume_id in (mounted, idle, other):
+        client.DeleteVolume(volume_id=volume_id)
+    assert world.files() == []
+    end(world)
+
+
+def test_a_stage_that_waits_is_seen_by_a_group_snapshot(build, sandbox):
+    """Nothing is left of the group whose second member is held, and the first is free again."""
+    place = sandbox.mounted(sandbox.loop(512 * MIB, ['mkfs.xfs', '-q']), 'xfs')
+    world = pool_world(build, sandbox, place)
+    held = sandbox.path / 'held'
+    world.client.close()
+    world.daemon.stop()
+    world.daemon.environment |= csi.held_mkfs(held)
+    world.start()
+    first, second = (world.create(name, 32 * MIB, mount()) for name in ('first', 'second'))
+    before = world.files()
+    stage = world.client.start('NodeStageVolume', volume_id=second, volume_capability=mount(),
+                               staging_target_path=str(world.kubelet.staging(second)))
+    csi.until(lambda: csi.n_called(held))
+    fields = {'name': 'g', 'source_volume_ids': [first, second]}
+    assert second in world.client.fails('ABORTED', 'CreateVolumeGroupSnapshot', **fields)
+    assert world.files() == before
+    world.client.ControllerExpandVolume(volume_id=first, capacity_range={'required_bytes': 64 * MIB})
+    (held / 'go').touch()
+    stage.result()
+    assert world.client.CreateVolumeGroupSnapshot(**fields).group_snapshot.ready_to_use
     end(world)
 
 

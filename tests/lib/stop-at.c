@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * stop-at PID N: traces all threads of a running process and holds the thread that enters the
- * N-th system call, before that call does anything, until a line comes on standard input. The
+ * stop-at PID N [CALL]: traces all threads of a running process and holds the thread that enters
+ * the N-th system call, before that call does anything, until a line comes on standard input. The
  * other threads go on meanwhile. Prints "ready" once it traces, "at NUMBER" when a thread is held,
  * and, when standard input ends, "seen COUNT". Only calls that look at or change files, devices,
- * mounts and processes count: waiting, memory, clocks and the sockets of gRPC do not. Programs
- * that the process starts are not traced.
+ * mounts and processes count: waiting, memory, clocks and the sockets of gRPC do not; with CALL,
+ * one of those in calls[], only that one. Programs that the process starts are not traced.
  */
 
 #include <dirent.h>
@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -28,7 +29,16 @@
 static unsigned long wanted, seen;
 static pid_t held; /* the thread that waits for the line; 0: none */
 
+static const struct {
+        const char *name;
+        unsigned long long number;
+} calls[] = {{"fchmod", SYS_fchmod}, {"fsync", SYS_fsync}};
+
+static long long only = -1; /* number of CALL */
+
 static bool counts(const struct __ptrace_syscall_info *info) {
+        if (only >= 0)
+                return info->entry.nr == (unsigned long long)only;
         switch (info->entry.nr) {
         case SYS_read:
         case SYS_write:
@@ -166,8 +176,11 @@ int main(int argc, char **argv) {
         sigset_t set;
         int fd;
 
-        if (argc != 3) {
-                fprintf(stderr, "usage: stop-at PID N\n");
+        for (size_t i = 0; argc == 4 && i < sizeof(calls) / sizeof(calls[0]); i++)
+                if (strcmp(argv[3], calls[i].name) == 0)
+                        only = (long long)calls[i].number;
+        if (argc != 3 && only < 0) {
+                fprintf(stderr, "usage: stop-at PID N [CALL]\n");
                 return BROKEN;
         }
         wanted = strtoul(argv[2], NULL, 10);
