@@ -642,6 +642,74 @@ def test_a_read_only_pool(build, sandbox, disk):
     end(world)
 
 
+def make_of_all(world):
+    """Volumes mounted, as raw block and inline, published all; a snapshot, a group and its two volumes."""
+    client, kubelet, made = world.client, world.kubelet, {}
+    made['mounted'] = world.create('mounted', 16 * MIB, mount())
+    made['block'] = world.create('block', MIB, block())
+    idle = [world.create(name, MIB, block()) for name in ('g1', 'g2')]
+    made['snapshot'] = client.CreateSnapshot(source_volume_id=idle[0], name='s').snapshot.snapshot_id
+    made['group'] = client.CreateVolumeGroupSnapshot(name='g', source_volume_ids=idle).group_snapshot
+    kubelet.stage(made['mounted'], mount())
+    made['target'] = kubelet.publish(made['mounted'], kubelet.target('pod-1', 'mounted'), mount())
+    staging = kubelet.block_staging('block')
+    kubelet.stage(made['block'], block(), staging)
+    made['device'] = kubelet.publish(made['block'], kubelet.block_target('pod-1', 'block'), block(), staging=staging)
+    made['inline'] = 'csi-' + 64 * 'a'
+    made['inline_target'] = kubelet.target('pod-2', 'v')
+    client.NodePublishVolume(volume_id=made['inline'], target_path=str(made['inline_target']),
+                             volume_capability=mount(),
+                             volume_context={**kubelet.context('pod-2', 'true'), 'size': '4Mi'})
+    made['volumes'] = [made['mounted'], made['block'], *idle]
+    return made
+
+
+@pytest.mark.parametrize('restarts', (False, True), ids=('it runs', 'it starts again'))
+@pytest.mark.parametrize('what', ('bytes', 'inodes', 'ro', 'gone'))
+def test_whatever_gives_back_needs_no_room(build, sandbox, what, restarts):
+    """Each call that frees something, on a pool that takes nothing any more."""
+    place = sandbox.mounted(sandbox.loop(128 * MIB, ['mkfs.ext4', '-q', '-N', '128', '-m', '0']), 'ext4')
+    world = pool_world(build, sandbox, place, ['--pool-reserve=0', '--inline-per-pod=50%'])
+    made = make_of_all(world)
+    if what == 'ro':
+        subprocess.run(['mount', '-o', 'remount,ro', place], check=False)
+        subprocess.run(['mount', '-o', 'remount,abort', place], check=False)
+    elif what == 'gone':
+        sandbox_module.umount(place, flags=2)
+    else:
+        fill(place, what)
+    if restarts:
+        world.client.close()
+        world.daemon.kill()
+        start_unready(world) if what in ('ro', 'gone') else world.start()  # pylint: disable=expression-not-assigned
+    elif what in ('ro', 'gone'):
+        csi.until(lambda: probed(world.client) is False)
+    client, kubelet = world.client, world.kubelet
+    kubelet.unpublish(made['mounted'], made['target'])
+    kubelet.unstage(made['mounted'])
+    kubelet.unpublish(made['block'], made['device'])
+    kubelet.unstage(made['block'], kubelet.block_staging('block'))
+    kubelet.unpublish(made['inline'], made['inline_target'])
+    if what != 'gone':
+        csi.until(lambda: not world.loops())
+    group = {'group_snapshot_id': made['group'].group_snapshot_id,
+             'snapshot_ids': [s.snapshot_id for s in made['group'].snapshots]}
+    if what in ('ro', 'gone'):
+        client.fails('UNAVAILABLE', 'DeleteVolumeGroupSnapshot', **group)
+        client.fails('UNAVAILABLE', 'DeleteSnapshot', snapshot_id=made['snapshot'])
+        for volume_id in made['volumes']:
+            client.fails('UNAVAILABLE', 'DeleteVolume', volume_id=volume_id)
+    else:
+        for again in (
+                lambda: client.DeleteVolumeGroupSnapshot(**group),
+                lambda: client.DeleteSnapshot(snapshot_id=made['snapshot']),
+                *(lambda volume_id=one: client.DeleteVolume(volume_id=volume_id) for one in made['volumes'])):
+            fill(place, what)
+            again()
+        assert world.files() == []
+    end(world)
+
+
 # --- what nobody comes for again ---
 
 def test_the_pool_looks_after_itself(world):
