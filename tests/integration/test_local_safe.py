@@ -15,6 +15,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import csi
 import pytest
@@ -904,6 +905,50 @@ def test_a_disk_that_does_not_answer_at_the_last_unmount(build, sandbox, disk):
     assert len((staging / 'data').read_bytes()) == 8 * MIB
     world.kubelet.unstage(volume_id)
     end(world)
+
+
+def test_a_pool_that_hangs_after_it_was_looked_at(build, sandbox, disk):
+    """More calls than threads hang in the kernel, past every look: whatever needs no disk is served, and all of them end."""
+    _, place = disk
+    world = pool_world(build, sandbox, place)
+    client, kubelet = world.client, world.kubelet
+    volumes = [world.create(f'v{number}', MIB, block()) for number in range(48)]
+    used = world.create('used', 16 * MIB, mount())
+    kubelet.stage(used, mount())
+    target = kubelet.publish(used, kubelet.target('pod-1', 'used'), mount())
+    staging = kubelet.staging(used)
+    client.GetCapacity()
+    with frozen(place):
+        hanging = [client.start('DeleteVolume', volume_id=one) for one in volumes[:40]]
+        hanging += [client.start('CreateSnapshot', name=one, source_volume_id=one) for one in volumes[40:]]
+        # What it knew for a second is over.
+        csi.until(lambda: 'does not answer' in failure_of(client.GetCapacity), 20)
+        assert len([call for call in hanging if not call.done()]) > 32
+        begin = time.monotonic()
+        kubelet.unpublish(used, target)
+        client.NodeGetInfo()
+        assert 'does not answer' in client.fails('UNAVAILABLE', 'DeleteVolume', volume_id=volumes[0])
+        assert 'does not answer' in client.fails('UNAVAILABLE', 'CreateSnapshot', name='s', source_volume_id=used)
+        assert client.NodeGetVolumeStats(volume_id=used, volume_path=str(staging)).usage
+        assert time.monotonic() - begin < 15
+    ended = [call.exception(60) for call in hanging]
+    assert not ended[0]
+    csi.until(lambda: probed(client))
+    for one in client.ListSnapshots().entries:
+        client.DeleteSnapshot(snapshot_id=one.snapshot.snapshot_id)
+    kubelet.unstage(used)
+    for volume_id in [*volumes, used]:
+        client.DeleteVolume(volume_id=volume_id)
+    assert world.files() == []
+    end(world)
+
+
+def failure_of(call):
+    try:
+        call()
+    except csi.Failure as failure:
+        return str(failure)
+    return ''
 
 
 # --- a mkfs that was killed ---
