@@ -4,6 +4,8 @@
 
 #include "csi/local/spec.h"
 
+#include "csi/fs/cluster.h"
+#include "csi/fs/mkfs.h"
 #include "csi/fs/tools.h"
 
 #include "common/base/cleanup.h"
@@ -42,6 +44,32 @@ static int add_mode_change(LocalSpec *spec, const char *value, bool is_mutable, 
         return 0;
 }
 
+bool local_is_for_the_node(const char *key) {
+        static const char *const keys[] = {FS_CLUSTER_KEY_MIN_KERNEL, FS_CLUSTER_KEY_PAGE_SIZES,
+                                           FS_MAKE_KEY_GROW_TO};
+
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++)
+                if (strcmp(keys[i], key) == 0)
+                        return true;
+        return false;
+}
+
+/* What the node cannot read is better told now than at the first stage. */
+static int check_for_the_node(const char *key, const char *value, bool is_mutable, Error *err) {
+        uint64_t size_bytes;
+
+        if (is_mutable)
+                return error_set(err, ERROR_INVALID,
+                                 "parameter %s is of a StorageClass, not of a "
+                                 "VolumeAttributesClass",
+                                 key);
+        if (strcmp(key, FS_MAKE_KEY_GROW_TO) != 0 || str_parse_size(value, &size_bytes) == 0)
+                return 0;
+        return error_set(err, ERROR_INVALID,
+                         "parameter " FS_MAKE_KEY_GROW_TO " is \"%.40s\", not a size like 1Ti",
+                         value);
+}
+
 int local_spec_add_parameters(LocalSpec *spec, const StringMap *parameters, bool is_mutable,
                               Error *err) {
         for (size_t i = 0; i < parameters->n_pairs; i++) {
@@ -50,6 +78,13 @@ int local_spec_add_parameters(LocalSpec *spec, const StringMap *parameters, bool
 
                 if (str_has_prefix(key, "csi.storage.k8s.io/"))
                         continue;
+                if (local_is_for_the_node(key)) {
+                        int r = check_for_the_node(key, value, is_mutable, err);
+
+                        if (r < 0)
+                                return r;
+                        continue;
+                }
                 if (strcmp(key, LOCAL_MODE_CHANGE) == 0) {
                         int r = add_mode_change(spec, value, is_mutable, err);
 
@@ -60,7 +95,10 @@ int local_spec_add_parameters(LocalSpec *spec, const StringMap *parameters, bool
                 if (strcmp(key, "provisioning") != 0)
                         return error_set(err, ERROR_INVALID,
                                          "parameter \"%s\" is not known; known are "
-                                         "\"provisioning\" and \"" LOCAL_MODE_CHANGE "\"",
+                                         "\"provisioning\", \"" LOCAL_MODE_CHANGE
+                                         "\", \"" FS_MAKE_KEY_GROW_TO
+                                         "\", \"" FS_CLUSTER_KEY_MIN_KERNEL
+                                         "\" and \"" FS_CLUSTER_KEY_PAGE_SIZES "\"",
                                          key);
                 if (strcmp(value, "thin") != 0 && strcmp(value, "thick") != 0)
                         return error_set(err, ERROR_INVALID,

@@ -47,6 +47,10 @@ extern const char *const local_fs_types[];
 /* Smallest device that mkfs of @fs_type makes a filesystem on; 0: not a filesystem of ours. */
 uint64_t local_fs_minimum(const char *fs_type);
 
+/* Whether a parameter is for the node that formats the volume, and goes into the volume's context.
+ */
+bool local_is_for_the_node(const char *key);
+
 /* ERROR_INVALID for an unknown key or value. Keys already seen are overwritten. @is_mutable: those
  * of a VolumeAttributesClass, which a tenant chooses. */
 int local_spec_add_parameters(LocalSpec *spec, const StringMap *parameters, bool is_mutable,

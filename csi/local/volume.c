@@ -302,6 +302,21 @@ static int find_or_make(Pool *pool, const Call *call, const LocalMeta *fresh,
         return take_up(pool, call, entry, err);
 }
 
+/* What the node reads when it formats the volume: the answer carries it to the volume's object. */
+static int fill_context(const Call *call, const StringMap *parameters, VolumeInfo *info,
+                        Error *err) {
+        StringPair *pairs = arena_alloc_array(call->arena, parameters->n_pairs + 1, sizeof(*pairs));
+        size_t n = 0;
+
+        if (!pairs)
+                return error_set_errno(err, ENOMEM, "context of %s", info->volume_id);
+        for (size_t i = 0; i < parameters->n_pairs; i++)
+                if (local_is_for_the_node(parameters->pairs[i].key))
+                        pairs[n++] = parameters->pairs[i];
+        info->context = (StringMap){.pairs = pairs, .n_pairs = n};
+        return 0;
+}
+
 int local_create_volume(void *self, const Call *call, const CreateVolumeRequest *request,
                         VolumeInfo *result, Error *err) {
         cleanup(lock_release) Lock source = {0};
@@ -319,7 +334,8 @@ int local_create_volume(void *self, const Call *call, const CreateVolumeRequest 
                 return r;
         if (!pool_peek(pool, LOCAL_VOLUME, fresh.id, &made))
                 return error_set(err, ERROR_AGAIN, "volume %s was deleted meanwhile", fresh.id);
-        return local_fill_volume(pool, call, &made, result, err);
+        r = local_fill_volume(pool, call, &made, result, err);
+        return r < 0 ? r : fill_context(call, &request->parameters, result, err);
 }
 
 /* --- Removing it --- */

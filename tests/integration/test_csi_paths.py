@@ -146,6 +146,46 @@ def test_mounts_are_where_kubelet_looks(build, root, target, flag, name):
             pathlib.Path(target).parent.rmdir()
 
 
+def local_daemon(build, sandbox):
+    """Provider local in a container that shows kubelet's directory elsewhere."""
+    pathlib.Path('/mnt/csi').mkdir()
+    daemon = Daemon(build, '/mnt/csi', [f'--pool={sandbox.path}/pool'], kubelet_root='/mnt/unused', wrapper=CONTAINER,
+                    environment=IN_POD)
+    daemon.argv = [word for word in daemon.argv
+                   if not word.startswith('--kubelet-root') and word != '--no-kubelet-check']
+    return daemon
+
+
+@pytest.mark.parametrize('fstype', ['xfs', 'btrfs'])
+def test_growth_where_kubelet_has_another_name_for_it(build, sandbox, fstype):
+    """xfs_growfs and btrfs got the path of the request, which does not exist here: grown by descriptor."""
+    pod = Pod(MICROK8S)
+    pod.volume(MICROK8S, USUAL)
+    with local_daemon(build, sandbox) as client:
+        capability = mount_capability(fstype)
+        volume_id = client.CreateVolume(name='v', capacity_range={'required_bytes': 320 << 20},
+                                        volume_capabilities=[capability]).volume.volume_id
+        below = {'staging': 'plugins/kubernetes.io/csi/local.csi.berth.dev/v/globalmount',
+                 'target': 'pods/p/volumes/kubernetes.io~csi/v/mount'}
+        (pod.kubelet / below['staging']).mkdir(parents=True)
+        (pod.kubelet / below['target']).parent.mkdir(parents=True)
+        staging, target = (f'{MICROK8S}/{below[name]}' for name in ('staging', 'target'))
+        assert not pathlib.Path(target).parent.exists()
+        fields = {'volume_id': volume_id, 'staging_target_path': staging, 'volume_capability': capability}
+        client.NodeStageVolume(**fields)
+        client.NodePublishVolume(target_path=target, **fields)
+        before = os.statvfs(pod.kubelet / below['target'])
+        for size, path in ((640 << 20, target), (960 << 20, staging)):
+            client.ControllerExpandVolume(volume_id=volume_id, capacity_range={'required_bytes': size})
+            client.NodeExpandVolume(volume_path=path, capacity_range={'required_bytes': size}, **fields)
+            after = os.statvfs(pod.kubelet / below['target'])
+            assert after.f_blocks * after.f_frsize > size - (160 << 20) > before.f_blocks * before.f_frsize
+            before = after
+        client.NodeUnpublishVolume(volume_id=volume_id, target_path=target)
+        client.NodeUnstageVolume(volume_id=volume_id, staging_target_path=staging)
+        client.DeleteVolume(volume_id=volume_id)
+
+
 @pytest.mark.parametrize('root, flag', [
     # hostPath: /var/lib/kubelet of an unchanged manifest: kubelet made an empty directory for it.
     ('/var/lib/k0s/kubelet', None),

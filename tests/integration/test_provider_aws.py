@@ -257,6 +257,33 @@ def test_partition(make, tree):
         assert 'partition' in kubelet.stage_fails('INVALID_ARGUMENT', VOLUME)
 
 
+def test_a_partition_takes_what_there_is(make, tree):
+    """The disk grew, and its partition did not: OK, said once a call; when somebody makes it larger, all of it."""
+    metadata.Aws().start()
+    disk = tree.nvme('nvme1', SERIAL, MODEL)
+    size = disk.size()
+    disk.partition(1)
+    daemon = make()
+    with daemon.start() as client:
+        kubelet = kubelet_of(daemon, client, volume_context={'partition': '1'})
+        capability = mount_capability('xfs')
+        kubelet.stage(VOLUME, capability)
+        target = kubelet.publish('pod-1', VOLUME, capability)
+        before = os.statvfs(target)
+        disk.grow(2 * size)
+        for _ in range(2):
+            assert kubelet.expand(VOLUME, target, 2 * size) == 2 * size
+        assert os.statvfs(target).f_blocks == before.f_blocks
+        assert 'the filesystem takes those' in daemon.log()
+        subprocess.run(['sfdisk', '--quiet', '--no-reread', '--force', '-N', '1', disk.loop], input=', +\n', text=True,
+                       check=True, capture_output=True)
+        subprocess.run(['partx', '--update', disk.loop], check=True, capture_output=True)
+        assert kubelet.expand(VOLUME, target, 2 * size) == 2 * size
+        assert os.statvfs(target).f_blocks > 1.8 * before.f_blocks
+        kubelet.unpublish(VOLUME, target)
+        kubelet.unstage(VOLUME)
+
+
 def test_xen(make, tree):
     """On Xen the name that the controller attached it by is all there is."""
     metadata.Aws().start()

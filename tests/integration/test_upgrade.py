@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pool as 0.1.0 left it, served by this version.
 
-tests/data/pool/0.1.0.tar.gz was packed on XFS after the 0.1.0 program (commit af04f89) had made what its file "ids" names
-and was killed while a mkfs was about to begin: pool.json without a UUID, metadata, data, no loop device with a name.
+tests/data/pool/0.1.0.tar.gz was packed on XFS after the program of 0.1.0 (commit af04f89) had made what its file "ids"
+names and was killed while a mkfs was about to begin: pool.json without a UUID, metadata, data.
 """
 
 import json
