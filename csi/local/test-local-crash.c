@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * test-local-crash POOL OPERATION: kill -9 at every step.
+ * test-local-crash POOL OPERATION FIRST EVERY: kill -9 at step FIRST and at each EVERY-th after it.
  *
- * The operation runs in a child that is traced. It is killed when it enters its first system call
- * that changes anything, then its second, and so on until it gets through. After each death the
+ * The operation runs in a child that is traced. It is killed when it enters a system call that
+ * changes anything, then a later one, and so on until it gets through. After each death the
  * pool is opened as the next process would: nothing half-made may be left, the same call must come
  * to its end, and undoing it must leave an empty pool.
  */
 
+#include "common/base/str.h"
 #include "tests/lib/local.h"
 
 #include <dirent.h>
@@ -494,15 +495,17 @@ static bool run_and_kill(Bed *bed, const Operation *operation, unsigned int step
         }
 }
 
-static void run_all(Bed *bed, const Operation *operation) {
-        unsigned int step = 1;
+/* Kills at step @first and at each @every-th after it. */
+static void run_all(Bed *bed, const Operation *operation, unsigned int first, unsigned int every) {
+        unsigned int step = first, n = 0;
         bool killed = true;
 
-        for (; killed && step < STEPS_MAX; step++) {
+        for (; killed && step < STEPS_MAX; step += every) {
                 bed_open(bed);
                 operation->prepare(bed);
                 bed_close(bed);
                 killed = run_and_kill(bed, operation, step);
+                n += killed;
                 alarm(20); /* a filesystem that was left frozen */
                 bed_open(bed);
                 check_pool(bed);
@@ -517,7 +520,14 @@ static void run_all(Bed *bed, const Operation *operation) {
                 bed_close(bed);
         }
         assert(!killed);
-        printf("%s: killed at each of %u steps\n", operation->name, step - 2);
+        printf("%s: killed at %u steps\n", operation->name, n);
+}
+
+static unsigned int number(const char *text) {
+        uint64_t value = 0;
+
+        assert(str_parse_u64(text, STEPS_MAX, &value) == 0 && value > 0);
+        return (unsigned int)value;
 }
 
 int main(int argc, char **argv) {
@@ -525,7 +535,7 @@ int main(int argc, char **argv) {
 
         setvbuf(stdout, NULL, _IOLBF, 0);
         log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
-        if (argc != 3) {
+        if (argc != 5) {
                 for (size_t i = 0; i < N_ELEMENTS(operations); i++)
                         puts(operations[i].name);
                 return argc == 1 ? 0 : 64;
@@ -533,7 +543,7 @@ int main(int argc, char **argv) {
         bed.pool_path = argv[1];
         for (size_t i = 0; i < N_ELEMENTS(operations); i++)
                 if (strcmp(operations[i].name, argv[2]) == 0) {
-                        run_all(&bed, &operations[i]);
+                        run_all(&bed, &operations[i], number(argv[3]), number(argv[4]));
                         arena_free(bed.arena);
                         return 0;
                 }

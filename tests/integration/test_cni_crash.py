@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No state can leak: killed at every system call in turn, and many at once on a host that never saw us."""
+"""No state can leak: killed at system calls in turn (kills.py), and many at once on a host that never saw us."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 import cni
+import kills
 import node as lib
 
 KILLED = 137
@@ -74,10 +75,10 @@ def gone(netns):
 
 
 @pytest.mark.deadline(900)
-def test_add_killed_at_every_system_call(host):
+def test_add_killed(host):
     keeper = host.plugin.add(host.conf(1000), host.netns(), 'keeper').ok()
     baseline = host.state()
-    n = 1
+    n = kills.FIRST
     while True:
         pod, other = host.netns(), host.netns()
         if not host.killed(n, 'ADD', host.conf(2000), pod, 'pod'):
@@ -97,18 +98,18 @@ def test_add_killed_at_every_system_call(host):
         assert host.state() == baseline, f'killed at system call {n} of ADD'
         gone(pod)
         gone(other)
-        n += 1
+        n += kills.EVERY
     assert n > 80
-    print(f'{n - 1} system calls')
+    print(f'about {n - 1} system calls')
 
 
 @pytest.mark.deadline(900)
-@pytest.mark.parametrize('with_result, removal, step', [(True, 'wait', 1), (False, 'wait', 1), (True, 'detached', 3)])
-def test_delete_killed_at_every_system_call(host, with_result, removal, step):
+@pytest.mark.parametrize('with_result, removal', [(True, 'wait'), (False, 'wait'), (True, 'detached')])
+def test_delete_killed(host, with_result, removal):
     host.removal = removal
     host.plugin.add(host.conf(1000), host.netns(), 'keeper').ok()
     baseline = host.state()
-    n = 1
+    n = kills.FIRST
     while True:
         pod, other = host.netns(), host.netns()
         result = host.plugin.add(host.conf(2000), pod, 'pod').ok()
@@ -124,15 +125,15 @@ def test_delete_killed_at_every_system_call(host, with_result, removal, step):
         lib.wait_for(lambda: host.state() == baseline, what=f'killed at system call {n} of DEL')
         gone(pod)
         gone(other)
-        n += step
+        n += kills.EVERY
     assert n > 50
 
 
 @pytest.mark.deadline(300)
 def test_first_add_killed(host):
     """Bridge, directory, tables and sets are made by the first ADD: killed there, the next one makes them."""
-    for n in range(1, 400, 3):
-        if n > 1:
+    for n in range(kills.FIRST, 400, kills.EVERY):
+        if n > kills.FIRST:
             lib.sh('ip', 'link', 'del', 'br0', check=False)
             lib.sh('nft', 'flush', 'ruleset')
             lib.sh('rm', '-rf', host.leases)
