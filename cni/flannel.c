@@ -38,7 +38,7 @@ static int subnet_read(const json_t *conf, FlannelSubnet *subnet, Error *err) {
         cleanup(freep) char *text = NULL;
         int r = json_read_text(conf, "subnetFile", &path, err);
 
-        r = r < 0 ? r : file_read_regular(path, SUBNET_FILE_MAX, &text, NULL);
+        r = r < 0 ? r : file_read_at(AT_FDCWD, path, SUBNET_FILE_MAX, &text, NULL);
         if (r == -ENOENT)
                 return error_set(err, ERROR_AGAIN,
                                  "open %s: no such file or directory: flanneld writes it when this "

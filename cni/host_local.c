@@ -314,7 +314,7 @@ static int read_resolv_conf(const char *path, CniResult *result, Error *err) {
 
         if (path[0] == '\0')
                 return 0;
-        r = file_read_regular(path, RESOLV_CONF_MAX, &text, NULL);
+        r = file_read_at(AT_FDCWD, path, RESOLV_CONF_MAX, &text, NULL);
         if (r == -EINVAL)
                 return error_set(err, ERROR_INVALID, "resolvConf %s is no regular file", path);
         r = r < 0 ? r : resolv_conf_parse(text, &result->dns);

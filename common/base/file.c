@@ -45,23 +45,22 @@ int file_read_fd(int fd, size_t limit, char **textp, size_t *np) {
         return 0;
 }
 
+/* Of a FIFO nobody may have the other end, and a device has no end. */
+static int read_regular(int fd, size_t limit, char **textp, size_t *np) {
+        struct stat status;
+
+        if (fstat(fd, &status) < 0)
+                return -errno;
+        return S_ISREG(status.st_mode) ? file_read_fd(fd, limit, textp, np) : -EINVAL;
+}
+
 int file_read_at(int dir_fd, const char *path, size_t limit, char **textp, size_t *np) {
         cleanup(closep) int fd = -1;
 
-        fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         if (fd < 0)
                 return -errno;
-        return file_read_fd(fd, limit, textp, np);
-}
-
-int file_read_regular(const char *path, size_t limit, char **textp, size_t *np) {
-        cleanup(closep) int fd = -1;
-        struct stat status;
-
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-        if (fd < 0 || fstat(fd, &status) < 0)
-                return -errno;
-        return S_ISREG(status.st_mode) ? file_read_fd(fd, limit, textp, np) : -EINVAL;
+        return read_regular(fd, limit, textp, np);
 }
 
 /* Each race is lost to somebody else's rename or mount; a node that does nothing else is not one.
@@ -258,10 +257,10 @@ int file_open_in_root(int root_fd, const char *path, int flags) {
 int file_read_in_root(int root_fd, const char *path, size_t limit, char **textp, size_t *np) {
         cleanup(closep) int fd = -1;
 
-        fd = file_open_in_root(root_fd, path, O_RDONLY | O_NOCTTY);
+        fd = file_open_in_root(root_fd, path, O_RDONLY | O_NOCTTY | O_NONBLOCK);
         if (fd < 0)
                 return fd;
-        return file_read_fd(fd, limit, textp, np);
+        return read_regular(fd, limit, textp, np);
 }
 
 int file_open_beneath(int dir_fd, const char *path, int flags, mode_t mode) {

@@ -20,12 +20,9 @@
  */
 int file_read_fd(int fd, size_t limit, char **textp, size_t *np);
 
-/* As file_read_fd(), for @path below @dir_fd (or AT_FDCWD). */
+/* As file_read_fd(), for @path below @dir_fd (or AT_FDCWD). Links are followed. A FIFO, which would
+ * keep us for ever, or a device, which may have no end, is -EINVAL; a directory too. */
 int file_read_at(int dir_fd, const char *path, size_t limit, char **textp, size_t *np);
-
-/* A file that somebody else named: a FIFO, which would keep us for ever, or a device is -EINVAL.
- * Links are followed. */
-int file_read_regular(const char *path, size_t limit, char **textp, size_t *np);
 
 /**
  * file_open_in_root() - open(2) below @root_fd as if that directory were "/"

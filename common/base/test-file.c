@@ -209,6 +209,29 @@ static bool forget_openat2(void) {
                prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
+/* What somebody else put in the place of a file: nothing waits, nothing is read without end. */
+static void test_read_no_file(void **state) {
+        static const char *const devices[] = {"/dev/zero", "/dev/null", "/"};
+        char directory[] = "/tmp/berth-file-XXXXXX";
+        cleanup(closep) int dir_fd = -1;
+        char *text = NULL;
+
+        assert_non_null(mkdtemp(directory));
+        dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(dir_fd >= 0);
+        assert_int_equal(mkfifoat(dir_fd, "fifo", 0600), 0);
+        assert_int_equal(file_read_at(dir_fd, "fifo", 100, &text, NULL), -EINVAL);
+        assert_int_equal(file_read_in_root(dir_fd, "fifo", 100, &text, NULL), -EINVAL);
+        assert_int_equal(symlinkat("fifo", dir_fd, "link"), 0);
+        assert_int_equal(file_read_at(dir_fd, "link", 100, &text, NULL), -EINVAL);
+        for (size_t i = 0; i < N_ELEMENTS(devices); i++)
+                assert_int_equal(file_read_at(AT_FDCWD, devices[i], 100, &text, NULL), -EINVAL);
+        assert_null(text);
+        (void)unlinkat(dir_fd, "link", 0);
+        (void)unlinkat(dir_fd, "fifo", 0);
+        (void)rmdir(directory);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_write_atomic_replaces, setup, teardown),
@@ -219,6 +242,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_in_root_beside_renames, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_beneath_follows_nothing, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_make_directories, setup, teardown),
+                cmocka_unit_test(test_read_no_file),
         };
 
         int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
