@@ -4,8 +4,8 @@
 
 sudo tests/bench/cni.py [--build DIR] [--peer DIR]... [--pods N] [--json FILE] [PART]...
 
-PART: single (one pod after the other), usual, full, many (8 at once), growth (1000 pods), flow (pod to pod). Default:
-all.
+PART: single (one pod after the other), usual, full, many (8 at once), growth (1000 pods), routed (4000 pods), flow (pod
+to pod). Default: all.
 --peer: a directory with upstream's plugins; /usr/lib/cni (Debian's) is always one, tests/bench/peers.sh makes another.
 
 Each variant has a host of its own: a process with its own network and mount namespaces. Variants take turns pod by pod,
@@ -56,14 +56,25 @@ def extras(case, i):
 
 def berth_confs(case, i, leases, more):
     conf = {**network(leases), 'type': 'berth-cni', **more}
-    if case != 'single':
+    if case in ('bridge', 'ptp'):
+        conf['ipMasq'] = True
+    elif case != 'single':
         ports, limits = extras(case, i)
         conf.update(ipMasq=True, hairpinMode=True, ingressPolicy='open', runtimeConfig={**ports, **limits},
                     capabilities={'portMappings': True, 'bandwidth': True})
     return [conf]
 
 
+def upstream_ptp(leases):
+    conf = {**network(leases), 'type': 'ptp', 'ipMasq': True}
+    return [{**conf, 'ipam': {**conf['ipam'], 'routes': [{'dst': '0.0.0.0/0'}]}}]
+
+
 def upstream_confs(case, i, leases):
+    if case == 'ptp':
+        return upstream_ptp(leases)
+    if case == 'bridge':
+        return [{**network(leases), 'type': 'bridge', 'ipMasq': True}]
     base = {'cniVersion': '1.0.0', 'name': 'net'}
     bridge = {**network(leases), 'type': 'bridge'}
     if case == 'single':
@@ -80,6 +91,7 @@ class Variant:
 
     def __init__(self, name, build, directory=None, more=None):
         self.name, self.build, self.directory, self.more = name, build, directory, more or {}
+        self.filler = None  # who makes the pods that are not looked at; None: this one
 
     @classmethod
     def by_name(cls, build, scratch):
@@ -157,6 +169,14 @@ class Host:
         if status:
             raise RuntimeError(f'{self.variant.name} {verb} {program}: {output.decode()}')
         return output, usage
+
+    def fill(self, first, end):
+        """The pods from first on, by whoever is quick at it."""
+        own = self.variant
+        self.variant = own.filler or own
+        for i in range(first, end):
+            self.run('ADD', i)
+        self.variant = own
 
     def run(self, verb, i, prefix=()):
         """All plugins of one pod. Return: wall ms, CPU ms, page faults."""
@@ -345,6 +365,42 @@ def growth(berth, floor, n_pods=1000, n_looked=50):
     return rows
 
 
+def routed(variants, marks=(0, 1000, 4000), n_looked=30):
+    """ADD and DEL with so many pods on the node. variants: (Variant, case, marks that it reaches). A node of upstream's
+    plugins is filled by us under their names, which leaves the same links, addresses, routes and leases."""
+    rows, found = [], {}
+    for variant, case, last in variants:
+        host = Remote(variant, case, last + n_looked)
+        try:
+            there = 0
+            for mark in [one for one in marks if one <= last]:
+                host('fill', there, mark)
+                there = mark
+                samples = {verb: [host('run', verb, last + i) for i in range(n_looked)] for verb in ('ADD', 'DEL')}
+                found[variant.name, mark] = {verb: summary(one) for verb, one in samples.items()}
+        finally:
+            host.close()
+    ours = variants[0][0].name
+    for (name, mark), one in found.items():
+        base = found[ours, mark]
+        rows.append([name, mark, *(f"{one[verb][key]:.2f}" for verb in ('ADD', 'DEL') for key in ('p50', 'min', 'cpu')),
+                     *(ratio(one[verb]['p50'], base[verb]['p50']) for verb in ('ADD', 'DEL'))])
+    table('With so many pods on the node', ['', 'pods', 'ADD p50 ms', 'min', 'CPU', 'DEL p50 ms', 'min', 'CPU',
+                                           f'ADD / {ours}', f'DEL / {ours}'], rows)
+    return rows
+
+
+def routed_variants(build, named, peers):
+    ours = Variant('berth, routed', build, more={'mode': 'routed'})
+    found = [(ours, 'ptp', 4000), (Variant('berth', build), 'bridge', 1000)]
+    for peer in peers:
+        for case, last in (('ptp', 4000), ('bridge', 1000)):
+            one = Variant(f'{peer.name}, {case}', build, peer.directory)
+            one.filler = named
+            found.append((one, case, last))
+    return found
+
+
 def flow(variants, build, rounds=8):
     hosts = [Remote(one, 'single', 2) for one in variants]
     found = {one.name: [] for one in variants}
@@ -373,7 +429,7 @@ def main():
     parser.add_argument('part', nargs='*')
     options = parser.parse_args()
     build = options.build.resolve()
-    parts = options.part or ['single', 'usual', 'full', 'many', 'growth', 'flow']
+    parts = options.part or ['single', 'usual', 'full', 'many', 'growth', 'routed', 'flow']
     peers = []
     for directory in [DEBIAN, *options.peer]:
         if (directory / 'bridge').exists():
@@ -401,6 +457,8 @@ def main():
         results['many'] = many([berth, waiting, named, *peers], max(options.pods, 32))
     if 'growth' in parts:
         results['growth'] = growth(berth, floor)
+    if 'routed' in parts:
+        results['routed'] = routed(routed_variants(build, named, peers[-1:]))
     if 'flow' in parts:
         results['flow'] = flow([berth, *peers], build)
     if options.json:
