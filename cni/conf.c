@@ -222,6 +222,9 @@ static int removal_parse(NetConf *conf, Error *err) {
         return 0;
 }
 
+/* GSO_MAX_SIZE of Linux 5.19. */
+#define GSO_MAX_BYTES 524280
+
 IpAddress conf_routed_gateway(uint8_t family) {
         if (family == AF_INET)
                 return (IpAddress){.family = AF_INET, .bytes = {169, 254, 1, 1}};
@@ -278,7 +281,7 @@ static int bridge_name_parse(NetConf *conf, Error *err) {
 
 static int link_parse_keys(NetConf *conf, Error *err) {
         LinkConf *link = &conf->link;
-        int64_t vlan = 0, mtu = 0;
+        int64_t vlan = 0, mtu = 0, gso = 0;
         int r;
 
         r = bridge_name_parse(conf, err);
@@ -293,6 +296,10 @@ static int link_parse_keys(NetConf *conf, Error *err) {
                                  (long long)vlan);
         link->vlan = (uint16_t)vlan;
         link->mtu_bytes = (uint32_t)mtu;
+        if (conf->role == ROLE_BERTH &&
+            json_read_number(conf->json, "gsoMaxSize", 0, GSO_MAX_BYTES, &gso, err) < 0)
+                return -EINVAL;
+        link->gso_max_bytes = (uint32_t)gso;
         r = trunks_parse(conf->json, link, err);
         r = r < 0 ? r : removal_parse(conf, err);
         r = r < 0 ? r : mode_parse(conf, err);

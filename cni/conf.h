@@ -73,6 +73,7 @@ typedef struct LinkConf {
         bool has_mac;    /* from runtimeConfig, args or CNI_ARGS, in that order */
         uint8_t mac[6];
         LinkRemoval removal;
+        uint32_t gso_max_bytes; /* "gsoMaxSize", of our own type; 0: the kernel's */
         bool routed; /* "mode": "routed", of our own type: no bridge, the host routes to each pod */
 } LinkConf;
 

@@ -389,6 +389,17 @@ static void plan_port_flags(const LinkConf *link, LinkChange *change) {
         }
 }
 
+/* An older kernel keeps its 64 KiB. */
+static void plan_gso(Maker *maker, StepLink link) {
+        PlanStep *made;
+
+        if (maker->link->gso_max_bytes == 0)
+                return;
+        made = link_set_step(maker, link, LINK_SET_GSO);
+        made->u.change.gso_max_bytes = maker->link->gso_max_bytes;
+        made->optional = true;
+}
+
 /* Each link with IPv6 has a route to ff00::/8 in a list that the kernel walks for the next one. */
 static void plan_routed_switches(Maker *maker) {
         bool v6 = has_family(maker->input->result, AF_INET6);
@@ -422,6 +433,7 @@ static void plan_port(Maker *maker) {
                  * there is one more route to fe80::/64, whose list the kernel walks for each pod,
                  * and noise in the pod. */
                 link_set_step(maker, LINK_HOST, LINK_SET_NO_LINKLOCAL)->optional = true;
+        plan_gso(maker, LINK_HOST);
         (void)link_set_step(maker, LINK_HOST, LINK_SET_UP);
 }
 
@@ -578,6 +590,7 @@ static void plan_pod(Maker *maker) {
                 (void)link_set_step(maker, LINK_LOOPBACK, LINK_SET_UP);
         if (maker->link->disable_container_interface)
                 return;
+        plan_gso(maker, LINK_POD);
         if (is_ipv4_only(maker))
                 link_set_step(maker, LINK_POD, LINK_SET_NO_LINKLOCAL)->optional = true;
         if (maker->input->has_before_up)

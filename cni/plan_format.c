@@ -66,6 +66,8 @@ static void format_change(const Plan *plan, StepLink link, const LinkChange *cha
                         strbuf_printf(text, " %s", words[i].word);
         if (change->set & LINK_SET_MTU)
                 put_mtu(text, change->mtu_bytes);
+        if (change->set & LINK_SET_GSO)
+                strbuf_printf(text, " gso_max_size=%u", change->gso_max_bytes);
         if (change->set & LINK_SET_ALIAS)
                 strbuf_printf(text, " alias=%s", plan->alias);
         if (change->set & LINK_SET_MAC)

@@ -19,6 +19,11 @@
 /* include/uapi/linux/if_link.h has it since 4.18 (port isolation). */
 #define BRPORT_ISOLATED 33
 
+/* The same, since 5.19 and 6.3. */
+#define LINK_GRO_MAX_SIZE      58
+#define LINK_GSO_IPV4_MAX_SIZE 63
+#define LINK_GRO_IPV4_MAX_SIZE 64
+
 static struct nl_msg *start(NlBatch *batch, uint16_t type, uint16_t flags,
                             const struct ifinfomsg *info) {
         return nl_batch_add(batch, type, flags, info, sizeof(*info), ROOM);
@@ -232,6 +237,9 @@ static void put_families(NlBatch *batch, struct nl_msg *message, const LinkChang
 }
 
 static void put_members(NlBatch *batch, struct nl_msg *message, const LinkChange *change) {
+        static const int gso[] = {IFLA_GSO_MAX_SIZE, LINK_GRO_MAX_SIZE, LINK_GSO_IPV4_MAX_SIZE,
+                                  LINK_GRO_IPV4_MAX_SIZE};
+
         if (change->index == 0)
                 put_text(batch, message, IFLA_IFNAME, change->name);
         else if (change->set & LINK_SET_NAME)
@@ -244,6 +252,8 @@ static void put_members(NlBatch *batch, struct nl_msg *message, const LinkChange
                 put_u32(batch, message, IFLA_TXQLEN, change->txqlen);
         if (change->set & LINK_SET_GROUP)
                 put_u32(batch, message, IFLA_GROUP, change->group);
+        for (size_t i = 0; change->set & LINK_SET_GSO && i < N_ELEMENTS(gso); i++)
+                put_u32(batch, message, gso[i], change->gso_max_bytes);
         if (change->set & LINK_SET_MAC)
                 put(batch, message, IFLA_ADDRESS, change->mac, LINK_MAC_SIZE);
         if (change->set & LINK_SET_ALIAS)

@@ -133,6 +133,7 @@ void link_add_ifb(NlBatch *batch, const IfbSpec *spec);
 #define LINK_SET_NO_LINKLOCAL   (1U << 13) /* IPv6 addr_gen_mode none; before the link is up */
 #define LINK_SET_GROUP          (1U << 14)
 #define LINK_SET_NAME           (1U << 15) /* before Linux 6.2 of a link that is down only */
+#define LINK_SET_GSO            (1U << 16) /* of both families: Linux 6.3; of IPv6 alone: 5.19 */
 
 typedef struct LinkChange {
         unsigned int set;   /* which members below are meant */
@@ -143,6 +144,7 @@ typedef struct LinkChange {
         uint32_t mtu_bytes;
         uint32_t txqlen;
         uint32_t group;
+        uint32_t gso_max_bytes;
         const uint8_t *mac;
         const char *alias; /* cut by the kernel beyond 255 bytes: refused */
         bool hairpin, isolated, promisc, allmulti, vlan_filtering, arp_notify;

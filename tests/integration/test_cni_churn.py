@@ -64,8 +64,8 @@ class Churn:
         i, dice = slot.i, self.random
         routed = i % 3 == 0
         ranges = [[{'subnet': f'10.{2 if routed else 1}.0.0/16'}], [{'subnet': f'fd00:{2 if routed else 1}::/64'}]]
-        conf = {'cniVersion': '1.1.0', 'name': 'far' if routed else 'net', 'type': 'berth-cni', 'isDefaultGateway': True,
-                'ipMasq': True, 'firewall': True, 'macspoofchk': True,
+        conf = {'cniVersion': '1.1.0', 'name': 'far' if routed else 'net', 'type': 'berth-cni',
+                'isDefaultGateway': True, 'ipMasq': True, 'firewall': True, 'macspoofchk': True,
                 'ipam': {'type': 'host-local', 'dataDir': str(self.node.sandbox.path / 'leases'),
                          'ranges': ranges[:dice.choice((1, 2))]}}
         conf |= {'mode': 'routed'} if routed else {'bridge': 'cni0', 'hairpinMode': True}

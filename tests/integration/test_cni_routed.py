@@ -2,6 +2,7 @@
 """Routed pods: no bridge, the host routes to each; everything that a pod of a bridge has works for them too."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -143,8 +144,25 @@ def test_repair(node):
         assert node.ask(None, 'tcp', address, 80).startswith('a ')
 
 
+@pytest.mark.parametrize('mode', ['bridge', 'routed'])
+def test_gso_max_size(node, mode):
+    """BIG TCP: both ends of the pair, and what is larger than 64 KiB arrives."""
+    if tuple(int(one) for one in os.uname().release.split('.')[:2]) < (6, 3):
+        pytest.skip('needs Linux 6.3')
+    pods = [node.add({**node.conf(), 'mode': mode, 'bridge': 'cni0', 'gsoMaxSize': 196608}, f'p{i}') for i in range(2)]
+    plain = node.add({**node.conf(), 'mode': mode, 'bridge': 'cni0'}, 'plain')
+    for pod in pods:
+        for one in lib.link_json() + pod.netns.ip('link'):
+            if one['ifname'] in (pod.host_link, 'eth0') and one.get('gso_max_size'):
+                assert one['gso_max_size'] == 196608, one
+    assert next(one for one in lib.link_json() if one['ifname'] == plain.host_link)['gso_max_size'] == 65536
+    assert node.megabits(pods[0].netns, pods[1].netns, pods[0].address, seconds=0.2) > 0
+    assert node.megabits(plain.netns, pods[1].netns, plain.address, port=5001, seconds=0.2) > 0
+
+
 def test_refused(node):
     for more, words in (({'vlan': 5}, 'has no bridge: leave \\"vlan\\" out'), ({'mode': 'x'}, 'must be'),
+                        ({'gsoMaxSize': 524281}, 'must be between 0 and 524280'),
                         ({'ipam': {}}, 'needs an \\"ipam\\"')):
         done = node.plugin.add({**node.conf(), **more}, node.sandbox.netns(f'n{len(words)}'), 'x')
         assert words in done.stdout, done.stdout
