@@ -139,12 +139,22 @@ int chain_add(Request *request, Error *err) {
 
 int chain_del(Request *request, Error *err) {
         cleanup(chain_deinit) Chain chain = {.request = request, .kernel = LINK_KERNEL_NULL};
+        bool detached = request_is_detached(request);
+        LinkList doomed = {.n = 0}; /* ifbs */
+        Error failed = {0};
         int r = chain_open(&chain, false, err);
 
         if (r < 0)
                 return r;
+        request->at.doomed = &doomed;
         request_modules_del(request, err);
-        request_leave(request);
+        detached = detached && doomed.n > 0 && link_list_doom(&request->rtnl, &doomed) == 0;
+        r = detached ? 0 : link_list_remove(&request->rtnl, &doomed);
+        if (r < 0) {
+                (void)error_set_errno(&failed, r, "remove links of %s", request->env.ifname);
+                error_join(err, &failed);
+        }
+        request_leave(request, detached);
         return error_is_set(err) ? -EIO : 0;
 }
 

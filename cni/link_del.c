@@ -14,13 +14,11 @@
 
 #include "cni/request.h"
 
-#include "common/base/behind.h"
 #include "common/base/cleanup.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct LinkDel {
         Request *request;
@@ -122,30 +120,10 @@ static void recall_addresses(LinkDel *del) {
         }
 }
 
-static bool is_detached(const Request *request) {
-        LinkRemoval removal = request->conf.link.removal;
-
-        return removal == REMOVAL_DETACHED ||
-               (removal == REMOVAL_BY_RUNTIME && env_is_kubernetes(&request->env));
-}
-
-/* The child keeps the netfilter socket as well: closing that waits for what a transaction took away
- * (see request_leave()), and is done by the time the links are. */
-static void remove_detached(LinkDel *del) {
-        Request *request = del->request;
-        int *fds[] = {&request->rtnl.fd, &request->at.netfilter_fd};
-        pid_t pid = behind_fork(fds, request->at.netfilter_fd >= 0 ? 2 : 1);
-
-        if (pid > 0)
-                return;
-        (void)link_doomed_remove(&request->rtnl);
-        if (pid == 0)
-                _exit(0);
-}
-
 int link_del(Request *request, Error *err) {
-        cleanup(link_del_deinit) LinkDel del = {
-                .request = request, .kernel = LINK_KERNEL_NULL, .detached = is_detached(request)};
+        cleanup(link_del_deinit) LinkDel del = {.request = request,
+                                                .kernel = LINK_KERNEL_NULL,
+                                                .detached = request_is_detached(request)};
         Error failed = {0};
         int r;
 
@@ -166,7 +144,6 @@ int link_del(Request *request, Error *err) {
         if (!error_is_set(err) && request->conf.ipam_type[0] != '\0' &&
             ipam_del(&request->ipam, &failed) < 0)
                 error_join(err, &failed);
-        if (del.detached)
-                remove_detached(&del);
+        request_leave(request, del.detached);
         return error_is_set(err) ? -EIO : 0;
 }

@@ -152,13 +152,33 @@ int request_modules_check(Request *request, const CniResult *result, Error *err)
         return 0;
 }
 
-void request_leave(Request *request) {
-        int *fds[] = {&request->at.netfilter_fd};
+bool request_is_detached(const Request *request) {
+        LinkRemoval removal = request->conf.link.removal;
 
-        if (request->at.netfilter_fd < 0 || behind_fork(fds, 1) != 0)
+        return removal == REMOVAL_DETACHED ||
+               (removal == REMOVAL_BY_RUNTIME && env_is_kubernetes(&request->env));
+}
+
+/* What a transaction took away is gone by the time the links are. */
+static void finish(Request *request, bool links) {
+        if (links)
+                (void)link_doomed_remove(&request->rtnl);
+        else
+                behind_wait_rcu();
+}
+
+void request_leave(Request *request, bool links) {
+        int *netfilter = &request->at.netfilter_fd;
+        int *fds[] = {&request->rtnl.fd, netfilter};
+        pid_t pid;
+
+        if (*netfilter < 0 && !links)
                 return;
-        behind_wait_rcu();
-        _exit(0);
+        pid = behind_fork(fds, *netfilter < 0 ? 1 : 2);
+        if (pid == 0 || (pid < 0 && links))
+                finish(request, links);
+        if (pid == 0)
+                _exit(0);
 }
 
 int request_print(Request *request, const CniResult *result, Error *err) {

@@ -84,10 +84,18 @@ int request_modules_add(Request *request, CniResult *result, Error *err);
 void request_modules_del(Request *request, Error *err);
 int request_modules_check(Request *request, const CniResult *result, Error *err);
 
-/* After request_modules_del() of a verb that removes no link. Closing a netfilter socket waits, up
- * to 16 ms and with the lock of all transactions, for what they took away
- * (nft_rcv_nl_event, Linux 5.18): a child keeps it until that is done. */
-void request_leave(Request *request);
+/* Does DEL answer before the kernel has removed links? */
+bool request_is_detached(const Request *request);
+
+/**
+ * request_leave() - the end of a DEL: what the kernel makes somebody wait for is left to a child
+ * @links: link_list_doom() has set links aside
+ *
+ * Closing a netfilter socket waits as well, up to 16 ms and with the lock of all transactions, for
+ * what they took away (nft_rcv_nl_event, Linux 5.18): the child keeps it until that is done.
+ * Without a child, links are removed here.
+ */
+void request_leave(Request *request, bool links);
 
 /* The answer in the version of the configuration. */
 int request_print(Request *request, const CniResult *result, Error *err);

@@ -716,6 +716,23 @@ def test_delete_detached(net, how):
     assert list(links(netns=a)) == ['lo']
 
 
+def test_delete_detached_in_a_chain(net):
+    """bandwidth by its own name does not wait for its ifb either."""
+    args, a = cni.KUBERNETES_ARGS % 'a', net.sandbox.netns('a')
+    limits = {'ingressRate': 8000000, 'ingressBurst': 800000, 'egressRate': 8000000, 'egressBurst': 800000}
+    plugin = cni.Plugin(net.plugin.program.parents[1], 'bandwidth')
+    conf = {'cniVersion': '1.1.0', 'name': 'net', 'type': 'bandwidth', 'runtimeConfig': {'bandwidth': limits}}
+    result = net.plugin.add(net.conf(), a, 'a', args=args).ok()
+    for _ in range(3):
+        limited = plugin.add({**conf, 'prevResult': result}, a, 'a', args=args).ok()
+        name = limited['interfaces'][-1]['name']
+        assert name in links('ifb')
+        plugin.delete(conf, a, 'a', result=limited, args=args).ok()
+        assert name not in links('ifb')
+    net.plugin.delete(net.conf(), a, 'a', result=result, args=args).ok()
+    lib.wait_for(lambda: not links('ifb') and not links('veth'))
+
+
 def test_delete_of_a_pod_of_kubernetes_waits_if_told(net):
     conf = net.conf(linkRemoval='wait')
     a, args = net.sandbox.netns('a'), cni.KUBERNETES_ARGS % 'a'
