@@ -32,13 +32,19 @@
 #define SECTOR_BYTES     512U
 #define NOISE_VALUES_MIN 180
 
-/* ext's inode 2, the root: the first thing that mke2fs writes with a checksum that the UUID is part
- * of, long before the superblock. */
+/* What mke2fs writes with a checksum that the UUID is part of, long before the superblock: its
+ * cache decides what of it comes first. */
 #define INODE_BYTES     256U
 #define INODE_CHECKSUM  0x7cU
 #define INODE_SIZE_MORE 0x80U
 #define INODE_HIGH      0x82U
 #define INODE_NUMBER    0x64U
+#define INODE_ROOT      2U
+#define INODE_LOST      11U /* lost+found */
+/* The table begins with a block, and no block is smaller. */
+#define GROUP_BYTES 1024U
+#define GROUP_N     (GROUP_BYTES / INODE_BYTES)
+#define GROUPS_MAX  16U /* mke2fs uses no inode behind these */
 
 typedef struct Search {
         int fd;
@@ -168,25 +174,81 @@ static int judge_region(Search *search, const FsRegion *region) {
         return 0;
 }
 
-static bool is_our_root(const Search *search, const uint8_t *inode) {
-        uint8_t copy[INODE_BYTES], two[4];
+/* Of an inode whose generation is 0, and of what it has. */
+static uint32_t ext_seed(const Search *search, uint32_t number) {
+        uint8_t bytes[4];
         uint32_t sum;
 
-        if (le16(inode) != 040755 || le16(inode + INODE_SIZE_MORE) < 4)
+        put_le32(bytes, number);
+        sum = checksum_crc32c(UINT32_MAX, search->claim->uuid, sizeof(search->claim->uuid));
+        sum = checksum_crc32c(sum, bytes, sizeof(bytes));
+        put_le32(bytes, 0);
+        return checksum_crc32c(sum, bytes, sizeof(bytes));
+}
+
+/* One without more than its first 128 bytes has half of the sum. */
+static bool has_inode_sum(const Search *search, const uint8_t *inode, uint32_t number) {
+        bool is_whole = le16(inode + INODE_SIZE_MORE) >= 4;
+        uint8_t copy[INODE_BYTES];
+        uint32_t sum;
+
+        if (le32(inode + INODE_NUMBER) != 0)
                 return false;
         memcpy(copy, inode, sizeof(copy));
         memset(copy + INODE_CHECKSUM, 0, 2);
-        memset(copy + INODE_HIGH, 0, 2);
-        put_le32(two, 2);
-        sum = checksum_crc32c(UINT32_MAX, search->claim->uuid, sizeof(search->claim->uuid));
-        sum = checksum_crc32c(sum, two, sizeof(two));
-        sum = checksum_crc32c(sum, inode + INODE_NUMBER, 4);
-        sum = checksum_crc32c(sum, copy, sizeof(copy));
+        if (is_whole)
+                memset(copy + INODE_HIGH, 0, 2);
+        sum = checksum_crc32c(ext_seed(search, number), copy, sizeof(copy));
         return le16(inode + INODE_CHECKSUM) == (uint16_t)sum &&
-               le16(inode + INODE_HIGH) == (uint16_t)(sum >> 16);
+               (!is_whole || le16(inode + INODE_HIGH) == (uint16_t)(sum >> 16));
 }
 
-static int look_for_root(Search *search) {
+/* Four inodes of the table's start: their halves together are as good as two whole sums. */
+static bool are_our_inodes(const Search *search, const uint8_t *group) {
+        for (uint32_t first = 1; first < GROUPS_MAX * GROUP_N; first += GROUP_N) {
+                uint32_t i = 0;
+
+                while (i < GROUP_N && has_inode_sum(search, group + i * INODE_BYTES, first + i))
+                        i++;
+                if (i == GROUP_N)
+                        return true;
+        }
+        return false;
+}
+
+static bool is_our_root(const Search *search, const uint8_t *group) {
+        const uint8_t *root = group + INODE_BYTES;
+
+        return le16(root) == 040755 && le16(root + INODE_SIZE_MORE) >= 4 &&
+               has_inode_sum(search, root, INODE_ROOT);
+}
+
+/* The block of a directory ends with an entry that only has the sum: inode 0, 12 bytes, no name,
+ * type 0xde. */
+static bool is_our_directory(const Search *search, const uint8_t *block, size_t n) {
+        static const uint8_t tail[8] = {0, 0, 0, 0, 12, 0, 0, 0xde};
+        const size_t n_before = n - 12;
+
+        if (memcmp(block + n_before, tail, sizeof(tail)) != 0)
+                return false;
+        return le32(block + n - 4) ==
+                       checksum_crc32c(ext_seed(search, INODE_ROOT), block, n_before) ||
+               le32(block + n - 4) ==
+                       checksum_crc32c(ext_seed(search, INODE_LOST), block, n_before);
+}
+
+static bool has_ext_sum(const Search *search, const uint8_t *at, size_t offset, size_t n_left) {
+        if (is_zero(at, GROUP_BYTES))
+                return false;
+        if (is_our_root(search, at) || are_our_inodes(search, at))
+                return true;
+        for (size_t n = GROUP_BYTES; n <= n_left && offset % n == 0 && n <= STEP; n *= 2)
+                if (is_our_directory(search, at, n))
+                        return true;
+        return false;
+}
+
+static int look_for_sums(Search *search) {
         for (uint64_t at = 0; at < RUN_BYTES && at < search->size_bytes; at += STEP) {
                 uint64_t left = search->size_bytes - at;
                 size_t n = left < STEP ? (size_t)left : STEP;
@@ -194,8 +256,8 @@ static int look_for_root(Search *search) {
 
                 if (r < 0)
                         return r;
-                for (size_t k = INODE_BYTES; k + INODE_BYTES <= n; k += 1024)
-                        if (is_our_root(search, search->chunk + k)) {
+                for (size_t k = 0; k + GROUP_BYTES <= n; k += GROUP_BYTES)
+                        if (has_ext_sum(search, search->chunk + k, k, n - k)) {
                                 search->n_ours++;
                                 return 0;
                         }
@@ -259,7 +321,7 @@ static int judge(Search *search) {
         for (size_t i = 0; r == 0 && i < search->n_regions; i++)
                 r = judge_region(search, &search->regions[i]);
         if (r == 0 && search->n_ours == 0 && search->claim->kind == FS_KIND_EXT)
-                r = look_for_root(search);
+                r = look_for_sums(search);
         if (r == 0 && search->n_ours == 0 && search->claim->kind == FS_CLAIM_LUKS)
                 r = is_begun_luks(search);
         if (r == 1)
