@@ -487,9 +487,11 @@ def test_vlan(net):
     assert [one['name'] for one in result['interfaces']] == ['br0', host_of(result), 'eth0', 'br0.100']
     assert result['interfaces'][3]['mac'] == links()['br0.100']['address']
     assert links()['br0']['linkinfo']['info_data']['vlan_filtering'] == 1
-    assert vlans(host_of(result)) == [(100, 100, ['PVID', 'Egress Untagged'])]
+    own = (100, 100, ['PVID', 'Egress Untagged'])
+    assert vlans(host_of(result)) == [(1, 1, ['Egress Untagged']), own]  # preserveDefaultVlan is true, as upstream's
     assert addresses('br0.100') == ['10.1.0.1/24'] and addresses('br0') == []
-    net.plugin.add(conf, b, 'b').ok()
+    result_b = net.plugin.add({**conf, 'preserveDefaultVlan': False}, b, 'b').ok()
+    assert vlans(host_of(result_b)) == [own]
     assert ping(a, '10.1.0.1') and ping(a, '10.1.0.3')
     other = net.conf(vlan=200, isGateway=False)
     net.plugin.add(other, c, 'c').ok()
