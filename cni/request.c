@@ -159,12 +159,24 @@ bool request_is_detached(const Request *request) {
                (removal == REMOVAL_BY_RUNTIME && env_is_kubernetes(&request->env));
 }
 
-/* What a transaction took away is gone by the time the links are. */
+/* While one child waits for the kernel, the links of all others gather, and go together: each
+ * removal holds the lock of all links. Who finds the name held has set its links aside by then, and
+ * the holder looks once more after it gave the name back. */
+static void remove_links(Request *request) {
+        int held_fd = -1;
+
+        if (netns_hold_name("berth-cni/gone", &held_fd) < 0)
+                return;
+        (void)link_doomed_remove(&request->rtnl);
+        closep(&held_fd);
+        (void)link_doomed_remove(&request->rtnl);
+}
+
+/* What a transaction took away is gone by then. */
 static void finish(Request *request, bool links) {
         if (links)
-                (void)link_doomed_remove(&request->rtnl);
-        else
-                behind_wait_rcu();
+                remove_links(request);
+        behind_wait_rcu();
 }
 
 void request_leave(Request *request, bool links) {

@@ -365,7 +365,7 @@ def growth(berth, floor, n_pods=1000, n_looked=50):
     return rows
 
 
-def routed(variants, marks=(0, 1000, 4000), n_looked=30):
+def routed(variants, marks=(0, 1000, 4000), n_looked=20):
     """ADD and DEL with so many pods on the node. variants: (Variant, case, marks that it reaches). A node of upstream's
     plugins is filled by us under their names, which leaves the same links, addresses, routes and leases."""
     rows, found = [], {}
