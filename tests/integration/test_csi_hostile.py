@@ -2,12 +2,10 @@
 """What a request, a pod or a failing disk may try, over the socket: nothing outside of kubelet's root changes, nothing
 is told that is secret, and nothing hangs."""
 
-import contextlib
 import ctypes
 import fcntl
 import os
 import pathlib
-import re
 import socket
 import subprocess
 import threading
