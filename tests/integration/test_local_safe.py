@@ -86,7 +86,7 @@ def together(client, calls):
         return [one.result() for one in refused]
 
 
-def test_a_group_snapshot_holds_its_members(build, sandbox):
+    """Cut, and not on disk yet: nobody deletes, grows, changes or stages a member, or unstages a staged one."""
     """Cut, and not on disk yet: nobody deletes, grows, changes or stages one of them, or unstages one that is staged."""
     place = sandbox.mounted(sandbox.loop(512 * MIB, ['mkfs.xfs', '-q']), 'xfs')
     world = pool_world(build, sandbox, place)
@@ -908,7 +908,7 @@ def test_a_disk_that_does_not_answer_at_the_last_unmount(build, sandbox, disk):
 
 
 def test_a_pool_that_hangs_after_it_was_looked_at(build, sandbox, disk):
-    """More calls than threads hang in the kernel, past every look: what needs no disk is served, and all of them end."""
+    """More calls than threads hang, past every look: what needs no disk is served, and all of them end."""
     _, place = disk
     world = pool_world(build, sandbox, place)
     client, kubelet = world.client, world.kubelet
