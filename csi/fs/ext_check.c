@@ -163,14 +163,8 @@ static bool checksum_type_ok(const uint8_t *sb) {
         return !(ro_compat(sb) & RO_METADATA_CSUM) || sb[0x175] == 1;
 }
 
-typedef struct Rule {
-        bool (*ok)(const uint8_t *sb);
-        uint32_t since;
-        const char *problem;
-} Rule;
-
 /* In this order: later ones divide by what earlier ones found to be no zero. */
-static const Rule rules[] = {
+static const SuperblockRule rules[] = {
         {block_size_ok, FS_VERSION_ANY, "log block size"},
         {cluster_size_ok, FS_VERSION_ANY, "log cluster size"},
         {inode_size_ok, FS_VERSION_ANY, "inode size"},
@@ -191,13 +185,7 @@ static const Rule rules[] = {
 };
 
 void ext_check(const uint8_t *sb, FsVolume *volume) {
-        for (size_t i = 0; i < N_ELEMENTS(rules); i++) {
-                if (rules[i].ok(sb))
-                        continue;
-                volume_malformed(volume, "%s", rules[i].problem);
-                volume->problem_since = rules[i].since;
-                return;
-        }
+        superblock_rules(rules, N_ELEMENTS(rules), sb, volume);
 }
 
 /* --- descriptors and inodes --- */

@@ -90,6 +90,17 @@ void volume_malformed(FsVolume *volume, const char *format, ...) {
         va_end(args);
 }
 
+void superblock_rules(const SuperblockRule *rules, size_t n_rules, const uint8_t *sb,
+                      FsVolume *volume) {
+        for (size_t i = 0; i < n_rules; i++) {
+                if (rules[i].ok(sb))
+                        continue;
+                volume_malformed(volume, "%s", rules[i].problem);
+                volume->problem_since = rules[i].since;
+                return;
+        }
+}
+
 void volume_text(char *text, size_t n_text, const uint8_t *bytes, size_t n) {
         size_t length = 0;
 

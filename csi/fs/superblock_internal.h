@@ -28,6 +28,17 @@ static inline bool source_is_image_fault(int r) {
 void volume_malformed(FsVolume *volume, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
 
+/* What a kernel's own superblock check asks for. */
+typedef struct SuperblockRule {
+        bool (*ok)(const uint8_t *sb);
+        uint32_t since; /* FS_VERSION_ANY: in every kernel that this engine judges */
+        const char *problem;
+} SuperblockRule;
+
+/* Marks @volume malformed by the first rule that does not hold. */
+void superblock_rules(const SuperblockRule *rules, size_t n_rules, const uint8_t *sb,
+                      FsVolume *volume);
+
 /* Copies at most @n bytes of on-disk text up to its NUL; unprintable bytes become '?'. */
 void volume_text(char *text, size_t n_text, const uint8_t *bytes, size_t n);
 

@@ -217,13 +217,7 @@ static bool metadir_ok(const uint8_t *sb) {
                be32(sb + 0x118) == 0;
 }
 
-typedef struct Rule {
-        bool (*ok)(const uint8_t *sb);
-        uint32_t since; /* FS_VERSION_ANY: in every kernel that this engine judges */
-        const char *problem;
-} Rule;
-
-static const Rule rules[] = {
+static const SuperblockRule rules[] = {
         {block_size_ok, FS_VERSION_ANY, "block size"},
         {sector_ok, FS_VERSION_ANY, "sector size"},
         {inode_size_ok, FS_VERSION_ANY, "inode size"},
@@ -247,13 +241,7 @@ static const Rule rules[] = {
 };
 
 void xfs_check(const uint8_t *sb, FsVolume *volume) {
-        for (size_t i = 0; i < N_ELEMENTS(rules); i++) {
-                if (rules[i].ok(sb))
-                        continue;
-                volume_malformed(volume, "%s", rules[i].problem);
-                volume->problem_since = rules[i].since;
-                return;
-        }
+        superblock_rules(rules, N_ELEMENTS(rules), sb, volume);
 }
 
 /* --- inodes that every mount reads --- */

@@ -5,13 +5,12 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
+#include "csi/node/note.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sys/stat.h>
 
-#define MARKER_NAME      ".berth-format"
-#define MARKER_MAX_BYTES 1024
+#define MARKER_NAME ".berth-format"
 
 static const char *kind_name(FsKind kind) {
         return kind == FS_CLAIM_LUKS ? "luks" : fs_kind_name(kind);
@@ -33,22 +32,6 @@ static char *marker_text(const Marker *marker) {
                           marker->size_bytes, marker->volume_id);
 }
 
-static bool is_directory(const NodePath *path) {
-        return path->fd >= 0 && S_ISDIR(path->type);
-}
-
-static bool read_text(const NodePath *path, char **textp) {
-        cleanup(closep) int fd = -1;
-        struct stat status;
-
-        if (!is_directory(path))
-                return false;
-        fd = openat(path->fd, MARKER_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-        return fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
-               status.st_uid == geteuid() && !(status.st_mode & (S_IWGRP | S_IWOTH)) &&
-               file_read_fd(fd, MARKER_MAX_BYTES, textp, NULL) == 0;
-}
-
 void marker_claim_parse(const char *text, FsClaim *claim) {
         const char *kind = strstr(text, "\nkind "), *uuid = strstr(text, "\nuuid ");
 
@@ -67,7 +50,7 @@ void marker_claim_parse(const char *text, FsClaim *claim) {
 bool marker_read(const NodePath *path, Marker *marker) {
         cleanup(freep) char *expected = NULL, *text = NULL;
 
-        if (marker->sequence == 0 || !read_text(path, &text))
+        if (marker->sequence == 0 || !note_read(path, MARKER_NAME, &text))
                 return false;
         marker_claim_parse(text, &marker->claim);
         expected = marker_text(marker);
@@ -77,42 +60,18 @@ bool marker_read(const NodePath *path, Marker *marker) {
 bool marker_exists(const NodePath *path) {
         cleanup(freep) char *text = NULL;
 
-        return read_text(path, &text);
+        return note_read(path, MARKER_NAME, &text);
 }
 
 int marker_write(const NodePath *path, const Marker *marker) {
         cleanup(freep) char *text = NULL;
 
-        if (!is_directory(path) || marker->sequence == 0)
+        if (marker->sequence == 0)
                 return 0;
         text = marker_text(marker);
-        if (!text)
-                return -ENOMEM;
-        return file_write_atomic(path->fd, MARKER_NAME, text, strlen(text), 0600);
-}
-
-/* Also what a file_write_atomic() left that was killed. */
-static bool is_ours(const char *name) {
-        return str_equal(name, MARKER_NAME) || str_has_prefix(name, "." MARKER_NAME ".tmp.");
+        return text ? note_write(path, MARKER_NAME, text) : -ENOMEM;
 }
 
 int marker_remove(const NodePath *path) {
-        cleanup(closedirp) DIR *dir = NULL;
-        struct dirent *entry;
-        int fd, r = 0;
-
-        if (!is_directory(path))
-                return 0;
-        fd = openat(path->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                close(fd);
-                return -ENOMEM;
-        }
-        while ((entry = readdir(dir)))
-                if (is_ours(entry->d_name) && unlinkat(fd, entry->d_name, 0) < 0 && errno != ENOENT)
-                        r = -errno;
-        return r;
+        return note_remove(path, MARKER_NAME);
 }

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "csi/node/note.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/str.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define NOTE_MAX 1024
+
+static bool is_directory(const NodePath *path) {
+        return path->fd >= 0 && S_ISDIR(path->type);
+}
+
+bool note_read(const NodePath *path, const char *name, char **textp) {
+        cleanup(closep) int fd = -1;
+        struct stat status;
+
+        if (!is_directory(path))
+                return false;
+        fd = openat(path->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+        return fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+               status.st_uid == geteuid() && !(status.st_mode & (S_IWGRP | S_IWOTH)) &&
+               file_read_fd(fd, NOTE_MAX, textp, NULL) == 0;
+}
+
+int note_write(const NodePath *path, const char *name, const char *text) {
+        if (!is_directory(path))
+                return 0;
+        return file_write_atomic(path->fd, name, text, strlen(text), 0600);
+}
+
+/* ".<name>.tmp." is file_write_atomic()'s. */
+static bool is_of(const char *entry, const char *name) {
+        size_t n = strlen(name);
+
+        if (str_equal(entry, name))
+                return true;
+        return entry[0] == '.' && strncmp(entry + 1, name, n) == 0 &&
+               str_has_prefix(entry + 1 + n, ".tmp.");
+}
+
+int note_remove(const NodePath *path, const char *name) {
+        cleanup(closedirp) DIR *dir = NULL;
+        struct dirent *entry;
+        int fd, r = 0;
+
+        if (!is_directory(path))
+                return 0;
+        fd = openat(path->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        dir = fdopendir(fd);
+        if (!dir) {
+                close(fd);
+                return -ENOMEM;
+        }
+        while ((entry = readdir(dir)))
+                if (is_of(entry->d_name, name) && unlinkat(fd, entry->d_name, 0) < 0 &&
+                    errno != ENOENT)
+                        r = -errno;
+        return r;
+}

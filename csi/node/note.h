@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CSI_NODE_NOTE_H
+#define BERTH_CSI_NODE_NOTE_H
+
+/* A small file in a staging directory that says what is being done to the volume: marker.h,
+ * growing.h. What is at a path that is no directory has none. */
+
+#include "csi/node/path.h"
+
+/* Whether there is one that nobody else could have written: ours, a regular file, at most 1 KiB.
+ * Fills *@textp, caller frees. */
+bool note_read(const NodePath *path, const char *name, char **textp);
+
+/* Return: 0, also at what is no directory; -errno. */
+int note_write(const NodePath *path, const char *name, const char *text);
+
+/* Gone already is done; takes along what a note_write() left that was killed. Return: 0; -errno. */
+int note_remove(const NodePath *path, const char *name);
+
+#endif
