@@ -19,7 +19,7 @@ typedef struct PodNetwork {
         unsigned int mtu_bytes; /* 0: the kernel's */
         bool masqueraded_by_others;
         bool is_managed; /* the list is to be marked with INSTALL_KEY_MANAGED */
-        bool routed; /* no bridge: the host routes to each pod */
+        bool routed;     /* no bridge: the host routes to each pod */
 } PodNetwork;
 
 /* What no node's pods can have together: two subnets of one family, a whole family, loopback,

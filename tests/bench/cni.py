@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """berth-cni against the upstream plugins and against the floor: time, CPU, execs, system calls, page faults.
 
-sudo tests/bench/cni.py [--build DIR] [--peer DIR]... [--pods N] [--json FILE] [PART]...
+sudo tests/bench/cni.py [--build DIR] [--peer DIR]... [--pods N] [--rounds N] [--json FILE] [PART]...
 
 PART: single (one pod after the other), usual, full, many (8 at once), growth (1000 pods), routed (4000 pods), flow (pod
 to pod). Default: all.
@@ -425,6 +425,7 @@ def main():
     parser.add_argument('--build', type=pathlib.Path, default=SOURCE / 'build')
     parser.add_argument('--peer', type=pathlib.Path, action='append', default=[])
     parser.add_argument('--pods', type=int, default=40)
+    parser.add_argument('--rounds', type=int, default=8)
     parser.add_argument('--json', type=pathlib.Path)
     parser.add_argument('part', nargs='*')
     options = parser.parse_args()
@@ -460,7 +461,10 @@ def main():
     if 'routed' in parts:
         results['routed'] = routed(routed_variants(build, named, peers[-1:]))
     if 'flow' in parts:
-        results['flow'] = flow([berth, *peers], build)
+        more = {'macspoofchk': {'macspoofchk': True}, 'gsoMaxSize': {'gsoMaxSize': 196608},
+                'routed': {'mode': 'routed'}, 'routed, gsoMaxSize': {'mode': 'routed', 'gsoMaxSize': 196608}}
+        found = [Variant(f'berth, {name}', build, more=keys) for name, keys in more.items()]
+        results['flow'] = flow([berth, *found, *peers], build, options.rounds)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding='utf-8')
 
