@@ -5,6 +5,7 @@
  * apart. The latter needs no chain of iptables: a drop counts in whichever table it stands.
  */
 
+#include "cni/firewalld.h"
 #include "cni/forward.h"
 
 #include "common/base/cleanup.h"
@@ -23,8 +24,10 @@ typedef enum IngressPolicy {
 } IngressPolicy;
 
 typedef struct FirewallConf {
-        bool accept; /* in FORWARD */
-        bool firewalld;
+        bool accept;       /* in FORWARD */
+        bool by_iptables;  /* asked for: firewalld is none of our business */
+        bool by_firewalld; /* asked for: it has to run */
+        const char *zone;  /* borrowed from the configuration */
         IngressPolicy policy;
         const char *policy_name; /* borrowed from the configuration */
         char link[IFNAMSIZ]; /* that leads to the pod: what the policy is about; "" if none does */
@@ -78,7 +81,9 @@ static int firewall_parse(const NetConf *conf, void **statep, Error *err) {
                 r = json_read_text(conf->json, "iptablesAdminChainName", &chain, err);
         if (r < 0)
                 return r;
-        firewall->firewalld = strcmp(backend, "firewalld") == 0;
+        firewall->by_firewalld = strcmp(backend, "firewalld") == 0;
+        firewall->by_iptables = strcmp(backend, "iptables") == 0;
+        firewall->zone = zone[0] ? zone : FIREWALLD_ZONE;
         if (strlen(chain) > NFT_NAME_MAX)
                 return error_set(err, ERROR_INVALID, "iptablesAdminChainName is too long");
         snprintf(firewall->admin_chain, sizeof(firewall->admin_chain), "%s",
@@ -176,11 +181,6 @@ static int firewall_want(const void *state, const Attachment *at, bool deleting,
                 return want_pass(at, list, err);
         if (!conf)
                 return 0;
-        if (conf->firewalld && conf->accept)
-                return error_set(err, ERROR_UNSUPPORTED,
-                                 "firewall: backend \"firewalld\" is not supported: trust the "
-                                 "pods' subnet once with firewall-cmd --permanent "
-                                 "--zone=trusted --add-source=SUBNET, and leave the backend out");
         if (conf->accept)
                 r = want_pass(at, list, err);
         return r < 0 ? r : want_policy(conf, at, list, err);
@@ -242,8 +242,22 @@ static int for_families(const FirewallConf *conf, const Attachment *at, RulesSoc
         return r;
 }
 
+/* firewalld's own rules refuse what no zone lets through, whatever other tables say. It is told
+ * where it runs, and FORWARD of iptables, which may be there beside it, is opened all the same. */
+static int tell_firewalld(const FirewallConf *conf, const Attachment *at, Error *err) {
+        int r = conf->by_iptables ? FIREWALLD_E_ABSENT
+                                  : firewalld_add(conf->zone, at->ips, at->n_ips, err);
+
+        if (r == FIREWALLD_E_ABSENT && conf->by_firewalld)
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "firewall: \"backend\": \"firewalld\", but firewalld does not run "
+                                 "on this node: start it, or leave the backend out");
+        return r < 0 ? r : 0;
+}
+
 static int firewall_outside(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
         const FirewallConf *conf = state;
+        Error ignored = {0};
         int r = 0;
 
         if (!conf)
@@ -252,13 +266,35 @@ static int firewall_outside(const void *state, Attachment *at, RulesSocket *sock
                 r = forget_pairs(conf, at, sock);
         if (r < 0)
                 return error_set_errno(err, r, "ingressPolicy");
-        return conf->accept ? for_families(conf, at, sock, forward_add, err) : 0;
+        if (!conf->accept)
+                return 0;
+        r = tell_firewalld(conf, at, err);
+        if (r < 0)
+                return r;
+        r = for_families(conf, at, sock, forward_add, err);
+        if (r < 0 && !conf->by_iptables)
+                (void)firewalld_remove(conf->zone, at->ips, at->n_ips, &ignored);
+        return r;
 }
 
 static int firewall_check(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
         const FirewallConf *conf = state;
+        int r;
 
-        return conf && conf->accept ? for_families(conf, at, sock, forward_check, err) : 0;
+        if (!conf || !conf->accept)
+                return 0;
+        r = conf->by_iptables ? 0 : firewalld_check(conf->zone, at->ips, at->n_ips, err);
+        return r < 0 ? r : for_families(conf, at, sock, forward_check, err);
+}
+
+/* Of a failed ADD too. What it cannot be asked now, its next reload forgets. */
+static int firewall_after_del(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
+        const FirewallConf *conf = state;
+        int r = conf && conf->accept && !conf->by_iptables && at->n_ips > 0
+                        ? firewalld_remove(conf->zone, at->ips, at->n_ips, err)
+                        : 0;
+
+        return r < 0 ? r : 0;
 }
 
 const RulePart part_firewall = {
@@ -271,4 +307,5 @@ const RulePart part_firewall = {
         .facts = firewall_facts,
         .outside = firewall_outside,
         .check = firewall_check,
+        .after_del = firewall_after_del,
 };

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Everything is sent at once, the authentication before it has been answered too, as the
+ * specification allows a client; then answers are read until the last call has its own. A signal or
+ * anything else that comes in between is passed over.
+ */
+
+#include "common/dbus/dbus.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/str.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What a service may answer: much more than the few bytes that are wanted. */
+#define MESSAGE_MAX (1024U * 1024)
+
+#define LINE_MAX_BYTES 512U
+
+#define FIXED_SIZE 16U /* the header up to its fields */
+
+enum {
+        TYPE_CALL = 1,
+        TYPE_RETURN = 2,
+        TYPE_ERROR = 3,
+        FLAG_NO_AUTO_START = 2,
+        FIELD_PATH = 1,
+        FIELD_INTERFACE = 2,
+        FIELD_MEMBER = 3,
+        FIELD_ERROR_NAME = 4,
+        FIELD_REPLY_SERIAL = 5,
+        FIELD_DESTINATION = 6,
+        FIELD_SIGNATURE = 8,
+};
+
+/* --- writing ------------------------------------------------------------------------------ */
+
+typedef struct Buffer {
+        char *data; /* owned */
+        size_t n, n_allocated;
+        bool failed; /* no memory */
+} Buffer;
+
+static void buffer_deinit(Buffer *buffer) {
+        free(buffer->data);
+}
+
+static void put(Buffer *buffer, const void *data, size_t n) {
+        if (buffer->n + n > buffer->n_allocated) {
+                size_t wanted = (buffer->n + n) * 2 + 256;
+                char *grown = realloc(buffer->data, wanted);
+
+                if (!grown) {
+                        buffer->failed = true;
+                        return;
+                }
+                buffer->data = grown;
+                buffer->n_allocated = wanted;
+        }
+        memcpy(buffer->data + buffer->n, data, n);
+        buffer->n += n;
+}
+
+static void align(Buffer *buffer, size_t start, size_t to) {
+        static const char zeros[8];
+        size_t rest = (buffer->n - start) % to;
+
+        if (rest != 0)
+                put(buffer, zeros, to - rest);
+}
+
+static void put_u32(Buffer *buffer, size_t start, uint32_t value) {
+        align(buffer, start, 4);
+        put(buffer, &value, sizeof(value));
+}
+
+static void put_text(Buffer *buffer, size_t start, const char *text) {
+        put_u32(buffer, start, (uint32_t)strlen(text));
+        put(buffer, text, strlen(text) + 1);
+}
+
+/* A struct of the field's number and a variant. @type: 's', 'o', 'g'. */
+static void put_field(Buffer *buffer, size_t start, uint8_t number, char type, const char *text) {
+        const char head[] = {(char)number, 1, type, '\0'};
+
+        align(buffer, start, 8);
+        put(buffer, head, sizeof(head));
+        if (type == 'g') {
+                const uint8_t length = (uint8_t)strlen(text);
+
+                put(buffer, &length, 1);
+                put(buffer, text, strlen(text) + 1);
+        } else {
+                put_text(buffer, start, text);
+        }
+}
+
+static void set_u32(Buffer *buffer, size_t at, size_t value) {
+        const uint32_t number = (uint32_t)value;
+
+        if (!buffer->failed)
+                memcpy(buffer->data + at, &number, sizeof(number));
+}
+
+/* Offsets count from the message's beginning; numbers are in the order of bytes of this machine,
+ * which the first byte says. */
+static void put_call(Buffer *buffer, const DbusCall *call, uint32_t serial) {
+        static const uint16_t one = 1;
+        const char head[] = {*(const char *)&one ? 'l' : 'B', TYPE_CALL, FLAG_NO_AUTO_START, 1};
+        char signature[DBUS_ARGUMENTS_MAX + 1] = "";
+        size_t start = buffer->n, fields, body;
+
+        for (size_t i = 0; i < DBUS_ARGUMENTS_MAX && call->arguments[i]; i++)
+                signature[i] = 's';
+        put(buffer, head, sizeof(head));
+        put_u32(buffer, start, 0); /* the body's length */
+        put_u32(buffer, start, serial);
+        put_u32(buffer, start, 0); /* the fields' */
+        fields = buffer->n;
+        put_field(buffer, start, FIELD_PATH, 'o', call->path);
+        put_field(buffer, start, FIELD_INTERFACE, 's', call->interface);
+        put_field(buffer, start, FIELD_MEMBER, 's', call->member);
+        put_field(buffer, start, FIELD_DESTINATION, 's', call->destination);
+        if (signature[0])
+                put_field(buffer, start, FIELD_SIGNATURE, 'g', signature);
+        set_u32(buffer, start + 12, buffer->n - fields);
+        align(buffer, start, 8);
+        body = buffer->n;
+        for (size_t i = 0; signature[i]; i++)
+                put_text(buffer, body, call->arguments[i]);
+        set_u32(buffer, start + 4, buffer->n - body);
+}
+
+/* Our user's number, in decimal digits, each as two of hexadecimal. */
+static void put_authentication(Buffer *buffer) {
+        char number[24];
+
+        (void)snprintf(number, sizeof(number), "%u", (unsigned int)geteuid());
+        put(buffer, "\0AUTH EXTERNAL ", 15);
+        for (const char *digit = number; *digit; digit++) {
+                char text[3];
+
+                (void)snprintf(text, sizeof(text), "%02x", (unsigned int)(unsigned char)*digit);
+                put(buffer, text, 2);
+        }
+        put(buffer, "\r\nBEGIN\r\n", 9);
+}
+
+/* --- the socket --------------------------------------------------------------------------- */
+
+typedef struct Bus {
+        int fd; /* owned */
+        struct timespec end;
+} Bus;
+
+static int wait_for(const Bus *bus, short events) {
+        struct timespec now;
+        struct pollfd one = {.fd = bus->fd, .events = events};
+        int64_t left;
+        int r;
+
+        do {
+                (void)clock_gettime(CLOCK_MONOTONIC, &now);
+                left = (int64_t)(bus->end.tv_sec - now.tv_sec) * 1000 +
+                       (bus->end.tv_nsec - now.tv_nsec) / 1000000;
+                r = left > 0 ? poll(&one, 1, (int)left) : 0;
+        } while (r < 0 && errno == EINTR);
+        return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
+}
+
+static int send_all(const Bus *bus, const char *data, size_t n) {
+        while (n > 0) {
+                ssize_t sent = send(bus->fd, data, n, MSG_NOSIGNAL);
+                int r;
+
+                if (sent >= 0) {
+                        data += sent;
+                        n -= (size_t)sent;
+                        continue;
+                }
+                if (errno != EAGAIN && errno != EINTR)
+                        return -errno;
+                r = wait_for(bus, POLLOUT);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int read_exactly(const Bus *bus, void *data, size_t n) {
+        char *at = data;
+
+        while (n > 0) {
+                ssize_t got = recv(bus->fd, at, n, 0);
+                int r;
+
+                if (got == 0)
+                        return -ECONNRESET;
+                if (got > 0) {
+                        at += got;
+                        n -= (size_t)got;
+                        continue;
+                }
+                if (errno != EAGAIN && errno != EINTR)
+                        return -errno;
+                r = wait_for(bus, POLLIN);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int bus_open(Bus *bus, const char *path) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+        if (strlen(path) >= sizeof(address.sun_path))
+                return -ENAMETOOLONG;
+        memcpy(address.sun_path, path, strlen(path) + 1);
+        bus->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (bus->fd < 0)
+                return -errno;
+        return connect(bus->fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno
+                                                                                        : 0;
+}
+
+/* --- reading ------------------------------------------------------------------------------ */
+
+/* "OK <the bus's number>". A byte at a time: what follows is a message already. */
+static int read_accepted(const Bus *bus) {
+        char line[LINE_MAX_BYTES];
+        size_t n = 0;
+
+        do {
+                int r = n < sizeof(line) ? read_exactly(bus, line + n, 1) : -EPROTO;
+
+                if (r < 0)
+                        return r;
+        } while (line[n++] != '\n');
+        if (n >= 3 && memcmp(line, "OK ", 3) == 0)
+                return 0;
+        return n >= 8 && memcmp(line, "REJECTED", 8) == 0 ? -EACCES : -EPROTO;
+}
+
+typedef struct Message {
+        char *data; /* owned: fields, padding, body */
+        size_t n_fields, n_body, body;
+        uint8_t type;
+        bool swapped;
+} Message;
+
+static void message_deinit(Message *message) {
+        free(message->data);
+}
+
+static uint32_t number_at(const Message *message, const void *at) {
+        uint32_t value;
+
+        memcpy(&value, at, sizeof(value));
+        return message->swapped ? __builtin_bswap32(value) : value;
+}
+
+static int message_read(const Bus *bus, Message *message) {
+        static const uint16_t one = 1;
+        char head[FIXED_SIZE];
+        int r = read_exactly(bus, head, sizeof(head));
+
+        if (r < 0)
+                return r;
+        if ((head[0] != 'l' && head[0] != 'B') || head[3] != 1)
+                return -EPROTO;
+        message->type = (uint8_t)head[1];
+        message->swapped = (head[0] == 'l') != (*(const char *)&one == 1);
+        message->n_body = number_at(message, head + 4);
+        message->n_fields = number_at(message, head + 12);
+        if (message->n_body > MESSAGE_MAX || message->n_fields > MESSAGE_MAX)
+                return -EPROTO;
+        message->body = (message->n_fields + 7) & ~(size_t)7;
+        message->data = malloc(message->body + message->n_body + 1);
+        if (!message->data)
+                return -ENOMEM;
+        return read_exactly(bus, message->data, message->body + message->n_body);
+}
+
+/* A string of @data at @at, aligned as in the message, with its NUL. Return: where it ends; 0 when
+ * there is none. */
+static size_t text_at(const Message *message, const char *data, size_t n, size_t at,
+                      const char **textp) {
+        size_t length;
+
+        at = (at + 3) & ~(size_t)3;
+        if (n < 4 || at > n - 4)
+                return 0;
+        length = number_at(message, data + at);
+        at += 4;
+        if (length >= n - at || data[at + length] != '\0')
+                return 0;
+        *textp = data + at;
+        return at + length + 1;
+}
+
+typedef struct Header {
+        uint32_t reply_serial;
+        const char *error, *signature; /* borrowed from the message */
+} Header;
+
+/* One field at @at. Return: where it ends; 0 when it is none. */
+static size_t field_at(const Message *message, size_t at, Header *header) {
+        const char *data = message->data, *text = "";
+        size_t n = message->n_fields, length;
+        uint8_t number;
+
+        at = (at + 7) & ~(size_t)7;
+        if (n < 4 || at > n - 4 || data[at + 1] != 1 || data[at + 3] != '\0')
+                return 0;
+        number = (uint8_t)data[at];
+        switch (data[at + 2]) {
+        case 'u':
+                at += 4;
+                if (at > n - 4)
+                        return 0;
+                if (number == FIELD_REPLY_SERIAL)
+                        header->reply_serial = number_at(message, data + at);
+                return at + 4;
+        case 'g':
+                at += 4;
+                length = at < n ? (uint8_t)data[at] : n;
+                if (length >= n - at || length + 2 > n - at || data[at + 1 + length] != '\0')
+                        return 0;
+                if (number == FIELD_SIGNATURE)
+                        header->signature = data + at + 1;
+                return at + length + 2;
+        case 's':
+        case 'o':
+                at = text_at(message, data, n, at + 4, &text);
+                if (number == FIELD_ERROR_NAME)
+                        header->error = text;
+                return at;
+        default:
+                return 0;
+        }
+}
+
+static int header_parse(const Message *message, Header *header) {
+        *header = (Header){.error = "", .signature = ""};
+        for (size_t at = 0; at < message->n_fields;) {
+                at = field_at(message, at, header);
+                if (at == 0)
+                        return -EPROTO;
+        }
+        return 0;
+}
+
+static void reply_fill(const Message *message, const Header *header, DbusReply *reply) {
+        const char *body = message->data + message->body, *text = "";
+
+        if (message->type == TYPE_ERROR)
+                (void)snprintf(reply->error, sizeof(reply->error), "%s",
+                               header->error[0] ? header->error : "org.freedesktop.DBus.Error");
+        if (header->signature[0] == 's' && text_at(message, body, message->n_body, 0, &text) > 0)
+                (void)snprintf(reply->text, sizeof(reply->text), "%s", text);
+        if (header->signature[0] == 'b' && message->n_body >= 4)
+                reply->truth = number_at(message, body) != 0;
+        str_make_utf8(reply->error);
+        str_make_utf8(reply->text);
+}
+
+/* Serials are 1 for Hello, then 2, 3, ... */
+static int read_replies(const Bus *bus, DbusReply *replies, size_t n) {
+        size_t answered = 0;
+
+        while (answered < n + 1) {
+                cleanup(message_deinit) Message message = {0};
+                Header header;
+                int r = message_read(bus, &message);
+
+                r = r < 0 ? r : header_parse(&message, &header);
+                if (r < 0)
+                        return r;
+                if ((message.type != TYPE_RETURN && message.type != TYPE_ERROR) ||
+                    header.reply_serial == 0 || header.reply_serial > n + 1)
+                        continue;
+                answered++;
+                if (header.reply_serial > 1)
+                        reply_fill(&message, &header, &replies[header.reply_serial - 2]);
+                else if (message.type == TYPE_ERROR)
+                        return -EACCES;
+        }
+        return 0;
+}
+
+static void bus_close(Bus *bus) {
+        closep(&bus->fd);
+}
+
+int dbus_call(const char *socket_path, const DbusCall *calls, DbusReply *replies, size_t n,
+              unsigned int timeout_msecs) {
+        static const DbusCall hello = {.destination = "org.freedesktop.DBus",
+                                       .path = "/org/freedesktop/DBus",
+                                       .interface = "org.freedesktop.DBus",
+                                       .member = "Hello"};
+        cleanup(buffer_deinit) Buffer buffer = {0};
+        cleanup(bus_close) Bus bus = {.fd = -1};
+        int r;
+
+        if (n > DBUS_CALLS_MAX)
+                return -E2BIG;
+        memset(replies, 0, n * sizeof(*replies));
+        (void)clock_gettime(CLOCK_MONOTONIC, &bus.end);
+        bus.end.tv_sec += timeout_msecs / 1000;
+        r = bus_open(&bus, socket_path);
+        if (r < 0)
+                return r;
+        put_authentication(&buffer);
+        put_call(&buffer, &hello, 1);
+        for (size_t i = 0; i < n; i++)
+                put_call(&buffer, &calls[i], (uint32_t)i + 2);
+        if (buffer.failed)
+                return -ENOMEM;
+        r = send_all(&bus, buffer.data, buffer.n);
+        r = r < 0 ? r : read_accepted(&bus);
+        return r < 0 ? r : read_replies(&bus, replies, n);
+}
+
+bool dbus_is_absent(const DbusReply *reply) {
+        return str_equal(reply->error, "org.freedesktop.DBus.Error.ServiceUnknown") ||
+               str_equal(reply->error, "org.freedesktop.DBus.Error.NameHasNoOwner");
+}
