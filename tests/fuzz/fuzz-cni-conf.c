@@ -53,7 +53,7 @@ static void check_plan(const NetConf *conf, CniResult *result) {
 static void check_ipam(const NetConf *conf) {
         cleanup(host_local_conf_deinit) HostLocalConf host_local = {0};
         cleanup(result_deinit) CniResult fixed = {0};
-        CniArgs args = {.ip = "10.0.0.1", .gateway = "10.0.0.2"};
+        CniArgs args = {.ip = "10.0.0.1/24", .gateway = "10.0.0.2"};
         Error err = {0};
 
         if (host_local_conf_parse(conf, &args, &host_local, &err) == 0)

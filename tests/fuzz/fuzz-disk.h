@@ -5,7 +5,8 @@
 /*
  * A mutator for devices in pieces (tests/lib/pieces.h). A change of a byte that a checksum covers
  * ends at the check, so most of the time the checksums are made right again: of superblocks, of
- * ext's first group descriptor and its inodes, of XFS' inodes. Offsets: the kernel's headers.
+ * ext's first group descriptor and its inodes, of XFS' inodes, of btrfs' trees. Offsets: the
+ * kernel's headers.
  */
 
 #include "tests/fuzz/fuzz.h"
@@ -99,6 +100,24 @@ static void mend_xfs_inodes(Pieces *pieces, const uint8_t *sb) {
         }
 }
 
+/* Blocks of trees, which carry the filesystem's UUID as the superblock does; CRC-32C only. */
+static void mend_btrfs_nodes(Pieces *pieces, const uint8_t *sb) {
+        static uint8_t node[65536];
+        uint32_t n = le32(sb + 0x94);
+
+        if (n < 4096 || n > sizeof(node) || le16(sb + 0xc4) != 0)
+                return;
+        for (size_t i = 0; i < pieces->n_pieces; i++) {
+                const Piece *piece = &pieces->pieces[i];
+
+                if (piece->n < 101 || piece->offset <= 65536 ||
+                    memcmp(piece->data + 0x20, sb + 0x20, 16) != 0)
+                        continue;
+                (void)pieces_read(pieces, piece->offset, node, n);
+                put_le32(piece->data, checksum_crc32c(UINT32_MAX, node + 32, n - 32) ^ UINT32_MAX);
+        }
+}
+
 static void mend_f2fs(uint8_t *sb) {
         if (le32(sb) == 0xf2f52010 && le32(sb + 0x884) & 0x800)
                 put_le32(sb + 0xbfc, checksum_crc32(0xf2f52010, sb, 0xbfc));
@@ -115,6 +134,9 @@ static void mend_disk(Pieces *pieces) {
         sb = pieces_at(pieces, 1024, 1024);
         if (sb && le16(sb + 0x38) == 0xef53)
                 mend_ext_group(pieces, sb);
+        sb = pieces_at(pieces, 65536, 512);
+        if (sb && memcmp(sb + 0x40, "_BHRfS_M", 8) == 0)
+                mend_btrfs_nodes(pieces, sb);
         sb = pieces_at(pieces, 1024, 3072);
         if (sb)
                 mend_f2fs(sb);

@@ -29,6 +29,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t n_max, unsigned i
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         LuksHeader header, shorter;
 
+        (void)luks_header_is_used(data, n);
+
         if (luks_header_parse(data, n, &header) != 0)
                 return 0;
         assert(header.version == 1 || header.version == 2);

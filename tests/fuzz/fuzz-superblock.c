@@ -28,12 +28,21 @@ static void check_text(const char *text, size_t n_max) {
         assert(strlen(text) < n_max);
 }
 
+/* As the head of a device, as a middle of one without an end, or as its end: which, the input says,
+ * since each looks at some 700 places. */
 static void scan(const uint8_t *data, size_t n) {
         SignatureHit hits[16];
 
-        assert(signatures_scan(data, n, 0, n, true, hits, 16) <= 16);
-        assert(signatures_scan(data, n, 4096, UINT64_MAX, true, hits, 16) <= 16);
-        assert(signatures_scan(data, n, (2U << 20) - n, 2U << 20, true, hits, 1) <= 1);
+        switch (n > 0 ? data[n - 1] % 3 : 0) {
+        case 0:
+                assert(signatures_scan(data, n, 0, n, true, hits, 16) <= 16);
+                break;
+        case 1:
+                assert(signatures_scan(data, n, 4096, UINT64_MAX, true, hits, 16) <= 16);
+                break;
+        default:
+                assert(signatures_scan(data, n, (2U << 20) - n, 2U << 20, true, hits, 1) <= 1);
+        }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
