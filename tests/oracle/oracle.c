@@ -3,9 +3,13 @@
  * oracle [--full]            makes images, runs them on this kernel, removes them
  * oracle make DIR [--full]   only makes them, for another kernel to run
  * oracle run DIR             only runs what is there
- * oracle bits [BASE|all [N]] each bit (or every N-th) of the superblocks turned over, on this
- * kernel oracle judge DIR ROOT ANSWERS compares with what a kernel answered that cannot run this
- * program: ROOT holds its configuration and sysfs lists, ANSWERS what tests/oracle/guest said there
+ * oracle bits [BASE|all [N [I]]]
+ *                            each bit (or every N-th from the I-th on) of the superblocks turned
+ *                            over, on this kernel
+ * oracle judge DIR ROOT ANSWERS
+ *                            compares with what a kernel answered that cannot run this program:
+ *                            ROOT holds its configuration and sysfs lists, ANSWERS what
+ *                            tests/oracle/guest said there
  *
  * Needs root, loop devices and the tools. Exit code 0: every verdict was right; 77: cannot run
  * here.
@@ -211,16 +215,22 @@ static const char *scratch(void) {
         return "/var/tmp";
 }
 
-static int run_bits(OracleSet *set, const char *only, const char *sample) {
-        uint64_t step = 1;
+static unsigned int number(const char *text, unsigned int most) {
+        uint64_t value = 0;
+
+        assert(str_parse_u64(text, most, &value) == 0);
+        return (unsigned int)value;
+}
+
+static int run_bits(OracleSet *set, const char *only, OracleSample sample) {
         size_t n_wrong;
 
-        assert(str_parse_u64(sample, 65536, &step) == 0 && step > 0);
+        assert(sample.step > 0 && sample.first < sample.step);
         assert(unshare(CLONE_NEWNS) == 0);
         assert(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
         (void)snprintf(set->directory, sizeof(set->directory), "%s/berth-oracle-XXXXXX", scratch());
         assert(mkdtemp(set->directory));
-        n_wrong = oracle_bits(set, only, (unsigned int)step);
+        n_wrong = oracle_bits(set, only, sample);
         rmdir(set->directory);
         return n_wrong != 0;
 }
@@ -243,7 +253,8 @@ int main(int argc, char **argv) {
         }
         if (argc > 1 && str_equal(argv[1], "bits"))
                 return run_bits(&set, argc > 2 && !str_equal(argv[2], "all") ? argv[2] : NULL,
-                                argc > 3 ? argv[3] : "1");
+                                (OracleSample){.step = argc > 3 ? number(argv[3], 65536) : 1,
+                                               .first = argc > 4 ? number(argv[4], 65535) : 0});
         set.full = str_equal(argv[argc - 1], "--full");
         oracle_place_open();
         if (make || run)

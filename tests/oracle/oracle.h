@@ -41,14 +41,19 @@ void oracle_make(OracleSet *set);
 bool oracle_make_image(const OracleSet *set, const char *name, uint64_t size, const char *words);
 bool oracle_make_tree(const OracleSet *set, const char *words, const char *name);
 
+/* Every @step-th bit, from the @first on, which is below @step. */
+typedef struct OracleSample {
+        unsigned int step, first;
+} OracleSample;
+
 /**
  * oracle_bits() - each bit of the superblocks turned over, with the checksum right
  * @only:   the name of one base, or NULL
- * @sample: 1: every bit; n: every n-th
+ * @sample: {1}: every bit
  *
  * Return: cells that were wrong.
  */
-size_t oracle_bits(const OracleSet *set, const char *only, unsigned int sample);
+size_t oracle_bits(const OracleSet *set, const char *only, OracleSample sample);
 
 /* DIR/cases. */
 void oracle_save(const OracleSet *set);

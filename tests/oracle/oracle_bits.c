@@ -221,7 +221,7 @@ static bool work(const OracleSet *set, const BitBase *base, unsigned int first, 
 
 /* Most of a cell is waiting for the kernel: more workers than processors. */
 static size_t run_base(const OracleSet *set, const BitBase *base, const FsHost *host,
-                       unsigned int n_workers, unsigned int sample, size_t *n_cellsp) {
+                       unsigned int n_workers, OracleSample sample, size_t *n_cellsp) {
         OracleJudge *judges;
         size_t n_wrong = 0, n_cells = 0, n_own = 0;
 
@@ -240,7 +240,8 @@ static size_t run_base(const OracleSet *set, const BitBase *base, const FsHost *
                         bool made;
 
                         oracle_place_open();
-                        made = work(set, base, i * sample, n_workers * sample, &judges[i]);
+                        made = work(set, base, sample.first + i * sample.step,
+                                    n_workers * sample.step, &judges[i]);
                         oracle_place_close();
                         (void)fflush(stdout);
                         _exit(made ? 0 : 77);
@@ -270,7 +271,7 @@ static size_t run_base(const OracleSet *set, const BitBase *base, const FsHost *
         return base->is_open ? 0 : n_wrong;
 }
 
-size_t oracle_bits(const OracleSet *set, const char *only, unsigned int sample) {
+size_t oracle_bits(const OracleSet *set, const char *only, OracleSample sample) {
         static FsHost host;
         FsHostRead here = {.root_fd = -1};
         long n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
