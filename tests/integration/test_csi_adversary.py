@@ -51,8 +51,8 @@ def digest(path):
 
 
 class Stopper:
-    """The daemon, held before its N-th system call; n=0 counts. words: which count (stop-at.c): one call by its name, or
-    an act and kubelet's root for those that the act can come before or after with a different world."""
+    """The daemon, held before its N-th system call; n=0 counts. words: which count (stop-at.c): one call by its name,
+    or an act and kubelet's root for those that the act can come before or after with a different world."""
 
     def __init__(self, build, pid, n, words=()):
         self.process = subprocess.Popen([build / 'tests/lib/stop-at', str(pid), str(n), *words], stdin=subprocess.PIPE,
