@@ -6,6 +6,9 @@ import os
 import pathlib
 import subprocess
 
+# What hangs is ended; a machine that is slow, or emulated, is no failure.
+PATIENCE = int(os.environ.get('BERTH_TEST_PATIENCE', '1'))
+
 # What a real runtime sends with every pod of Kubernetes.
 KUBERNETES_ARGS = ('IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod;'
                    'K8S_POD_INFRA_CONTAINER_ID=%s;K8S_POD_UID=u')
@@ -51,7 +54,7 @@ class Plugin:
         environment.update(extra or {})
         return {key: value for key, value in environment.items() if value is not None}
 
-    def exec(self, command, conf, timeout=60, wrapper=(), **env):
+    def exec(self, command, conf, timeout=60 * PATIENCE, wrapper=(), **env):
         """conf: an object, or bytes to be sent as they are. env: as environment() takes it."""
         data = conf if isinstance(conf, bytes) else json.dumps(conf).encode()
         if 'strace' in wrapper:
