@@ -36,13 +36,13 @@ static const Want blank = {.name = "a", .required = 8 * MIB, .fs_type = "ext4"};
 static const Want thick = {
         .name = "a", .required = 8 * MIB, .fs_type = "ext4", .provisioning = "thick"};
 
-/* What a sidecar does before it asks again, while the answer is "again". */
+/* What a sidecar does before it asks again, while the answer is "again" or the disk is slow. */
 static void wait_to_ask(const char *what, const Error *err, unsigned int *n_asked) {
-        if (err->code != ERROR_AGAIN || ++*n_asked > 50) {
+        if ((err->code != ERROR_AGAIN && err->code != ERROR_UNAVAILABLE) || ++*n_asked > 50) {
                 printf("%s: %s\n", what, err->message);
                 abort();
         }
-        usleep(10000);
+        usleep(err->code == ERROR_AGAIN ? 10000 : 100000);
 }
 
 static const char *create_again(Bed *bed, const Want *want) {
