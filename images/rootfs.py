@@ -148,8 +148,20 @@ def main():
     (target / 'cni').mkdir(parents=True)
     subprocess.run([strip, '-o', target / 'cni' / 'berth-cni', build / 'cni' / 'berth-cni'], check=True)
     os.chmod(target / 'cni' / 'berth-cni', 0o755)
-    write(target / 'sbom-cni.spdx.json',
-          sbom('berth-cni', version, debian, {p: (built[p], 'STATIC_LINK') for p in STATIC['cni'] if p in built}))
+    # berth-node stands beside it, and loads libcurl to ask the API server.
+    node = Rootfs(target / 'cni', runtime / 'root', triplet)
+    subprocess.run([strip, '-o', build / 'berth-node.stripped', build / 'cni' / 'berth-node'], check=True)
+    node.take(build / 'berth-node.stripped', 'berth-node')
+    node.take(runtime / 'root/usr/lib' / triplet / 'libcurl.so.4', f'usr/lib/{triplet}/libcurl.so.4')
+    node.close()
+    # Runtimes note namespaces as /var/run/netns/NAME.
+    for name in ('run', 'var'):
+        (target / 'cni' / name).mkdir()
+    (target / 'cni/var/run').symlink_to('../run')
+    packages = {p: (built[p], 'STATIC_LINK') for p in STATIC['cni'] if p in built}
+    contained = [source for path, source in node.taken.items() if path != 'berth-node']
+    packages.update({p: (versions(runtime)[p], 'CONTAINS') for p in owners(runtime, contained)})
+    write(target / 'sbom-cni.spdx.json', sbom('berth-cni', version, debian, packages))
 
     rootfs = Rootfs(target / 'csi', runtime / 'root', triplet)
     for program in ('berth-csi', 'berth-luks'):

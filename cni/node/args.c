@@ -24,6 +24,7 @@ const char node_usage[] =
         "Usage: berth-node [OPTION]...             look after berth-cni on this node, until "
         "SIGTERM\n"
         "       berth-node subnets [OPTION]...     print what the API server says of this node\n"
+        "       berth-node collect [OPTION]...     once: take away what no pod owns\n"
         "       berth-node uninstall [OPTION]...   take list, links and program away\n"
         "       berth-node --help | --version\n"
         "\n"
@@ -52,6 +53,9 @@ const char node_usage[] =
         "  --replace              likewise\n"
         "  --conf-name NAME       file name of the list (default: " INSTALL_CONF_NAME ")\n"
         "  --beside               write the list although another network's is there\n"
+        "  --sysctl-dir DIR       the host's /proc/sys/net, where that of a container is "
+        "read-only\n"
+        "  --stay                 uninstall: when it is done, wait for SIGTERM\n"
         "  --plugin FILE          the program berth-cni (default: beside this one)\n"
         "  --health-port PORT     of /livez, /readyz and /metrics; 0 turns them off (default: "
         "9810)\n"
@@ -79,6 +83,8 @@ enum {
         OPT_CONF_NAME,
         OPT_BESIDE,
         OPT_PLUGIN,
+        OPT_SYSCTL,
+        OPT_STAY,
         OPT_PORT,
         OPT_ADDRESS,
         OPT_LEVEL,
@@ -130,21 +136,14 @@ static int take(int option, NodeArgs *args, Error *err) {
                 int option;
                 const char **where;
         } texts[] = {
-                {OPT_SUBNET, &args->subnet},
-                {OPT_SUBNET_FILE, &args->subnet_file},
-                {OPT_CLUSTER, &args->cluster},
-                {OPT_MTU, &args->mtu},
-                {OPT_NODE_NAME, &args->node_name},
-                {OPT_API, &args->api_server},
-                {OPT_TOKEN, &args->token_file},
-                {OPT_CA, &args->ca_file},
-                {OPT_BIN, &args->plugins},
-                {OPT_CONF, &args->configurations},
-                {OPT_CACHE, &args->cache},
-                {OPT_NAMES, &args->names},
-                {OPT_CONF_NAME, &args->conf_name},
-                {OPT_PLUGIN, &args->plugin},
-                {OPT_ADDRESS, &args->health_address},
+                {OPT_SUBNET, &args->subnet},       {OPT_SUBNET_FILE, &args->subnet_file},
+                {OPT_CLUSTER, &args->cluster},     {OPT_MTU, &args->mtu},
+                {OPT_NODE_NAME, &args->node_name}, {OPT_API, &args->api_server},
+                {OPT_TOKEN, &args->token_file},    {OPT_CA, &args->ca_file},
+                {OPT_BIN, &args->plugins},         {OPT_CONF, &args->configurations},
+                {OPT_CACHE, &args->cache},         {OPT_NAMES, &args->names},
+                {OPT_CONF_NAME, &args->conf_name}, {OPT_PLUGIN, &args->plugin},
+                {OPT_SYSCTL, &args->sysctls},      {OPT_ADDRESS, &args->health_address},
         };
 
         for (size_t i = 0; i < N_ELEMENTS(texts); i++)
@@ -152,8 +151,10 @@ static int take(int option, NodeArgs *args, Error *err) {
                         *texts[i].where = optarg;
                         return 0;
                 }
-        if (option == OPT_REPLACE || option == OPT_BESIDE) {
-                *(option == OPT_REPLACE ? &args->replace : &args->beside) = true;
+        if (option == OPT_REPLACE || option == OPT_BESIDE || option == OPT_STAY) {
+                *(option == OPT_REPLACE  ? &args->replace
+                  : option == OPT_BESIDE ? &args->beside
+                                         : &args->stays) = true;
                 return 0;
         }
         return take_checked(option, args, err);
@@ -235,6 +236,8 @@ static int parse_options(int argc, char **argv, NodeCommand *commandp, NodeArgs 
                 {"conf-name", required_argument, NULL, OPT_CONF_NAME},
                 {"beside", no_argument, NULL, OPT_BESIDE},
                 {"plugin", required_argument, NULL, OPT_PLUGIN},
+                {"stay", no_argument, NULL, OPT_STAY},
+                {"sysctl-dir", required_argument, NULL, OPT_SYSCTL},
                 {"health-port", required_argument, NULL, OPT_PORT},
                 {"health-address", required_argument, NULL, OPT_ADDRESS},
                 {"log-level", required_argument, NULL, OPT_LEVEL},
@@ -287,6 +290,8 @@ int node_args_parse(int argc, char **argv, NodeCommand *commandp, NodeArgs *args
                         *commandp = NODE_SUBNETS;
                 else if (strcmp(argv[1], "uninstall") == 0)
                         *commandp = NODE_UNINSTALL;
+                else if (strcmp(argv[1], "collect") == 0)
+                        *commandp = NODE_COLLECT;
                 else
                         return error_set(err, ERROR_INVALID, "unexpected \"%.100s\"", argv[1]);
                 argc--;

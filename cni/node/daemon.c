@@ -14,8 +14,9 @@
 #include "common/base/file.h"
 #include "common/base/str.h"
 #include "common/http/http.h"
+#include "common/mount/mount_api.h"
 
-#include <poll.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
@@ -449,6 +450,24 @@ static void make_counters(void) {
                 log_warning("calls are not counted: %s: %s", COUNTERS_PATH, strerrordesc_np(-r));
 }
 
+/* A container's /proc/sys is read-only. That of the host, brought along below another path, shows
+ * the switches of whichever namespace looks at it, as this one does. */
+static void open_sysctls(const char *path) {
+        cleanup(closep) int source = path ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+        cleanup(closep) int target = open("/proc/sys/net", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int parent = open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        const MountPlace place = {.fd = target, .parent_fd = parent, .name = "net"};
+        MountContext context = {0};
+        int r;
+
+        if (!path)
+                return;
+        r = source < 0 ? -errno : mount_bind(source, &place, 0, 0, &context);
+        if (r < 0)
+                log_warning("sysctls cannot be repaired: %s in place of /proc/sys/net: %s", path,
+                            strerrordesc_np(-r));
+}
+
 static int start_http(Node *node, Error *err) {
         const HttpConfig config = {.address = node->args->health_address,
                                    .port = (uint16_t)node->args->health_port,
@@ -479,6 +498,7 @@ static int start(Node *node, Error *err) {
         if (r < 0)
                 return error_set_errno(err, r, "listen to the kernel");
         make_counters();
+        open_sysctls(node->args->sysctls);
         r = start_http(node, err);
         node_watch_add(&node->watch, node->args);
         for (unsigned int i = 0; i < _NODE_JOB_N; i++)

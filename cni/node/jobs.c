@@ -74,6 +74,16 @@ static void subnets_argv(NodeArgv *argv, const NodeArgs *args) {
         add_places(argv, args);
 }
 
+void node_collect_argv(const NodeArgs *args, NodeArgv *argv) {
+        *argv = (NodeArgv){0};
+        add(argv, args->plugin);
+        add(argv, "gc");
+        add_places(argv, args);
+        add_option(argv, "--cache-dir", args->cache);
+        snprintf(argv->path, sizeof(argv->path), "%s/%s", args->configurations, args->conf_name);
+        add(argv, argv->path);
+}
+
 void node_job_argv(NodeJob job, const NodeArgs *args, NodeArgv *argv) {
         *argv = (NodeArgv){0};
         switch (job) {
@@ -96,16 +106,18 @@ void node_job_argv(NodeJob job, const NodeArgs *args, NodeArgv *argv) {
                         add(argv, "--beside");
                 return;
         case NODE_JOB_REPAIR:
-        case NODE_JOB_GC:
                 add(argv, args->plugin);
-                add(argv, node_job_name(job));
+                add(argv, "repair");
                 add_places(argv, args);
                 add_option(argv, "--cache-dir", args->cache);
-                if (job == NODE_JOB_REPAIR)
-                        return;
-                snprintf(argv->path, sizeof(argv->path), "%s/%s", args->configurations,
-                         args->conf_name);
-                add(argv, argv->path);
+                return;
+        case NODE_JOB_GC:
+                add(argv, "/proc/self/exe");
+                add(argv, "collect");
+                add_places(argv, args);
+                add_option(argv, "--cache-dir", args->cache);
+                add_option(argv, "--conf-name", args->conf_name);
+                add_option(argv, "--plugin", args->plugin);
                 return;
         case _NODE_JOB_N:
                 return;

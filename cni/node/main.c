@@ -4,21 +4,53 @@
 
 #include "cni/counters.h"
 #include "common/base/cleanup.h"
+#include "common/base/exec.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* In place of this process: what berth-cni says and how it ends is the answer. */
-static int uninstall(const NodeArgs *args) {
-        NodeArgv argv;
+/* What a pod of a DaemonSet does that has done all there is to do. */
+static void stay(void) {
+        sigset_t set;
+        int signal_;
 
+        printf("berth-node: done; stays until SIGTERM\n");
+        (void)fflush(stdout);
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        (void)sigwait(&set, &signal_);
+}
+
+static void output_deinit(ExecResult *result) {
+        exec_result_deinit(result);
+}
+
+static int uninstall(const NodeArgs *args) {
+        cleanup(output_deinit) ExecResult result = {0};
+        sigset_t set;
+        NodeArgv argv;
+        int r;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        (void)sigprocmask(SIG_BLOCK, &set, NULL);
         (void)unlink(COUNTERS_PATH);
         (void)rmdir(COUNTERS_DIRECTORY);
         node_uninstall_argv(args, &argv);
-        (void)execv(argv.items[0], (char *const *)(uintptr_t)argv.items);
-        fprintf(stderr, "berth-node: run %s: %s\n", argv.items[0], strerror(errno));
-        return 1;
+        r = exec_run(&(ExecRequest){.argv = argv.items}, &result);
+        if (r < 0) {
+                fprintf(stderr, "berth-node: run %s: %s\n", argv.items[0], strerrordesc_np(-r));
+                return 1;
+        }
+        fputs(result.output, stdout);
+        fputs(result.errors, stderr);
+        if (result.exit_status == 0 && args->stays)
+                stay();
+        return result.exit_status == 0 ? 0 : 1;
 }
 
 static int subnets(const NodeArgs *args) {
@@ -31,6 +63,14 @@ static int subnets(const NodeArgs *args) {
         }
         fputs(text, stdout);
         return 0;
+}
+
+static int collect(const NodeArgs *args) {
+        Error err = {0};
+
+        (void)node_collect(args, &err);
+        fprintf(stderr, "berth-node: %s\n", err.message);
+        return 1;
 }
 
 int main(int argc, char **argv) {
@@ -53,6 +93,8 @@ int main(int argc, char **argv) {
                 return subnets(&args);
         case NODE_UNINSTALL:
                 return uninstall(&args);
+        case NODE_COLLECT:
+                return collect(&args);
         case NODE_RUN:
                 break;
         }

@@ -23,6 +23,8 @@ typedef struct NodeArgs {
         const char *conf_name, *names;
         const char *subnet, *subnet_file, *cluster, *mtu; /* NULL: not given */
         bool beside, replace;
+        bool stays;          /* NODE_UNINSTALL: until SIGTERM */
+        const char *sysctls; /* NULL: /proc/sys can be written here */
         const char *api_server, *node_name, *token_file, *ca_file;
         uint64_t repair_secs, gc_secs, ask_secs; /* 0: never */
         const char *health_address;
@@ -36,8 +38,9 @@ typedef struct NodeArgs {
 
 typedef enum NodeCommand {
         NODE_RUN,
-        NODE_SUBNETS,   /* asks the API server, and prints */
-        NODE_UNINSTALL, /* */
+        NODE_SUBNETS, /* asks the API server, and prints */
+        NODE_UNINSTALL,
+        NODE_COLLECT, /* berth-cni gc, if what it would see is credible */
         NODE_HELP,
         NODE_VERSION,
 } NodeCommand;
@@ -92,10 +95,16 @@ typedef struct NodeArgv {
 
 void node_job_argv(NodeJob job, const NodeArgs *args, NodeArgv *argv);
 void node_uninstall_argv(const NodeArgs *args, NodeArgv *argv);
+void node_collect_argv(const NodeArgs *args, NodeArgv *argv);
 
 /* How long until it is tried again after @n failures in a row: 1, 2, 4 … 30 seconds, less up to a
  * half of that by @random, so that a thousand nodes do not ask at once. Pure. */
 uint64_t node_retry_msecs(unsigned int n, uint32_t random);
+
+/* --- collecting (cni/node/collect.c) --------------------------------------------------------- */
+
+/* Becomes berth-cni gc, or returns why not: negative. */
+int node_collect(const NodeArgs *args, Error *err);
 
 /* --- running (cni/node/daemon.c) ------------------------------------------------------------- */
 

@@ -235,8 +235,8 @@ static void test_command_lines(void **state) {
                                      "10.conflist --managed --names missing --subnet-file "
                                      "/proc/self/fd/0",
                 [NODE_JOB_REPAIR] = "/berth-cni repair --bin-dir /b --conf-dir /c --cache-dir /d",
-                [NODE_JOB_GC] = "/berth-cni gc --bin-dir /b --conf-dir /c --cache-dir /d "
-                                "/c/10.conflist",
+                [NODE_JOB_GC] = "/proc/self/exe collect --bin-dir /b --conf-dir /c --cache-dir /d "
+                                "--conf-name 10.conflist --plugin /berth-cni",
         };
         static NodeArgv argv;
 
@@ -257,6 +257,14 @@ static void test_command_lines(void **state) {
                                     "/berth-cni install --bin-dir /b --conf-dir /c --conf-name "
                                     "10.conflist --managed --names all --subnet-file "
                                     "/run/flannel/subnet.env --mtu 1400 --replace --beside");
+        }
+        {
+                cleanup(strbuf_deinit) StrBuf text = {0};
+
+                node_collect_argv(&args, &argv);
+                argv_text(&argv, &text);
+                assert_string_equal(strbuf_text(&text), "/berth-cni gc --bin-dir /b --conf-dir /c "
+                                                        "--cache-dir /d /c/10.conflist");
         }
         {
                 cleanup(strbuf_deinit) StrBuf text = {0};

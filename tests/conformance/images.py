@@ -35,7 +35,7 @@ PROGRAMS = {
             ['/usr/sbin/resize2fs', '-h'], ['/usr/sbin/tune2fs', '-h'], ['/usr/sbin/mkfs.xfs', '-V'],
             ['/usr/sbin/xfs_repair', '-V'], ['/usr/sbin/xfs_growfs', '-V'], ['/usr/bin/btrfs', 'version'],
             ['/usr/sbin/mkfs.btrfs', '--version'], ['/usr/sbin/mount.nfs', '-V']],
-    'cni': [['/berth-cni', '--version']],
+    'cni': [['/berth-cni', '--version'], ['/berth-node', '--version']],
 }
 
 
@@ -214,7 +214,10 @@ def pull_and_start(kind, name, architecture, target, output):
     print(f'size {kind} {architecture}: {sum(layer["size"] for layer in manifest["layers"])} bytes to pull, '
           f'{sum(path.stat().st_size for path in files)} unpacked, {len(files)} files', file=sys.stderr)
     if kind == 'cni':
-        assert [str(path.relative_to(target)) for path in files] == ['berth-cni']
+        names = {str(path.relative_to(target)) for path in files}
+        assert {'berth-cni', 'berth-node'} <= names
+        assert all(name in ('berth-cni', 'berth-node') or name.startswith(('usr/lib/', 'lib')) for name in names), names
+        assert os.readlink(target / 'var/run') == '../run'
     start_programs(kind, architecture, target)
     # The list of what is in it: well-formed, and nothing unknown.
     arch = PLATFORMS.get(architecture, (architecture, None))[0]

@@ -30,7 +30,7 @@ KUSTOMIZE = 'sigs.k8s.io/kustomize/kustomize/v5@v5.7.1'
 MINORS = ('1.25', '1.29', '1.31', '1.33', '1.35', '1.37')
 # Objects that custom resource definitions describe, and not the API itself.
 CUSTOM = {'VolumeSnapshot', 'VolumeSnapshotClass'}
-CONTAINERS = {'berth-csi': 'csi/berth-csi', 'berth-cni': 'cni/berth-cni'}
+CONTAINERS = {'berth-csi': 'csi/berth-csi', 'berth-cni': 'cni/berth-node'}
 
 
 # --- tools ---
@@ -201,10 +201,12 @@ def test_the_programs_take_their_command_lines(rendered, build):
 
 
 def test_the_network_goes_away_again(rendered, _build):
-    for name, _, container in rendered.containers():
-        if name.startswith('no network') and container['name'] != 'installed':
-            assert container['name'] == 'install' and container['args'][-1] == '--uninstall', name
-            assert [one['name'] for one in container['volumeMounts']] == ['bin', 'conf'], name
+    for name, spec, container in rendered.containers():
+        if name.startswith('no network'):
+            assert container['name'] == 'node' and container['args'][0] == 'uninstall', name
+            assert container['args'][-1] == '--stay' and 'readinessProbe' not in container, name
+            assert [one['name'] for one in container['volumeMounts']] == ['bin', 'conf', 'run'], name
+            assert [one['name'] for one in spec['volumes']] == ['bin', 'conf', 'run'], name
 
 
 def test_every_provider_has_an_overlay(_rendered, build):
@@ -255,22 +257,31 @@ def test_the_probes_ask_where_the_daemon_answers(rendered, _build):
             assert get.get('host') == ('127.0.0.1' if host else None), name
 
 
-def test_curl_of_any_release_takes_its_arguments(rendered, _build):
-    """Before 8.16 it knows no "--option=value"."""
-    seen = [one for _, _, one in rendered.containers() if one.get('command') == ['curl']]
-    assert seen
-    for container in seen:
-        assert not [word for word in container['args'] if word.startswith('--') and '=' in word]
+def test_the_probes_ask_berth_node(rendered, _build):
+    for name, _, container in rendered.containers():
+        if container['name'] != 'node' or name.startswith('no network'):
+            continue
+        argv = expanded(container)
+        port = container['ports'][0]['containerPort']
+        assert {f'--health-port={port}', '--health-address=127.0.0.1'} <= set(argv), name
+        for kind, path in (('readinessProbe', '/readyz'), ('livenessProbe', '/livez')):
+            get = container[kind]['httpGet']
+            assert (get['host'], get['path'], get['port']) == ('127.0.0.1', path, container['ports'][0]['name']), name
 
 
 def test_the_plugin_goes_where_the_runtime_looks(rendered, _build):
     for name, spec, container in rendered.containers():
-        if container['name'] != 'install':
+        if container['name'] != 'node':
             continue
-        values = {one['name']: one['value'] for one in container['env']}
+        values = {one['name']: one.get('value') for one in container['env']}
         mounts = mounts_of(spec, container)
         for key in ('CNI_BIN_DIR', 'CNI_CONF_DIR'):
-            assert mounts['/host' + values[key]][0] == values[key], name
+            assert mounts[values[key]][0] == values[key], name
+        if not name.startswith('no network'):
+            # As the runtime has noted them.
+            assert mounts['/var/lib/cni'][0] == '/var/lib/cni', name
+            assert mounts['/run/netns'][0] == '/run/netns', name
+            assert mounts['/run/netns'][1]['mountPropagation'] == 'HostToContainer', name
 
 
 def test_directories_are_those_of_the_distributions(rendered, _build):
@@ -308,8 +319,12 @@ def test_no_more_rights_than_needed(rendered, _build):
             assert spec['automountServiceAccountToken'] is False, name
             assert not any('serviceaccount' in one['mountPath'] for one in container['volumeMounts']), name
         else:
-            assert context['allowPrivilegeEscalation'] is False, name
-            assert context['capabilities'] == {'drop': ['ALL']}, name
+            network = container['name'] == 'node' and not name.startswith('no network')
+            # With SYS_ADMIN the API takes no "allowPrivilegeEscalation: false".
+            assert container['name'] == 'node' or context['allowPrivilegeEscalation'] is False, name
+            more = {'add': ['NET_ADMIN', 'SYS_ADMIN']} if network else {}
+            assert context['capabilities'] == {'drop': ['ALL'], **more}, name
+            assert not context.get('privileged'), name
             profile = context.get('seccompProfile') or spec['securityContext']['seccompProfile']
             assert profile == {'type': 'RuntimeDefault'}, name
 

@@ -6,7 +6,7 @@
 as v0.MINOR.PATCH, so a copy of the module that names them so is what the release was built from. What is built is kept
 in .cache/kubernetes of the source tree (350 MB; ten minutes on two idle processors, and 3 GB in Go's own caches).
 Without Go or without its modules the tests are skipped, with the reason. Beside it, Berth's own images are built from
-this tree, and one of a curl that the manifests can use; without them only the test of the manifests is skipped.
+this tree; without them only the test of the manifests is skipped.
 """
 
 import json
@@ -27,7 +27,6 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / 'tests' / 'lib'))
 sys.path.insert(0, str(SOURCE / 'images'))
 import go_tools  # noqa: E402
-import rootfs  # noqa: E402
 
 CACHE = pathlib.Path(os.environ.get('BERTH_KUBERNETES', SOURCE / '.cache' / 'kubernetes'))
 COMMANDS = ('kubelet', 'kube-apiserver', 'kube-scheduler', 'kube-controller-manager', 'kubectl')
@@ -70,25 +69,17 @@ def make_snapshotter():
 
 
 def make_images():
-    """Into images/ of the cache: berth-csi and berth-cni as OCI layouts, and the files of curl."""
+    """Into images/ of the cache: berth-csi and berth-cni as OCI layouts."""
     output = CACHE / 'images'
     ready = output / 'ready'
     ready.unlink(missing_ok=True)
     if platform.machine() != 'x86_64':
         return
-    curl = CACHE / 'curl'
-    for argv, environment in (
-            ([SOURCE / 'images' / 'build', '--architectures', 'amd64', '--output', output], {}),
-            # The release's own is too old: the manifests need 8.3.
-            ([SOURCE / 'cross' / 'sysroot', 'amd64', curl, 'curl'], {'BERTH_SUITES': 'trixie'})):
-        done = subprocess.run(argv, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            print(f'# no images: {(done.stdout + done.stderr).strip()[-300:]!r}', flush=True)
-            return
-    shutil.rmtree(output / 'curl', ignore_errors=True)
-    files = rootfs.Rootfs(output / 'curl', curl / 'root', rootfs.TRIPLETS['amd64'])
-    files.take(curl / 'root/usr/bin/curl', 'usr/bin/curl')
-    files.close()
+    done = subprocess.run([SOURCE / 'images' / 'build', '--architectures', 'amd64', '--output', output],
+                          capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        print(f'# no images: {(done.stdout + done.stderr).strip()[-300:]!r}', flush=True)
+        return
     ready.touch()
 
 

@@ -230,7 +230,6 @@ def load_images(world):
     for name in ('berth-csi', 'berth-cni'):
         lib.sh('tar', '-C', PROGRAMS / 'images' / name, '-cf', path / f'{name}.tar', '.')
         load(path / f'{name}.tar', '--base-name', f'docker.io/library/{name}')
-    load(image.make_of(path / 'curl.tar', 'test.local/curl:8', PROGRAMS / 'images' / 'curl', '/usr/bin/curl'))
     for name in ('csi-provisioner', 'csi-snapshotter'):
         if (PROGRAMS / name).exists():
             files = path / f'{name}-files'
@@ -240,10 +239,8 @@ def load_images(world):
     load(image.make(path / 'busybox.tar', 'docker.io/library/busybox:1.36'))
 
 
-IMAGES = [{'name': 'curlimages/curl', 'newName': 'test.local/curl', 'newTag': '8'},
-          {'name': 'registry.k8s.io/pause', 'newName': 'test.local/busybox', 'newTag': '1'},
-          *[{'name': f'registry.k8s.io/sig-storage/{name}', 'newName': f'test.local/{name}', 'newTag': '1'}
-            for name in ('csi-provisioner', 'csi-snapshotter')]]
+IMAGES = [{'name': f'registry.k8s.io/sig-storage/{name}', 'newName': f'test.local/{name}', 'newTag': '1'}
+          for name in ('csi-provisioner', 'csi-snapshotter')]
 
 
 def kustomization(world, name, resources, **more):
@@ -307,6 +304,10 @@ def clean_fixture(sandbox, build):
     if not (PROGRAMS / 'images/ready').exists():
         pytest.skip('needs images (tests/e2e/kubernetes_tools.py)')
     world = World(sandbox, build)
+    # As every mount is where systemd has started: berth-node sees namespaces that come later.
+    namespaces = pathlib.Path('/run/netns')
+    namespaces.mkdir(exist_ok=True)
+    sandbox.share(namespaces)
     try:
         world.start_cluster()
         world.cluster.stand_in_for_kube_proxy()

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import signal
+import shutil
 import socket
 import ssl
 import subprocess
@@ -19,7 +20,9 @@ import urllib.error
 import urllib.request
 
 import pytest
+import yaml
 
+import cgroups
 import node as lib
 from node import NODE, OUTSIDE, wait_for
 
@@ -273,7 +276,7 @@ def api_fixture(node):
 
 
 def test_the_api_server_tells(daemon, api):
-    """A node without podCIDR, then with one; a token and a CA that are replaced meanwhile; and it is never in the log."""
+    """A node without podCIDR, then with one; a token that is replaced meanwhile, and is never in the log."""
     one = daemon(*api.flags())
     wait_for(lambda: 'the node has no podCIDR' in one.get('/readyz')[1])
     api.token = 'second'
@@ -314,8 +317,8 @@ def test_who_asks_has_no_capabilities(node, api):
     """The process with the token and with somebody else's bytes."""
     trace = node.sandbox.path / 'trace'
     api.node['spec'] = {'podCIDR': '10.1.3.0/24'}
-    lib.sh('strace', '-f', '-e', 'trace=capset,prctl,connect', '-o', trace, node.build / 'cni' / 'berth-node', 'subnets',
-           *api.flags())
+    lib.sh('strace', '-f', '-e', 'trace=capset,prctl,connect', '-o', trace, node.build / 'cni' / 'berth-node',
+           'subnets', *api.flags())
     text = trace.read_text()
     assert re.search(r'capset\(.*effective=0, permitted=0', text) and 'PR_SET_NO_NEW_PRIVS' in text
     assert text.index('capset(') < text.index('connect(')
@@ -500,6 +503,110 @@ def test_does_nothing_when_nothing_happens(node, daemon):
         assert pss <= 4096
 
 
+# --- as the manifest runs it -----------------------------------------------------------------------------------------
+
+MANIFEST = pathlib.Path(__file__).resolve().parents[2] / 'manifests/base/cni/daemonset.yaml'
+# A runtime's defaults, for a container that is not privileged.
+READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger']
+
+
+def bundle(node, build, without):
+    """What a runtime makes of the manifest's container, less one capability or one mount; the host's programs and
+    libraries stand in for the image's."""
+    pod = yaml.safe_load(MANIFEST.read_text())['spec']['template']['spec']
+    container, = pod['containers']
+    sources = {one['name']: one['hostPath']['path'] for one in pod['volumes'] if 'hostPath' in one}
+    env = {one['name']: one.get('value', 'node-1') for one in container['env']}
+    path = node.sandbox.path / 'bundle'
+    root = path / 'rootfs'
+    if not root.exists():
+        for name in ('run', 'var', 'proc', 'tmp', 'usr', 'etc', 'dev', 'host/sys-net', 'opt/cni/bin', 'etc/cni/net.d',
+                     'var/lib/cni', 'run/netns', 'run/berth'):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        (root / 'var/run').symlink_to('../run')
+        for name in ('lib', 'lib64', 'bin', 'sbin'):
+            (root / name).symlink_to(f'usr/{name}')
+        for name in ('berth-node', 'berth-cni'):
+            shutil.copy(build / 'cni' / name, root / name)
+    options = {'HostToContainer': 'rslave'}
+    mounts = [{'destination': '/proc', 'type': 'proc', 'source': 'proc'},
+              {'destination': '/usr', 'type': 'bind', 'source': '/usr', 'options': ['rbind', 'ro']}]
+    mounts += [{'destination': one['mountPath'], 'type': 'bind', 'source': sources[one['name']],
+                'options': ['rbind', 'rw', options.get(one.get('mountPropagation'), 'rprivate')]}
+               for one in container['volumeMounts'] if one['name'] in sources and one['name'] != without]
+    capabilities = [f'CAP_{one}' for one in container['securityContext']['capabilities']['add'] if one != without]
+    argv = [re.sub(r'\$\((\w+)\)', lambda match: env[match[1]], one) for one in container['args']]
+    (path / 'config.json').write_text(json.dumps({
+        'ociVersion': '1.0.2', 'root': {'path': 'rootfs', 'readonly': True}, 'mounts': mounts,
+        'process': {'args': [*container['command'], *argv, '--subnet', SUBNET, '--repair-interval', '3600'], 'cwd': '/',
+                    'user': {'uid': 0, 'gid': 0}, 'env': [f'{key}={value}' for key, value in env.items()],
+                    'capabilities': {kind: capabilities for kind in ('bounding', 'effective', 'permitted')}},
+        'linux': {'namespaces': [{'type': 'mount'}, {'type': 'pid'}, {'type': 'ipc'}, {'type': 'uts'}],
+                  'readonlyPaths': READ_ONLY, 'cgroupsPath': f'/{cgroups.NAME}/berth-node'}}))
+    return path, list(sources)
+
+
+@contextlib.contextmanager
+def contained(node, build, without):
+    path, _ = bundle(node, build, without)
+    runc = ['runc', '--root', node.sandbox.path / 'runc']
+    process = subprocess.Popen([*runc, 'run', '--bundle', path, 'node'], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    lines = []
+    threading.Thread(target=lambda: lines.extend(iter(process.stdout.readline, '')), daemon=True).start()
+    try:
+        yield process, lines
+    finally:
+        subprocess.run([*runc, 'kill', 'node', 'KILL'], capture_output=True, check=False)
+        process.wait(30)
+        subprocess.run([*runc, 'delete', '-f', 'node'], capture_output=True, check=False)
+
+
+NEEDED = {None: set(), 'NET_ADMIN': {'rules'}, 'SYS_ADMIN': {'in the pod', 'sysctl'}, 'bin': {'installed'},
+          'conf': {'installed'}, 'run': {'counted'}, 'state': {'in the pod'}, 'netns': {'in the pod'},
+          'sysctl': {'sysctl'}}
+
+
+@pytest.mark.skipif(not shutil.which('runc'), reason='needs runc')
+def test_the_manifest_has_what_is_needed_and_no_more(node, build):
+    """Each capability and each mount, taken away, breaks what is said here."""
+    for path in ('/opt/cni/bin', '/etc/cni/net.d', '/var/lib/cni'):
+        node.sandbox.private_directory(path)
+    pathlib.Path('/run/netns').mkdir(exist_ok=True)
+    conf = node.conf(ipMasq=True)
+    conf['ipam'].pop('dataDir')
+    plugin = {key: value for key, value in conf.items() if key not in ('name', 'cniVersion')}
+    pod = node.add(conf, 'a')
+    one = Daemon.__new__(Daemon)
+    one.cache = pathlib.Path('/var/lib/cni')
+    (one.cache / 'results').mkdir()
+    one.note(pod, plugin)
+    installed = [pathlib.Path('/opt/cni/bin/berth-cni'), pathlib.Path('/etc/cni/net.d') / LIST]
+    sysctl = pathlib.Path('/proc/sys/net/ipv4/conf/cni0/forwarding')
+    assert {'NET_ADMIN', 'SYS_ADMIN', *bundle(node, build, None)[1], None} == set(NEEDED)
+    some = NEEDED if 'BERTH_NODE_WHOLE' in os.environ else [None, 'SYS_ADMIN', 'netns']
+    for without in some:
+        broken = NEEDED[without]
+        for file in installed:
+            file.unlink(missing_ok=True)
+        pathlib.Path('/run/berth/counters').unlink(missing_ok=True)
+        pathlib.Path('/run/berth').mkdir(exist_ok=True)
+        sysctl.write_text('0')
+        lib.sh('sh', '-c', 'sysctl -qw net.ipv4.ip_forward=0; nft flush ruleset; ip -n a addr flush dev eth0')
+        with contained(node, build, without) as (process, lines):
+            def done():
+                text = one.get('/metrics')[1]
+                jobs = re.findall(r'berth_node_jobs_total.job="(install|repair)",result="\w+". [1-9]', text)
+                return process.poll() is not None or len(set(jobs)) == 2
+            wait_for(done)
+            works = {'installed': all(file.exists() for file in installed),
+                     'rules': bool(lib.elements()), 'in the pod': pod.address in lib.sh('ip', '-n', 'a', 'addr').stdout,
+                     'sysctl': pathlib.Path('/proc/sys/net/ipv4/ip_forward').read_text() == '1\n',
+                     'counted': os.path.exists('/run/berth/counters')}
+            failed = {key for key, value in works.items() if not value}
+            assert failed >= broken if broken else not failed, (without, failed, lines)
+
+
 def test_a_taken_port_keeps_nothing_away(node, daemon):
     with contextlib.closing(socket.create_server(('127.0.0.1', PORT))) as taken:
         one = daemon('--subnet', SUBNET)
@@ -516,5 +623,5 @@ def test_a_taken_port_keeps_nothing_away(node, daemon):
     (['--repair-interval', '29'], 'or 0'), (['--health-port', '65536'], 'expected a port'),
     (['--subnet', SUBNET, '--subnet-file', '/x'], 'only one of'), (['--api-server', 'ftp://x'], 'expected https://')])
 def test_wrong_usage(build, argv, words):
-    done = subprocess.run([build / 'cni' / 'berth-node', *argv], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([build / 'cni' / 'berth-node', *argv], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and words in done.stderr and 'berth-node --help' in done.stderr, done.stderr
