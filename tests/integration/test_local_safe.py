@@ -86,8 +86,8 @@ def together(client, calls):
         return [one.result() for one in refused]
 
 
+def test_a_group_snapshot_holds_its_members(build, sandbox):
     """Cut, and not on disk yet: nobody deletes, grows, changes or stages a member, or unstages a staged one."""
-    """Cut, and not on disk yet: nobody deletes, grows, changes or stages one of them, or unstages one that is staged."""
     place = sandbox.mounted(sandbox.loop(512 * MIB, ['mkfs.xfs', '-q']), 'xfs')
     world = pool_world(build, sandbox, place)
     client, kubelet = world.client, world.kubelet
