@@ -136,9 +136,10 @@ OTHERS = re.compile(r'^ *(?:' + '|'.join((
 
 def test_flags_are_there(build):
     known = set()
-    for program in (build / 'csi' / 'berth-csi', build / 'cni' / 'berth-cni', build / 'cni' / 'berth-node'):
-        for argv in (['--help'], ['serve', '--help'], ['install', '--help'], ['gc', '--help'], ['fs', 'check', '--help'],
-                     ['fs', 'plan', '--help']):
+    for program in ('csi/berth-csi', 'cni/berth-cni', 'cni/berth-node'):
+        program = build / program
+        for argv in (['--help'], ['serve', '--help'], ['install', '--help'], ['gc', '--help'],
+                     ['fs', 'check', '--help'], ['fs', 'plan', '--help']):
             done = subprocess.run([program, *argv], capture_output=True, text=True, check=False)
             known |= set(re.findall(r'--[a-z][a-z-]+', done.stdout + done.stderr))
     unknown = []
