@@ -163,12 +163,14 @@ static int take(int option, NodeArgs *args, Error *err) {
 /* --- what was not given --------------------------------------------------------------------- */
 
 static void find_plugin(NodeArgs *args) {
-        ssize_t n = readlink("/proc/self/exe", args->plugin_path, sizeof(args->plugin_path) - 16);
+        char self[PATH_MAX];
+        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
         char *slash;
 
-        args->plugin_path[n > 0 ? n : 0] = '\0';
-        slash = strrchr(args->plugin_path, '/');
-        snprintf(slash ? slash + 1 : args->plugin_path, 16, "berth-cni");
+        self[n > 0 ? n : 0] = '\0';
+        slash = strrchr(self, '/');
+        snprintf(args->plugin_path, sizeof(args->plugin_path), "%.*sberth-cni",
+                 slash ? (int)(slash + 1 - self) : 0, self);
         /* Where a distribution has it. */
         args->plugin = access(args->plugin_path, X_OK) == 0 ? args->plugin_path : BERTH_CNI_PROGRAM;
 }
