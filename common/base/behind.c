@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define FDS_OF_A_PROGRAM 1024
+
 /* Out of the way first: one may have the number that another is to get. */
 static void keep_only(int *const *fds, size_t n) {
         int moved[BEHIND_FDS_MAX];
@@ -18,7 +20,10 @@ static void keep_only(int *const *fds, size_t n) {
                 (void)dup2(moved[i], (int)i);
                 *fds[i] = (int)i;
         }
-        (void)syscall(SYS_close_range, (unsigned int)n, ~0U, 0);
+        /* Before Linux 5.9; a runtime's program has few. */
+        if (syscall(SYS_close_range, (unsigned int)n, ~0U, 0) < 0)
+                for (int fd = (int)n; fd < FDS_OF_A_PROGRAM; fd++)
+                        (void)close(fd);
 }
 
 pid_t behind_fork(int *const *fds, size_t n) {
