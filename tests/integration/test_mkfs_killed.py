@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A mkfs that is killed at one of its writes, alone or with the daemon: the next stage takes back what it left, or takes
-what it completed, and the volume is used.
+"""A mkfs that is killed at one of its writes, alone or with the daemon: the next stage takes back what it left, or
+takes what it completed, and the volume is used.
 
 A sample of the writes; with BERTH_MKFS_WHOLE each of them.
 """
