@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/security.md held to: the seccomp profile is enough and no more, unused capabilities are given up."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -8,20 +9,25 @@ import pathlib
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
+import yaml
 
-from csi import SINGLE_NODE_MULTI_WRITER, Daemon, mount_capability
+import cgroups
+from csi import SINGLE_NODE_MULTI_WRITER, Daemon, Failure, block_capability, mount_capability
+from sandbox import MS_BIND
+from sandbox import mount as sandbox_mount
 from test_csi_node import Kubelet, create
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 PROFILE = TESTS.parent / 'docs' / 'seccomp.json'
 CONFINE = [sys.executable, str(TESTS / 'lib' / 'confine.py'), str(PROFILE)]
-KEPT = {'sys_admin': 21, 'sys_resource': 24, 'sys_rawio': 17, 'dac_override': 1, 'dac_read_search': 2, 'fowner': 3,
-        'chown': 0, 'fsetid': 4, 'lease': 28, 'mknod': 27, 'ipc_lock': 14, 'net_bind_service': 10}
+KEPT = {'sys_admin': 21, 'sys_resource': 24, 'dac_override': 1, 'fowner': 3, 'chown': 0, 'fsetid': 4, 'mknod': 27,
+        'ipc_lock': 14, 'net_bind_service': 10}
 NEVER = {'acct', 'bpf', 'chroot', 'clock_settime', 'create_module', 'delete_module', 'finit_module', 'init_module',
          'io_uring_setup', 'ioperm', 'iopl', 'kexec_file_load', 'kexec_load', 'nfsservctl',
          'open_by_handle_at', 'perf_event_open', 'personality', 'pidfd_getfd', 'pivot_root',
@@ -214,3 +220,181 @@ def test_a_volume_that_belongs_to_its_pod(build, tmp_path):
         start = time.monotonic()
         client.DeleteVolume(volume_id=volume)
         assert time.monotonic() - start < 60
+
+
+# --- each right that the container has, taken away -------------------------------------------------------------------
+
+MANIFESTS = TESTS.parent / 'manifests'
+# What does not work without it, capability or mount.
+NEEDED = {None: set(), 'sys_admin': {'mounted', 'raw'}, 'dac_override': {'of its pod'}, 'fowner': {'of its pod'},
+          'ipc_lock': {'not swapped'}, 'net_bind_service': {'health'}, 'sys_resource': {'grown'},
+          'kubelet': {'started'}, 'pool': {'started'}, 'dev': {'mounted', 'raw'}}
+# What the provider local does not use: mappers, their locks (test_luks.py); setgid directories of servers (test_nfs.py).
+ELSEWHERE = {'mknod', 'chown', 'run', 'fsetid'}
+
+
+class Contained(Daemon):
+    """As a runtime runs the manifest of the local provider's node plugin, less one mount or capability: privileged,
+    with the host's programs and libraries in the place of the image's."""
+
+    def __init__(self, build, sandbox, without):
+        super().__init__(build, sandbox.path)
+        pod = yaml.safe_load((MANIFESTS / 'base/csi/daemonset.yaml').read_text())['spec']['template']['spec']
+        patch = yaml.safe_load((MANIFESTS / 'overlays/providers/local/daemonset.yaml').read_text())
+        container, = pod['containers']
+        for field in ('args', 'volumeMounts'):
+            container[field] += [one['value'] for one in patch if one['path'].endswith(f'/containers/0/{field}/-')]
+        pod['volumes'] += [one['value'] for one in patch if one['path'].endswith('/spec/volumes/-')]
+        assert container['securityContext'] == {'privileged': True, 'readOnlyRootFilesystem': True, 'runAsUser': 0}
+        self.names = [one['name'] for one in container['volumeMounts']]
+        self.bundle = sandbox.path / 'bundle'
+        self.runc = ['runc', '--root', sandbox.path / 'runc']
+        self.argv = list(map(str, [*self.runc, 'run', '--bundle', self.bundle, 'csi']))
+        self.port = 80  # as who wants it for root alone
+        self.kubelet_root, self.pool = pathlib.Path('/var/lib/kubelet'), pathlib.Path('/var/lib/berth/pool')
+        self.socket_path = self.kubelet_root / 'plugins/local.csi.berth.dev/csi.sock'
+        self.make_root(build)
+        self.make_config(pod, container, without)
+
+    def make_root(self, build):
+        root = self.bundle / 'rootfs'
+        for name in ('usr', 'etc', 'proc', 'sys', 'dev', 'run', 'tmp', 'var/lib/kubelet', 'var/lib/berth/pool'):
+            (root / name).mkdir(parents=True)
+        for name in ('lib', 'lib64', 'bin', 'sbin'):
+            (root / name).symlink_to(f'usr/{name}')
+        shutil.copy(build / 'csi' / 'berth-csi', root / 'berth-csi')
+
+    def mounts(self, pod, container, without):
+        sources = {one['name']: one['hostPath']['path'] if 'hostPath' in one else None for one in pod['volumes']}
+        propagation = {'Bidirectional': 'rshared', 'HostToContainer': 'rslave'}
+        for one in container['volumeMounts']:
+            if one['name'] == without:
+                continue
+            if sources[one['name']]:
+                yield {'destination': one['mountPath'], 'type': 'bind', 'source': sources[one['name']],
+                       'options': ['rbind', 'rw', propagation.get(one.get('mountPropagation'), 'rprivate')]}
+            else:
+                yield {'destination': one['mountPath'], 'type': 'tmpfs', 'source': 'tmpfs'}
+
+    def make_config(self, pod, container, without):
+        environment = {one['name']: one.get('value', 'node-1') for one in container['env']}
+        environment['HEALTH_PORT'] = self.port
+        args = [re.sub(r'\$\((\w+)\)', lambda match: str(environment[match[1]]), one) for one in container['args']]
+        bound = int(status('self')['CapBnd'], 16)
+        known = subprocess.run(['setpriv', '--list-caps'], check=True, capture_output=True, text=True).stdout.split()
+        capabilities = [f'CAP_{name.upper()}' for number, name in enumerate(known)
+                        if bound >> number & 1 and name != without]
+        mounts = [{'destination': '/proc', 'type': 'proc', 'source': 'proc'},
+                  {'destination': '/sys', 'type': 'bind', 'source': '/sys', 'options': ['rbind', 'rw']},
+                  *({'destination': path, 'type': 'bind', 'source': path, 'options': ['rbind', 'ro']}
+                    for path in ('/usr', '/etc')), *self.mounts(pod, container, without)]
+        # Of devices that come after its start a container has those that are in its /dev.
+        devices = [{'path': '/dev/loop-control', 'type': 'c', 'major': 10, 'minor': 237}] if without == 'dev' else []
+        (self.bundle / 'config.json').write_text(json.dumps({
+            'ociVersion': '1.0.2', 'root': {'path': 'rootfs', 'readonly': True}, 'mounts': mounts,
+            'process': {'args': ['/berth-csi', *args], 'cwd': '/',
+                        'user': {'uid': 0, 'gid': 0}, 'noNewPrivileges': False,
+                        'env': [f'{key}={value}' for key, value in {'PATH': os.environ['PATH'], **environment}.items()],
+                        'capabilities': {kind: capabilities for kind in ('bounding', 'effective', 'permitted')}},
+            'linux': {'namespaces': [{'type': 'mount'}, {'type': 'pid'}, {'type': 'ipc'}, {'type': 'uts'}],
+                      'rootfsPropagation': 'rshared', 'devices': devices, 'cgroupsPath': f'/{cgroups.NAME}/berth-csi',
+                      'resources': {'devices': [{'allow': True, 'access': 'rwm'}]}}}))
+
+    def pid(self):
+        state = subprocess.run([*self.runc, 'state', 'csi'], check=True, capture_output=True, text=True).stdout
+        return json.loads(state)['pid']
+
+    def end(self):
+        subprocess.run([*self.runc, 'delete', '-f', 'csi'], capture_output=True, check=False)
+
+
+class Uses:
+    """What the daemon does that takes a right; failed: what did not work, with why."""
+
+    def __init__(self, daemon):
+        self.daemon, self.failed = daemon, {}
+
+    @contextlib.contextmanager
+    def tries(self, what):
+        try:
+            yield
+        except (AssertionError, Failure, OSError) as error:
+            self.failed[what] = str(error)
+
+    def filesystem(self, client, kubelet):
+        ext4 = mount_capability('ext4', SINGLE_NODE_MULTI_WRITER)
+        with self.tries('mounted'):
+            volume = create(client, 'pvc-1', 64 << 20, capability=ext4)
+            kubelet.stage(volume, ext4)
+            target = kubelet.publish('pod-1', volume, ext4)
+            (target / 'file').write_text('of the host, too')
+        if 'mounted' in self.failed:
+            return
+        # Its root is the pod's alone.
+        os.chown(target, 1234, 1234)
+        os.chmod(target, 0o700)
+        with self.tries('of its pod'):
+            reply = client.NodeGetVolumeStats(volume_id=volume, volume_path=str(target))
+            assert not reply.volume_condition.abnormal, reply.volume_condition.message
+        client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': 128 << 20})
+        with self.tries('grown'):
+            client.NodeExpandVolume(volume_id=volume, volume_path=str(target),
+                                    staging_target_path=str(kubelet.staging(volume)))
+        kubelet.unpublish(volume, target)
+        kubelet.unstage(volume)
+        client.DeleteVolume(volume_id=volume)
+
+    def raw(self, client, kubelet):
+        with self.tries('raw'):
+            volume = create(client, 'pvc-2', 16 << 20, capability=block_capability())
+            kubelet.stage(volume, block_capability())
+            kubelet.unpublish(volume, kubelet.publish('pod-1', volume, block_capability()))
+            kubelet.unstage(volume)
+            client.DeleteVolume(volume_id=volume)
+
+    def run(self):
+        with self.tries('started'):
+            client = self.daemon.start()
+        if self.failed:
+            return self.failed
+        with client:
+            kubelet = Kubelet(self.daemon, client)
+            self.filesystem(client, kubelet)
+            self.raw(client, kubelet)
+            with self.tries('not swapped'):
+                assert int(status(self.daemon.pid())['VmLck'].split()[0])
+            with self.tries('health'), socket.create_connection(('127.0.0.1', self.daemon.port), timeout=10):
+                pass
+        self.daemon.stop()
+        return self.failed
+
+
+@pytest.fixture(name='node')
+def node_fixture(sandbox):
+    """Kubelet's directory and the pool's, where the manifest has them."""
+    subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+    sandbox.private_directory('/var/lib/berth')
+    for path in ('/var/lib/berth/pool', '/var/lib/kubelet'):
+        own = sandbox.path / pathlib.Path(path).name
+        for directory in (own, pathlib.Path(path)):
+            directory.mkdir(exist_ok=True)
+        sandbox_mount(own, path, None, MS_BIND)
+    sandbox.share('/var/lib/kubelet')
+    return sandbox
+
+
+@pytest.mark.skipif(not shutil.which('runc'), reason='needs runc')
+@pytest.mark.parametrize('without', [*NEEDED, *sorted(ELSEWHERE)])
+def test_the_manifest_has_what_is_needed_and_no_more(build, node, without):
+    """Each capability that is kept, and each mount, taken away, breaks what is said here; the rest goes on."""
+    daemon = Contained(build, node, without)
+    assert {None, *daemon.names, *KEPT} == {*NEEDED, *ELSEWHERE}
+    try:
+        failed = Uses(daemon).run()
+    finally:
+        print(daemon.log()[-3000:])
+        daemon.end()
+    expected = NEEDED.get(without, set())
+    if not int(status('self')['CapBnd'], 16) >> KEPT['sys_resource'] & 1 and not expected & {'started', 'mounted'}:
+        expected = expected | {'grown'}
+    assert set(failed) == expected, failed
