@@ -41,7 +41,7 @@ static int parse_object(const struct nlmsghdr *message, unsigned int chain, NftE
         memcpy(&header, nl_payload(message), sizeof(header));
         event->family = header.nfgen_family;
         nl_get_text(table[NFTA_TABLE_NAME], event->table, sizeof(event->table));
-        if (chain > 0)
+        if (chain > 0 && chain < N_ELEMENTS(table))
                 nl_get_text(table[chain], event->chain, sizeof(event->chain));
         return 0;
 }

@@ -5,6 +5,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ def wanted(build):
     options = {option['name']: option['value'] for option in introspect(build)}
     # A build without one of the programs installs what belongs to the other.
     return {name for name in names
-            if (options['csi'] or 'csi' not in name) and (options['cni'] or 'cni' not in name)
+            if (options['csi'] or 'csi' not in name) and (options['cni'] or not {'berth-cni', 'berth-node'} & set(re.split('[/.]', name)))
             if options['man'] or '/man/' not in name}
 
 
