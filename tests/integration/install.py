@@ -16,8 +16,9 @@ def wanted(build):
     names = {line.split()[0] for line in lines if line and not line.startswith('#')}
     options = {option['name']: option['value'] for option in introspect(build)}
     # A build without one of the programs installs what belongs to the other.
+    cni = {'berth-cni', 'berth-node'}
     return {name for name in names
-            if (options['csi'] or 'csi' not in name) and (options['cni'] or not {'berth-cni', 'berth-node'} & set(re.split('[/.]', name)))
+            if (options['csi'] or 'csi' not in name) and (options['cni'] or not cni & set(re.split('[/.]', name)))
             if options['man'] or '/man/' not in name}
 
 
