@@ -457,6 +457,10 @@ int loop_restore(int fd, const char *tag) {
         return set_status(fd, &info);
 }
 
+int loop_change_file(int fd, int backing_fd) {
+        return ioctl(fd, LOOP_CHANGE_FD, (unsigned long)backing_fd) < 0 ? -errno : 0;
+}
+
 int loop_restore_io(int fd, uint32_t logical_sector_bytes) {
         LoopStatus status;
         int r, sector = 0;

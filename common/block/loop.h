@@ -87,6 +87,16 @@ void loop_renew(unsigned int number);
  */
 int loop_restore(int fd, const char *tag);
 
+/**
+ * loop_change_file() - put another file behind a device that is attached read-only
+ * @backing_fd: of as many bytes as the one before has now
+ *
+ * LOOP_CHANGE_FD needs no privilege either: it is how a file that somebody put there goes again.
+ *
+ * Return: 0; -EINVAL when the sizes differ or the device is not read-only; another -errno.
+ */
+int loop_change_file(int fd, int backing_fd);
+
 /* Partitions that LO_FLAGS_PARTSCAN made the kernel show go, but for those in use. The flag itself
  * stays until the device is detached (Linux 6.18 clears only LO_FLAGS_AUTOCLEAR). Return: how many
  * went. */

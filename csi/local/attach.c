@@ -273,6 +273,53 @@ static int find_by_file(Pool *pool, Entry *entry, int data_fd, Attachment *attac
         return r;
 }
 
+static bool is_held(Pool *pool, const Entry *entry, int fd) {
+        struct stat held, found;
+        bool same;
+
+        pthread_mutex_lock(&pool->mutex);
+        same = entry->loop_fd >= 0 && fstat(entry->loop_fd, &held) == 0 && fstat(fd, &found) == 0 &&
+               held.st_rdev == found.st_rdev;
+        pthread_mutex_unlock(&pool->mutex);
+        return same;
+}
+
+/*
+ * LOOP_CHANGE_FD: whoever has a read-only device can put a file of his own behind it, which begins
+ * another sequence. The device is the volume's all the same: by the descriptor that is held, else
+ * by the tag. The volume's file is put back; where that cannot be, it is there to be given back.
+ */
+static int find_changed(Pool *pool, Entry *entry, int data_fd, Attachment *attachment, Error *err) {
+        /* Not @data_fd: the device keeps what it is given, and then nobody else would have it. */
+        cleanup(closep) int fd = -1, file_fd = -1;
+        char tag[LOOP_TAG_MAX + 1];
+        LoopStatus status;
+        uint64_t sequence;
+        unsigned int number;
+        int r;
+
+        get_hint(pool, entry, &number, &sequence);
+        if (number == UINT_MAX)
+                return ATTACH_E_NONE;
+        make_tag(pool, entry->meta.stem, tag);
+        fd = open_number(number, O_RDONLY, 0, NULL);
+        if (fd < 0 || loop_get_status(fd, &status) != 0 || !status.is_read_only ||
+            (!is_held(pool, entry, fd) && strcmp(status.tag, tag) != 0))
+                return ATTACH_E_NONE;
+        file_fd = pool_open_data(pool, &entry->meta, O_RDONLY, NULL);
+        if (file_fd >= 0 && loop_restore(fd, tag) == 0 && loop_change_file(fd, file_fd) == 0) {
+                log_warning("/dev/loop%u showed another file than its volume's: somebody who had "
+                            "the device set that; put right",
+                            number);
+                return find_by_file(pool, entry, data_fd, attachment, err);
+        }
+        r = fill(number, fd, &status, attachment, err);
+        if (r == 0)
+                (void)fd_steal(&fd);
+        attachment->is_stray = true;
+        return r;
+}
+
 int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
         cleanup(closep) int data_fd = -1;
         Error error = {0};
@@ -290,7 +337,9 @@ int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
                         return r;
         }
         r = find_by_sequence(pool, entry, attachment, err);
-        if (r == ATTACH_E_NONE && data_fd < 0)
+        if (r == ATTACH_E_NONE && data_fd >= 0)
+                r = find_changed(pool, entry, data_fd, attachment, err);
+        else if (r == ATTACH_E_NONE)
                 r = find_by_tag(pool, entry->meta.stem, attachment, err);
         if (r != ATTACH_E_NONE || data_fd >= 0 || is_missing)
                 return r;

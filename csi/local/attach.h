@@ -8,8 +8,8 @@
  * here only a hint is remembered where to look first. A device that has neither our file nor our
  * tag is never touched.
  *
- * Who has a raw block volume can send its loop device ioctls that need no privilege, LOOP_CLR_FD
- * and LOOP_SET_STATUS64 among them. So it is held open from here, and the kernel detaches it at the
+ * Who has a raw block volume can send its loop device ioctls that need no privilege: LOOP_CLR_FD,
+ * LOOP_SET_STATUS64, LOOP_CHANGE_FD and more. So it is held open from here, and the kernel detaches it at the
  * last close only; what it shows is proven and put right at each call; and a number that a
  * published node still names is not used for another volume.
  */

@@ -296,7 +296,8 @@ class Contained(Daemon):
             'ociVersion': '1.0.2', 'root': {'path': 'rootfs', 'readonly': True}, 'mounts': mounts,
             'process': {'args': ['/berth-csi', *args], 'cwd': '/',
                         'user': {'uid': 0, 'gid': 0}, 'noNewPrivileges': False,
-                        'env': [f'{key}={value}' for key, value in {'PATH': os.environ['PATH'], **environment}.items()],
+                        'env': [f'{key}={value}' for key, value in
+                                {'PATH': os.environ['PATH'], **environment}.items()],
                         'capabilities': {kind: capabilities for kind in ('bounding', 'effective', 'permitted')}},
             'linux': {'namespaces': [{'type': 'mount'}, {'type': 'pid'}, {'type': 'ipc'}, {'type': 'uts'}],
                       'rootfsPropagation': 'rshared', 'devices': devices, 'cgroupsPath': f'/{cgroups.NAME}/berth-csi',

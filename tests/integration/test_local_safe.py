@@ -23,7 +23,7 @@ import sandbox as sandbox_module
 from test_csi_adversary import Stopper
 from test_csi_local import MIB, XFS_IOC_GOINGDOWN, World, block, mount
 
-LOOP_CLR_FD, LOOP_SET_STATUS64, LOOP_GET_STATUS64 = 0x4C01, 0x4C04, 0x4C05
+LOOP_CLR_FD, LOOP_SET_STATUS64, LOOP_GET_STATUS64, LOOP_CHANGE_FD = 0x4C01, 0x4C04, 0x4C05, 0x4C06
 BLKROSET = 0x125D
 
 
@@ -242,6 +242,45 @@ def test_a_pod_shifts_its_loop_device(world):
     assert len(world.loops()) == 1
     put(target, b'start')
     assert image(world, volume_id).read_bytes()[:5] == b'start'
+
+
+@pytest.mark.parametrize('how', ('alive', 'restarted', 'tag', 'size'))
+def test_a_pod_puts_its_own_file_behind_its_loop_device(world, sandbox, how):
+    """LOOP_CHANGE_FD, of a device that is read-only: whoever shares it read the pod's file, and the device, with that
+    file, stayed when the volume was gone."""
+    volume_id, staging, target = raw(world, 'a', readonly=True)
+    image(world, volume_id).write_bytes(b'good' * 4 * MIB)
+    (name,) = world.loops()
+    other = world.kubelet.publish(volume_id, world.kubelet.block_target('other', 'a'), block(), staging, readonly=True)
+    own = sandbox.path / 'own'
+    own.write_bytes(b'evil' * 4 * MIB)
+    fd, own_fd = os.open(target, os.O_RDONLY), os.open(own, os.O_RDWR)
+    fcntl.ioctl(fd, LOOP_CHANGE_FD, own_fd)
+    if how == 'tag':
+        info = bytearray(232)
+        fcntl.ioctl(fd, LOOP_GET_STATUS64, info)
+        info[56:120] = b'x' * 64
+        fcntl.ioctl(fd, LOOP_SET_STATUS64, bytes(info))
+    if how == 'size':
+        os.truncate(own, MIB)
+    os.close(own_fd)
+    os.close(fd)
+    if how == 'restarted':
+        world.restart()
+    assert 'in use' in world.client.fails('FAILED_PRECONDITION', 'DeleteVolume', volume_id=volume_id)
+    if how in ('restarted', 'size'):
+        # It is not, or cannot be, put back, and goes with its users.
+        assert 'stop its user' in world.client.fails(
+            'FAILED_PRECONDITION', 'NodePublishVolume', volume_id=volume_id, target_path=str(other), readonly=True,
+            staging_target_path=str(staging), volume_capability=block())
+    else:
+        world.kubelet.publish(volume_id, other, block(), staging, readonly=True)
+        assert world.loops() == [name] and pathlib.Path(other).read_bytes()[:4] == b'good'
+    for path in (target, other):
+        world.kubelet.unpublish(volume_id, path)
+    world.kubelet.unstage(volume_id, staging)
+    csi.until(lambda: sandbox_module.backing_file(name) not in (str(own), str(image(world, volume_id))))
+    world.client.DeleteVolume(volume_id=volume_id)
 
 
 def test_read_only_raw_block(world):
