@@ -231,7 +231,7 @@ MANIFESTS = TESTS.parent / 'manifests'
 NEEDED = {None: set(), 'sys_admin': {'mounted', 'raw'}, 'dac_override': {'of its pod'}, 'fowner': {'of its pod'},
           'ipc_lock': {'not swapped'}, 'net_bind_service': {'health'}, 'sys_resource': {'grown'},
           'kubelet': {'started'}, 'pool': {'started'}, 'dev': {'mounted', 'raw'}}
-# What the provider local does not use: mappers, their locks (test_luks.py); setgid directories of servers (test_nfs.py).
+# What the provider local does not use: mappers and their locks (test_luks.py), setgid directories of servers.
 ELSEWHERE = {'mknod', 'chown', 'run', 'fsetid'}
 
 
