@@ -9,9 +9,9 @@
  * tag is never touched.
  *
  * Who has a raw block volume can send its loop device ioctls that need no privilege: LOOP_CLR_FD,
- * LOOP_SET_STATUS64, LOOP_CHANGE_FD and more. So it is held open from here, and the kernel detaches it at the
- * last close only; what it shows is proven and put right at each call; and a number that a
- * published node still names is not used for another volume.
+ * LOOP_SET_STATUS64, LOOP_CHANGE_FD and more. So it is held open from here, and the kernel detaches
+ * it at the last close only; what it shows is proven and put right at each call; and a number that
+ * a published node still names is not used for another volume.
  */
 
 #include "csi/local/pool.h"

@@ -360,6 +360,63 @@ def test_health_is_not_for_every_pod(rendered, _build):
                 assert rule['from'] and rule['ports'] == [{'protocol': 'TCP', 'port': 'health'}], name
 
 
+# The Pod Security Standards, as far as fields of a pod that is an example can break them.
+RESTRICTED_VOLUMES = {'configMap', 'csi', 'downwardAPI', 'emptyDir', 'ephemeral', 'persistentVolumeClaim', 'projected',
+                      'secret'}
+HOSTS = ('hostNetwork', 'hostPID', 'hostIPC')
+BASELINE_CAPABILITIES = {'AUDIT_WRITE', 'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'MKNOD',
+                         'NET_BIND_SERVICE', 'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT'}
+
+
+def breaks_baseline(spec):
+    containers = [*spec.get('initContainers', []), *spec['containers']]
+    found = {name for name in HOSTS if spec.get(name)}
+    found |= {'hostPath' for one in spec.get('volumes', []) if 'hostPath' in one}
+    for one in containers:
+        context = one.get('securityContext', {})
+        found |= {'hostPort' for port in one.get('ports', []) if port.get('hostPort')}
+        found |= {'privileged'} if context.get('privileged') else set()
+        found |= set(context.get('capabilities', {}).get('add', [])) - BASELINE_CAPABILITIES
+        found |= {'procMount'} if context.get('procMount', 'Default') != 'Default' else set()
+    for context in [spec.get('securityContext', {}), *(one.get('securityContext', {}) for one in containers)]:
+        found |= {'sysctls'} if context.get('sysctls') else set()
+        found |= {'seccompProfile'} if context.get('seccompProfile', {}).get('type') == 'Unconfined' else set()
+    return found
+
+
+def breaks_restricted(spec):
+    found, of_pod = breaks_baseline(spec), spec.get('securityContext', {})
+    for one in spec.get('volumes', []):
+        found |= set(one) - {'name'} - RESTRICTED_VOLUMES
+    for one in [*spec.get('initContainers', []), *spec['containers']]:
+        context = {**of_pod, **one.get('securityContext', {})}
+        wrong = {'allowPrivilegeEscalation': context.get('allowPrivilegeEscalation') is not False,
+                 'capabilities': context.get('capabilities', {}).get('drop') != ['ALL'] or
+                 set(context['capabilities'].get('add', [])) - {'NET_BIND_SERVICE'},
+                 'runAsNonRoot': context.get('runAsNonRoot') is not True, 'runAsUser': context.get('runAsUser') == 0,
+                 'seccompProfile': context.get('seccompProfile', {}).get('type') not in ('RuntimeDefault', 'Localhost')}
+        found |= {name for name, is_wrong in wrong.items() if is_wrong}
+    return found
+
+
+def test_a_restricted_tenant(rendered, _build):
+    """What a tenant's pod wants of Berth asks for no right: examples keep to "baseline", and one has all in
+    "restricted". Only a port of the host is the host's."""
+    seen = set()
+    for name, one in rendered.all():
+        if not name.startswith('examples/') or one['kind'] != 'Pod':
+            continue
+        seen.add(name)
+        assert breaks_baseline(one['spec']) == ({'hostPort'} if name == 'examples/hostport' else set()), name
+        if name == 'examples/restricted':
+            assert not breaks_restricted(one['spec']), breaks_restricted(one['spec'])
+            kinds = {kind for volume in one['spec']['volumes'] for kind in volume} - {'name'}
+            assert kinds == {'persistentVolumeClaim', 'csi'}
+    assert seen >= {'examples/restricted', 'examples/pvc', 'examples/block', 'examples/ephemeral'}
+    for name, spec, _ in rendered.containers():
+        assert breaks_restricted(spec), f'{name}: what a node plugin needs is seen'
+
+
 def test_names_do_not_meet(rendered, _build):
     """All providers in one cluster: no two objects of one name, no two DaemonSets with each other's pods."""
     seen = {}
