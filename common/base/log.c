@@ -86,24 +86,28 @@ static void drop_partial_character(Line *line) {
                 line->n = n - 1;
 }
 
+/* The longest: of a pair of surrogates. */
+#define ESCAPE_BYTES 13
+
 /* What a terminal would obey, as it stands in JSON: "\\u202e". Return: bytes of @text that it is.
  */
-static size_t escape_obeyed(const char *text, char escape[8]) {
-        const unsigned char *c = (const unsigned char *)text;
-        size_t n = str_obeyed_length(text);
-        unsigned int code = n == 2 ? (c[0] & 0x1fU) << 6 | (c[1] & 0x3fU) : 0;
+static size_t escape_obeyed(const char *text, char escape[ESCAPE_BYTES]) {
+        uint32_t code = 0;
+        size_t n = str_obeyed_length(text, &code);
 
-        if (n == 3)
-                code = (c[0] & 0x0fU) << 12 | (c[1] & 0x3fU) << 6 | (c[2] & 0x3fU);
-        if (n > 0)
-                (void)snprintf(escape, 8, "\\u%04x", code & 0xffffU);
+        if (n > 0 && code > 0xffff)
+                (void)snprintf(escape, ESCAPE_BYTES, "\\u%04x\\u%04x",
+                               (0xd800U + ((code - 0x10000) >> 10)) & 0xffffU,
+                               0xdc00U + (code & 0x3ffU));
+        else if (n > 0)
+                (void)snprintf(escape, ESCAPE_BYTES, "\\u%04x", code & 0xffffU);
         return n;
 }
 
 /* The escapes of JSON serve logfmt as well. The line grows to @limit bytes at most: what is longer
  * ends in "...". */
 static void line_put_escaped(Line *line, const char *text, size_t limit) {
-        char escape[8];
+        char escape[ESCAPE_BYTES];
 
         for (const char *p = text; *p; p++) {
                 size_t n = escape_obeyed(p, escape);

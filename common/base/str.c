@@ -121,27 +121,45 @@ size_t str_utf8_length(const char *text, size_t n_text) {
         return n;
 }
 
-size_t str_obeyed_length(const char *text) {
+static uint32_t decode(const char *text, size_t n) {
         const unsigned char *c = (const unsigned char *)text;
+        uint32_t code = n == 1 ? c[0] : c[0] & (0x7fU >> n);
 
-        if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f) /* U+0080 to U+009F */
-                return 2;
-        if (c[0] == 0xd8 && c[1] == 0x9c) /* U+061C */
-                return 2;
-        if (c[0] != 0xe2)
+        for (size_t i = 1; i < n; i++)
+                code = code << 6 | (c[i] & 0x3fU);
+        return code;
+}
+
+size_t str_obeyed_length(const char *text, uint32_t *codep) {
+        static const struct {
+                uint32_t first, last;
+        } obeyed[] = {
+                {0x80, 0x9f},     {0xad, 0xad},       {0x61c, 0x61c},   {0x180e, 0x180e},
+                {0x200b, 0x200f}, {0x2028, 0x202e},   {0x2060, 0x206f}, {0xfeff, 0xfeff},
+                {0xfff9, 0xfffb}, {0xe0000, 0xe007f},
+        };
+        size_t n = str_utf8_length(text, strnlen(text, 4));
+        uint32_t code;
+
+        if (n < 2)
                 return 0;
-        if (c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f || (c[2] >= 0xa8 && c[2] <= 0xae)))
-                return 3; /* U+200E, U+200F, U+2028 to U+202E */
-        return c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9 ? 3 : 0; /* U+2066 to U+2069 */
+        code = decode(text, n);
+        for (size_t i = 0; i < N_ELEMENTS(obeyed); i++)
+                if (code >= obeyed[i].first && code <= obeyed[i].last) {
+                        *codep = code;
+                        return n;
+                }
+        return 0;
 }
 
 void str_make_utf8(char *text) {
         size_t left = strlen(text);
+        uint32_t code;
 
         while (left > 0) {
                 size_t n = str_utf8_length(text, left);
 
-                if (n > 0 && str_obeyed_length(text) > 0)
+                if (n > 1 && str_obeyed_length(text, &code) > 0)
                         memset(text, '?', n);
                 if (n == 0)
                         *text = '?';

@@ -54,9 +54,11 @@ void str_trim_end(char *text);
 size_t str_utf8_length(const char *text, size_t n_text);
 
 /* Bytes of the character at the start of @text if a terminal would obey it instead of showing it: a
- * C1 control, or one that turns the direction of writing or ends a line (Unicode's Bidi_Control,
- * U+2028, U+2029); else 0. C0 controls are not meant. */
-size_t str_obeyed_length(const char *text);
+ * C1 control, one that turns the direction of writing or ends a line (Unicode's Bidi_Control,
+ * U+2028, U+2029), or one that shows as nothing, so that two names look the same (of
+ * Default_Ignorable_Code_Point those without a shape of their own). @codep is set then; else 0. C0
+ * controls are not meant. */
+size_t str_obeyed_length(const char *text, uint32_t *codep);
 
 /* Replaces every byte that is not part of valid UTF-8, or is of what str_obeyed_length() means, by
  * '?', in place. For text that came from a tool or a disk. */

@@ -64,7 +64,10 @@ static void write_long_field(void) {
 static void write_obeyed(void) {
         const LogField field = {"label", "a\xc2\x9b"
                                          "31mb\xe2\x80\xae"
-                                         "c\xe2\x81\xa6"};
+                                         "c\xe2\x81\xa6"
+                                         "d\xf3\xa0\x81\x81"
+                                         "e\xe2\x80\x8b"
+                                         "f\xc3\xa9\xf0\x9f\x90\x84"};
 
         log_fields(LOG_LEVEL_INFO, &field, 1, "x\xc2\x85y");
 }
@@ -87,13 +90,15 @@ static void test_long_values_are_cut_alone(void **state) {
         }
 }
 
-/* C1 controls, and what turns the direction of writing, are for no terminal. */
+/* C1 controls, what turns the direction of writing and what shows as nothing are for no terminal.
+ */
 static void test_nothing_is_obeyed(void **state) {
         cleanup(freep) char *text = NULL;
 
         log_setup(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT);
         text = captured(write_obeyed);
-        assert_non_null(strstr(text, "a\\u009b31mb\\u202ec\\u2066"));
+        assert_non_null(strstr(text, "a\\u009b31mb\\u202ec\\u2066d\\udb40\\udc41e\\u200bf"
+                                     "\xc3\xa9\xf0\x9f\x90\x84"));
         assert_null(strstr(text, "\xc2"));
 }
 

@@ -69,11 +69,18 @@ static void test_parse_size(void **state) {
 static void test_make_utf8(void **state) {
         char good[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80";
         char bad[] = "a\xff\xc0\x80\xed\xa0\x80\xc3";
+        /* A zero-width space, a byte order mark, a tag, and one that turns the direction. */
+        char unseen[] = "a\xe2\x80\x8b"
+                        "b\xef\xbb\xbf"
+                        "c\xf3\xa0\x81\x81"
+                        "d\xe2\x80\xae";
 
         str_make_utf8(good);
         assert_string_equal(good, "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
         str_make_utf8(bad);
         assert_string_equal(bad, "a???????");
+        str_make_utf8(unseen);
+        assert_string_equal(unseen, "a???b???c????d???");
 }
 
 static void test_strbuf(void **state) {
