@@ -272,17 +272,75 @@ static int fit_ext_journal(Making *m, uint64_t blocks, uint32_t block, Error *er
         return 0;
 }
 
-static int fit_ext_large(Making *m, uint64_t blocks, Error *err) {
-        if (blocks <= UINT32_MAX)
-                return 0;
-        if (!on(m, 'O', "64bit"))
+static uint64_t whole(uint64_t n, uint64_t unit) {
+        return n / unit + (n % unit != 0);
+}
+
+/* Blocks of a group: a bitmap of one block for its clusters. Its inodes have one as well, so that
+ * mke2fs makes groups smaller where many were asked for. */
+static uint64_t group_blocks(const Making *m, uint64_t blocks, uint32_t block) {
+        uint64_t cluster = making_number(m, 'C', "", 16 * (uint64_t)block), bits = 8 * block;
+        uint64_t inodes = making_number(m, 'N', "", 0);
+        uint64_t group = bits < 65528 ? bits : 65528;
+
+        if (on(m, 'O', "bigalloc"))
+                return group * (cluster / block);
+        while (group > 256 && whole(inodes, whole(blocks, group)) > bits)
+                group -= 8;
+        return group;
+}
+
+/* As mke2fs counts: the descriptors of all groups, with what resize_inode keeps free behind them,
+ * take more than three quarters of a group. */
+static bool is_filled_by_descriptors(const Making *m, uint64_t blocks, uint32_t block) {
+        uint64_t group = group_blocks(m, blocks, block), most = blocks * 1024;
+        uint64_t per_block = block / (on(m, 'O', "64bit") ? 64 : 32), n, reserved;
+
+        /* With blocks of 1 KiB the first is the boot sector's. */
+        if (block == 1024 && !on(m, 'O', "bigalloc"))
+                blocks--;
+        n = whole(whole(blocks, group), per_block);
+        if (!on(m, 'O', "resize_inode"))
+                return n > group * 3 / 4;
+        if (most > UINT32_MAX)
+                most = UINT32_MAX;
+        reserved = whole(whole(most, group), per_block);
+        reserved = reserved > n ? reserved - n : 0;
+        if (reserved > block / 4)
+                reserved = block / 4;
+        return n + reserved > group * 3 / 4;
+}
+
+/* Then mke2fs spreads them over the disk, whatever it was asked for. */
+static int spread_descriptors(Making *m, Error *err) {
+        int r = drop(m, "resize_inode", "the descriptors of so many groups leave no room for it",
+                     err);
+
+        if (r < 0)
+                return r;
+        if (by_user(m, 'O', "meta_bg") && !on(m, 'O', "meta_bg"))
+                return error_set(err, ERROR_RANGE,
+                                 "mkfs option -O ^meta_bg: the descriptors of so many groups do "
+                                 "not fit into one: use larger blocks");
+        making_set(m, 'O', "meta_bg", "1");
+        return 0;
+}
+
+static int fit_ext_large(Making *m, uint64_t blocks, uint32_t block, Error *err) {
+        int r = 0;
+
+        if (blocks > UINT32_MAX && !on(m, 'O', "64bit"))
                 return error_set(
                         err, ERROR_RANGE,
                         "%s without 64bit has at most 2^32 blocks: use larger blocks, xfs, "
                         "or a host whose kernel and tools have 64bit",
                         m->plan->fs_type);
         /* Its numbers of blocks have 32 bits. Without it a mounted one grows by meta_bg. */
-        return drop(m, "resize_inode", "it is for less than 2^32 blocks", err);
+        if (blocks > UINT32_MAX)
+                r = drop(m, "resize_inode", "it is for less than 2^32 blocks", err);
+        if (r == 0 && !on(m, 'O', "meta_bg") && is_filled_by_descriptors(m, blocks, block))
+                r = spread_descriptors(m, err);
+        return r;
 }
 
 /* What a later growth needs now: reserved descriptors are enough for 1024 times the size. */
@@ -321,7 +379,7 @@ static int fit_ext(Making *m, Error *err) {
         if (r == 0)
                 r = fit_ext_journal(m, blocks, block, err);
         if (r == 0)
-                r = fit_ext_large(m, blocks, err);
+                r = fit_ext_large(m, blocks, block, err);
         return r < 0 ? r : fit_ext_growth(m, block, err);
 }
 

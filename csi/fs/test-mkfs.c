@@ -261,6 +261,15 @@ static void test_fit(void **state) {
         check_fit("ext4", GIB, "-O", "meta_bg", "meta_bg", "resize_inode");
         check_fit("ext4", GIB, "-O", "^metadata_csum", "uninit_bg", "metadata_csum_seed");
         check_fit("ext4", GIB, "-C", "65536", NULL, "needs -O bigalloc");
+        /* The bounds of mke2fs 1.47.0, by trying. */
+        check_fit("ext4", 736 * GIB, "-b", "1024", "resize_inode", "meta_bg");
+        check_fit("ext4", 737 * GIB, "-b", "1024", "meta_bg", "resize_inode");
+        check_fit("ext4", 5120 * GIB, "-b", "1024", "meta_bg", "resize_inode");
+        check_fit("ext3", 1472 * GIB, "-b", "1024", "resize_inode", "meta_bg");
+        check_fit("ext3", 1473 * GIB, "-b", "1024", "meta_bg", "resize_inode");
+        check_fit("ext4", 8191 * GIB, "-b", "2048", "resize_inode", "meta_bg");
+        check_fit("ext4", 12289 * GIB, "-b", "2048", "meta_bg", "resize_inode");
+        check_fit("ext4", 65536 * GIB, NULL, NULL, "64bit", "meta_bg");
         check_fit("xfs", GIB, "-b", "size=1024", "-s size=1024", "-s size=4096");
         check_fit("xfs", GIB, "-b", "size=512", NULL, "at least 1024 with crc=1");
         check_fit("xfs", GIB, "-m", "finobt=0", "inobtcount=0", "inobtcount=1");

@@ -248,6 +248,18 @@ def test_made_is_planned(build, sandbox, room):
     assert walk(build, room) >= SAMPLE // 4
 
 
+#: (size, options) around what no round size meets: where mke2fs gives up resize_inode for meta_bg
+BOUNDS = (('ext4', 736 * GIB, '-b 1024 -N 100000'), ('ext4', 737 * GIB, '-b 1024 -N 100000'),
+          ('ext3', 1472 * GIB, '-b 1024 -N 16'), ('ext3', 1473 * GIB, '-b 1024 -N 16'))
+
+
+@pytest.mark.deadline(120)
+def test_bounds_are_planned(build, sandbox, room):
+    del sandbox
+    for fstype, size, options in BOUNDS if WHOLE else BOUNDS[1::2]:
+        assert make_and_check(build, Tools(None), room / 'image', (fstype, size, '6.1', options)) == 'made'
+
+
 @pytest.mark.parametrize('fstype', sorted(REFUSED))
 def test_refused_by_name(build, fstype):
     """One list for what a volume may not have: each names the option."""
