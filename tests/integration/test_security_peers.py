@@ -4,10 +4,13 @@ other files try."""
 
 import json
 import os
+import subprocess
+import sys
 
 import cni
 import csi
 import pytest
+import test_security_secrets as wire
 from test_csi_local import MIB, Kubelet, block, mount
 
 SECRET = 'eyJhbGciOi-not-for-logs'
@@ -58,6 +61,49 @@ exec {real} "$@"
     allowed = ('pipe:', '/dev/null', '/dev/loop', '/memfd:', str(tools / 'mke2fs'), str(seen))
     leaked = [line for line in seen.read_text().splitlines() if not line.startswith(allowed)]
     assert not leaked, leaked
+
+
+STRANGER = """
+import os, socket, sys
+os.setgid(65534); os.setuid(65534)
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(20)
+s.connect(sys.argv[1])
+try:
+    s.sendall(bytes.fromhex(sys.argv[2]))
+    sys.exit(0 if s.recv(1) == b'' else 1)
+except (BrokenPipeError, ConnectionResetError):
+    pass
+"""
+
+
+def test_cve_2023_1428(build, sandbox):
+    """gRPC: "te: x", then more than 8 KiB of headers, ended the server. Whoever is not root is hung up on unread."""
+    lines = [(':method', 'POST'), (':scheme', 'x'), (':path', '/csi.v1.Identity/Probe'), ('te', 'x'),
+             ('grpclb_client_stats', 'x')]
+    lines += [(f'x{number}', 'y' * 120) for number in range(100)]
+    sent = wire.PREFACE + wire.frame(wire.SETTINGS, 0, 0, b'')
+    sent += wire.frame(wire.HEADERS, wire.END_HEADERS, 1, b''.join(wire.literal(*line) for line in lines))
+    daemon = csi.Daemon(build, sandbox.path)
+    with daemon as client:
+        for path in [daemon.socket_path, *daemon.socket_path.parents][:-1]:
+            os.chmod(path, 0o777)
+        subprocess.run([sys.executable, '-c', STRANGER, daemon.socket_path, sent.hex()], check=True, timeout=60)
+        csi.until(lambda: 'hung up on user 65534' in daemon.log())
+        assert client.Probe().ready.value
+
+
+@pytest.mark.parametrize('words', ('$(touch RAN)', '`touch RAN`', '10.1.3.0/24; touch RAN', "10.1.3.0/24' touch RAN '",
+                                   '10.1.3.0/24\\ntouch RAN'))
+def test_cve_2026_32241(build, sandbox, words):
+    """flannel: what a Node object says reached "sh -c". Here it comes as podCIDR, or by flanneld's file."""
+    ran, file = sandbox.path / 'ran', sandbox.path / 'subnet.env'
+    words = words.replace('RAN', str(ran))
+    file.write_text(f'FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET={words}\nFLANNEL_MTU={words}\n', encoding='ascii')
+    for where in (['--subnet-file', file], ['--subnet', words]):
+        done = subprocess.run([build / 'cni' / 'berth-cni', 'install', '--root', sandbox.path, *where],
+                              capture_output=True, text=True, check=False)
+        assert done.returncode != 0 and not ran.exists(), done
 
 
 def test_cve_2024_3744_and_2023_2878(build, sandbox):
