@@ -6,6 +6,7 @@
 #include "csi/serve.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/confine.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/privilege.h"
@@ -360,6 +361,10 @@ static int start_and_run(Serve *serve, Error *err) {
         int r;
 
         log_machine(serve);
+        if (!confine_has_filter())
+                log_warning("the tools of filesystems run without a filter of system calls: this "
+                            "kernel has none (CONFIG_SECCOMP_FILTER), or berth-csi none for its "
+                            "architecture; they have no capabilities all the same");
         r = prepare_socket_directory(serve, err);
         if (r == 0)
                 r = metrics_new(&serve->metrics, serve->driver_name);

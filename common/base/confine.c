@@ -192,6 +192,12 @@ static int filter(Confinement confinement) {
         return 0;
 }
 
+/* The kernel looks whether it knows filters before it looks at ours. Source: seccomp(2). */
+bool confine_has_filter(void) {
+        return ARCHITECTURE && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL, 0, 0) < 0 &&
+               errno == EFAULT;
+}
+
 /* The system call and not a library's: it is of this thread alone. */
 static int keep_only(uint64_t keep) {
         struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

@@ -4,6 +4,7 @@
 
 /* What a program may still do that reads bytes of a stranger, and may be taken over by them. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum Confinement {
@@ -26,5 +27,8 @@ typedef enum Confinement {
  * Return: 0; -errno.
  */
 int confine_thread(Confinement confinement, uint64_t keep);
+
+/* Whether there is such a filter here, of this kernel and for this architecture. */
+bool confine_has_filter(void);
 
 #endif

@@ -193,6 +193,7 @@ static void test_exec(void **state) {
         assert_int_equal(field(status, "\nCapInh:\t", 16), 0);
         assert_int_equal(field(status, "\nCapAmb:\t", 16), 0);
         assert_int_equal(field(status, "\nNoNewPrivs:\t", 10), 1);
+        assert_int_equal(confine_has_filter(), is_filtered());
         if (is_filtered())
                 assert_int_equal(field(status, "\nSeccomp:\t", 10), SECCOMP_MODE_FILTER);
         status = status_of(CONFINEMENT_TOOL, admin, &one);

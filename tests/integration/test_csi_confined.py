@@ -193,6 +193,31 @@ def test_tools_have_least(build, tmp_path, argv):
         assert_confined(records['resize2fs'], 0)
 
 
+# A kernel without filters, to what is started under it.
+NO_FILTER = """
+import errno, os, seccomp, sys
+rules = seccomp.SyscallFilter(defaction=seccomp.ALLOW)
+rules.add_rule(seccomp.ERRNO(errno.EINVAL), 'prctl', seccomp.Arg(0, seccomp.EQ, 22))
+rules.load()
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+@needs_seccomp
+@pytest.mark.parametrize('has_filter', [True, False])
+def test_without_filters_it_says_so_once(build, tmp_path, has_filter):
+    wrapper = [] if has_filter else [sys.executable, '-c', NO_FILTER]
+    daemon = Daemon(build, tmp_path, wrapper=wrapper)
+    with daemon as client:
+        kubelet = Kubelet(daemon, client)
+        ext4 = mount_capability('ext4', SINGLE_NODE_MULTI_WRITER)
+        for name in ('pvc-1', 'pvc-2'):
+            volume = create(client, name, 32 << 20, capability=ext4)
+            kubelet.stage(volume, ext4)
+            kubelet.unstage(volume)
+    assert daemon.log().count('without a filter of system calls') == (0 if has_filter else 1)
+
+
 def test_all_privileges_are_kept_when_asked_for(build, tmp_path):
     daemon = Daemon(build, tmp_path, argv=['--all-privileges'])
     with daemon:
