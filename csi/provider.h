@@ -86,6 +86,9 @@ typedef struct Share {
 
 #define PROVIDER_E_NO_SHARE 1 /* of find_share(): this volume is a disk */
 #define PROVIDER_E_PLAIN    1 /* of encryption(): this volume is not encrypted */
+/* A condition: of has_lost_disk(). */
+#define PROVIDER_LOST_DISK "its file was removed or replaced; copy the data out before the pod ends"
+
 #define PROVIDER_E_IN_PLACE 1 /* of begin_copy(): there can be no copy here, or no room for one */
 
 /* How an encrypted volume is laid out: LUKS on its disk, and what everybody sees is the mapper. */
@@ -299,6 +302,13 @@ typedef struct Provider {
          */
         int (*end_copy)(void *self, const Call *call, const VolumeRef *volume, const Device *copy,
                         bool keeps, Error *err);
+
+        /*
+         * Whether @devno, which a volume is mounted from or published as, is not what the provider
+         * has by the volume's name (any more). Waits for nothing and asks no disk. NULL: it always
+         * is.
+         */
+        bool (*has_lost_disk)(void *self, const char *volume_id, uint64_t devno);
 } Provider;
 
 /* NULL-terminated, order = priority of match(). csi/providers/providers.c */

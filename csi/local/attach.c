@@ -7,6 +7,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/block/block_ioctl.h"
+#include "common/block/block_sysfs.h"
 #include "common/block/filecopy.h"
 #include "common/block/loop.h"
 #include "common/mount/mountinfo.h"
@@ -227,6 +228,18 @@ static int find_dead(const char *stem, Attachment *attachment) {
         return loop_each(look_if_dead, &search) == 1 ? 0 : ATTACH_E_NONE;
 }
 
+bool attach_has_lost_name(const char *stem, uint64_t devno) {
+        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        char name[BLOCK_NAME_MAX], path[PATH_MAX], suffix[LOCAL_STEM_MAX + 16];
+        unsigned int number;
+
+        if (block_sysfs_name(root_fd, devno, name) < 0 || sscanf(name, "loop%u", &number) != 1 ||
+            loop_get_path(number, path, sizeof(path)) != 0)
+                return false;
+        (void)snprintf(suffix, sizeof(suffix), "/volumes/%s.img", stem);
+        return !ends_with(path, suffix);
+}
+
 static int find_by_tag(Pool *pool, const char *stem, Attachment *attachment, Error *err) {
         char tag[LOOP_TAG_MAX + 1];
         Proof proof = {.tag = tag, .by_tag = true};
@@ -341,11 +354,25 @@ int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
                 r = find_changed(pool, entry, data_fd, attachment, err);
         else if (r == ATTACH_E_NONE)
                 r = find_by_tag(pool, entry->meta.stem, attachment, err);
+        /* Of a disk that does not answer nobody knows what it has by that name. */
+        if (data_fd == -EIO)
+                attachment->is_stray = false;
         if (r != ATTACH_E_NONE || data_fd >= 0 || is_missing)
                 return r;
         if (err)
                 *err = error;
         return data_fd;
+}
+
+static const char lost_name[] = "has another file than the pool has by its name: it was removed or "
+                                "replaced while in use";
+
+int attach_check_file(const Entry *entry, const Attachment *attachment, Error *err) {
+        if (!attachment->is_stray)
+                return 0;
+        return error_set(err, ERROR_PRECONDITION,
+                         "volume %s on /dev/loop%u %s; stop its user first", entry->meta.id,
+                         attachment->number, lost_name);
 }
 
 /* --- Attaching --- */
@@ -518,8 +545,7 @@ static int fit(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment
         int r;
 
         if (attachment->is_stray)
-                why = "has another file than the pool has by its name: it was replaced while in "
-                      "use";
+                why = lost_name;
         else if (attachment->is_read_only && !read_only)
                 why = "is published read-only on this node and refuses writes";
         else if (attachment->is_read_only == read_only && !attachment->scans_partitions)

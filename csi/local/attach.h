@@ -37,6 +37,14 @@ typedef struct Attachment {
 /* @entry is held. Return: 0; ATTACH_E_NONE: not attached, or no data file; <0 with @err. */
 int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err);
 
+/* Whether what users of the device have is what the pool has by the volume's name: whatever is read
+ * from there, or written, would be another disk than theirs. Return: 0; ERROR_PRECONDITION. */
+int attach_check_file(const Entry *entry, const Attachment *attachment, Error *err);
+
+/* Whether @devno is a loop device whose file has no name any more, or another one than the data of
+ * a volume has. Asks the kernel's memory only, and needs no hold. */
+bool attach_has_lost_name(const char *stem, uint64_t devno);
+
 /* What attach_make() makes. */
 typedef enum AttachMode {
         ATTACH_FOR_MOUNT,

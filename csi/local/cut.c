@@ -178,6 +178,11 @@ static int prepare(Pool *pool, const Call *call, CutPart *part, size_t n_parts, 
                 if (r < 0)
                         return r;
         }
+        if (is_attached(part)) {
+                r = attach_check_file(part->source, &part->attachment, err);
+                if (r < 0)
+                        return r;
+        }
         r = check(pool, part, n_parts, err);
         if (r < 0)
                 return r;

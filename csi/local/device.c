@@ -131,6 +131,8 @@ int local_rescan_device(void *self, const Call *call, const VolumeRef *volume, c
         if (r == ATTACH_E_NONE || (r == 0 && attachment.devno != device->devno))
                 r = error_set(err, ERROR_PRECONDITION, "volume %s is not on %s any more",
                               volume->volume_id, device->path);
+        if (r == 0)
+                r = attach_check_file(entry, &attachment, err);
         if (r == 0) {
                 r = loop_set_capacity(attachment.fd);
                 if (r == 0)
@@ -144,6 +146,13 @@ int local_rescan_device(void *self, const Call *call, const VolumeRef *volume, c
                               device->path, size_bytes, entry->meta.size_bytes);
         pool_release(pool, entry, POOL_EXCLUSIVE);
         return r;
+}
+
+bool local_has_lost_disk(void *self, const char *volume_id, uint64_t devno) {
+        LocalMeta found;
+
+        return pool_peek(self, LOCAL_VOLUME, volume_id, &found) &&
+               attach_has_lost_name(found.stem, devno);
 }
 
 int local_has_volume(void *self, const Call *call, const char *volume_id, Error *err) {

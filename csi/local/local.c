@@ -234,4 +234,5 @@ const Provider provider_local = {
         .tend = local_tend,
         .begin_copy = begin_copy,
         .end_copy = end_copy,
+        .has_lost_disk = local_has_lost_disk,
 };

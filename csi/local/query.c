@@ -243,6 +243,11 @@ static int check_device(Pool *pool, const Call *call, Entry *entry, VolumeInfo *
         r = attach_find(pool, entry, &attachment, err);
         if (r != 0)
                 return r == ATTACH_E_NONE ? 0 : r;
+        info->abnormal = attach_has_lost_name(entry->meta.stem, attachment.devno);
+        if (info->abnormal) {
+                info->condition_message = arena_strdup(call->arena, PROVIDER_LOST_DISK);
+                return info->condition_message ? 0 : no_memory(err);
+        }
         r = block_get_size(attachment.fd, &size_bytes);
         if (r == 0 && size_bytes > 0)
                 return 0;

@@ -8,6 +8,7 @@
  * new size when the node calls rescan, which must come after the file has grown.
  */
 
+#include "csi/local/attach.h"
 #include "csi/local/spec.h"
 #include "csi/local/volume.h"
 
@@ -21,6 +22,16 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+/* What the volume's user has, if it has one. Return: a descriptor; ERROR_PRECONDITION. */
+static int open_used(Pool *pool, Entry *entry, Error *err) {
+        cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
+        int r = attach_find(pool, entry, &attachment, err);
+
+        if (r == 0)
+                r = attach_check_file(entry, &attachment, err);
+        return r < 0 ? r : pool_open_data(pool, &entry->meta, O_RDWR, err);
+}
+
 static int grow(Pool *pool, const Call *call, Entry *entry, uint64_t size_bytes, Error *err) {
         LocalMeta meta = entry->meta;
         uint64_t before_bytes = meta.size_bytes;
@@ -30,7 +41,7 @@ static int grow(Pool *pool, const Call *call, Entry *entry, uint64_t size_bytes,
         r = pool_reserve(pool, entry, size_bytes - before_bytes, meta.thick, err);
         if (r < 0)
                 return r;
-        fd = pool_open_data(pool, &meta, O_RDWR, err);
+        fd = open_used(pool, entry, err);
         if (fd < 0)
                 return fd;
         meta.size_bytes = size_bytes;
@@ -113,7 +124,7 @@ static int make_thick(Pool *pool, const Call *call, Entry *entry, Error *err) {
         cleanup(closep) int fd = -1;
         int r;
 
-        fd = pool_open_data(pool, &meta, O_RDWR, err);
+        fd = open_used(pool, entry, err);
         if (fd < 0)
                 return fd;
         r = local_preallocate(call, fd, &meta, 0, err);

@@ -13,10 +13,11 @@
 
 /* 0 and false: well, or not known. */
 typedef struct ConditionFacts {
-        bool is_dead;      /* the mount does not answer, or its device is gone */
-        bool hangs;        /* it was asked and has not answered yet */
-        bool is_forced_ro; /* read-only without being asked */
-        int open_errno;    /* of opening the root directory for reading */
+        bool is_dead;       /* the mount does not answer, or its device is gone */
+        bool hangs;         /* it was asked and has not answered yet */
+        bool is_forced_ro;  /* read-only without being asked */
+        bool has_lost_disk; /* what it is on is not the volume's by its name any more */
+        int open_errno;     /* of opening the root directory for reading */
         bool has_sizes;
         uint64_t fs_bytes; /* what the filesystem believes to have */
         uint64_t device_bytes;

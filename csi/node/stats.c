@@ -36,6 +36,14 @@ static void set_condition(const Job *job, const ConditionFacts *facts, Error *si
         result->has_condition = result->condition_message != NULL;
 }
 
+static bool has_lost_disk(const Job *job, uint64_t devno) {
+        const Provider *provider = job->node->config.provider;
+
+        return devno != 0 && provider->has_lost_disk &&
+               provider->has_lost_disk(job->node->config.provider_self, job->volume.volume_id,
+                                       devno);
+}
+
 static void stats_block(const Job *job, Error *silent, NodeStatsResult *result) {
         cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         ConditionFacts facts = {.fs_type = "", .device = "the volume"};
@@ -43,6 +51,7 @@ static void stats_block(const Job *job, Error *silent, NodeStatsResult *result) 
 
         if (block_sysfs_info(root_fd, job->target_facts.rdev, &info) < 0)
                 facts.is_dead = true;
+        facts.has_lost_disk = has_lost_disk(job, job->target_facts.rdev);
         facts.has_sizes = !facts.is_dead;
         facts.device_bytes = info.size_bytes;
         /* A usage must be there, or kubelet takes the whole answer for an error. */
@@ -129,6 +138,7 @@ static int stats_mount(Job *job, const NodeStatsRequest *request, Error *silent,
                 stats_set_usage(&ask.usage, result);
         if (growth_get(job->node, request->volume_id, not_grown))
                 facts.not_grown = not_grown;
+        facts.has_lost_disk = has_lost_disk(job, job->target_facts.mounted_on);
         condition_read(&facts, &job->target_facts, ask.usage_errno == 0 ? &ask.usage : NULL);
         set_condition(job, &facts, silent, result);
         return 0;

@@ -351,6 +351,48 @@ def test_the_file_of_a_volume_in_use_loses_its_name(world, how):
     world.client.DeleteVolume(volume_id=volume_id)
 
 
+@pytest.mark.parametrize('how', ('renamed', 'removed', 'replaced', 'published'))
+def test_what_is_in_use_is_not_what_has_the_name(build, sandbox, disk, how):
+    """Snapshots and clones had the data of the file by that name, growth went there, and nobody said a word."""
+    world = pool_world(build, sandbox, disk[1])
+    client, capability = world.client, block() if how == 'published' else mount()
+    volume_id = world.create('a', 16 * MIB, capability)
+    path, target = image(world, volume_id), world.kubelet.block_target('p', 'a')
+    if how == 'published':
+        world.kubelet.publish(volume_id, target, capability, world.kubelet.block_staging('a'))
+    else:
+        world.kubelet.stage(volume_id, capability)
+        target = world.kubelet.publish(volume_id, world.kubelet.target('p', 'a'), capability)
+
+    def condition():
+        return client.NodeGetVolumeStats(volume_id=volume_id, volume_path=str(target)).volume_condition
+
+    assert not condition().abnormal
+    if how in ('replaced', 'published'):
+        shutil.copyfile(path, path.with_suffix('.new'))
+        path.with_suffix('.new').rename(path)
+    elif how == 'renamed':
+        path.rename(path.with_suffix('.old'))
+    else:
+        path.unlink()
+    origin, files = {'volume': {'volume_id': volume_id}}, world.files()
+    for method, fields in (('CreateSnapshot', {'source_volume_id': volume_id, 'name': 's'}),
+                           ('CreateVolume', {'name': 'clone', 'volume_capabilities': [capability],
+                                             'volume_content_source': origin}),
+                           ('ControllerExpandVolume', {'volume_id': volume_id,
+                                                       'capacity_range': {'required_bytes': 32 * MIB}})):
+        assert 'removed or replaced while in use' in client.fails('FAILED_PRECONDITION', method, **fields)
+    assert world.files() == files
+    for _ in range(2):
+        assert condition().abnormal and 'copy the data out' in condition().message
+        status = client.ControllerGetVolume(volume_id=volume_id).status
+        assert status.volume_condition.abnormal
+        world.restart()
+        client = world.client
+    world.kubelet.unpublish(volume_id, target)
+    end(world)
+
+
 def all_loops(world):
     """Also of files that have no name any more."""
     found = []
