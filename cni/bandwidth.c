@@ -439,7 +439,59 @@ static int bandwidth_check(void *state, Attachment *at, const CniResult *result,
                 r = -ENODEV;
         if (r < 0)
                 return error_set_errno(err, r, "get ifb device: %s", name);
+        if (!(ifb->flags & IFF_UP))
+                return error_set(err, ERROR_CONFLICT, "ifb device %s is down", name);
+        r = tc_redirect_find(at->rtnl, at->host_index, ifb->index);
+        if (r <= 0)
+                return error_set(err, ERROR_NOT_FOUND, "%s is not redirected to %s", at->host_link,
+                                 name);
         return check_tbf(at, &conf->egress, ifb->index, name, err);
+}
+
+/* --- repair ------------------------------------------------------------------------------- */
+
+static int reply_kind(size_t index, const struct nlmsghdr *message, void *userdata) {
+        tc_kind_parse(message, userdata);
+        return 0;
+}
+
+/* Later versions of upstream's plugin have classes in its place: a pod that one of them shaped
+ * keeps them. */
+static bool is_shaped_by_classes(const Attachment *at) {
+        cleanup(batch_deinit) NlBatch batch = {0};
+        Ifbs ifbs = {0};
+        char kind[16] = "";
+
+        tc_root_get(&batch, at->host_index);
+        if (nl_batch_run(at->rtnl, &batch, reply_kind, kind) == 0 && str_equal(kind, "htb"))
+                return true;
+        nl_batch_deinit(&batch);
+        batch = (NlBatch){0};
+        if (find_ifbs(at, &ifbs) < 0 || !is_ours(at, &ifbs.links[0]))
+                return false;
+        tc_root_get(&batch, ifbs.links[0].index);
+        return nl_batch_run(at->rtnl, &batch, reply_kind, kind) == 0 && str_equal(kind, "htb");
+}
+
+/* All of it anew: the parts hang together, the redirection goes with either of its ends. */
+static int bandwidth_repair(void *state, Attachment *at, const CniResult *result, bool doing,
+                            StrBuf *done, Error *err) {
+        CniResult ignored = {0};
+        Error missing = {0};
+        int r;
+
+        if (!state || bandwidth_check(state, at, result, &missing) == 0 || is_shaped_by_classes(at))
+                return 0;
+        strbuf_printf(done, "bandwidth: %s\n", missing.message);
+        if (!doing)
+                return 0;
+        r = need_link(at, err);
+        if (r < 0)
+                return r;
+        undo(at);
+        r = bandwidth_add(state, at, &ignored, err);
+        result_deinit(&ignored);
+        return r;
 }
 
 const Module module_bandwidth = {
@@ -452,4 +504,5 @@ const Module module_bandwidth = {
         .del = bandwidth_del,
         .check = bandwidth_check,
         .gc = bandwidth_gc,
+        .repair = bandwidth_repair,
 };

@@ -13,6 +13,9 @@
 
 #define IPV6_MTU_MIN 1280
 
+/* IP6_RT_PRIO_ADDRCONF of the kernel. */
+#define ROUTE_PRIORITY_CONNECTED6 256
+
 /* Of an Ethernet link that nobody has told otherwise. */
 #define MTU_DEFAULT 1500
 
@@ -274,6 +277,25 @@ static bool is_gateway_of_ours(const Maker *maker, const LinkAddress *there) {
         return false;
 }
 
+/* As the kernel makes it with the address. */
+static void plan_connected_route(Maker *maker, StepLink on, const IpPrefix *address) {
+        IpAddress first = ip_prefix_first(address);
+        bool v4 = first.family == AF_INET;
+        Route *route = &step(maker, STEP_ROUTE_ADD, on)->u.route;
+
+        *route = (Route){
+                .family = first.family,
+                .prefix = address->length,
+                .scope = v4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+                .protocol = RTPROT_KERNEL,
+                .replace = true,
+                .has_source = v4,
+                .priority = v4 ? 0 : ROUTE_PRIORITY_CONNECTED6,
+        };
+        memcpy(route->destination, first.bytes, sizeof(route->destination));
+        memcpy(route->source, address->address.bytes, sizeof(route->source));
+}
+
 /* In the order of the kernel's list, as upstream: a conflicting one that comes first is an error
  * even when the right one follows. */
 static void plan_gateway_address(Maker *maker, StepLink on, const IpPrefix *wanted) {
@@ -283,8 +305,11 @@ static void plan_gateway_address(Maker *maker, StepLink on, const IpPrefix *want
         for (size_t i = 0; i < facts->n_addresses && !maker->failed; i++) {
                 const LinkAddress *there = &facts->addresses[i];
 
-                if (is_same(there, wanted))
+                if (is_same(there, wanted)) {
+                        if (facts->lacks_route[i])
+                                plan_connected_route(maker, on, wanted);
                         return;
+                }
                 if (is_gateway_of_ours(maker, there))
                         continue;
                 if (there->family != wanted->address.family ||

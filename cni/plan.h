@@ -27,6 +27,9 @@ typedef struct HostFacts {
         Link vlan_link;                             /* "<bridge>.<vlan>" */
         LinkAddress addresses[FACTS_ADDRESSES_MAX]; /* of the link that carries the gateways */
         size_t n_addresses;
+        /* Of these, whose connected route somebody took away: the kernel does not make it again.
+         * Only repair asks. */
+        bool lacks_route[FACTS_ADDRESSES_MAX];
         bool forwards_v4, forwards_v6;
         uint32_t uplink_mtu_bytes; /* 0: no way out is known, or nobody needed to know */
         /* Links that take router advertisements and would not when IPv6 forwards. Told only if that

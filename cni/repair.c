@@ -20,6 +20,9 @@
 /* Routes of one namespace; a host with more (a router's full table) is not looked through. */
 #define ROUTES_MAX 16384U
 
+/* A routed pod has one for each address of its other side. */
+#define NEIGHBOURS_MAX 1024U
+
 /* --- the node ----------------------------------------------------------------------------- */
 
 typedef struct TableRules {
@@ -128,41 +131,72 @@ int repair_finish(Error *err) {
 
 /* --- what a pair is ----------------------------------------------------------------------- */
 
-typedef struct Routes {
-        LinkObserved *of;
-        unsigned int index;
-} Routes;
-
 static int each_route(const Route *route, void *userdata) {
-        Routes *routes = userdata;
+        LinkObserved *of = userdata;
         Route *grown;
 
-        if (route->index != routes->index || routes->of->n_routes >= ROUTES_MAX)
+        if (route->index != of->link.index || of->n_routes >= ROUTES_MAX)
                 return 0;
-        grown = reallocarray(routes->of->routes, routes->of->n_routes + 1, sizeof(*grown));
+        grown = reallocarray(of->routes, of->n_routes + 1, sizeof(*grown));
         if (!grown)
                 return -ENOMEM;
-        routes->of->routes = grown;
-        grown[routes->of->n_routes++] = *route;
+        of->routes = grown;
+        grown[of->n_routes++] = *route;
         return 0;
 }
 
-static int observe_link(NlSocket *sock, unsigned int index, const char *name,
-                        LinkObserved *observed) {
+static int observe_routes(NlSocket *sock, LinkObserved *observed) {
         static const uint8_t families[] = {AF_INET, AF_INET6};
-        Routes routes = {.of = observed};
+        int r = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(families) && r == 0; i++)
+                r = route_dump(sock, families[i], each_route, observed);
+        return r;
+}
+
+static int each_neighbour(const Neighbour *neighbour, void *userdata) {
+        LinkObserved *of = userdata;
+        Neighbour *grown;
+
+        if (of->n_neighbours >= NEIGHBOURS_MAX)
+                return 0;
+        grown = reallocarray(of->neighbours, of->n_neighbours + 1, sizeof(*grown));
+        if (!grown)
+                return -ENOMEM;
+        of->neighbours = grown;
+        grown[of->n_neighbours++] = *neighbour;
+        return 0;
+}
+
+static int observe_link(NlSocket *sock, unsigned int index, const char *name, bool routed,
+                        LinkObserved *observed) {
         int r = link_find(sock, index, name, &observed->link);
 
         if (r < 0)
                 return r;
-        routes.index = observed->link.index;
         r = addr_list(sock, observed->link.index, 0, observed->addresses, FACTS_ADDRESSES_MAX,
                       &observed->n_addresses);
         if (observed->n_addresses > FACTS_ADDRESSES_MAX)
                 observed->n_addresses = FACTS_ADDRESSES_MAX;
-        for (size_t i = 0; i < N_ELEMENTS(families) && r == 0; i++)
-                r = route_dump(sock, families[i], each_route, &routes);
+        r = r < 0 ? r : observe_routes(sock, observed);
+        if (r == 0 && routed)
+                r = neighbour_dump(sock, observed->link.index, each_neighbour, observed);
         return r;
+}
+
+/* The bridge, or the link of its VLAN, if that is what pods have as their gateway. */
+static int observe_gate(Request *request, HostFacts *facts, Error *err) {
+        cleanup(link_observed_deinit) LinkObserved gate = {0};
+        int r;
+
+        if (facts->n_addresses == 0)
+                return 0;
+        gate.link = request->conf.link.vlan ? facts->vlan_link : facts->bridge;
+        r = observe_routes(&request->rtnl, &gate);
+        if (r < 0)
+                return error_set_errno(err, r, "read the routes of %s", gate.link.name);
+        observe_connected_routes(&gate, facts);
+        return 0;
 }
 
 static bool has_sysctl(const char *path, const char *value) {
@@ -195,13 +229,17 @@ static void pod_repair_deinit(PodRepair *repair) {
 static int observe(PodRepair *repair, Error *err) {
         Request *request = repair->request;
         PairObserved *observed = &repair->observed;
+        bool routed = request->conf.link.routed;
         int r = link_kernel_open_pod(&repair->kernel);
 
-        r = r < 0 ? r : observe_link(&repair->kernel.pod, 0, request->env.ifname, &observed->pod);
+        r = r < 0 ? r
+                  : observe_link(&repair->kernel.pod, 0, request->env.ifname, routed,
+                                 &observed->pod);
         if (r == 0 && !str_equal(observed->pod.link.kind, "veth"))
                 r = -ENODEV;
         r = r < 0 ? r
-                  : observe_link(&request->rtnl, observed->pod.link.peer, NULL, &observed->host);
+                  : observe_link(&request->rtnl, observed->pod.link.peer, NULL, routed,
+                                 &observed->host);
         if (r == -ENODEV)
                 return error_set(err, ERROR_NOT_FOUND,
                                  "%s and its pair are gone: only a new pod gets it back",
@@ -210,6 +248,7 @@ static int observe(PodRepair *repair, Error *err) {
                 return error_set_errno(err, r, "look at %s", request->env.ifname);
         r = host_facts_read(&request->rtnl, &request->conf, &repair->facts, err);
         observed->has_sysctl = has_sysctl;
+        r = r < 0 ? r : observe_gate(request, &repair->facts, err);
         r = r < 0 ? r
                   : uplink_facts_read(&request->rtnl, &request->conf, &request->conf.prev,
                                       &repair->facts, err);

@@ -22,6 +22,8 @@ typedef struct LinkObserved {
         size_t n_addresses;
         Route *routes; /* owned */
         size_t n_routes;
+        Neighbour *neighbours; /* owned; permanent ones, of a routed pod */
+        size_t n_neighbours;
 } LinkObserved;
 
 typedef struct PairObserved {
@@ -30,7 +32,12 @@ typedef struct PairObserved {
         bool (*has_sysctl)(const char *path, const char *value); /* of the host's namespace */
 } PairObserved;
 
+void link_observed_deinit(LinkObserved *observed);
 void pair_observed_deinit(PairObserved *observed);
+
+/* Which addresses of @facts lack the route that the kernel made with them, by what @gate, whose
+ * they are, has. */
+void observe_connected_routes(const LinkObserved *gate, HostFacts *facts);
 
 /**
  * plan_difference() - of the steps of an ADD those that are still to be done for a pair that exists
@@ -38,8 +45,8 @@ void pair_observed_deinit(PairObserved *observed);
  *         difference already
  * @rest:  its steps; freed by plan_deinit()
  *
- * Sysctls inside the pod are the pod's own by now and are left out, as is what announces addresses.
- * Return: 0; -ENOMEM.
+ * Sysctls inside the pod are the pod's own by now (but tuning's) and are left out, as is what
+ * announces addresses. Return: 0; -ENOMEM.
  */
 int plan_difference(const Plan *whole, const PairObserved *observed, Plan *rest);
 
@@ -76,6 +83,14 @@ void pod_note_deinit(PodNote *note);
  */
 int pods_read(const char *directory, const char *network, PodNotes *notes, Error *err);
 void pods_deinit(PodNotes *notes);
+
+/**
+ * pods_need_seen() - are those of @notes gone that do not live? (cni/pods_unseen.c)
+ *
+ * Waits up to 2 s for links that go. Return: 0; PRECONDITION: a link of one of them stays, so that
+ * namespaces cannot be seen from here; another.
+ */
+int pods_need_seen(const PodNotes *notes, Error *err);
 
 /* The configuration of plugin @i of the note's list, as the runtime built it, with prevResult and
  * runtimeConfig. NULL without memory, or when there is no such plugin. */

@@ -8,9 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+void link_observed_deinit(LinkObserved *observed) {
+        free(observed->routes);
+        free(observed->neighbours);
+}
+
 void pair_observed_deinit(PairObserved *observed) {
-        free(observed->host.routes);
-        free(observed->pod.routes);
+        link_observed_deinit(&observed->host);
+        link_observed_deinit(&observed->pod);
         *observed = (PairObserved){.has_sysctl = observed->has_sysctl};
 }
 
@@ -41,13 +46,46 @@ static bool has_route(const LinkObserved *observed, const Route *wanted) {
         return false;
 }
 
-/* A link that goes down loses both its neighbours and its routes. */
+/* One that is learnt in its place, or leads to another MAC address, does not stand for it. */
 static bool has_neighbour(const LinkObserved *observed, const Neighbour *wanted) {
-        Route route = {.family = wanted->family,
-                       .prefix = (uint8_t)(addr_size(wanted->family) * 8)};
+        for (size_t i = 0; i < observed->n_neighbours; i++) {
+                const Neighbour *there = &observed->neighbours[i];
 
-        memcpy(route.destination, wanted->bytes, sizeof(route.destination));
-        return (observed->link.flags & IFF_UP) && has_route(observed, &route);
+                if (there->family == wanted->family &&
+                    memcmp(there->bytes, wanted->bytes, addr_size(wanted->family)) == 0 &&
+                    memcmp(there->mac, wanted->mac, sizeof(wanted->mac)) == 0)
+                        return true;
+        }
+        return false;
+}
+
+/* In whatever table: a link may be of a VRF. */
+static bool has_connected_route(const LinkObserved *observed, const LinkAddress *address) {
+        IpPrefix prefix = {.address = {.family = address->family}, .length = address->prefix};
+        IpAddress first;
+
+        memcpy(prefix.address.bytes, address->bytes, addr_size(address->family));
+        first = ip_prefix_first(&prefix);
+        for (size_t i = 0; i < observed->n_routes; i++) {
+                const Route *there = &observed->routes[i];
+
+                if (there->family == address->family && there->prefix == address->prefix &&
+                    !there->has_gateway &&
+                    memcmp(there->destination, first.bytes, addr_size(address->family)) == 0)
+                        return true;
+        }
+        return false;
+}
+
+/* The kernel makes them when the link comes up, and none for a single address. */
+void observe_connected_routes(const LinkObserved *gate, HostFacts *facts) {
+        for (size_t i = 0; i < facts->n_addresses && (gate->link.flags & IFF_UP); i++) {
+                const LinkAddress *address = &facts->addresses[i];
+
+                facts->lacks_route[i] = address->prefix < addr_size(address->family) * 8 &&
+                                        !(address->flags & IFA_F_NOPREFIXROUTE) &&
+                                        !has_connected_route(gate, address);
+        }
 }
 
 static bool is_up(const LinkObserved *observed) {

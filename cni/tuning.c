@@ -179,6 +179,25 @@ static int write_sysctl(Inside *inside, const TuningSysctl *sysctl) {
                      : 0;
 }
 
+/* Several numbers are told with tabs between them, however they were written. */
+static bool is_same_value(const char *a, const char *b) {
+        static const char blanks[] = " \t\n";
+
+        for (;;) {
+                size_t n;
+
+                a += strspn(a, blanks);
+                b += strspn(b, blanks);
+                n = strcspn(a, blanks);
+                if (n != strcspn(b, blanks) || memcmp(a, b, n) != 0)
+                        return false;
+                if (n == 0)
+                        return true;
+                a += n;
+                b += n;
+        }
+}
+
 static int check_sysctl(Inside *inside, const TuningSysctl *sysctl) {
         cleanup(freep) char *text = NULL;
         char path[TUNING_PATH_MAX];
@@ -190,7 +209,7 @@ static int check_sysctl(Inside *inside, const TuningSysctl *sysctl) {
         if (r < 0)
                 return error_set_errno(inside->err, r, "read %s", path);
         str_trim_end(text);
-        if (strcmp(text, sysctl->value) != 0)
+        if (!is_same_value(text, sysctl->value))
                 return error_set(inside->err, ERROR_CONFLICT,
                                  "Error: Tuning configured value of %s is %s, current value is %s",
                                  path, sysctl->value, text);
@@ -367,6 +386,81 @@ static int tuning_check(void *state, Attachment *at, const CniResult *result, Er
         return r;
 }
 
+/* --- repair ------------------------------------------------------------------------------- */
+
+typedef struct Mending {
+        Inside inside;
+        bool doing;
+        StrBuf *done;
+} Mending;
+
+/* What is asked for and is not so. Promiscuous mode is also who listens in the pod's: it is never
+ * taken away. */
+static LinkChange change_missing(const TuningConf *conf, const Link *link) {
+        LinkChange change = change_of(conf);
+
+        if (memcmp(conf->mac, link->mac, sizeof(conf->mac)) == 0)
+                change.set &= ~LINK_SET_MAC;
+        if (link->n_promiscuous > 0)
+                change.set &= ~LINK_SET_PROMISC;
+        if (conf->mtu_bytes == link->mtu_bytes)
+                change.set &= ~LINK_SET_MTU;
+        if (conf->allmulti == !!(link->flags & IFF_ALLMULTI))
+                change.set &= ~LINK_SET_ALLMULTI;
+        if (conf->txqlen == link->txqlen)
+                change.set &= ~LINK_SET_TXQLEN;
+        return change;
+}
+
+static int mend_link(Mending *mending) {
+        Inside *inside = &mending->inside;
+        LinkChange change;
+        Link link;
+        int r;
+
+        if (!tuning_changes_link(inside->conf))
+                return 0;
+        r = find_link(inside, &link);
+        if (r < 0)
+                return r;
+        change = change_missing(inside->conf, &link);
+        if (!change.set)
+                return 0;
+        strbuf_printf(mending->done, "tuning: %s is not as configured\n", inside->at->ifname);
+        return mending->doing ? apply_change(inside, &change) : 0;
+}
+
+static int mend_inside(void *userdata) {
+        Mending *mending = userdata;
+        Inside *inside = &mending->inside;
+        int r = 0;
+
+        for (size_t i = 0; i < inside->conf->n_sysctls && r == 0; i++) {
+                if (check_sysctl(inside, &inside->conf->sysctls[i]) == 0)
+                        continue;
+                strbuf_printf(mending->done, "%s\n", inside->err->message);
+                *inside->err = (Error){0};
+                if (mending->doing)
+                        r = write_sysctl(inside, &inside->conf->sysctls[i]);
+        }
+        return r < 0 ? r : mend_link(mending);
+}
+
+static int tuning_repair(void *state, Attachment *at, const CniResult *result, bool doing,
+                         StrBuf *done, Error *err) {
+        Mending mending = {
+                .inside = {.conf = state, .at = at, .sock = NL_SOCKET_NULL, .err = err},
+                .doing = doing,
+                .done = done,
+        };
+        int r = state ? check_allowed(state, err) : 0;
+
+        if (state && r == 0)
+                r = enter(&mending.inside, mend_inside);
+        inside_deinit(&mending.inside);
+        return r;
+}
+
 const Module module_tuning = {
         .name = "tuning",
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_TUNING),
@@ -377,4 +471,5 @@ const Module module_tuning = {
         .add = tuning_add,
         .del = tuning_del,
         .check = tuning_check,
+        .repair = tuning_repair,
 };

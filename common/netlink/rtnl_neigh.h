@@ -18,4 +18,8 @@ typedef struct Neighbour {
  * MAC address. The link has to be up. */
 void neighbour_set(NlBatch *batch, const Neighbour *neighbour);
 
+/* @each for every permanent neighbour of both families on link @index, the dump being complete. */
+typedef int (*NeighbourEach)(const Neighbour *neighbour, void *userdata);
+int neighbour_dump(NlSocket *sock, unsigned int index, NeighbourEach each, void *userdata);
+
 #endif

@@ -4,6 +4,8 @@
 
 #include "common/netlink/rtnl_tc.h"
 
+#include "common/base/cleanup.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
@@ -18,6 +20,8 @@
 #define ROOT_HANDLE    TC_H_MAKE(1U << 16, 0U)
 #define INGRESS_HANDLE TC_H_MAKE(0xffffU << 16, 0U)
 #define CLASS_ID       TC_H_MAKE(1U << 16, 1U)
+
+#define KIND_SIZE 16
 
 #define NSECS_PER_SEC UINT64_C(1000000000)
 
@@ -166,11 +170,90 @@ void tc_root_get(NlBatch *batch, unsigned int index) {
         (void)start(batch, RTM_GETQDISC, NLM_F_ECHO, &header, NULL);
 }
 
+void tc_kind_parse(const struct nlmsghdr *message, char *kind) {
+        const struct nlattr *table[TCA_MAX + 1];
+
+        kind[0] = '\0';
+        if (message->nlmsg_type == RTM_NEWQDISC &&
+            nl_attributes(message, sizeof(struct tcmsg), table, TCA_MAX + 1) == 0)
+                nl_get_text(table[TCA_KIND], kind, KIND_SIZE);
+}
+
+/* --- redirections ---------------------------------------------------------------------------- */
+
+typedef struct RedirectWalk {
+        unsigned int to;
+        bool found;
+} RedirectWalk;
+
+/* Does the first action of a u32 filter lead there? */
+static int action_leads_to(const struct nlattr *list, unsigned int to) {
+        const struct nlattr *actions[2], *action[TCA_ACT_MAX + 1], *options[TCA_MIRRED_MAX + 1];
+        struct tc_mirred mirred;
+        char kind[KIND_SIZE] = "";
+        int r = nl_nested(list, actions, N_ELEMENTS(actions));
+
+        r = r < 0 || !actions[1] ? r : nl_nested(actions[1], action, N_ELEMENTS(action));
+        if (r < 0 || !actions[1] || !action[TCA_ACT_OPTIONS])
+                return r;
+        nl_get_text(action[TCA_ACT_KIND], kind, sizeof(kind));
+        r = nl_nested(action[TCA_ACT_OPTIONS], options, N_ELEMENTS(options));
+        if (r < 0 || strcmp(kind, "mirred") != 0 || !options[TCA_MIRRED_PARMS] ||
+            nla_len(options[TCA_MIRRED_PARMS]) < (int)sizeof(mirred))
+                return r;
+        memcpy(&mirred, nla_data(options[TCA_MIRRED_PARMS]), sizeof(mirred));
+        return mirred.eaction == TCA_EGRESS_REDIR && mirred.ifindex == to;
+}
+
+static int redirect_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
+        const struct nlattr *table[TCA_MAX + 1], *options[TCA_U32_MAX + 1];
+        RedirectWalk *walk = userdata;
+        char kind[KIND_SIZE] = "";
+        int r;
+
+        if (!reply) {
+                walk->found = false;
+                return 0;
+        }
+        if (reply->nlmsg_type != RTM_NEWTFILTER)
+                return -EBADMSG;
+        r = nl_attributes(reply, sizeof(struct tcmsg), table, N_ELEMENTS(table));
+        if (r < 0)
+                return r;
+        nl_get_text(table[TCA_KIND], kind, sizeof(kind));
+        if (strcmp(kind, "u32") != 0 || !table[TCA_OPTIONS])
+                return 0;
+        r = nl_nested(table[TCA_OPTIONS], options, N_ELEMENTS(options));
+        if (r == 0 && options[TCA_U32_ACT])
+                r = action_leads_to(options[TCA_U32_ACT], walk->to);
+        walk->found |= r > 0;
+        return r < 0 ? r : 0;
+}
+
+int tc_redirect_find(NlSocket *sock, unsigned int index, unsigned int to) {
+        struct tcmsg header = {
+                .tcm_family = AF_UNSPEC,
+                .tcm_ifindex = (int)index,
+                .tcm_parent = INGRESS_HANDLE,
+        };
+        RedirectWalk walk = {.to = to};
+        struct nl_msg *message = nl_message_new(RTM_GETTFILTER, 0, &header, sizeof(header), 0);
+        int r;
+
+        if (!message)
+                return -ENOMEM;
+        r = nl_socket_dump(sock, RTM_GETTFILTER, message, redirect_reply, &walk);
+        nlmsg_free(message);
+        return r < 0 ? r : walk.found;
+}
+
+/* --- token buckets --------------------------------------------------------------------------- */
+
 int tc_tbf_parse(const struct nlmsghdr *message, TbfSpec *spec) {
         const struct nlattr *table[TCA_MAX + 1], *options[TCA_TBF_MAX + 1];
         struct tc_tbf_qopt parameters;
         struct tcmsg header;
-        char kind[16];
+        char kind[KIND_SIZE];
         int r;
 
         if (message->nlmsg_type != RTM_NEWQDISC)

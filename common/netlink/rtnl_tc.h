@@ -39,6 +39,12 @@ void tc_redirect_add(NlBatch *batch, unsigned int index, unsigned int to);
 /* Asks for the root; the answer is for tc_tbf_parse(). */
 void tc_root_get(NlBatch *batch, unsigned int index);
 
+/* The kind of the queue that an answer is about, "" if it tells none; @kind has 16 bytes. */
+void tc_kind_parse(const struct nlmsghdr *message, char *kind);
+
+/* Does a filter on what comes into @index redirect to @to? Return: 1; 0; -errno. */
+int tc_redirect_find(NlSocket *sock, unsigned int index, unsigned int to);
+
 /* Return: 0; -ENOENT when the queue is of another kind; -ENOMSG; -EBADMSG. */
 int tc_tbf_parse(const struct nlmsghdr *message, TbfSpec *spec);
 

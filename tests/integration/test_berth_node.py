@@ -359,6 +359,7 @@ BREAKS = {
     'bridge address': 'ip addr flush dev cni0 scope global',
     'bridge down': 'ip link set cni0 down',
     'bridge gone': 'ip link del cni0',
+    'connected route': 'ip route del 10.1.0.0/16 dev cni0',
     'port taken out': 'for l in $(ls /sys/class/net/cni0/brif); do ip link set $l nomaster; done',
     'port down': 'for l in $(ls /sys/class/net/cni0/brif); do ip link set $l down; done',
     'forwarding': 'sysctl -qw net.ipv4.ip_forward=0',

@@ -86,6 +86,12 @@ BREAKS = {
     'port down': 'for l in $(ls /sys/class/net/cni0/brif); do ip link set $l down; done',
     'sysctl': 'sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.ipv4.conf.cni0.route_localnet=0',
     'in the pod': 'ip -n b addr flush dev eth0; ip -n b route flush table main',
+    'connected routes': 'ip route del 10.1.0.0/16 dev cni0; ip -6 route del fd00:1::/64 dev cni0',
+    'claims, as an older release': 'for c in arp-check nd-check nd-target-check; do nft flush chain bridge berth $c; '
+                                   'done; for c in arp-check nd-check nd-target-check; do '
+                                   'nft delete chain bridge berth $c; done; '
+                                   'for s in arp-links arp-senders nd-links nd-senders nd-targets; do '
+                                   'nft delete set bridge berth $s; done',
 }
 
 
@@ -112,6 +118,104 @@ def test_running_pods_heal(node, pods, what):
         node.check(pod).ok()
         node.delete(pod)
     assert lib.elements() == []
+
+
+LIMITS = {'ingressRate': 80000000, 'ingressBurst': 8000000, 'egressRate': 40000000, 'egressBurst': 4000000}
+
+# What somebody takes away.
+PARTS = {
+    'root qdisc': 'tc qdisc del dev {pair} root',
+    'other rate': 'tc qdisc replace dev {pair} root handle 1: tbf rate 1mbit burst 10kb latency 25ms',
+    'ingress qdisc': 'tc qdisc del dev {pair} ingress',
+    'redirection': 'tc filter del dev {pair} parent ffff:',
+    'ifb gone': 'ip link del {ifb}',
+    'ifb down': 'ip link set {ifb} down',
+    "ifb's qdisc": 'tc qdisc del dev {ifb} root',
+    'sysctls': 'ip netns exec a sysctl -qw net.ipv4.ip_local_port_range="1024 2048" net.ipv4.conf.eth0.arp_announce=0',
+    'link': 'ip -n a link set eth0 mtu 1500 txqueuelen 1000 allmulticast off',
+}
+
+
+def shaped_pod(node, pods, kind):
+    """In one entry, or ptp with its chain."""
+    conf = node.conf(**LIMITS, allmulti=True, txQLen=77,
+                     sysctl={'net.ipv4.ip_local_port_range': '2000 3000', 'net.ipv4.conf.eth0.arp_announce': '2'})
+    chain = [{**conf, 'mode': 'routed'} if kind == 'routed' else conf]
+    if kind == 'ptp':
+        tuning = {key: conf[key] for key in ('sysctl', 'allmulti', 'txQLen')}
+        chain = [{**node.conf(), 'type': 'ptp'}, {'type': 'bandwidth', **LIMITS},
+                 {'type': 'tuning', 'dataDir': str(node.sandbox.path / 'tuning'), **tuning}]
+    chain = [{**one, 'cniVersion': '1.1.0', 'name': 'net'} for one in chain]
+    pod = node.add(chain[0], 'a', plugin=cni.Plugin(node.build, chain[0]['type']))
+    for one in chain[1:]:
+        (pods.bin / one['type']).symlink_to('berth-cni')
+        pod.result = cni.Plugin(node.build, one['type']).add(cni.with_result(one, pod.result), pod.netns,
+                                                             lib.container('a')).ok()
+    pods.note(pod, [{key: value for key, value in one.items() if key not in ('name', 'cniVersion')} for one in chain])
+    return pod
+
+
+def is_shaped(pod, ifb):
+    """Not by the program that is tested."""
+    qdiscs = lib.sh('tc', 'qdisc').stdout
+    assert f'tbf 1: dev {pod.host_link} root refcnt' in qdiscs and 'rate 80Mbit' in qdiscs
+    assert f'tbf 1: dev {ifb} root' in qdiscs and 'rate 40Mbit' in qdiscs
+    assert f'to device {ifb}' in lib.sh('tc', 'filter', 'show', 'dev', pod.host_link, 'ingress').stdout
+    assert 'UP' in next(one for one in lib.link_json() if one['ifname'] == ifb)['flags']
+    assert pod.netns.run('sysctl', '-n', 'net.ipv4.ip_local_port_range').stdout.split() == ['2000', '3000']
+    assert pod.netns.run('sysctl', '-n', 'net.ipv4.conf.eth0.arp_announce').stdout.strip() == '2'
+    link = pod.netns.run('ip', 'link', 'show', 'eth0').stdout
+    assert 'ALLMULTI' in link and 'qlen 77' in link
+
+
+@pytest.mark.parametrize('kind', ['bridge', 'ptp', 'routed'])
+def test_limits_and_tuning_heal(node, kind):
+    pods = Cache(node)
+    pod = shaped_pod(node, pods, kind)
+    ifb = next(one['ifname'] for one in lib.link_json() if one['ifname'].startswith('bwp'))
+    for what, command in PARTS.items():
+        done = pods('check')
+        assert (done.returncode, done.stdout) == (0, ''), what
+        is_shaped(pod, ifb)
+        lib.sh('sh', '-c', command.format(pair=pod.host_link, ifb=ifb))
+        done = pods('check')
+        assert done.returncode == 1 and done.stdout.strip(), what
+        done = pods('repair')
+        assert done.returncode == 0 and done.stdout.strip(), what + done.stdout + done.stderr
+        assert pods('repair').stdout == '', what
+    is_shaped(pod, ifb)
+
+
+def test_who_listens_in_a_pod_is_left_alone(node):
+    """tuning without promisc: a capture that runs is nothing to repair."""
+    pods = Cache(node)
+    pod = shaped_pod(node, pods, 'ptp')
+    pod.netns.run('ip', 'link', 'set', 'eth0', 'promisc', 'on')
+    assert (pods('check').stdout, pods('repair').stdout) == ('', '')
+    assert 'PROMISC' in pod.netns.run('ip', 'link', 'show', 'eth0').stdout
+
+
+@pytest.mark.parametrize('side', ['host', 'pod'])
+def test_neighbours_of_a_routed_pod_heal(node, side):
+    pods = Cache(node)
+    conf = node.conf(mode='routed')
+    pod = node.add(conf, 'a')
+    pods.note(pod, [{key: value for key, value in conf.items() if key not in ('name', 'cniVersion')}])
+    run = lib.sh if side == 'host' else pod.netns.run
+    link = pod.host_link if side == 'host' else 'eth0'
+    before = sorted(run('ip', 'neigh', 'show', 'dev', link, 'nud', 'permanent').stdout.splitlines())
+    assert len(before) == 2 and pods('check').stdout == ''
+    for line in before:
+        run('ip', 'neigh', 'del', line.split()[0], 'dev', link)
+    done = pods('check')
+    assert done.returncode == 1 and done.stdout.count('neighbour') == 2, done.stdout
+    # One that was only learnt, or leads elsewhere, does not stand for it.
+    run('ip', 'neigh', 'add', before[0].split()[0], 'lladdr', '02:00:00:00:00:99', 'dev', link, 'nud', 'permanent')
+    run('ip', 'neigh', 'add', before[1].split()[0], 'lladdr', before[1].split()[2], 'dev', link, 'nud', 'reachable')
+    assert pods('check').stdout.count('neighbour') == 2
+    assert pods('repair').returncode == 0
+    assert sorted(run('ip', 'neigh', 'show', 'dev', link, 'nud', 'permanent').stdout.splitlines()) == before
+    assert pods('check').stdout == '' and pods('repair').stdout == ''
 
 
 def test_repair_of_a_chain(node):
@@ -187,3 +291,32 @@ def test_gc_keeps_what_is_being_attached(node):
     assert 'disableGC' in done.stdout and (leases / '10.1.0.77').exists()
     assert gc(node, pods, '--all').returncode == 0
     assert not (leases / '10.1.0.77').exists() and lib.elements() == []
+
+
+def test_gc_where_namespaces_cannot_be_seen(node, pods):
+    """In a container without the host's directory of namespaces live pods look as if they were gone."""
+    for pod in (pods.a, pods.b):
+        note = pods.path / 'results' / f'net-{lib.container(pod.name)}-eth0'
+        note.write_text(json.dumps({**json.loads(note.read_text()), 'netns': f'/run/elsewhere/{pod.name}'}))
+    before, leases = sorted(lib.elements()), sorted((node.sandbox.path / 'leases' / 'net').iterdir())
+    for argv in ((), ('--keep', f'{lib.container("a")}/eth0')):
+        done = gc(node, pods, *argv)
+        assert done.returncode == 1 and 'nothing is collected' in done.stderr, done.stdout
+        assert f'{2 - len(argv) // 2} pods have links' in done.stderr and '/run/elsewhere/' in done.stderr
+    keep = [word for pod in (pods.a, pods.b) for word in ('--keep', f'{lib.container(pod.name)}/eth0')]
+    assert gc(node, pods, *keep).returncode == 0
+    assert sorted(lib.elements()) == before
+    assert sorted((node.sandbox.path / 'leases' / 'net').iterdir()) == leases
+    works(node, pods)
+
+
+@pytest.mark.parametrize('more', [{}, {'mode': 'routed'}, {'type': 'ptp'}])
+def test_status_of_a_bridge_that_is_gone(node, more):
+    """Pods of the network that never were on a bridge are not cut off without one."""
+    pod = node.add(node.conf(**more), 'a', plugin=cni.Plugin(node.build, more.get('type', 'berth-cni')))
+    lib.sh('ip', 'link', 'del', 'cni0', check=False)
+    if more:
+        node.plugin.status(node.conf()).ok()
+    else:
+        assert 'bridge cni0 is gone, 1 containers were on it' in str(node.plugin.status(node.conf()).failed())
+    assert pod.address
