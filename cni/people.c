@@ -100,6 +100,23 @@ static int keep(Arguments *arguments, const char *id, const char *ifname) {
         return one ? json_array_append_new(arguments->keep, one) : -1;
 }
 
+/* Whom --keep names lives, whatever can be seen from here. */
+static void keep_told(const Arguments *arguments, PodNotes *notes) {
+        for (size_t i = 0; i < notes->n; i++) {
+                PodNote *note = &notes->items[i];
+
+                for (size_t j = 0; j < json_array_size(arguments->keep); j++) {
+                        const json_t *one = json_array_get(arguments->keep, j);
+
+                        note->lives = note->lives ||
+                                      (str_equal(json_string_value(json_find(one, "containerID")),
+                                                 note->container) &&
+                                       str_equal(json_string_value(json_find(one, "ifname")),
+                                                 note->ifname));
+                }
+        }
+}
+
 /* Pods that the runtime has noted, and whose namespace is there. */
 static int keep_noted(Arguments *arguments, const char *network, PodNotes *notes, Error *err) {
         cleanup(freep) char *path = str_printf("%s/results", arguments->cache);
@@ -111,6 +128,8 @@ static int keep_noted(Arguments *arguments, const char *network, PodNotes *notes
                                        "--keep and --all)",
                                        path ? path : "results");
         r = pods_read(arguments->cache, network, notes, err);
+        keep_told(arguments, notes);
+        r = r < 0 ? r : pods_need_seen(notes, err);
         for (size_t i = 0; i < notes->n && r == 0; i++)
                 if (notes->items[i].lives)
                         r = keep(arguments, notes->items[i].container, notes->items[i].ifname);

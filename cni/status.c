@@ -10,7 +10,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* What the kernel gives a pair for which nobody says more. */
 #define ETH_MTU 1500
@@ -24,27 +26,50 @@ static int unavailable(Request *request, unsigned int code, Error *err) {
         return -EIO;
 }
 
-static int count_orphan(const Link *link, void *userdata) {
-        struct {
-                char prefix[LINK_ALIAS_MAX];
-                size_t n;
-        } *orphans = userdata;
+typedef struct Orphans {
+        char prefix[LINK_ALIAS_MAX];
+        unsigned int *indices; /* owned; 0: is none */
+        size_t n;
+} Orphans;
 
-        if (link->master == 0 && str_has_prefix(link->alias, orphans->prefix))
-                orphans->n++;
+static int add_orphan(const Link *link, void *userdata) {
+        Orphans *orphans = userdata;
+        unsigned int *indices;
+
+        if (link->master != 0 || !str_has_prefix(link->alias, orphans->prefix))
+                return 0;
+        indices = reallocarray(orphans->indices, orphans->n + 1, sizeof(*indices));
+        if (!indices)
+                return -ENOMEM;
+        orphans->indices = indices;
+        indices[orphans->n++] = link->index;
+        return 0;
+}
+
+/* A pair that has no bridge has a route to its pod. */
+static int forget_routed(const Route *route, void *userdata) {
+        const Orphans *orphans = userdata;
+
+        for (size_t i = 0; i < orphans->n && route->prefix == addr_size(route->family) * 8; i++)
+                if (orphans->indices[i] == route->index && route->table == RT_TABLE_MAIN)
+                        orphans->indices[i] = 0;
         return 0;
 }
 
 /* Pairs of this network that were ports of a bridge. */
 static size_t n_orphans(Request *request) {
-        struct {
-                char prefix[LINK_ALIAS_MAX];
-                size_t n;
-        } orphans = {.n = 0};
+        Orphans orphans = {.n = 0};
+        size_t n = 0;
 
         (void)snprintf(orphans.prefix, sizeof(orphans.prefix), "berth/%s/", request->conf.name);
-        (void)link_dump(&request->rtnl, "veth", 0, count_orphan, &orphans);
-        return orphans.n;
+        if (link_dump(&request->rtnl, "veth", 0, add_orphan, &orphans) == 0 && orphans.n > 0) {
+                (void)route_dump(&request->rtnl, AF_INET, forget_routed, &orphans);
+                (void)route_dump(&request->rtnl, AF_INET6, forget_routed, &orphans);
+        }
+        for (size_t i = 0; i < orphans.n; i++)
+                n += orphans.indices[i] != 0;
+        free(orphans.indices);
+        return n;
 }
 
 /* No bridge is fine before the first pod: ADD makes it. */

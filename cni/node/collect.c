@@ -1,89 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/*
- * A look before berth-cni gc. That takes a pod for gone whose namespace cannot be opened by the
- * path that the runtime noted, and in a container whose mounts are not right no path can be: so a
- * pod whose pair of links is there, which goes with its namespace, stops all of it.
- */
+/* What no pod owns goes by berth-cni gc, which looks first whether it sees the pods at all. */
 
 #include "cni/node/node.h"
 
-#include "cni/repair.h"
-#include "common/base/cleanup.h"
-#include "common/base/str.h"
-
 #include <errno.h>
-#include <stdio.h>
-#include <time.h>
 #include <unistd.h>
-
-/* A namespace that is gone takes its links along a moment later. */
-#define TRIES     20U
-#define TRY_MSECS 100U
-
-typedef struct Unseen {
-        const PodNotes *notes;
-        unsigned int n;
-        const PodNote *first; /* borrowed */
-} Unseen;
-
-static int each_link(const Link *link, void *userdata) {
-        Unseen *unseen = userdata;
-
-        for (size_t i = 0; i < unseen->notes->n; i++) {
-                const PodNote *note = &unseen->notes->items[i];
-                char alias[LINK_ALIAS_MAX];
-
-                if (note->lives)
-                        continue;
-                host_link_alias(note->network, note->container, note->ifname, alias);
-                if (!str_equal(alias, link->alias))
-                        continue;
-                unseen->n++;
-                unseen->first = note;
-        }
-        return 0;
-}
-
-static void socket_close(NlSocket *sock) {
-        nl_socket_close(sock);
-}
-
-static int count_unseen(const PodNotes *notes, Unseen *unseen, Error *err) {
-        cleanup(socket_close) NlSocket rtnl = NL_SOCKET_NULL;
-        int r = nl_socket_open(&rtnl, NETLINK_ROUTE);
-
-        *unseen = (Unseen){.notes = notes};
-        r = r < 0 ? r : link_dump(&rtnl, "veth", 0, each_link, unseen);
-        return r < 0 ? error_set_errno(err, r, "list links") : 0;
-}
-
-static int check(const NodeArgs *args, Error *err) {
-        const struct timespec pause = {.tv_nsec = TRY_MSECS * 1000000L};
-        cleanup(pods_deinit) PodNotes notes = {0};
-        Unseen unseen = {0};
-        int r = pods_read(args->cache, NULL, &notes, err);
-
-        for (unsigned int i = 0; i < TRIES && r == 0; i++) {
-                r = count_unseen(&notes, &unseen, err);
-                if (r == 0 && unseen.n == 0)
-                        return 0;
-                (void)nanosleep(&pause, NULL);
-        }
-        return r < 0 ? r
-                     : error_set(err, ERROR_PRECONDITION,
-                                 "nothing is collected: %u pods have links, and their namespaces "
-                                 "cannot be seen here (%.100s of container %.12s): mount the "
-                                 "directory with mountPropagation HostToContainer",
-                                 unseen.n, unseen.first->netns, unseen.first->container);
-}
 
 int node_collect(const NodeArgs *args, Error *err) {
         NodeArgv argv;
-        int r = check(args, err);
 
-        if (r < 0)
-                return r;
         node_collect_argv(args, &argv);
         (void)execv(argv.items[0], (char *const *)(uintptr_t)argv.items);
         return error_set_errno(err, errno, "run %s", argv.items[0]);
