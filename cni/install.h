@@ -20,6 +20,7 @@ typedef struct PodNetwork {
         bool masqueraded_by_others;
         bool is_managed; /* the list is to be marked with INSTALL_KEY_MANAGED */
         bool routed;     /* no bridge: the host routes to each pod */
+        bool no_claims;  /* this kernel cannot look at what pods claim on a bridge */
 } PodNetwork;
 
 /* What no node's pods can have together: two subnets of one family, a whole family, loopback,

@@ -329,9 +329,9 @@ int pod_network_list(const PodNetwork *network, json_t **listp, Error *err) {
         plugin = r < 0 ? NULL
                        : json_pack("{s:s, s:b, s:b, s:b, s:b, s:{s:b, s:b}, s:{s:s, s:O}}", "type",
                                    "berth-cni", "isDefaultGateway", 1, "ipMasq",
-                                   !network->masqueraded_by_others, "firewall", 1, "macspoofchk", 1,
-                                   "capabilities", "portMappings", 1, "bandwidth", 1, "ipam",
-                                   "type", "host-local", "ranges", ranges);
+                                   !network->masqueraded_by_others, "firewall", 1, "macspoofchk",
+                                   !network->no_claims, "capabilities", "portMappings", 1,
+                                   "bandwidth", 1, "ipam", "type", "host-local", "ranges", ranges);
         if (plugin)
                 r = network->routed
                             ? json_object_set_new(plugin, "mode", json_string("routed"))

@@ -9,6 +9,7 @@
 #include "cni/install.h"
 
 #include "cni/conf.h"
+#include "cni/rules.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
@@ -303,6 +304,8 @@ static int take_list(Install *install, Error *err) {
                 return error_set(err, ERROR_INVALID,
                                  "--conf-name: \"%s\" is no file name that ends in .conflist",
                                  install->conf_name);
+        if (!install->conf_path && !install->network.routed)
+                install->network.no_claims = !rules_can_check_claims();
         r = install->conf_path ? read_list(install, &install->conf, &install->conf_text, err)
                                : pod_network_list(&install->network, &install->conf, err);
         r = r < 0 ? r : conflist_check(install->conf, err);
@@ -502,6 +505,12 @@ static void warn_about_others(const Install *install) {
                                 entry->d_name, install->conf_name);
 }
 
+static void tell_claims(const Install *install) {
+        if (install->network.no_claims)
+                tell(install, "macspoofchk",
+                     "left out: this kernel has no nftables for bridges (CONFIG_NF_TABLES_BRIDGE)");
+}
+
 /* A pod of the DaemonSet that is made anew does not undo what somebody has set up by hand. */
 static bool is_kept(const Install *install) {
         cleanup(json_decrefp) json_t *list = NULL;
@@ -526,6 +535,7 @@ static int install_all(const Install *install, Error *err) {
         if (r < 0)
                 return r;
         tell(install, install->conf_name, "written");
+        tell_claims(install);
         warn_about_others(install);
         return 0;
 }

@@ -233,6 +233,17 @@ void rules_close(RulesSocket *sock);
  */
 int rules_add(RulesSocket *sock, RuleList *list, NlSocket *rtnl, Error *err);
 
+/**
+ * rules_probe() - could this kernel make @groups, which are of one family? (cni/rules_probe.c)
+ *
+ * Nothing is made. Return: 1; 0: it lacks something of nftables; negative: nobody can tell, as
+ * without CAP_NET_ADMIN.
+ */
+int rules_probe(RulesSocket *sock, const RuleGroup *groups, size_t n, Error *err);
+
+/* What macspoofchk needs of it on a bridge (CONFIG_NF_TABLES_BRIDGE); true when nobody can tell. */
+bool rules_can_check_claims(void);
+
 /* What DEL found. */
 typedef enum RuleFound {
         RULE_FOUND_NOT,   /* missing, or of another owner */

@@ -331,7 +331,7 @@ static void back_off(unsigned int try) {
                 (void)nanosleep(&time, NULL);
 }
 
-int rules_add(RulesSocket *sock, RuleList *list, NlSocket *rtnl, Error *err) {
+static int add_all(RulesSocket *sock, RuleList *list, NlSocket *rtnl, Error *err) {
         cleanup(batch_deinit) NftBatch batch = {0};
         cleanup(snapshot_deinit) Snapshot snapshot = {.list = list};
         RuleOwner owner;
@@ -362,6 +362,26 @@ int rules_add(RulesSocket *sock, RuleList *list, NlSocket *rtnl, Error *err) {
                 back_off(try);
         }
         return error_set(err, ERROR_AGAIN, "the ruleset of this node changes all the time");
+}
+
+static bool has_bridge_group(const RuleList *list) {
+        for (size_t i = 0; i < list->n_groups; i++)
+                if (list->groups[i].family == NFPROTO_BRIDGE)
+                        return true;
+        return false;
+}
+
+int rules_add(RulesSocket *sock, RuleList *list, NlSocket *rtnl, Error *err) {
+        int r = add_all(sock, list, rtnl, err);
+
+        if (r == 0 || !has_bridge_group(list) || err->code == ERROR_CONFLICT ||
+            rules_can_check_claims())
+                return r;
+        (void)error_set(err, ERROR_UNSUPPORTED,
+                        "macspoofchk: this kernel has no nftables for bridges "
+                        "(CONFIG_NF_TABLES_BRIDGE): leave macspoofchk out of the list, or take a "
+                        "kernel that has it");
+        return failure_by_kernel(err);
 }
 
 /* --- DEL, CHECK --------------------------------------------------------------------------- */

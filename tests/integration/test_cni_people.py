@@ -75,6 +75,19 @@ def test_installed_plugin_works(berth, sandbox, root, build):
     plugin.delete(one, pod, 'a', result=result).ok()
 
 
+def test_install_on_a_kernel_without_rules_for_bridges(build, root):
+    """The list would fail at each ADD: what it cannot do is left out, and said. Where nobody can tell, it stays."""
+    path = root / 'etc/cni/net.d/10-berth.conflist'
+    for error, mode, wanted in (('', 'bridge', True), ('EOPNOTSUPP', 'bridge', False), ('EPERM', 'bridge', True),
+                                ('EOPNOTSUPP', 'routed', True)):
+        wrapper = ['strace', '-o', '/dev/null', '-e', f'inject=sendmsg:error={error}'] if error else []
+        done = subprocess.run([*wrapper, build / 'cni' / 'berth-cni', 'install', '--root', root, '--subnet',
+                               '10.1.0.0/24', '--mode', mode], capture_output=True, text=True, check=True, timeout=60,
+                              env={**os.environ, 'ASAN_OPTIONS': 'detect_leaks=0'})
+        assert ('macspoofchk: left out: this kernel has no nftables for bridges' in done.stdout) == (not wanted)
+        assert json.loads(path.read_text())['plugins'][0]['macspoofchk'] is wanted
+
+
 def test_install_dry_run(berth, root):
     out = berth('install', '--root', root, '--subnet', '10.1.0.0/24', '--dry-run').stdout
     assert 'berth-cni: would be installed' in out and '10.1.0.0/24' in out
