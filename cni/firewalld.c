@@ -11,8 +11,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* firewalld answers one after the other, and holds its lock for seconds while it reloads. */
-#define TIMEOUT_MSECS 30000U
+/* firewalld answers one after the other, and is silent for a second or two while it reloads. Who
+ * waited longer would hold up every pod of the node: the runtime tries again. */
+#define TIMEOUT_SECS 5U
 
 #define IPS_MAX (DBUS_CALLS_MAX - 1)
 
@@ -46,10 +47,16 @@ static const char *host_text(Batch *batch, const ResultIp *ip) {
 
 static int run(Batch *batch, Error *err) {
         int r = dbus_call(DBUS_SYSTEM_SOCKET, batch->calls, batch->replies, batch->n,
-                          TIMEOUT_MSECS);
+                          TIMEOUT_SECS * 1000);
 
         if (r == -ENOENT || r == -ECONNREFUSED)
                 return FIREWALLD_E_ABSENT;
+        if (r == -ETIMEDOUT)
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "firewalld: no answer over " DBUS_SYSTEM_SOCKET
+                                 " within %u s: see \"firewall-cmd --state\", or set \"backend\": "
+                                 "\"iptables\" in the list to go without it",
+                                 TIMEOUT_SECS);
         if (r < 0)
                 return error_set_errno(err, r, "firewalld: ask over " DBUS_SYSTEM_SOCKET);
         for (size_t i = 0; i < batch->n; i++)

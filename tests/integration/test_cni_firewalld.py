@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -153,6 +154,26 @@ def test_without_firewalld(node):
     assert 'firewalld does not run on this node' in str(error)
     BUS.touch()
     node.delete(node.add(node.conf(firewall=True), 'c'))
+
+
+def test_a_bus_that_hangs(node):
+    """Without "firewall" it is not even asked; with it ADD and DEL are over in seconds, and firewalld is named."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(BUS))
+        server.listen()
+        server.setblocking(False)
+        pod = node.add(node.conf(ipMasq=True), 'a')
+        node.check(pod).ok()
+        node.delete(pod)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+        if not WHOLE:
+            return
+        begin = time.monotonic()
+        error = node.plugin.add(node.conf(firewall=True), node.sandbox.netns('b'), lib.container('b')).failed()
+        assert 'firewalld: no answer over /run/dbus/system_bus_socket within 5 s' in str(error)
+        assert 5 <= time.monotonic() - begin < 15  # asked, and asked to take it back
+    assert [one for one in lib.link_json() if one['ifname'].startswith('veth')] == [] and lib.elements() == []
 
 
 def test_a_bus_that_is_none(node):
