@@ -58,6 +58,11 @@ uint32_t making_block(const Making *m) {
         return 4096;
 }
 
+/* Rounded up. */
+static uint64_t whole(uint64_t n, uint64_t unit) {
+        return n / unit + (n % unit != 0);
+}
+
 static bool on(const Making *m, char letter, const char *key) {
         return mkfs_options_on(&m->options, letter, key);
 }
@@ -272,10 +277,6 @@ static int fit_ext_journal(Making *m, uint64_t blocks, uint32_t block, Error *er
         return 0;
 }
 
-static uint64_t whole(uint64_t n, uint64_t unit) {
-        return n / unit + (n % unit != 0);
-}
-
 /* Blocks of a group: a bitmap of one block for its clusters. Its inodes have one as well, so that
  * mke2fs makes groups smaller where many were asked for. */
 static uint64_t group_blocks(const Making *m, uint64_t blocks, uint32_t block) {
@@ -407,14 +408,15 @@ static int fit_xfs_groups(Making *m, uint32_t block, Error *err) {
                                "none or 16 MiB and more",
                                err);
         if (count != 0)
-                group = size / count;
-        /* Four groups, of at most 1 TiB. */
+                group = whole(size / block, count) * block;
+        /* Four groups, of at most a block less than 1 TiB. */
         if (group == 0)
-                group = size / 4 < TIB ? size / 4 : TIB;
-        if (group < least_group(m) || group > TIB)
+                group = size / 4 < TIB ? size / 4 : TIB - block;
+        if (group < least_group(m) || group > TIB - block)
                 return error_set(err, ERROR_INVALID,
                                  "mkfs options -d and -l: groups of %" PRIu64
-                                 " MiB, expected %" PRIu64 " MiB (the log and some) to 1 TiB",
+                                 " MiB, expected %" PRIu64
+                                 " MiB (the log and some) to a block less than 1 TiB",
                                  group / MIB, least_group(m) / MIB);
         return 0;
 }

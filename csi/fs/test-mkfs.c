@@ -274,6 +274,21 @@ static void test_fit(void **state) {
         check_fit("xfs", GIB, "-b", "size=512", NULL, "at least 1024 with crc=1");
         check_fit("xfs", GIB, "-m", "finobt=0", "inobtcount=0", "inobtcount=1");
         check_fit("xfs", GIB, "-d", "agcount=64", NULL, "groups of 16 MiB");
+        /* Numbers of any length. */
+        check_fit("ext4", GIB, "-N", "20000000", NULL, "no room for data");
+        check_fit("ext4", GIB, "-i", "16777216", "-i 16777216", NULL);
+        check_fit("ext4", GIB, "-i", "67108865", NULL, "from 1024 to 67108864");
+        check_fit("xfs", 10 * GIB, "-l", "size=1073741824", "size=1073741824", NULL);
+        check_fit("xfs", GIB, "-l", "size=1073741824", NULL, "the log and some");
+        check_fit("xfs", GIB, "-d", "agsize=268435456", "agsize=268435456", NULL);
+        check_fit("xfs", GIB, "-d", "agsize=16777216t", NULL, "expected a number");
+        check_fit("xfs", GIB, "-d", "agsize=18446744073709551616", NULL, "expected a number");
+        /* A group has at most a block less than 1 TiB. */
+        check_fit("xfs", 4096 * GIB, "-d", "agsize=1t", NULL, "to 1099511627264");
+        check_fit("xfs", 2048 * GIB - 8192, "-d", "agsize=1099511623680", "1099511623680", NULL);
+        check_fit("xfs", 4096 * GIB, "-d", "agcount=4", NULL, "less than 1 TiB");
+        check_fit("xfs", 4096 * GIB, "-d", "agcount=5", "agcount=5", NULL);
+        check_fit("xfs", 4096 * GIB, NULL, NULL, "mkfs.xfs", NULL);
         check_fit("btrfs", GIB, "-M", "-K", "-n 4096", "-m dup");
         check_fit("btrfs", 200U << 20, "-d", "dup", NULL, "at least 230 MiB");
         check_fit("f2fs", GIB, "-O", "compression", NULL, "needs -O extra_attr");

@@ -91,7 +91,7 @@ const FsToolOption fs_tool_options[] = {
 {XFS, 'b', "size", POWER2(512, 65536)},
 {XFS, 's', "size", POWER2(512, 32768)},
 {XFS, 'd', "agcount", NUMBER(2, 1000000)},
-{XFS, 'd', "agsize", SIZE(16 * MIB, TIB)},
+{XFS, 'd', "agsize", SIZE(16 * MIB, TIB - 512)},
 {XFS, 'd', "su", SIZE(512, 16 * MIB)},
 {XFS, 'd', "sw", NUMBER(1, 1024)},
 {XFS, 'd', "sunit", NUMBER(1, 32768)},

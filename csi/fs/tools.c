@@ -61,20 +61,22 @@ int fs_tool_size_parse(const char *text, uint64_t *valuep) {
         static const char suffixes[] = "kmgt";
         char digits[24] = "";
         size_t n = strspn(text, "0123456789");
-        uint64_t value;
+        uint64_t value, factor = 1;
         const char *at;
 
         if (n == 0 || n >= sizeof(digits))
                 return -EINVAL;
         memcpy(digits, text, n);
-        if (str_parse_u64(digits, UINT64_MAX >> 41, &value) < 0)
+        if (str_parse_u64(digits, UINT64_MAX, &value) < 0)
                 return -EINVAL;
         if (text[n] != '\0') {
                 at = strchr(suffixes, tolower((unsigned char)text[n]));
                 if (!at || *at == '\0' || text[n + 1] != '\0')
                         return -EINVAL;
-                value <<= 10 * (at - suffixes + 1);
+                factor <<= 10 * (at - suffixes + 1);
         }
+        if (__builtin_mul_overflow(value, factor, &value))
+                return -EINVAL;
         *valuep = value;
         return 0;
 }

@@ -85,7 +85,7 @@ extern const size_t fs_n_tool_options;
 /* @key NULL: any row of the letter. NULL: the tool has no such option, or a volume may not. */
 const FsToolOption *fs_tool_option_find(FsKind kind, char letter, const char *key);
 
-/* "64k", "1m", "4096" in bytes, also upper case and with "ib". Return: 0; -EINVAL. */
+/* "64k", "1m", "1T", "4096": in bytes. Return: 0; -EINVAL, also for what 64 bits do not hold. */
 int fs_tool_size_parse(const char *text, uint64_t *valuep);
 
 /* ERROR_INVALID if @value is not as the row says. @value NULL: none was given. */

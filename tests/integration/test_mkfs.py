@@ -248,9 +248,12 @@ def test_made_is_planned(build, sandbox, room):
     assert walk(build, room) >= SAMPLE // 4
 
 
-#: (size, options) around what no round size meets: where mke2fs gives up resize_inode for meta_bg
+#: what no round size meets: where mke2fs gives up resize_inode for meta_bg; the largest group of XFS; plain numbers
 BOUNDS = (('ext4', 736 * GIB, '-b 1024 -N 100000'), ('ext4', 737 * GIB, '-b 1024 -N 100000'),
-          ('ext3', 1472 * GIB, '-b 1024 -N 16'), ('ext3', 1473 * GIB, '-b 1024 -N 16'))
+          ('ext3', 1472 * GIB, '-b 1024 -N 16'), ('ext3', 1473 * GIB, '-b 1024 -N 16'),
+          ('xfs', 4 * TIB, '-l size=64m -d agcount=5'), ('xfs', 2 * TIB - 8192, '-l size=64m -d agsize=1099511623680'),
+          ('xfs', GIB, '-l size=67108864'), ('xfs', GIB, '-d agsize=268435456'),
+          ('ext4', GIB, '-i 16777216'), ('ext4', GIB, '-O bigalloc -C 4194304'))
 
 
 @pytest.mark.deadline(120)
