@@ -6,6 +6,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
+#include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/block_sysfs.h"
 #include "common/block/filecopy.h"
@@ -16,11 +17,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#define TAG_PREFIX "berth:"
+
 /* The copy of a volume that a tool works on: nobody's device by its tag. */
-#define COPY_TAG "berth:copy"
+#define COPY_TAG TAG_PREFIX "copy"
 
 /* More loop devices of one file than this are not of our making. */
 #define DROP_MAX 16
@@ -31,7 +35,7 @@ void attachment_deinit(Attachment *attachment) {
 
 /* "berth:<pool>:<stem>" */
 static void make_tag(const Pool *pool, const char *stem, char tag[LOOP_TAG_MAX + 1]) {
-        (void)snprintf(tag, LOOP_TAG_MAX + 1, "berth:%.16s:%s", pool->uuid, stem);
+        (void)snprintf(tag, LOOP_TAG_MAX + 1, TAG_PREFIX "%.16s:%s", pool->uuid, stem);
 }
 
 /* Numbers go with the devices of other namespaces and of the past: a node that is missing or dead
@@ -95,6 +99,12 @@ static bool is_ours(const Proof *proof, int fd, const LoopStatus *status) {
         return is_marked(proof, fd, status);
 }
 
+/* losetup and its like write a name there that is none of ours; release 0.1.0 wrote none. */
+static bool is_foreign(const Proof *proof, int fd, const LoopStatus *status) {
+        return !is_marked(proof, fd, status) && !str_is_empty(status->tag) &&
+               !str_has_prefix(status->tag, TAG_PREFIX);
+}
+
 /* What whoever had the device can have set. */
 static int restore(unsigned int number, int fd, const LoopStatus *status, const Proof *proof,
                    Error *err) {
@@ -104,8 +114,12 @@ static int restore(unsigned int number, int fd, const LoopStatus *status, const 
                 log_warning("/dev/loop%u showed the partitions on its volume: somebody who had the "
                             "device set that; put right",
                             number);
-        if (status->offset_bytes == 0 && status->limit_bytes == 0)
+        if (status->offset_bytes == 0 && status->limit_bytes == 0) {
+                /* After a restart only the tag tells that it is ours. */
+                if (is_marked(proof, fd, status) && !str_equal(status->tag, proof->tag))
+                        (void)loop_restore(fd, proof->tag);
                 return 0;
+        }
         log_warning("/dev/loop%u showed a part of its volume's file: somebody who had the device "
                     "set that; put right",
                     number);
@@ -140,6 +154,8 @@ static int prove(unsigned int number, const Proof *proof, Attachment *attachment
         r = restore(number, fd, &status, proof, err);
         if (r < 0)
                 return r;
+        attachment->is_marked = is_marked(proof, fd, &status);
+        attachment->is_foreign = is_foreign(proof, fd, &status);
         r = fill(number, fd, &status, attachment, err);
         if (r == 0)
                 (void)fd_steal(&fd);
@@ -187,7 +203,7 @@ static int find_by_sequence(Pool *pool, const Entry *entry, Attachment *attachme
         r = fill(number, fd, &status, attachment, err);
         if (r == 0)
                 (void)fd_steal(&fd);
-        attachment->is_stray = true;
+        attachment->is_stray = attachment->is_marked = true;
         return r;
 }
 
@@ -224,7 +240,7 @@ static int find_dead(const char *stem, Attachment *attachment) {
         DeadSearch search = {.attachment = attachment};
 
         (void)snprintf(search.suffix, sizeof(search.suffix), "/volumes/%s.img", stem);
-        attachment->is_stray = true;
+        attachment->is_stray = attachment->is_marked = true;
         return loop_each(look_if_dead, &search) == 1 ? 0 : ATTACH_E_NONE;
 }
 
@@ -281,7 +297,7 @@ static int find_by_file(Pool *pool, Entry *entry, int data_fd, Attachment *attac
                 return error_set(err, ERROR_UNAVAILABLE, "find the loop device of %s: %d",
                                  entry->meta.id, r);
         r = prove(number, &proof, attachment, err);
-        if (r == 0)
+        if (r == 0 && attachment->is_marked)
                 remember(pool, entry, attachment);
         return r;
 }
@@ -329,7 +345,7 @@ static int find_changed(Pool *pool, Entry *entry, int data_fd, Attachment *attac
         r = fill(number, fd, &status, attachment, err);
         if (r == 0)
                 (void)fd_steal(&fd);
-        attachment->is_stray = true;
+        attachment->is_stray = attachment->is_marked = true;
         return r;
 }
 
@@ -522,6 +538,36 @@ void attach_adopt(Pool *pool, Entry *entry, const Attachment *attachment) {
         remember(pool, entry, attachment);
 }
 
+/* Whether it is mounted below kubelet's root, or published: then it is the volume's, whatever
+ * whoever has it wrote over its tag, and also without one. */
+static bool is_kubelets(const Pool *pool, const Attachment *attachment) {
+        cleanup(mount_table_freep) MountTable *table = NULL;
+        cleanup(freep) char *root = realpath(pool->kubelet_root, NULL);
+        char path[LOOP_PATH_MAX];
+
+        if (!root || mountinfo_read(&table) < 0)
+                return false;
+        loop_path(attachment->number, path);
+        for (size_t i = 0; i < table->n_mounts; i++) {
+                const Mount *mount = &table->mounts[i];
+
+                if ((mount->dev == attachment->devno || str_equal(mount->source, path) ||
+                     is_node_of(mount, attachment->number)) &&
+                    str_has_prefix(mount->target, root) && mount->target[strlen(root)] == '/')
+                        return true;
+        }
+        return false;
+}
+
+bool attach_claim(Pool *pool, Entry *entry, Attachment *attachment) {
+        if (!attachment->is_marked && is_kubelets(pool, attachment)) {
+                attach_adopt(pool, entry, attachment);
+                attachment->is_marked = true;
+                attachment->is_foreign = false;
+        }
+        return attachment->is_marked;
+}
+
 /* An unstage detached it a moment ago, or somebody else did. */
 static int keep(const Entry *entry, Attachment *attachment, Error *err) {
         int r = loop_set_autoclear(attachment->fd, false);
@@ -606,6 +652,10 @@ int attach_make(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachmen
         if (data_fd < 0)
                 return data_fd;
         r = attach_find(pool, entry, attachment, err);
+        if (r == 0 && !attach_claim(pool, entry, attachment) && attachment->is_foreign) {
+                closep(&attachment->fd);
+                r = ATTACH_E_NONE;
+        }
         if (r == 0)
                 r = fit(pool, entry, mode, attachment, err);
         if (r == ATTACH_E_NONE) {
@@ -617,6 +667,8 @@ int attach_make(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachmen
                                       "the loop device of %s was taken away at once",
                                       entry->meta.id);
         } else if (r == 0) {
+                if (!attachment->is_marked)
+                        attach_adopt(pool, entry, attachment);
                 (void)loop_set_queue(attachment->fd, entry->meta.thick);
                 if (loop_restore_io(attachment->fd, entry->meta.sector_bytes) < 0)
                         log_warning("/dev/loop%u keeps sectors of another size than its volume's: "
@@ -681,6 +733,8 @@ int attach_drop(Pool *pool, Entry *entry, Error *err) {
                 r = attach_find(pool, entry, &attachment, err);
                 if (r != 0)
                         return r == ATTACH_E_NONE ? 0 : r;
+                if (!attach_claim(pool, entry, &attachment) && attachment.is_foreign)
+                        return attach_is_mounted(&attachment, err);
                 held_fd = take_held(pool, entry);
                 /* Detached, and somebody who looks at it keeps it for a while. */
                 if (attachment.is_leaving && held_fd < 0)
@@ -703,7 +757,7 @@ int attach_drop_copy(int copy_fd, Error *err) {
                 r = attach_find_copy(copy_fd, &attachment, err);
                 if (r != 0)
                         return r == ATTACH_E_NONE ? 0 : r;
-                if (attachment.is_leaving)
+                if (attachment.is_leaving || attachment.is_foreign)
                         return attach_is_mounted(&attachment, err);
                 r = drop(&attachment, err);
                 if (r != 0)

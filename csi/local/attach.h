@@ -6,7 +6,9 @@
  * The loop device of a volume. The kernel knows which file is behind which device, and the device
  * carries a tag of ours, also after a restart and when the file was renamed or removed meanwhile;
  * here only a hint is remembered where to look first. A device that has neither our file nor our
- * tag is never touched.
+ * tag is never touched, nor is one that somebody else made of our file, which carries his tag. One
+ * without any tag is of release 0.1.0: a call uses it and gives it back, the pool by itself does
+ * not.
  *
  * Who has a raw block volume can send its loop device ioctls that need no privilege: LOOP_CLR_FD,
  * LOOP_SET_STATUS64, LOOP_CHANGE_FD and more. So it is held open from here, and the kernel detaches
@@ -23,8 +25,11 @@ typedef struct Attachment {
         bool is_leaving; /* detached, and there as long as others have it open */
         bool is_read_only;
         bool scans_partitions; /* whoever had it has set that, and nothing but a detach ends it */
-        bool is_stray; /* the file behind it is not the one that the pool has by that name (any
-                          more): it is there to be given back, and for nothing else */
+        bool is_stray;   /* the file behind it is not the one that the pool has by that name (any
+                            more): it is there to be given back, and for nothing else */
+        bool is_marked;  /* it carries the volume's tag, or is the attachment that was seen last */
+        bool is_foreign; /* it shows the file, and carries a tag that is not of our making: it is
+                            neither used nor detached */
 } Attachment;
 
 #define ATTACHMENT_INIT                                                                            \
@@ -57,6 +62,9 @@ typedef enum AttachMode {
  * somebody else has the file on a loop device, or it cannot become writable. */
 int attach_make(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment, Error *err);
 
+/* Whether it is ours: marked, or else in use below kubelet's directories; then it is marked. */
+bool attach_claim(Pool *pool, Entry *entry, Attachment *attachment);
+
 enum {
         ATTACH_E_MOUNTED = 1,   /* a filesystem on it is mounted, in whatever namespace */
         ATTACH_E_PUBLISHED = 2, /* a node of it is bound somewhere in our namespace, as raw block
@@ -69,8 +77,8 @@ int attach_is_mounted(const Attachment *attachment, Error *err);
 /* Return: 0; ATTACH_E_PUBLISHED; <0 with @err. */
 int attach_is_published(const Attachment *attachment, Error *err);
 
-/* Detaches every device of the volume that nobody uses. Gone is done. Return: 0; ATTACH_E_*: one
- * stays; <0 with @err. */
+/* Detaches every device of the volume that nobody uses, but for a foreign one. Gone is done.
+ * Return: 0; ATTACH_E_*: one stays; <0 with @err. */
 int attach_drop(Pool *pool, Entry *entry, Error *err);
 
 /**

@@ -34,6 +34,17 @@ static bool is_asked_for(const Pool *pool, const Entry *entry) {
         return r != 0 && r != -ENOENT;
 }
 
+/* Of an administrator who looks into the file, or of release 0.1.0, which a call gives back. */
+static int say_foreign(const Pool *pool, const Entry *entry, unsigned int number) {
+        const LogField fields[] = {{"volume", entry->meta.id}, {"pool", pool->path}};
+
+        log_fields(LOG_LEVEL_INFO, fields, N_ELEMENTS(fields),
+                   "its data file is on /dev/loop%u, which is not of our making: left alone "
+                   "(losetup -d /dev/loop%u)",
+                   number, number);
+        return 0;
+}
+
 static int give_back(Pool *pool, Entry *entry, Error *err) {
         cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
         int r = attach_find(pool, entry, &attachment, err);
@@ -45,6 +56,8 @@ static int give_back(Pool *pool, Entry *entry, Error *err) {
                 r = attach_is_published(&attachment, err);
         if (r < 0 || (r == 0 && is_asked_for(pool, entry)))
                 return r;
+        if (!attach_claim(pool, entry, &attachment))
+                return r == 0 ? say_foreign(pool, entry, attachment.number) : r;
         attachment_deinit(&attachment);
         /* One that is in use stays, and is held again after a restart. */
         r = attach_drop(pool, entry, err);

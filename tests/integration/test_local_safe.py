@@ -416,6 +416,43 @@ def test_somebody_elses_loop_device_on_our_file(world):
     world.kubelet.stage(volume_id, mount())
 
 
+def without_tag(device):
+    """As release 0.1.0 made them: LOOP_SET_STATUS64 with an empty lo_file_name."""
+    with open(device, 'rb') as file:
+        info = bytearray(fcntl.ioctl(file, 0x4c05, bytes(232)))
+        info[56:120] = bytes(64)
+        fcntl.ioctl(file, 0x4c04, bytes(info))
+
+
+@pytest.mark.parametrize('tag', ('losetup', 'none'))
+def test_a_look_at_the_whole_file_stays(world, tag):
+    """An administrator's loop device was detached at the next start, and its number went to a tenant."""
+    volume_id = world.create('a', 32 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    world.kubelet.unstage(volume_id)
+    device = subprocess.run(['losetup', '--find', '--show', image(world, volume_id)], check=True, capture_output=True,
+                            text=True).stdout.strip()
+    if tag == 'none':
+        without_tag(device)
+    world.restart()
+    csi.until(lambda: f'its data file is on {device}, which is not of our making' in world.daemon.log())
+    assert all_loops(world) == [pathlib.Path(device).name]
+    if tag == 'none':
+        world.kubelet.stage(volume_id, mount())
+        assert all_loops(world) == [pathlib.Path(device).name]
+        world.kubelet.unstage(volume_id)
+        csi.until(lambda: not all_loops(world))
+        return
+    message = world.client.fails('FAILED_PRECONDITION', 'NodeStageVolume', volume_id=volume_id,
+                                 volume_capability=mount(),
+                                 staging_target_path=str(world.kubelet.staging(volume_id)))
+    assert f'losetup -d {device}' in message
+    world.kubelet.unstage(volume_id)
+    assert all_loops(world) == [pathlib.Path(device).name]
+    subprocess.run(['losetup', '-d', device], check=True)
+    world.kubelet.stage(volume_id, mount())
+
+
 def test_not_released_is_not_the_end(world):
     """A device that others had for a moment at its unstage stayed, and no snapshot could be made from then on."""
     volume_id = world.create('a', 16 * MIB, block())
