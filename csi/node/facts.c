@@ -166,6 +166,25 @@ uint64_t mount_device(const MountStatus *status) {
         return 0;
 }
 
+int mount_is_only(int fd) {
+        cleanup(mount_table_freep) MountTable *table = NULL;
+        cleanup(mount_status_deinit) MountStatus status = {0};
+        const Mount *mount;
+        size_t n = 0;
+        int r;
+
+        r = mount_query(fd, MOUNT_QUERY_SHORT, &status);
+        if (r == 0)
+                r = mountinfo_read(&table);
+        if (r != 0 || !status.is_root)
+                return r < 0 ? r : 0;
+        /* The number of the whole filesystem: what stat(2) tells is of a subvolume, on btrfs. */
+        mount = mount_table_find_id(table, status.id);
+        for (size_t i = 0; mount && i < table->n_mounts; i++)
+                n += table->mounts[i].dev == mount->dev;
+        return n == 1;
+}
+
 bool mount_is_forced_ro(const MountStatus *status) {
         if (status->is_super_read_only && !(status->flags & MOUNT_FLAG_READ_ONLY))
                 return true;

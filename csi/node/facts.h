@@ -78,6 +78,10 @@ int device_is_busy(const char *path, uint64_t devno);
 /* The device that a mounted filesystem lies on; 0: none, or not known. */
 uint64_t mount_device(const MountStatus *status);
 
+/* Whether the filesystem that is mounted at @fd is mounted nowhere else in our namespace: 1, 0,
+ * -errno. Reads the whole mountinfo. */
+int mount_is_only(int fd);
+
 /* Whether the filesystem is read-only although its mount is not, or says that it stopped. */
 bool mount_is_forced_ro(const MountStatus *status);
 

@@ -29,6 +29,9 @@
 /* Of what was just mounted, or is dead. */
 #define UNMOUNT_MSECS UINT64_C(20000)
 
+/* It is a moment's work. */
+#define THAW_MSECS UINT64_C(3000)
+
 static void log_work(const Work *work, const char *what, const char *detail, uint64_t msecs) {
         char duration[24];
         const LogField fields[] = {
@@ -380,6 +383,13 @@ static int check_name(const Work *work, Error *err) {
         return check_device(work, err);
 }
 
+/* The kernel gives what it still has of the disk, frozen as it was left. One that hangs here is
+ * waited for by nobody: it shows in the volume's condition. */
+static void thaw(Node *node, const Work *work) {
+        if (timed_thaw(node, work->target, THAW_MSECS) == 0)
+                log_work(work, "thawed a filesystem that was left frozen", work->target->text, 0);
+}
+
 static int try_mount(Work *work, bool writes_super, MountContext *context) {
         const MountSpec spec = {work->plan->fs_type, work->plan->device, &work->plan->options,
                                 writes_super};
@@ -421,6 +431,8 @@ static int mount_volume(Node *node, Work *work, Error *err) {
                 if (unmount_again(node, work, &error) < 0)
                         error_join(err, &error);
                 (void)node_path_reopen(work->target, NULL);
+        } else {
+                thaw(node, work);
         }
         return r;
 }

@@ -4,6 +4,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
+#include "common/block/fsfreeze.h"
 
 #include <fcntl.h>
 #include <stdalign.h>
@@ -151,4 +152,28 @@ int timed_detach(const Node *node, const NodePath *path, unsigned int how, uint6
 
         return timed_run(node, what, path->text, path->parent_fd, path->name, do_detach, &detach,
                          sizeof(detach), timeout_msecs);
+}
+
+/* --- thawing --- */
+
+typedef struct Thaw {
+        TimedPlace place;
+} Thaw;
+
+static int do_thaw(void *data) {
+        const Thaw *thaw = data;
+        cleanup(closep) int fd = openat(thaw->place.fd, thaw->place.name,
+                                        O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+        return fd < 0 ? -errno : fsfreeze_thaw(fd);
+}
+
+int timed_thaw(const Node *node, const NodePath *path, uint64_t timeout_msecs) {
+        Thaw thaw = {0};
+        int r = path->fd < 0 ? -EINVAL : mount_is_only(path->fd);
+
+        if (r <= 0)
+                return r < 0 ? r : -EINVAL;
+        return timed_run(node, TIMED_THAW, path->text, path->parent_fd, path->name, do_thaw, &thaw,
+                         sizeof(thaw), timeout_msecs);
 }

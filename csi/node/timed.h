@@ -34,6 +34,7 @@ int timed_run(const Node *node, const char *what, const char *about, int fd, con
 /* What is one @what with many places that ask for it. */
 #define TIMED_LOOK    "look"    /* about a path */
 #define TIMED_UNMOUNT "unmount" /* about a path */
+#define TIMED_THAW    "thaw"    /* about a path */
 #define TIMED_GROW    "grow"    /* about a volume's id */
 
 /* Whether one that was late has not come back. */
@@ -64,5 +65,16 @@ int timed_set_mode(const Node *node, const NodePath *path, unsigned int mode);
  * Return: 0; -ETIMEDOUT; -EBUSY; -EINVAL or -ENOENT nothing is mounted there; another -errno.
  */
 int timed_detach(const Node *node, const NodePath *path, unsigned int how, uint64_t timeout_msecs);
+
+/**
+ * timed_thaw() - thaw the filesystem at a path, if it is mounted nowhere else in our namespace
+ *
+ * The kernel keeps a frozen filesystem, and its device, without any mount (Linux 6.18), and whoever
+ * froze it has no path to thaw it by then. As long as it is mounted elsewhere it is his.
+ *
+ * Return: 0: it was frozen; -EINVAL: it was not, or is mounted elsewhere; -ETIMEDOUT, and then the
+ * mount is held until timed_is_late(TIMED_THAW) no more; another -errno.
+ */
+int timed_thaw(const Node *node, const NodePath *path, uint64_t timeout_msecs);
 
 #endif

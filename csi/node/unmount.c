@@ -25,12 +25,13 @@
 /* What is written and not yet on the disk goes there at the last unmount. */
 #define UNMOUNT_MSECS UINT64_C(90000)
 
-static int is_dead(const NodePath *path, bool *deadp, Error *err) {
+static int is_dead(const NodePath *path, bool *deadp, bool *has_diskp, Error *err) {
         cleanup(target_facts_deinit) TargetFacts facts = {0};
         int r;
 
         r = target_facts_read(&facts, path, NULL, err);
         *deadp = facts.is_dead;
+        *has_diskp = facts.is_mounted && !facts.is_dead && facts.mounted_on != 0;
         return r;
 }
 
@@ -73,11 +74,36 @@ static void tell_user(NodePath *path, Error *err) {
                 holder_tell_mount(status.id, err);
 }
 
-static int unmount_one(const Job *job, NodePath *path, Error *err) {
-        bool dead = path->is_dead || hangs(job, path);
+/* Who froze it has until the last unmount: nobody could thaw it after that. A share may be of the
+ * node's own disk, which is not ours to thaw. Return: 0; ERROR_UNAVAILABLE: it is late. */
+static int thaw(const Job *job, NodePath *path, Error *err) {
+        const LogField field = {"volume", job->volume.volume_id};
         int r;
 
-        r = dead ? 0 : is_dead(path, &dead, err);
+        if (job->node->config.provider->find_share)
+                return 0;
+        r = timed_thaw(job->node, path, timed_left(job->call, UNMOUNT_MSECS));
+        if (r == 0)
+                log_fields(
+                        LOG_LEVEL_WARNING, &field, 1,
+                        "its filesystem at %s was left frozen by somebody else and is thawed: it "
+                        "is unmounted",
+                        path->text);
+        if (r != -ETIMEDOUT)
+                return 0;
+        /* The mount is held until it comes back: off the path it is unmounted by that. */
+        closep(&path->fd);
+        (void)timed_detach(job->node, path, MOUNT_DETACH_LAZY, UNMOUNT_MSECS);
+        return is_late(path, err);
+}
+
+static int unmount_one(const Job *job, NodePath *path, Error *err) {
+        bool dead = path->is_dead || hangs(job, path), has_disk = false;
+        int r;
+
+        r = dead ? 0 : is_dead(path, &dead, &has_disk, err);
+        if (r == 0 && has_disk)
+                r = thaw(job, path, err);
         if (r < 0)
                 return r;
         r = detach(job, path, dead ? MOUNT_DETACH_LAZY : 0);
@@ -137,7 +163,8 @@ static int remove_file(NodePath *path, Error *err) {
 int node_unmount(const Job *job, NodePath *path, unsigned int how, Error *err) {
         int r = 0;
 
-        if (timed_is_late(job->node, TIMED_UNMOUNT, path->text))
+        if (timed_is_late(job->node, TIMED_UNMOUNT, path->text) ||
+            timed_is_late(job->node, TIMED_THAW, path->text))
                 return is_late(path, err);
         for (int i = 0; i < UNMOUNTS_MAX && r == 0; i++)
                 r = unmount_one(job, path, err);

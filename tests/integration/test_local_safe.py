@@ -1171,6 +1171,34 @@ def test_killed_between_freeze_and_thaw(build, sandbox, disk):
     end(world)
 
 
+@pytest.mark.parametrize('fstype', ('ext4', 'xfs', 'btrfs'))
+def test_frozen_by_somebody_who_died(world, fstype):
+    """The kernel kept it without any mount, and the loop device; the next stage was OK, and its writes hung."""
+    capability = mount(fstype)
+    volume_id = world.create('a', 320 * MIB, capability)
+    staging = world.kubelet.staging(volume_id)
+    world.kubelet.stage(volume_id, capability)
+    target = world.kubelet.publish(volume_id, world.kubelet.target('p', 'a'), capability)
+    (target / 'data').write_bytes(b'before')
+    subprocess.run(['fsfreeze', '--freeze', target], check=True)
+    # It is still mounted, and whoever froze it may be there.
+    world.kubelet.unpublish(volume_id, target)
+    assert is_frozen(staging)
+    world.kubelet.unstage(volume_id)
+    assert not world.loops() and 'is thawed' in world.daemon.log()
+    world.kubelet.stage(volume_id, capability)
+    # It lost its mounts by another hand.
+    subprocess.run(['fsfreeze', '--freeze', staging], check=True)
+    subprocess.run(['umount', staging], check=True)
+    assert world.loops()
+    world.kubelet.stage(volume_id, capability)
+    subprocess.run(['touch', staging / 'written'], check=True, timeout=10)
+    assert (staging / 'data').read_bytes() == b'before'
+    assert 'thawed a filesystem that was left frozen' in world.daemon.log()
+    world.kubelet.unstage(volume_id)
+    assert not world.loops()
+
+
 @pytest.mark.parametrize('who', ('snapshot', 'restart'))
 def test_a_mount_that_another_namespace_keeps(build, sandbox, disk, who):
     """Its loop device stayed for ever, and a snapshot was refused as that of a raw block volume in use."""
