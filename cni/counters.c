@@ -80,17 +80,17 @@ static unsigned int bucket_of(uint64_t nsecs) {
 /* Only a whole one: a page behind the end of a file would be a signal and not an error. Return: 0
  * with a descriptor; -errno. */
 static int open_whole(const char *path, int flags, int *fdp) {
-        cleanup(closep) int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         struct stat info;
 
         if (fd < 0)
                 return -errno;
-        if (fstat(fd, &info) < 0)
-                return -errno;
-        if (!S_ISREG(info.st_mode) || info.st_size != (off_t)sizeof(Counters))
+        if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) ||
+            info.st_size != (off_t)sizeof(Counters)) {
+                (void)close(fd);
                 return -EINVAL;
+        }
         *fdp = fd;
-        fd = -1;
         return 0;
 }
 

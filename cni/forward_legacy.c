@@ -89,6 +89,8 @@ static int rule_ensure(uint8_t family, const LegacyRule *rule, Error *err) {
         return r;
 }
 
+static const char mark_and_mask[] = MARK_TEXT "/" MARK_TEXT;
+
 static LegacyRule jump(const char *from, const char *to, const char *comment) {
         return (LegacyRule){from, true, {"-m", "comment", "--comment", comment, "-j", to}};
 }
@@ -97,7 +99,7 @@ static LegacyRule accept_mark(void) {
         return (LegacyRule){
                 FORWARD_CHAIN,
                 false,
-                {"-m", "mark", "--mark", MARK_TEXT "/" MARK_TEXT, "-m", "comment", "--comment",
+                {"-m", "mark", "--mark", mark_and_mask, "-m", "comment", "--comment",
                  FORWARD_COMMENT_PODS, "-j", "ACCEPT"},
         };
 }

@@ -115,7 +115,7 @@ int rules_reclaim(RulesSocket *sock, const Attachment *at, Error *err) {
                 return 0; /* without nftables nothing was left either */
         for (size_t i = 0; i < at->n_ips; i++)
                 ask(&batch, &at->ips[i].address);
-        r = nl_batch_run(&sock->netfilter, &batch, reply, &reclaim);
+        (void)nl_batch_run(&sock->netfilter, &batch, reply, &reclaim);
         /* Sets and elements that are not there are what is hoped for. */
         if (!reclaim.any)
                 return 0;

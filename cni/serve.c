@@ -168,12 +168,13 @@ static int parse(Request *request, Error *err) {
 }
 
 int request_serve(Request *request) {
-        RequestVerb verb;
+        RequestVerb verb = NULL;
         Error err = {0};
 
         if (parse(request, &err))
                 return 1;
-        verb = verbs[set_of_role[request->conf.role]][request->env.verb];
+        if (request->conf.role < _ROLE_N)
+                verb = verbs[set_of_role[request->conf.role]][request->env.verb];
         request->ipam = (Ipam){
                 .conf = &request->conf,
                 .env = &request->env,

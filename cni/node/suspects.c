@@ -6,8 +6,10 @@
 #include "cni/install.h"
 #include "common/base/str.h"
 
+#include <string.h>
+
 static bool is_bridge(const Link *link) {
-        return str_equal(link->kind, "bridge");
+        return strcmp(link->kind, "bridge") == 0;
 }
 
 /* The host's end of a pod's pair (host_link_alias()). */

@@ -462,7 +462,7 @@ int loop_change_file(int fd, int backing_fd) {
 }
 
 int loop_restore_io(int fd, uint32_t logical_sector_bytes) {
-        LoopStatus status;
+        LoopStatus status = {0};
         int r, sector = 0;
 
         r = loop_get_status(fd, &status);

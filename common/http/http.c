@@ -79,9 +79,13 @@ static Connection *choose_victim(const HttpServer *server) {
 
         for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
                 Connection *connection = server->connections[i];
-                unsigned int n = count_of_peer(server, connection->peer);
+                unsigned int n;
 
-                if (n > most || (n == most && connection->until_msecs < victim->until_msecs)) {
+                if (!connection)
+                        continue;
+                n = count_of_peer(server, connection->peer);
+                if (n > most ||
+                    (victim && n == most && connection->until_msecs < victim->until_msecs)) {
                         victim = connection;
                         most = n;
                 }
@@ -106,7 +110,8 @@ static Connection *connection_get(HttpServer *server) {
                         return connection;
         }
         victim = choose_victim(server);
-        connection_close(victim);
+        if (victim)
+                connection_close(victim);
         return victim;
 }
 
@@ -289,9 +294,9 @@ size_t http_prepare(HttpServer *server, struct pollfd waits[HTTP_WAITS_MAX], int
                 server->waiting[n] = connection;
                 waits[n++] = (struct pollfd){
                         .fd = connection->fd,
-                        .events = connection->out          ? POLLOUT
-                                  : connection->is_handled ? 0
-                                                           : POLLIN,
+                        .events = (short)(connection->out          ? POLLOUT
+                                          : connection->is_handled ? 0
+                                                                   : POLLIN),
                 };
         }
         *timeout_msecsp = timeout_msecs(server, n);

@@ -357,7 +357,7 @@ static int reply_name(const Dump *dump, const struct nlmsghdr *message) {
 }
 
 static int reply_chain(const Dump *dump, const struct nlmsghdr *message) {
-        const struct nlattr *table[NFTA_CHAIN_MAX + 1], *hook[NFTA_HOOK_MAX + 1];
+        const struct nlattr *table[NFTA_CHAIN_MAX + 1], *hook[NFTA_HOOK_MAX + 1] = {0};
         NftChainFound found = {0};
         struct nfgenmsg header;
         int r;

@@ -128,7 +128,7 @@ static void check_array(const uint8_t *sb, FsVolume *volume) {
                         return;
                 }
                 for (uint16_t i = 0; i < n_stripes(chunk) && volume->n_devices == 1; i++) {
-                        if (!is_ours(sb, chunk + CHUNK_BYTES + i * STRIPE_BYTES))
+                        if (!is_ours(sb, chunk + CHUNK_BYTES + (size_t)i * STRIPE_BYTES))
                                 volume_malformed(volume, "system chunk on another device");
                 }
         }
@@ -161,7 +161,7 @@ static int node_read(FsSource *source, const uint8_t *sb, const uint8_t *key, co
         uint64_t within = node->address - key_offset(key);
 
         for (uint16_t i = 0; i < n_stripes(chunk) && i < 4; i++) {
-                const uint8_t *stripe = chunk + CHUNK_BYTES + i * STRIPE_BYTES;
+                const uint8_t *stripe = chunk + CHUNK_BYTES + (size_t)i * STRIPE_BYTES;
                 uint64_t at;
                 int r;
 
@@ -320,7 +320,7 @@ static const uint8_t *find_root(const uint8_t *sb, const Node *root, uint64_t tr
 /* Short keys of metadata are no keys where the feature is not set: check_extent_item(). */
 static int check_extents(FsSource *source, const uint8_t *sb, const Node *chunks,
                          const uint8_t *item, FsVolume *volume) {
-        cleanup(freep) uint8_t *bytes = malloc(le32(sb + 0x94));
+        cleanup(freep) uint8_t *bytes = calloc(1, le32(sb + 0x94));
         Node node = {le64(item + 176), le64(item + 160), TREE_EXTENT, item[238], bytes};
         size_t stride = node.level ? PTR_BYTES : ITEM_BYTES;
         int r;

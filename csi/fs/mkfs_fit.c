@@ -137,8 +137,10 @@ static int break_rule(Making *m, const FsToolRule *rule, Error *err) {
         char one[48], other[48];
 
         if (rule->excludes && (ours || other_ours)) {
-                making_set(m, ours ? rule->letter : rule->other_letter,
-                           ours ? rule->key : rule->other, "0");
+                if (ours)
+                        making_set(m, rule->letter, rule->key, "0");
+                else
+                        making_set(m, rule->other_letter, rule->other, "0");
                 return 0;
         }
         if (!rule->excludes && ours) {

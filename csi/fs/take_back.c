@@ -208,7 +208,8 @@ static bool are_our_inodes(const Search *search, const uint8_t *group) {
         for (uint32_t first = 1; first < GROUPS_MAX * GROUP_N; first += GROUP_N) {
                 uint32_t i = 0;
 
-                while (i < GROUP_N && has_inode_sum(search, group + i * INODE_BYTES, first + i))
+                while (i < GROUP_N &&
+                       has_inode_sum(search, group + (size_t)i * INODE_BYTES, first + i))
                         i++;
                 if (i == GROUP_N)
                         return true;
@@ -268,7 +269,7 @@ static int look_for_sums(Search *search) {
 /* What the readers of superblocks and libblkid see, which know more than magics. */
 static int judge_whole(Search *search) {
         cleanup(freep) FsInspection *seen = calloc(1, sizeof(*seen));
-        cleanup(freep) FsVolume *volume = malloc(sizeof(*volume));
+        cleanup(freep) FsVolume *volume = calloc(1, sizeof(*volume));
         FsReader reader;
         int r;
 
@@ -279,10 +280,9 @@ static int judge_whole(Search *search) {
                 r = fs_read_volume(&reader, volume);
         if (r < 0)
                 return r;
-        if (r == FS_E_NONE)
-                r = 0;
-        else if (volume->kind != search->claim->kind ||
-                 memcmp(volume->uuid, search->claim->uuid, sizeof(volume->uuid)) != 0)
+        if (r != FS_E_NONE &&
+            (volume->kind != search->claim->kind ||
+             memcmp(volume->uuid, search->claim->uuid, sizeof(volume->uuid)) != 0))
                 found_foreign(search, volume->type, 0);
         r = inspect_library(search->fd, NULL, seen);
         for (size_t i = 0; r >= 0 && i < seen->n_hits; i++)

@@ -354,6 +354,17 @@ static void say_feature_way_out(Text *t, const FsReason *reason) {
                 say(t, "mount it where it was made");
 }
 
+static void say_block_way_out(Text *t, const FsReason *reason, const FsVolume *volume) {
+        if (reason->need > reason->have || reason->need_kernel == FS_VERSION_NEVER) {
+                say(t, "use a node with pages of ");
+                say_size(t, reason->need);
+                return;
+        }
+        say_feature_way_out(t, reason);
+        if (reason->feature && volume->kind == FS_KIND_BTRFS)
+                say(t, ", or mount it once with space_cache=v2 on one with pages of 4K");
+}
+
 static void say_way_out(Text *t, const FsReason *reason, const FsVolume *volume) {
         switch (reason->kind) {
         case FS_REASON_FEATURE:
@@ -368,14 +379,7 @@ static void say_way_out(Text *t, const FsReason *reason, const FsVolume *volume)
                 say(t, "use a node whose kernel has %s", volume->type);
                 break;
         case FS_REASON_BLOCK_SIZE:
-                if (reason->need > reason->have || reason->need_kernel == FS_VERSION_NEVER) {
-                        say(t, "use a node with pages of ");
-                        say_size(t, reason->need);
-                        break;
-                }
-                say_feature_way_out(t, reason);
-                if (reason->feature && volume->kind == FS_KIND_BTRFS)
-                        say(t, ", or mount it once with space_cache=v2 on one with pages of 4K");
+                say_block_way_out(t, reason, volume);
                 break;
         case FS_REASON_SECTOR_SIZE:
                 say(t, "attach it with sectors of ");

@@ -96,7 +96,7 @@ int local_expand_volume(void *self, const Call *call, const ControllerExpandRequ
         r = pool_lock_volume(pool, call, request->volume_id, LOCK_EXCLUSIVE, &lock, err);
         if (r == 0)
                 r = hold_persistent(pool, call, request->volume_id, &entry, err);
-        if (r < 0)
+        if (r != 0)
                 return r;
         if (range->limit_bytes && entry->meta.size_bytes > range->limit_bytes)
                 r = error_set(err, ERROR_RANGE,

@@ -38,6 +38,7 @@ static void do_work(void *argument) {
         closep(&place->fd);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): who, what, where, how and how long. */
 int timed_run(const Node *node, const char *what, const char *about, int fd, const char *name,
               int (*work)(void *data), void *data, size_t n_data, uint64_t timeout_msecs) {
         cleanup(freep) Task *task = calloc(1, sizeof(*task) + n_data);

@@ -120,9 +120,9 @@ static void take_long(LongName *name, const uint8_t *entry) {
         for (size_t i = 0; i < LONG_PIECE; i++) {
                 uint32_t c = drive_le16(entry + places[i]);
 
-                name->text[(piece - 1) * LONG_PIECE + i] = c == 0 || c == 0xffff ? '\0'
-                                                           : c < 0x80            ? (char)c
-                                                                                 : '?';
+                name->text[(piece - 1) * LONG_PIECE + i] = (char)(c == 0 || c == 0xffff ? 0U
+                                                                  : c < 0x80            ? c
+                                                                                        : '?');
         }
 }
 

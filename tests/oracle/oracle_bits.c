@@ -121,7 +121,7 @@ typedef struct BitRun {
 
 static void prepare(const BitRun *run, uint32_t bit) {
         uint8_t byte;
-        off_t at = (off_t)(run->base->offset + bit / 8);
+        off_t at = (off_t)run->base->offset + bit / 8;
 
         snapshot_restore(run->snapshot, run->fd);
         assert(pread(run->fd, &byte, 1, at) == 1);
