@@ -166,8 +166,7 @@ static int find_device(Pool *pool, const Call *call, CutPart *part, Error *err) 
         return give_back(pool, call, part, err);
 }
 
-static int prepare(Pool *pool, const Call *call, CutPart *part, size_t n_parts, Error *err) {
-        LocalMeta meta = part->target->meta;
+static int look(Pool *pool, const Call *call, CutPart *part, size_t n_parts, Error *err) {
         int r;
 
         if (part->source->meta.kind == LOCAL_VOLUME) {
@@ -183,9 +182,13 @@ static int prepare(Pool *pool, const Call *call, CutPart *part, size_t n_parts, 
                 if (r < 0)
                         return r;
         }
-        r = check(pool, part, n_parts, err);
-        if (r < 0)
-                return r;
+        return check(pool, part, n_parts, err);
+}
+
+static int prepare(Pool *pool, CutPart *part, Error *err) {
+        LocalMeta meta = part->target->meta;
+        int r;
+
         part->from_fd = pool_open_data(pool, &part->source->meta, O_RDONLY, err);
         if (part->from_fd < 0)
                 return part->from_fd;
@@ -195,6 +198,59 @@ static int prepare(Pool *pool, const Call *call, CutPart *part, size_t n_parts, 
                 return r;
         part->to_fd = pool_open_data(pool, &meta, O_RDWR | O_CREAT, err);
         return part->to_fd < 0 ? part->to_fd : 0;
+}
+
+/* --- Who freezes: one cut at a time, or each would take another's freeze for a stranger's --- */
+
+static const CutPart *find_frozen(const CutPart *parts, size_t n_parts) {
+        for (size_t i = 0; i < n_parts; i++)
+                if (parts[i].is_mounted && parts[i].source->is_frozen)
+                        return &parts[i];
+        return NULL;
+}
+
+static void set_frozen(CutPart *parts, size_t n_parts, bool is_frozen) {
+        for (size_t i = 0; i < n_parts; i++)
+                if (parts[i].is_mounted)
+                        parts[i].source->is_frozen = is_frozen;
+}
+
+static int take_freezes_locked(Pool *pool, const Call *call, CutPart *parts, size_t n_parts,
+                               Error *err) {
+        uint64_t until = pool_now_msecs() + POOL_WAIT_MSECS;
+        const CutPart *part;
+
+        while ((part = find_frozen(parts, n_parts)) != NULL) {
+                const char *id = part->source->meta.id;
+
+                if (pool_now_msecs() >= until)
+                        return error_set(err, ERROR_AGAIN,
+                                         "volume %s is frozen by another snapshot or clone of it; "
+                                         "try again",
+                                         id);
+                if (call->cancelled(call->userdata))
+                        return error_set(err, ERROR_TIMEOUT, "cancelled while waiting for %s", id);
+                pool_wait(pool, until);
+        }
+        set_frozen(parts, n_parts, true);
+        return 0;
+}
+
+/* All at once: two groups cannot wait for each other. */
+static int take_freezes(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Error *err) {
+        int r;
+
+        pthread_mutex_lock(&pool->mutex);
+        r = take_freezes_locked(pool, call, parts, n_parts, err);
+        pthread_mutex_unlock(&pool->mutex);
+        return r;
+}
+
+static void give_freezes(Pool *pool, CutPart *parts, size_t n_parts) {
+        pthread_mutex_lock(&pool->mutex);
+        set_frozen(parts, n_parts, false);
+        pthread_cond_broadcast(&pool->changed);
+        pthread_mutex_unlock(&pool->mutex);
 }
 
 static int freeze(CutPart *part, Error *err) {
@@ -296,11 +352,11 @@ static int complete(CutPart *part, Error *err) {
         return 0;
 }
 
-int cut_run(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Error *err) {
+static int run(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Error *err) {
         int r;
 
         for (size_t i = 0; i < n_parts; i++) {
-                r = prepare(pool, call, &parts[i], n_parts, err);
+                r = prepare(pool, &parts[i], err);
                 if (r < 0)
                         return r;
         }
@@ -309,6 +365,24 @@ int cut_run(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Error 
         r = cut(pool, call, parts, n_parts, err);
         for (size_t i = 0; i < n_parts; i++)
                 thaw(&parts[i]);
+        return r;
+}
+
+int cut_run(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Error *err) {
+        int r;
+
+        for (size_t i = 0; i < n_parts; i++) {
+                r = look(pool, call, &parts[i], n_parts, err);
+                if (r < 0)
+                        return r;
+        }
+        r = take_freezes(pool, call, parts, n_parts, err);
+        if (r < 0)
+                return r;
+        r = run(pool, call, parts, n_parts, err);
+        give_freezes(pool, parts, n_parts);
+        if (r != 0)
+                return r;
         for (size_t i = 0; i < n_parts && r == 0; i++)
                 r = complete(&parts[i], err);
         return r;

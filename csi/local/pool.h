@@ -49,6 +49,7 @@ typedef struct Entry {
                            back; the exclusive holder's */
         bool busy;      /* held exclusively */
         unsigned int n_readers;  /* held shared: a source being read */
+        bool is_frozen;          /* one of those freezes its filesystem. Under the mutex */
         uint64_t reserved_bytes; /* promised beyond the metadata until the hold ends: a growth, a
                                     snapshot that has no blocks yet */
         bool is_stored;          /* its metadata is on disk, so its data file is ours */

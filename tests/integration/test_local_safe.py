@@ -1171,6 +1171,21 @@ def test_killed_between_freeze_and_thaw(build, sandbox, disk):
     end(world)
 
 
+def test_snapshots_and_clones_at_once(world):
+    """Each took the freeze of another for a stranger's: one of five was made."""
+    volume_id = world.create('a', 16 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    calls = [('CreateSnapshot', {'source_volume_id': volume_id, 'name': f's{number}'}) for number in range(6)]
+    calls += [('CreateVolume', {'name': f'c{number}', 'volume_capabilities': [mount()],
+                                'volume_content_source': {'volume': {'volume_id': volume_id}}}) for number in range(2)]
+    started = [world.client.start(method, **fields) for method, fields in calls]
+    errors = [call.exception() for call in started]
+    # A slow machine may let one of them wait for too long.
+    assert all('by another snapshot or clone' in error.details() for error in errors if error)
+    assert errors.count(None) > 1
+    assert not is_frozen(world.kubelet.staging(volume_id))
+
+
 @pytest.mark.parametrize('fstype', ('ext4', 'xfs', 'btrfs'))
 def test_frozen_by_somebody_who_died(world, fstype):
     """The kernel kept it without any mount, and the loop device; the next stage was OK, and its writes hung."""
