@@ -27,6 +27,9 @@
 #define RO_BIGALLOC        0x200U
 #define RO_METADATA_CSUM   0x400U
 
+/* EXT4_MAX_DESC_SIZE of the kernel */
+#define DESC_MAX 1024U
+
 #define INODE_ROOT      2U
 #define INODE_FIRST     11U
 #define HASH_SIPHASH    6U
@@ -58,6 +61,11 @@ static uint32_t inode_bytes(const uint8_t *sb) {
 
 static uint32_t desc_bytes(const uint8_t *sb) {
         return incompat(sb) & INCOMPAT_64BIT ? le16(sb + 0xfe) : 32;
+}
+
+/* What of a descriptor there is to read, whatever a superblock says. */
+static uint32_t desc_read_bytes(const uint8_t *sb) {
+        return desc_bytes(sb) < DESC_MAX ? desc_bytes(sb) : DESC_MAX;
 }
 
 static uint64_t n_blocks(const uint8_t *sb) {
@@ -198,22 +206,23 @@ static uint32_t checksum_seed(const uint8_t *sb) {
 
 /* Descriptors stand behind the superblock, but with meta_bg from a group on. Return: 0; FS_E_NONE:
  * not where we look; -errno. */
-static int read_descriptor(FsSource *source, const uint8_t *sb, uint64_t group, uint8_t desc[64]) {
-        uint32_t n = desc_bytes(sb) < 64 ? desc_bytes(sb) : 64;
+static int read_descriptor(FsSource *source, const uint8_t *sb, uint64_t group,
+                           uint8_t desc[DESC_MAX]) {
         uint64_t per_block = block_bytes(sb) / desc_bytes(sb);
 
         if (incompat(sb) & INCOMPAT_META_BG && group / per_block >= le32(sb + 0x104) && group > 0)
                 return FS_E_NONE;
-        memset(desc, 0, 64);
+        memset(desc, 0, DESC_MAX);
         return source_read(source,
                            (UINT64_C(1) + 1024 / block_bytes(sb)) * block_bytes(sb) +
                                    group * desc_bytes(sb),
-                           desc, n);
+                           desc, desc_read_bytes(sb));
 }
 
-static bool descriptor_sum_ok(const uint8_t *sb, uint32_t group, const uint8_t desc[64]) {
+/* Of the whole descriptor, as large as the superblock says. */
+static bool descriptor_sum_ok(const uint8_t *sb, uint32_t group, const uint8_t desc[DESC_MAX]) {
         uint8_t number[4], zero[2] = {0};
-        uint32_t n = desc_bytes(sb) < 64 ? desc_bytes(sb) : 64, crc;
+        uint32_t n = desc_read_bytes(sb), crc;
         uint16_t sum;
 
         put_le32(number, group);
@@ -240,7 +249,7 @@ static uint64_t joined(const uint8_t *sb, const uint8_t *desc, size_t low, size_
 }
 
 /* Superblock, descriptors and room for more of them, in front of the group's own blocks. */
-static bool overlaps_head(const uint8_t *sb, const uint8_t desc[64]) {
+static bool overlaps_head(const uint8_t *sb, const uint8_t desc[DESC_MAX]) {
         uint64_t per_block = block_bytes(sb) / desc_bytes(sb);
         uint64_t head =
                 le32(sb + 0x14) + 1 + (n_groups(sb) + per_block - 1) / per_block + le16(sb + 0xce);
@@ -254,7 +263,7 @@ static bool overlaps_head(const uint8_t *sb, const uint8_t desc[64]) {
 /* Without flex_bg each group holds its own bitmaps and inodes; the second tells. */
 static int check_own_group(FsSource *source, const uint8_t *sb, FsVolume *volume) {
         uint64_t first = le32(sb + 0x14) + (uint64_t)le32(sb + 0x20);
-        uint8_t desc[64];
+        uint8_t desc[DESC_MAX];
         int r;
 
         if (incompat(sb) & INCOMPAT_FLEX_BG || n_groups(sb) < 2)
@@ -268,8 +277,29 @@ static int check_own_group(FsSource *source, const uint8_t *sb, FsVolume *volume
         return 0;
 }
 
+/* Each group's blocks are of this filesystem, for a kernel that only reads as well. The last group
+ * tells where descriptors have another size than they were written with. */
+static int check_last_group(FsSource *source, const uint8_t *sb, FsVolume *volume) {
+        uint64_t first = le32(sb + 0x14), end = n_blocks(sb);
+        uint8_t desc[DESC_MAX];
+        int r;
+
+        r = read_descriptor(source, sb, n_groups(sb) - 1, desc);
+        if (r != 0)
+                return r == FS_E_NONE || source_is_image_fault(r) ? 0 : r;
+        for (size_t at = 0; at < 12; at += 4) {
+                uint64_t block = joined(sb, desc, at, 0x20 + at);
+
+                if (block < first || block >= end) {
+                        volume_malformed(volume, "last group without blocks of its own");
+                        break;
+                }
+        }
+        return 0;
+}
+
 static int check_descriptor(FsSource *source, const uint8_t *sb, FsVolume *volume) {
-        uint8_t desc[64];
+        uint8_t desc[DESC_MAX];
         int r = read_descriptor(source, sb, 0, desc);
 
         if (r != 0)
@@ -287,7 +317,7 @@ static int check_descriptor(FsSource *source, const uint8_t *sb, FsVolume *volum
 int ext_read_inode(FsSource *source, const uint8_t *sb, uint32_t ino, uint8_t inode[256]) {
         uint32_t per_group = le32(sb + 0x28), n = inode_bytes(sb) < 256 ? inode_bytes(sb) : 256;
         uint64_t table;
-        uint8_t desc[64];
+        uint8_t desc[DESC_MAX];
         int r;
 
         if (ino == 0 || ino > le32(sb) || per_group == 0)
@@ -360,6 +390,8 @@ int ext_check_inodes(FsSource *source, const uint8_t *sb, FsVolume *volume) {
 
         if (r == 0)
                 r = check_own_group(source, sb, volume);
+        if (r == 0)
+                r = check_last_group(source, sb, volume);
         for (size_t i = 0; r == 0 && i < N_ELEMENTS(inodes); i++) {
                 int found = check_inode(source, sb, inodes[i].ino, inodes[i].type);
 

@@ -11,8 +11,10 @@ import shutil
 import subprocess
 
 import pytest
+from sandbox import mount
 
 MIB = 1 << 20
+MS_RDONLY = 1
 NOBODY = 65534
 
 
@@ -258,6 +260,22 @@ def test_what_else_is_there(build, tmp_path):
         subprocess.run([*argv, path], input=',\n', text=True, check=True, capture_output=True)
         done = json.loads(fs(build, 'check', path, '--json', code=2).stdout)
         assert done['find'] == 'other' and name in done['why'], done
+
+
+@pytest.mark.parametrize('desc_size', ['128', '1024'])
+def test_descriptors_are_summed_whole(build, sandbox, desc_size):
+    """A checksum is of as many bytes as the superblock says that a descriptor has; the kernel mounts neither."""
+    device = sandbox.loop(64 * MIB, ['mke2fs', '-q', '-t', 'ext4', '-O', '64bit,metadata_csum'])
+    assert json.loads(fs(build, 'check', device, '--json').stdout)['verdicts'][0]['answer'] == 'rw'
+    subprocess.run(['debugfs', '-w', '-R', f'set_super_value desc_size {desc_size}', device], check=True,
+                   capture_output=True)
+    assert 'superblock checksum good' in fs(build, 'check', device, code=None).stdout
+    assert json.loads(fs(build, 'check', device, '--json', code=None).stdout)['verdicts'][0]['answer'] == 'no'
+    for flags in (0, MS_RDONLY):
+        target = sandbox.path / f'target-{flags}'
+        target.mkdir()
+        with pytest.raises(OSError):
+            mount(device, target, 'ext4', flags)
 
 
 # --- the tables against the tools and the kernel ---
