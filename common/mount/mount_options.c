@@ -35,6 +35,15 @@ static const Word flag_words[] = {
         {"symfollow", 0, MOUNT_FLAG_NO_SYMLINK_FOLLOW},
 };
 
+/* What mount(8) makes of words that it keeps for itself. With a value ("user=root", from mtab)
+ * they say who mounted it, and no more. */
+static const Word implying_words[] = {
+        {"user", MOUNT_FLAG_NO_EXEC | MOUNT_FLAG_NO_SUID | MOUNT_FLAG_NO_DEV, 0},
+        {"users", MOUNT_FLAG_NO_EXEC | MOUNT_FLAG_NO_SUID | MOUNT_FLAG_NO_DEV, 0},
+        {"owner", MOUNT_FLAG_NO_SUID | MOUNT_FLAG_NO_DEV, 0},
+        {"group", MOUNT_FLAG_NO_SUID | MOUNT_FLAG_NO_DEV, 0},
+};
+
 /* What mount(8) keeps for itself, by libmount's own list (libmount/src/optmap.c): the kernel would
  * refuse it. "silent" and "iversion" are bits of mount(2) that fsconfig() has no word for. */
 static const char *const ignored_words[] = {
@@ -43,7 +52,16 @@ static const char *const ignored_words[] = {
         "helper",   "uhelper", "silent", "loud",    "iversion", "noiversion",
 };
 
+/* Of these mount(8) makes another mount: who left them out would show more than was asked for. They
+ * stay among the options, for the caller or the filesystem to refuse. */
+static const char *const changing_words[] = {
+        "X-mount.subdir", "X-mount.idmap", "X-mount.owner", "X-mount.group", "X-mount.mode",
+};
+
 static bool is_ignored(const char *key) {
+        for (size_t i = 0; i < N_ELEMENTS(changing_words); i++)
+                if (str_equal(key, changing_words[i]))
+                        return false;
         if (str_has_prefix(key, "x-") || str_has_prefix(key, "X-"))
                 return true;
         for (size_t i = 0; i < N_ELEMENTS(ignored_words); i++)
@@ -52,11 +70,21 @@ static bool is_ignored(const char *key) {
         return false;
 }
 
-static const Word *find_flag(const char *key) {
-        for (size_t i = 0; i < N_ELEMENTS(flag_words); i++)
-                if (str_equal(key, flag_words[i].name))
-                        return &flag_words[i];
+static const Word *find_word(const Word *words, size_t n_words, const char *key) {
+        for (size_t i = 0; i < n_words; i++)
+                if (str_equal(key, words[i].name))
+                        return &words[i];
         return NULL;
+}
+
+static const Word *find_flag(const char *key) {
+        return find_word(flag_words, N_ELEMENTS(flag_words), key);
+}
+
+/* The last word wins. */
+static void set_flag(MountOptions *options, const Word *flag) {
+        options->set = (options->set & ~flag->clear) | flag->set;
+        options->clear = (options->clear & ~flag->set) | flag->clear;
 }
 
 /* End of the word at @at: a comma outside quotes, or the end. NULL if a quote stays open. */
@@ -95,8 +123,7 @@ static int add_word(MountOptions *options, char *word) {
                 return -EINVAL;
         flag = find_flag(word);
         if (flag) {
-                options->set = (options->set & ~flag->clear) | flag->set;
-                options->clear = (options->clear & ~flag->set) | flag->clear;
+                set_flag(options, flag);
                 return 0;
         }
         if (equals) {
@@ -108,6 +135,9 @@ static int add_word(MountOptions *options, char *word) {
         /* The kernel would take "ro=x" for "ro". */
         if (find_flag(word))
                 return -EINVAL;
+        flag = value ? NULL : find_word(implying_words, N_ELEMENTS(implying_words), word);
+        if (flag)
+                set_flag(options, flag);
         if (is_ignored(word)) {
                 options->n_ignored++;
                 return 0;

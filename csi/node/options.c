@@ -21,6 +21,8 @@ typedef struct Refused {
 #define PROPAGATION  "propagation is kubelet's"
 #define STOPS_NODE   "an error of one disk must not stop the node"
 #define LOSES_DATA   "what was written and synced would be lost or mixed up by a crash"
+#define ONLY_WHOLE   "a volume is mounted whole, expected subPath of the pod's volumeMount"
+#define ROOT_IS_PODS "who owns the volume is for fsGroup of the pod"
 #define FOR_TESTS    "it is for tests of the kernel"
 #define GOES_ON      "a filesystem with an error must not be written on"
 #define NO_REPLAY                                                                                  \
@@ -76,6 +78,11 @@ static const Refused refused_flags[] = {
         {"fault_type", NULL, FOR_TESTS, false},
         {"fc_debug_force", NULL, FOR_TESTS, false},
         {"fc_debug_max_replay", NULL, FOR_TESTS, false},
+        {"X-mount.subdir", NULL, ONLY_WHOLE, false},
+        {"X-mount.idmap", NULL, "whose ids a pod has is for its user namespace", false},
+        {"X-mount.owner", NULL, ROOT_IS_PODS, false},
+        {"X-mount.group", NULL, ROOT_IS_PODS, false},
+        {"X-mount.mode", NULL, ROOT_IS_PODS, false},
         {"bg", NULL, "what is mounted in the background tells nobody whether it works", false},
 };
 
