@@ -49,6 +49,7 @@ static int read_slaves(int root_fd, Mapper *mapper) {
 
 int mapper_read(int root_fd, uint64_t devno, Mapper *mapper) {
         Mapper found = {0};
+        char sequence[32];
         BlockInfo info;
         int r;
 
@@ -61,6 +62,9 @@ int mapper_read(int root_fd, uint64_t devno, Mapper *mapper) {
         r = block_sysfs_read(root_fd, devno, "dm/uuid", found.uuid, sizeof(found.uuid), NULL);
         if (r < 0 && r != -ENOENT)
                 return r;
+        if (block_sysfs_read(root_fd, devno, "diskseq", sequence, sizeof(sequence), NULL) < 0 ||
+            str_parse_u64(sequence, UINT64_MAX, &found.sequence) < 0)
+                found.sequence = 0;
         (void)snprintf(found.kernel_name, sizeof(found.kernel_name), "%s", info.name);
         found.devno = devno;
         found.size_bytes = info.size_bytes;

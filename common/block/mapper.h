@@ -17,6 +17,7 @@
 typedef struct Mapper {
         char kernel_name[BLOCK_NAME_MAX]; /* "dm-3" */
         uint64_t devno;
+        uint64_t sequence; /* no two mappers since the boot have the same; 0 before Linux 5.15 */
         char name[MAPPER_NAME_MAX];
         char uuid[MAPPER_UUID_MAX]; /* "" none */
         bool is_crypt;

@@ -55,9 +55,12 @@ static bool is_of_header(const Mapper *mapper, const LuksHeader *header) {
 
 /* --- whose they are, for who looks after what is left --- */
 
-/* Freeing and serving never need room: without the note it stays, if it is left behind. */
-static void note_mapper(const Job *job, const char *uuid, bool is_left) {
-        MapperNote note = {.is_left = is_left};
+/* @mapper: NULL: it is not open yet. Freeing and serving never need room: without the note it
+ * stays, if it is left behind. */
+static void note_mapper(const Job *job, const char *uuid, const Mapper *mapper, bool is_left) {
+        MapperNote note = {.devno = mapper ? mapper->devno : 0,
+                           .sequence = mapper ? mapper->sequence : 0,
+                           .is_left = is_left};
         int r = -ENAMETOOLONG;
 
         (void)snprintf(note.mapper, sizeof(note.mapper), "%s", job->encryption.name);
@@ -272,9 +275,9 @@ static void queue_leavep(QueueTicket *ticket) {
         queue_leave(ticket);
 }
 
-/* Before it is there, so that a process that is killed leaves nothing that nobody knows. One that
- * was left is asked for again. */
-static void note_opening(const Job *job) {
+/* Before it is there, with @mapper NULL, so that a process that is killed leaves nothing that
+ * nobody knows. One that was left is asked for again. */
+static void note_opening(const Job *job, const Mapper *mapper) {
         char uuid[MAPPER_UUID_MAX];
         LuksHeader header;
         MapperNote note;
@@ -284,8 +287,10 @@ static void note_opening(const Job *job) {
         mapper_note_uuid(&header, uuid);
         if (mapper_note_read(job->node->config.state_dir, job->encryption.name, &note) < 0 ||
             note.is_left || !str_equal(note.uuid, uuid) ||
+            note.devno != (mapper ? mapper->devno : 0) ||
+            note.sequence != (mapper ? mapper->sequence : 0) ||
             !str_equal(note.volume_id, job->volume.volume_id))
-                note_mapper(job, uuid, false);
+                note_mapper(job, uuid, mapper, false);
 }
 
 static int open_mapper(Job *job, uint64_t memory_bytes, Error *err) {
@@ -297,7 +302,7 @@ static int open_mapper(Job *job, uint64_t memory_bytes, Error *err) {
         r = enter(job, OPEN_MEMORY_BYTES + memory_bytes, &ticket, err);
         if (r < 0)
                 return r;
-        note_opening(job);
+        note_opening(job, NULL);
         r = crypt_open_volume(&job->disk.device, &job->encryption, job->disk.is_read_only, &run,
                               err);
         if (r < 0)
@@ -311,6 +316,7 @@ static int open_mapper(Job *job, uint64_t memory_bytes, Error *err) {
                                        "it should be",
                                        job->encryption.name);
         job->opened_mapper = true;
+        note_opening(job, &job->mapper);
         log_mapper(job, LOG_LEVEL_INFO, "opened the encrypted volume", job->mapper.name);
         return 0;
 }
@@ -490,7 +496,7 @@ int encrypt_open(Job *job, Error *err) {
                 return r;
         if (r == 0)
                 return open_closed(job, err);
-        note_opening(job);
+        note_opening(job, &job->mapper);
         r = take_mapper(job, err);
         return r < 0 ? r : finish_mapper(job, err);
 }
@@ -500,7 +506,7 @@ int encrypt_open(Job *job, Error *err) {
 /* Opened by a driver before us, it has no note until then. */
 static void note_left(Job *job, const Mapper *mapper) {
         (void)snprintf(job->encryption.name, sizeof(job->encryption.name), "%s", mapper->name);
-        note_mapper(job, mapper->uuid, true);
+        note_mapper(job, mapper->uuid, mapper, true);
 }
 
 static int close_mapper(Job *job, const Mapper *mapper, Error *err) {

@@ -25,6 +25,9 @@ void mapper_note_uuid(const LuksHeader *header, char uuid[MAPPER_UUID_MAX]) {
 }
 
 bool mapper_note_is_of(const MapperNote *note, const Mapper *mapper) {
+        if (note->devno != 0 &&
+            (note->devno != mapper->devno || note->sequence != mapper->sequence))
+                return false;
         return mapper->is_crypt && str_equal(note->mapper, mapper->name) &&
                str_has_prefix(note->uuid, "CRYPT-LUKS") && str_has_prefix(mapper->uuid, note->uuid);
 }
@@ -74,8 +77,9 @@ int mapper_note_write(const char *state_dir, const MapperNote *note) {
         fd = open_directory(state_dir, true);
         if (fd < 0)
                 return fd;
-        root = json_pack("{s:s, s:s, s:s, s:b}", "mapper", note->mapper, "uuid", note->uuid,
-                         "volume", note->volume_id, "left", note->is_left);
+        root = json_pack("{s:s, s:s, s:s, s:b, s:I, s:I}", "mapper", note->mapper, "uuid",
+                         note->uuid, "volume", note->volume_id, "left", note->is_left, "device",
+                         (json_int_t)note->devno, "sequence", (json_int_t)note->sequence);
         text = root ? json_dumps(root, JSON_COMPACT) : NULL;
         json_decref(root);
         return text ? file_write_atomic(fd, name, text, strlen(text), 0600) : -ENOMEM;
@@ -96,14 +100,18 @@ int mapper_note_remove(const char *state_dir, const char *mapper) {
 static int parse(const char *text, MapperNote *note) {
         const char *mapper, *uuid, *volume;
         json_t *root = json_loads(text, 0, NULL);
+        json_int_t devno = 0, sequence = 0; /* not in a note of release 0.1.0 */
         int is_left = 0, r = -EINVAL;
 
         if (root &&
-            json_unpack(root, "{s:s, s:s, s:s, s:b}", "mapper", &mapper, "uuid", &uuid, "volume",
-                        &volume, "left", &is_left) == 0 &&
+            json_unpack(root, "{s:s, s:s, s:s, s:b, s?I, s?I}", "mapper", &mapper, "uuid", &uuid,
+                        "volume", &volume, "left", &is_left, "device", &devno, "sequence",
+                        &sequence) == 0 &&
             strlen(mapper) < sizeof(note->mapper) && strlen(uuid) < sizeof(note->uuid) &&
             strlen(volume) < sizeof(note->volume_id)) {
-                *note = (MapperNote){.is_left = is_left != 0};
+                *note = (MapperNote){.devno = (uint64_t)devno,
+                                     .sequence = (uint64_t)sequence,
+                                     .is_left = is_left != 0};
                 (void)snprintf(note->mapper, sizeof(note->mapper), "%s", mapper);
                 (void)snprintf(note->uuid, sizeof(note->uuid), "%s", uuid);
                 (void)snprintf(note->volume_id, sizeof(note->volume_id), "%s", volume);

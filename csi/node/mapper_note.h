@@ -6,7 +6,8 @@
  * Which encrypted volumes this plugin opened, and for which volume: one small file each in
  * <state directory>/mappers, written before the mapper is opened and removed after it is closed. It
  * tells whose a mapper is that nobody comes for any more. Only one with the name and the UUID that
- * is noted is ever believed to be it.
+ * is noted is ever believed to be it, and once it is open only the device that it was then: another
+ * that somebody opened by hand is his.
  */
 
 #include "common/block/mapper.h"
@@ -18,7 +19,8 @@ typedef struct MapperNote {
         char mapper[MAPPER_NAME_MAX];
         char uuid[MAPPER_UUID_MAX]; /* what device mapper's begins with: "CRYPT-LUKS2-<hex>-" */
         char volume_id[256];
-        bool is_left; /* its unstage found it in use: nobody asks for it any more */
+        uint64_t devno, sequence; /* of the mapper; 0: not known, it was being opened */
+        bool is_left;             /* its unstage found it in use: nobody asks for it any more */
 } MapperNote;
 
 /* libcryptsetup's UUID for a mapper of this header, to the name in it. Pure. */

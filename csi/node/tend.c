@@ -131,6 +131,29 @@ static bool has_others(const MountTable *table, const Mount *staged) {
         return false;
 }
 
+/* The mount at @wanted that an unmount would take, the one on top; NULL: somebody has it.
+ * @root: kubelet's, without links; @wanted: below it. */
+static const Mount *find_forsaken(const MountTable *table, const char *root, const char *wanted) {
+        const Mount *found = NULL;
+
+        for (size_t i = 0; i < table->n_mounts; i++) {
+                const char *below = node_root_below(root, table->mounts[i].target);
+
+                if (below && str_equal(below, wanted))
+                        found = &table->mounts[i];
+        }
+        return found && is_forsaken(found->target) && !has_others(table, found) ? found : NULL;
+}
+
+/* The path is held: a stage or a publish may have ended since it was looked at. */
+static bool is_still_forsaken(const Node *node, const char *below) {
+        cleanup(mount_table_freep) MountTable *table = NULL;
+        char root[PATH_MAX];
+
+        return node_root_real(&node->root, root, NULL) == 0 && mountinfo_read(&table) == 0 &&
+               find_forsaken(table, root, below);
+}
+
 /* The path is held. */
 static int unmount(Job *job, const char *path, Error *err) {
         uint64_t devno;
@@ -157,7 +180,8 @@ static void tend_staging(Tending *tending, const char *below) {
 
         if (!job || !path ||
             lock_acquire(tending->node->locks, "path", path, LOCK_EXCLUSIVE, NULL, &job->locks.path,
-                         NULL) < 0)
+                         NULL) < 0 ||
+            !is_still_forsaken(tending->node, below))
                 return;
         r = unmount(job, path, &err);
         log_fields(LOG_LEVEL_INFO, &field, 1,
@@ -176,8 +200,9 @@ static void tend_stagings(Tending *tending) {
                 const Mount *mount = &table->mounts[i];
                 const char *below = node_root_below(root, mount->target);
 
-                if (below && is_our_staging(tending->node, below) && is_forsaken(mount->target) &&
-                    !has_others(table, mount) && !tending->call.cancelled(tending->call.userdata))
+                if (below && is_our_staging(tending->node, below) &&
+                    find_forsaken(table, root, below) == mount &&
+                    !tending->call.cancelled(tending->call.userdata))
                         tend_staging(tending, below);
         }
 }

@@ -17,8 +17,12 @@
 
 static char dir[] = "/tmp/berth-test-mappers-XXXXXX";
 
-static const MapperNote note = {"pvc-1", "CRYPT-LUKS2-6a1c0f3e00000000000000000000abcd-", "vol/1",
-                                true};
+static const MapperNote note = {.mapper = "pvc-1",
+                                .uuid = "CRYPT-LUKS2-6a1c0f3e00000000000000000000abcd-",
+                                .volume_id = "vol/1",
+                                .devno = 64771,
+                                .sequence = 17,
+                                .is_left = true};
 
 static void put(const char *name, const char *text, mode_t mode) {
         cleanup(freep) char *path = str_printf("%s/mappers/%s", dir, name);
@@ -34,7 +38,8 @@ static void count(void *userdata, const MapperNote *found) {
         size_t *n = userdata;
 
         *n += str_equal(found->mapper, note.mapper) && str_equal(found->uuid, note.uuid) &&
-                              str_equal(found->volume_id, note.volume_id) && found->is_left
+                              str_equal(found->volume_id, note.volume_id) && found->is_left &&
+                              found->devno == note.devno && found->sequence == note.sequence
                       ? 1
                       : 100;
 }
@@ -50,13 +55,23 @@ static size_t n_notes(void) {
 static void test_uuid(void **state) {
         const LuksHeader header = {.version = 2, .uuid = "6a1c0f3e-0000-0000-0000-00000000abcd"};
         static const char whole[] = "CRYPT-LUKS2-6a1c0f3e00000000000000000000abcd-pvc-1";
-        Mapper mapper = {.name = "pvc-1", .is_crypt = true};
+        Mapper mapper = {.devno = 64771, .sequence = 17, .name = "pvc-1", .is_crypt = true};
+        MapperNote opening = note;
         char uuid[MAPPER_UUID_MAX];
 
         mapper_note_uuid(&header, uuid);
         assert_string_equal(uuid, note.uuid);
         memcpy(mapper.uuid, whole, sizeof(whole));
         assert_true(mapper_note_is_of(&note, &mapper));
+        /* Closed by hand, and opened again by hand: the same disk and name. */
+        mapper.sequence = 18;
+        assert_false(mapper_note_is_of(&note, &mapper));
+        mapper.sequence = 17;
+        mapper.devno++;
+        assert_false(mapper_note_is_of(&note, &mapper));
+        opening.devno = opening.sequence = 0;
+        assert_true(mapper_note_is_of(&opening, &mapper));
+        mapper.devno--;
         mapper.uuid[20] = '9';
         assert_false(mapper_note_is_of(&note, &mapper));
         memcpy(mapper.uuid, whole, sizeof(whole));
@@ -89,6 +104,17 @@ static void test_round(void **state) {
         assert_int_equal(mapper_note_read("", "pvc-1", &found), -ENOENT);
         assert_int_equal(mapper_note_write(dir, &(MapperNote){.mapper = "a/b"}), -EINVAL);
         assert_int_equal(mapper_note_write(dir, &(MapperNote){.mapper = ""}), -EINVAL);
+}
+
+/* It has neither number nor sequence. */
+static void test_former(void **state) {
+        MapperNote found;
+
+        put("luks-pvc-1", "{\"mapper\":\"pvc-1\",\"uuid\":\"u\",\"volume\":\"v\",\"left\":true}",
+            0600);
+        assert_int_equal(mapper_note_read(dir, "pvc-1", &found), 0);
+        assert_true(found.devno == 0 && found.sequence == 0 && found.is_left);
+        assert_int_equal(mapper_note_remove(dir, "pvc-1"), 0);
 }
 
 /* What is no note of ours is of no mapper. */
@@ -125,6 +151,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_uuid),
                 cmocka_unit_test(test_round),
+                cmocka_unit_test(test_former),
                 cmocka_unit_test(test_malformed),
         };
         int r;
