@@ -72,3 +72,17 @@ int btrfs_get_device(int fd, uint64_t *devnop) {
         format_uuid(info.fsid, uuid);
         return read_device(uuid, devnop);
 }
+
+int btrfs_forget_device(const char *path) {
+        struct btrfs_ioctl_vol_args arguments = {0};
+        cleanup(closep) int fd = -1;
+        size_t n = strlen(path);
+
+        if (n >= sizeof(arguments.name))
+                return -ENAMETOOLONG;
+        fd = open("/dev/btrfs-control", O_RDWR | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        memcpy(arguments.name, path, n);
+        return ioctl(fd, BTRFS_IOC_FORGET_DEV, &arguments) < 0 ? -errno : 0;
+}

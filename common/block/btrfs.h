@@ -15,4 +15,17 @@
  */
 int btrfs_get_device(int fd, uint64_t *devnop);
 
+/**
+ * btrfs_forget_device() - drop what btrfs remembers of a device that nothing of it is mounted from
+ * @path: "/dev/loop3", at most BTRFS_PATH_NAME_MAX bytes
+ *
+ * The kernel keeps a list of devices that it was shown, by number, also when another disk has the
+ * number by now: a mount then fails with EEXIST (Linux 6.18).
+ *
+ * Source: BTRFS_IOC_FORGET_DEV, linux/btrfs.h, Linux 5.1.
+ *
+ * Return: 0; -ENOENT: it knows none; -EBUSY: it is mounted; another -errno.
+ */
+int btrfs_forget_device(const char *path);
+
 #endif

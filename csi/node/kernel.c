@@ -416,6 +416,10 @@ static int mount_volume(Node *node, Work *work, Error *err) {
         r = check_name(work, err);
         if (r < 0)
                 return r;
+        /* What another disk left that had the number before. Where there is nothing to forget, or
+         * it is mounted, the mount says what is wrong. */
+        if (str_equal(work->plan->fs_type, "btrfs"))
+                (void)btrfs_forget_device(work->plan->device);
         r = try_mount(work, work->plan->writes_super, &context);
         /* The whole filesystem is mounted read-only already, for another target. */
         if (r == -EBUSY && work->plan->writes_super && !work->plan->wants_write)

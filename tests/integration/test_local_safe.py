@@ -21,7 +21,7 @@ import csi
 import pytest
 import sandbox as sandbox_module
 from test_csi_adversary import Stopper
-from test_csi_local import MIB, XFS_IOC_GOINGDOWN, World, block, mount
+from test_csi_local import MIB, XFS_IOC_GOINGDOWN, World, block, has_btrfs_twice, mount
 
 LOOP_CLR_FD, LOOP_SET_STATUS64, LOOP_GET_STATUS64, LOOP_CHANGE_FD = 0x4C01, 0x4C04, 0x4C05, 0x4C06
 BLKROSET = 0x125D
@@ -401,6 +401,34 @@ def all_loops(world):
             if (entry / 'loop/backing_file').read_text(encoding='utf-8').startswith(str(world.pool)):
                 found.append(entry.name)
     return found
+
+
+def test_a_number_that_btrfs_remembers(world, sandbox):
+    """The number had a part of another btrfs once: the mount of a clone beside its original failed, for ever."""
+    if not has_btrfs_twice():
+        return
+    origin = world.create('a', 256 * MIB, mount('btrfs'))
+    world.kubelet.stage(origin, mount('btrfs'))
+    clone = world.create('b', 256 * MIB, mount('btrfs'),
+                         volume_content_source={'volume': {'volume_id': origin}})
+    parts = [sandbox.path / name for name in ('one', 'two')]
+    for part in parts:
+        part.touch()
+        os.truncate(part, 256 * MIB)
+    subprocess.run(['mkfs.btrfs', '--quiet', *parts], check=True)
+    device = subprocess.run(['losetup', '--find', '--show', parts[0]], check=True, capture_output=True,
+                            text=True).stdout.strip()
+    place = sandbox.path / 'place'
+    place.mkdir()
+    try:
+        subprocess.run(['btrfs', 'device', 'scan', device], check=True, capture_output=True)
+        subprocess.run(['mount', '-o', 'degraded,ro', device, place], check=True)
+        subprocess.run(['umount', place], check=True)
+        subprocess.run(['losetup', '--detach', device], check=True)
+        world.kubelet.stage(clone, mount('btrfs'))
+        world.kubelet.unstage(clone)
+    finally:
+        subprocess.run(['btrfs', 'device', 'scan', '--forget', device], check=False, capture_output=True)
 
 
 def test_somebody_elses_loop_device_on_our_file(world):
