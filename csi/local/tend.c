@@ -7,6 +7,7 @@
  * kubelet's directories cannot be read.
  */
 
+#include "csi/fs/inspect.h"
 #include "csi/kubelet_volumes.h"
 #include "csi/local/attach.h"
 #include "csi/local/volume.h"
@@ -15,6 +16,7 @@
 #include "common/base/log.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void say(const Pool *pool, const char *id, const char *what) {
@@ -45,6 +47,20 @@ static int say_foreign(const Pool *pool, const Entry *entry, unsigned int number
         return 0;
 }
 
+/*
+ * The note of a mkfs that was killed names this attachment, and is worth nothing for another: then
+ * the next stage or unstage could not take back what it left half made. Kubelet's note may be gone
+ * before, and other orchestrators write none.
+ */
+static bool is_unfinished(const Entry *entry, const Attachment *attachment) {
+        cleanup(freep) FsInspection *found = calloc(1, sizeof(*found));
+
+        return entry->meta.allows_mount && !entry->meta.ephemeral && !attachment->is_stray &&
+               found && fs_inspect(attachment->fd, NULL, found, NULL) == 0 &&
+               (found->find == FS_FIND_OTHER || (found->find == FS_FIND_FILESYSTEM &&
+                                                 (found->volume.state & FS_STATE_IN_PROGRESS)));
+}
+
 static int give_back(Pool *pool, Entry *entry, Error *err) {
         cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
         int r = attach_find(pool, entry, &attachment, err);
@@ -58,6 +74,12 @@ static int give_back(Pool *pool, Entry *entry, Error *err) {
                 return r;
         if (!attach_claim(pool, entry, &attachment))
                 return r == 0 ? say_foreign(pool, entry, attachment.number) : r;
+        if (r == 0 && is_unfinished(entry, &attachment)) {
+                say(pool, entry->meta.id,
+                    "its loop device, which nobody uses, stays until a call: what is on it is no "
+                    "whole filesystem, and may be what a mkfs left");
+                return 0;
+        }
         attachment_deinit(&attachment);
         /* One that is in use stays, and is held again after a restart. */
         r = attach_drop(pool, entry, err);

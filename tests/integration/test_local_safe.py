@@ -1099,6 +1099,46 @@ def failure_of(call):
 
 # --- a mkfs that was killed ---
 
+@pytest.mark.parametrize('kind', ('ext4', 'xfs'))
+def test_killed_mkfs_without_a_note_of_kubelets(build, sandbox, kind):
+    """The next start detached the loop device that the note of the mkfs names: every stage failed from then on."""
+    tools = sandbox.path / 'tools'
+    tools.mkdir()
+    tool, start = {'ext4': ('mke2fs', 2), 'xfs': ('mkfs.xfs', 0)}[kind]
+    real = shutil.which(tool, path=f'{os.environ["PATH"]}:/usr/sbin:/sbin')
+    (tools / tool).write_text(f'''#!/bin/sh
+case "$*" in *-V*) exec {real} "$@";; esac
+[ ! -e {tools}/once ] || exec {real} "$@"
+: > {tools}/once
+{real} "$@" >/dev/null
+dd if=/dev/zero of=/proc/self/fd/3 bs=512 seek={start} count=1 conv=notrunc,fsync 2>/dev/null
+kill -9 $PPID
+''', encoding='ascii')
+    (tools / tool).chmod(0o755)
+    world = World.__new__(World)
+    world.root = sandbox.shared_directory('kubelet')
+    world.daemon = csi.Daemon(build, sandbox.path, [], kubelet_root=world.root,
+                              environment={'PATH': f'{tools}:{os.environ["PATH"]}'})
+    world.pool = world.daemon.pool
+    world.start()
+    volume_id = world.create('a', 512 * MIB, mount(kind))
+    staging = world.kubelet.staging(volume_id)
+    assert not (staging.parent / 'vol_data.json').exists()
+    call = world.client.start('NodeStageVolume', volume_id=volume_id, staging_target_path=str(staging),
+                              volume_capability=mount(kind))
+    assert call.exception(20)
+    (loop,) = world.loops()
+    world.daemon.process.wait(10)
+    world.client.close()
+    world.start()
+    csi.until(lambda: 'may be what a mkfs left' in world.daemon.log())
+    assert world.loops() == [loop]
+    world.kubelet.stage(volume_id, mount(kind))
+    world.kubelet.unstage(volume_id)
+    csi.until(lambda: not world.loops())
+    end(world)
+
+
 def test_unstaged_after_a_killed_mkfs(build, sandbox):
     """The unstage removed the note of it, and the half-made filesystem could never be staged again."""
     tools, real = sandbox.path / 'bin', shutil.which('mke2fs')
