@@ -13,6 +13,10 @@
 
 #include "csi/request.h"
 
+#include "common/base/cleanup.h"
+
+#include <time.h>
+
 typedef struct Platform Platform;   /* common/platform/platform.h */
 typedef struct LockTable LockTable; /* csi/wait/lock.h */
 
@@ -89,7 +93,32 @@ typedef struct Share {
 /* A condition: of has_lost_disk(). */
 #define PROVIDER_LOST_DISK "its file was removed or replaced; copy the data out before the pod ends"
 
-#define PROVIDER_E_IN_PLACE 1 /* of begin_copy(): there can be no copy here, or no room for one */
+/* Of begin_copy(): there can be no copy here, or no room for one. Of end_copy(): the room was used
+ * up while the tool wrote. */
+#define PROVIDER_E_IN_PLACE 1
+
+/* A copy of a disk, between begin_copy() and end_copy(). All but @device is the provider's. */
+typedef struct DiskCopy {
+        Device device;
+        int device_fd, file_fd;  /* of the copy since before the tool: they learn of each write that
+                                    failed, whoever was told of it first */
+        int held_fd;             /* of the disk, exclusively; -1: it has no device */
+        int disk_file_fd;        /* what the disk is kept in */
+        struct timespec written; /* when that was written to */
+} DiskCopy;
+
+#define DISK_COPY_INIT                                                                             \
+        (DiskCopy) {                                                                               \
+                .device_fd = -1, .file_fd = -1, .held_fd = -1, .disk_file_fd = -1                  \
+        }
+
+/* Closes what it has open; the disk is others' to use again. */
+static inline void disk_copy_deinit(DiskCopy *copy) {
+        closep(&copy->device_fd);
+        closep(&copy->file_fd);
+        closep(&copy->held_fd);
+        closep(&copy->disk_file_fd);
+}
 
 /* How an encrypted volume is laid out: LUKS on its disk, and what everybody sees is the mapper. */
 typedef struct Encryption {
@@ -287,20 +316,24 @@ typedef struct Provider {
 
         /*
          * A copy of the disk of a volume that nobody uses, for tools that write to what is on it: a
-         * tool that fails, destroys or is killed has done so to the copy. @copy is what
-         * find_device() would find. NULL: the tools work on the disk itself.
+         * tool that fails, destroys or is killed has done so to the copy. @copy is DISK_COPY_INIT,
+         * for disk_copy_deinit(); its device is what find_device() would find. Until then nobody
+         * else can mount the disk. NULL: the tools work on the disk itself.
          *
          * Return: 0, then end_copy(); PROVIDER_E_IN_PLACE; ERROR_PRECONDITION when it is in use.
          */
-        int (*begin_copy)(void *self, const Call *call, const VolumeRef *volume, Device *copy,
+        int (*begin_copy)(void *self, const Call *call, const VolumeRef *volume, DiskCopy *copy,
                           Error *err);
 
         /*
          * @keeps: the copy takes the place of the disk, in one step that a crash does not cut. What
          * the caller has open of both may stay open, and of the disk it is closed after a success.
          * Otherwise, and after a failure, the disk is what it was, and the copy is gone.
+         *
+         * Return: 0; PROVIDER_E_IN_PLACE; ERROR_UNAVAILABLE when a write to the copy failed, or the
+         * disk was written to meanwhile.
          */
-        int (*end_copy)(void *self, const Call *call, const VolumeRef *volume, const Device *copy,
+        int (*end_copy)(void *self, const Call *call, const VolumeRef *volume, DiskCopy *copy,
                         bool keeps, Error *err);
 
         /*

@@ -190,6 +190,12 @@ static int judge_exit(const FsckPlan *plan, const char *device, const ExecResult
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "%s was killed by signal %d (out of memory?)", plan->argv[0],
                                  result->term_signal);
+        /* It goes on after a write that failed, and says in the end that it corrected all. */
+        if (fs_tool_says_io_error(result->output) || fs_tool_says_io_error(result->errors))
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "%s could not read or write all of the disk (" FS_TOOL_IO_ERROR
+                                 ")",
+                                 plan->argv[0]);
         if (result->exit_status < 4)
                 return 0;
         str_trim_end(text);

@@ -250,6 +250,10 @@ void fs_tool_first_line(const char *errors, const char *output, char *text, size
                 (void)take_first_line(output, text, n);
 }
 
+bool fs_tool_says_io_error(const char *text) {
+        return strstr(text, FS_TOOL_IO_ERROR) != NULL;
+}
+
 /* Tried with the tools of Debian 11 to 2026: mkfs.xfs refuses less than 300 MiB since 5.19,
  * mkfs.btrfs less than 109 MiB with duplicated metadata, mkfs.f2fs less than 52 MiB; ext4 below 4
  * MiB is mostly its own tables. */

@@ -119,6 +119,11 @@ bool fs_feature_switch(const FsFeature *f, char *letterp, char key[32]);
  */
 void fs_tool_first_line(const char *errors, const char *output, char *text, size_t n);
 
+#define FS_TOOL_IO_ERROR "Input/output error"
+
+/* Whether a tool tells in @text of a read or a write that failed. */
+bool fs_tool_says_io_error(const char *text);
+
 /* The smallest device that any version makes this type on with its defaults, for who makes volumes
  * and cannot know the tool. 0: not one of ours. */
 uint64_t fs_tool_minimum(const char *fs_type);

@@ -179,14 +179,14 @@ static int has_volume(void *self, const Call *call, const char *volume_id, Error
         return r < 0 ? r : local_has_volume(self, call, volume_id, err);
 }
 
-static int begin_copy(void *self, const Call *call, const VolumeRef *volume, Device *copy,
+static int begin_copy(void *self, const Call *call, const VolumeRef *volume, DiskCopy *copy,
                       Error *err) {
         int r = pool_use(self, err);
 
         return r < 0 ? r : writing(self, local_begin_copy(self, call, volume, copy, err), err);
 }
 
-static int end_copy(void *self, const Call *call, const VolumeRef *volume, const Device *copy,
+static int end_copy(void *self, const Call *call, const VolumeRef *volume, DiskCopy *copy,
                     bool keeps, Error *err) {
         int r = pool_use(self, err);
 

@@ -310,7 +310,7 @@ static int count_ours(void *userdata, unsigned int number) {
 static void work_run(Bed *bed) {
         VolumeRef ref = {.volume_id = stem_of("vol", "a")};
         bool is_copy;
-        Device copy;
+        DiskCopy copy = DISK_COPY_INIT;
         Error err = {0};
         int r;
 
@@ -320,13 +320,14 @@ static void work_run(Bed *bed) {
         r = provider_local.begin_copy(bed->pool, &bed->call, &ref, &copy, &err);
         is_copy = r == 0;
         if (r == PROVIDER_E_IN_PLACE)
-                EXPECT(ERROR_NONE, bed_find, bed, ref.volume_id, &copy);
+                EXPECT(ERROR_NONE, bed_find, bed, ref.volume_id, &copy.device);
         else
                 assert(r == 0);
-        device_put(&copy, 5 * MIB, "worked");
+        device_put(&copy.device, 5 * MIB, "worked");
         if (is_copy)
                 EXPECT(ERROR_NONE, provider_local.end_copy, bed->pool, &bed->call, &ref, &copy,
                        true);
+        disk_copy_deinit(&copy);
 }
 
 static void work_check(Bed *bed) {

@@ -714,7 +714,8 @@ static void case_copy(Bed *bed) {
 /* A tool works on a copy, which takes the volume's place or goes. */
 static void case_work(Bed *bed) {
         const char *const provisioning[] = {"thin", "thick"};
-        Device device, copy, found;
+        DiskCopy copy = DISK_COPY_INIT;
+        Device device, found;
         SnapshotInfo snapshot;
         LoopStatus status;
         struct stat st;
@@ -749,9 +750,10 @@ static void case_work(Bed *bed) {
 
                 /* Thrown away, and nothing of it is left. */
                 EXPECT(ERROR_NONE, provider_local.begin_copy, bed->pool, &bed->call, &ref, &copy);
-                assert(strcmp(copy.path, device.path) != 0 && copy.size_bytes == 64 * MIB);
-                device_has(&copy, 9 * MIB, "before");
-                device_put(&copy, 9 * MIB, "thrown");
+                assert(strcmp(copy.device.path, device.path) != 0 &&
+                       copy.device.size_bytes == 64 * MIB);
+                device_has(&copy.device, 9 * MIB, "before");
+                device_put(&copy.device, 9 * MIB, "thrown");
                 EXPECT(ERROR_NONE, provider_local.end_copy, bed->pool, &bed->call, &ref, &copy,
                        false);
                 assert(access(stale, F_OK) < 0);
@@ -759,29 +761,32 @@ static void case_work(Bed *bed) {
 
                 /* A new one in the place of one that was left. */
                 EXPECT(ERROR_NONE, provider_local.begin_copy, bed->pool, &bed->call, &ref, &copy);
+                disk_copy_deinit(&copy);
                 EXPECT(ERROR_NONE, provider_local.begin_copy, bed->pool, &bed->call, &ref, &copy);
-                device_put(&copy, 9 * MIB, "after!");
-                /* Somebody began to use the volume meanwhile. */
-                assert(mount(device.path, "/run/w", "ext4", 0, NULL) == 0);
-                EXPECT(ERROR_PRECONDITION, provider_local.end_copy, bed->pool, &bed->call, &ref,
+                device_put(&copy.device, 9 * MIB, "after!");
+                /* Nobody can mount the volume meanwhile, and what was written to it is kept. */
+                assert(mount(device.path, "/run/w", "ext4", 0, NULL) < 0 && errno == EBUSY);
+                device_put(&device, 9 * MIB, "others");
+                EXPECT(ERROR_UNAVAILABLE, provider_local.end_copy, bed->pool, &bed->call, &ref,
                        &copy, true);
-                assert(umount("/run/w") == 0 && access(stale, F_OK) < 0);
-                device_has(&device, 9 * MIB, "before");
+                assert(access(stale, F_OK) < 0);
+                device_has(&device, 9 * MIB, "others");
 
                 EXPECT(ERROR_NONE, provider_local.begin_copy, bed->pool, &bed->call, &ref, &copy);
-                device_put(&copy, 9 * MIB, "after!");
+                device_put(&copy.device, 9 * MIB, "after!");
                 EXPECT(ERROR_NONE, provider_local.end_copy, bed->pool, &bed->call, &ref, &copy,
                        true);
+                disk_copy_deinit(&copy);
                 assert(access(stale, F_OK) < 0 && is_detached(&device, &status));
                 EXPECT(ERROR_NONE, bed_find, bed, ref.volume_id, &found);
-                assert(found.devno == copy.devno);
+                assert(found.devno == copy.device.devno);
                 device_has(&found, 9 * MIB, "after!");
                 assert(stat(data, &st) == 0 && st.st_size == 64 * (off_t)MIB);
                 if (i == 1)
                         assert((uint64_t)st.st_blocks * 512 >= 64 * MIB);
                 EXPECT(ERROR_NONE, bed_snapshot, bed, provisioning[i], ref.volume_id, &snapshot);
                 EXPECT(ERROR_NONE, bed_release, bed, ref.volume_id);
-                assert(is_attached(&copy, &status) == false);
+                assert(is_attached(&copy.device, &status) == false);
         }
 }
 

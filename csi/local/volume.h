@@ -66,9 +66,9 @@ int local_has_volume(void *self, const Call *call, const char *volume_id, Error 
 bool local_has_lost_disk(void *self, const char *volume_id, uint64_t devno);
 
 /* work.c: tools work on a copy */
-int local_begin_copy(void *self, const Call *call, const VolumeRef *volume, Device *copy,
+int local_begin_copy(void *self, const Call *call, const VolumeRef *volume, DiskCopy *copy,
                      Error *err);
-int local_end_copy(void *self, const Call *call, const VolumeRef *volume, const Device *copy,
+int local_end_copy(void *self, const Call *call, const VolumeRef *volume, DiskCopy *copy,
                    bool keeps, Error *err);
 
 /* Removes a copy that nobody works on any more, and its loop devices. @entry is held exclusively.

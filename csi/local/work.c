@@ -6,8 +6,8 @@
  * volume.
  *
  *   1. "<stem>.work" is made, with the blocks of "<stem>.img", and gets a loop device
- *   2. the tool runs, the node looks at what it did
- *   3. what was written is on disk
+ *   2. the tool runs, the node looks at what it did; the volume is held, so that nobody mounts it
+ *   3. what was written is on disk, and nothing was written to the volume meanwhile
  *   4. both exchange their names
  *   5. the loop device of what is "<stem>.work" now goes, and then the file
  *
@@ -21,33 +21,112 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
+#include "common/block/block_ioctl.h"
 #include "common/block/filecopy.h"
 #include "common/block/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* What a tool may write beyond the journal, and what is then left for the other volumes. */
+#define ROOM_BYTES (UINT64_C(16) << 20)
+/* No mke2fs makes a larger journal by itself than a part of the filesystem, and this. */
+#define JOURNAL_PART  8
+#define JOURNAL_BYTES (UINT64_C(4) << 30)
 
 static int say_used(const Entry *entry, unsigned int number, Error *err) {
         return error_set(err, ERROR_PRECONDITION, "volume %s is in use on /dev/loop%u",
                          entry->meta.id, number);
 }
 
-/* Nobody uses the volume, and what was written to its device is in its file. */
-static int check_unused(Pool *pool, Entry *entry, Error *err) {
+/* Nobody else can mount the volume, or make one of it, as long as the device is open exclusively.
+ */
+static int hold(const Entry *entry, const Attachment *attachment, DiskCopy *copy, Error *err) {
+        copy->held_fd = block_reopen(attachment->fd, O_RDONLY | O_EXCL);
+        if (copy->held_fd == -EBUSY)
+                return say_used(entry, attachment->number, err);
+        if (copy->held_fd < 0)
+                return error_set_errno(err, copy->held_fd, "open the device of %s", entry->meta.id);
+        return 0;
+}
+
+/* Nobody uses the volume; it is held from here on. */
+static int check_unused(Pool *pool, Entry *entry, DiskCopy *copy, Error *err) {
         cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
         int r = attach_find(pool, entry, &attachment, err);
 
         if (r != 0)
                 return r == ATTACH_E_NONE ? 0 : r;
-        r = attach_is_mounted(&attachment, err);
-        if (r == 0)
-                r = attach_is_published(&attachment, err);
-        if (r != 0)
-                return r < 0 ? r : say_used(entry, attachment.number, err);
-        if (fsync(attachment.fd) < 0)
+        if (copy->held_fd < 0) {
+                r = hold(entry, &attachment, copy, err);
+                if (r < 0)
+                        return r;
+        }
+        r = attach_is_published(&attachment, err);
+        return r > 0 ? say_used(entry, attachment.number, err) : r;
+}
+
+/* What was written to the device is in its file. */
+static int settle(const Entry *entry, const DiskCopy *copy, struct stat *st, Error *err) {
+        if (copy->held_fd >= 0 && fsync(copy->held_fd) < 0)
                 return error_set_errno(err, errno, "sync the device of %s", entry->meta.id);
+        if (fsync(copy->disk_file_fd) < 0 || fstat(copy->disk_file_fd, st) < 0)
+                return error_set_errno(err, errno, "sync the data of %s", entry->meta.id);
         return 0;
+}
+
+/* Each write from here on gives the file another time than it has: the kernel's clock ticks slowly,
+ * and the last write may have been in the same tick. */
+static int begin_watch(Pool *pool, const Entry *entry, DiskCopy *copy, Error *err) {
+        struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+        struct stat st;
+        int r;
+
+        copy->disk_file_fd = pool_open_data(pool, &entry->meta, O_RDWR, err);
+        if (copy->disk_file_fd < 0)
+                return copy->disk_file_fd;
+        r = settle(entry, copy, &st, err);
+        if (r < 0)
+                return r;
+        times[1] = st.st_mtim;
+        times[1].tv_nsec += times[1].tv_nsec > 0 ? -1 : 1;
+        if (futimens(copy->disk_file_fd, times) < 0 || fstat(copy->disk_file_fd, &st) < 0)
+                return error_set_errno(err, errno, "mark the data of %s", entry->meta.id);
+        copy->written = st.st_mtim;
+        return 0;
+}
+
+static int check_unwritten(const Entry *entry, const DiskCopy *copy, Error *err) {
+        struct stat st;
+        int r = settle(entry, copy, &st, err);
+
+        if (r < 0)
+                return r;
+        if (st.st_mtim.tv_sec == copy->written.tv_sec &&
+            st.st_mtim.tv_nsec == copy->written.tv_nsec)
+                return 0;
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "volume %s was written to while a tool worked on a copy of it: the copy "
+                         "is thrown away, stop who writes",
+                         entry->meta.id);
+}
+
+/* Blocks that a tool writes to a copy are new ones. The last ones of a pool are not for it: they
+ * are what the other volumes live from. Return: 1; 0: no room; <0 with @err. */
+static int has_room(Pool *pool, const Entry *entry, Error *err) {
+        uint64_t journal = entry->meta.size_bytes / JOURNAL_PART;
+        uint64_t room = ROOM_BYTES + (journal < JOURNAL_BYTES ? journal : JOURNAL_BYTES);
+        PoolUsage usage;
+        int r;
+
+        pthread_mutex_lock(&pool->mutex);
+        r = pool_get_usage(pool, &usage, err);
+        pthread_mutex_unlock(&pool->mutex);
+        if (r < 0)
+                return r;
+        return usage.available >= room && usage.available - room >= usage.reserve;
 }
 
 int local_drop_copy(Pool *pool, Entry *entry, Error *err) {
@@ -89,41 +168,49 @@ static int fill(const Call *call, const Entry *entry, int from_fd, int to_fd, Er
         return entry->meta.thick ? local_preallocate(call, to_fd, &entry->meta, 0, err) : 0;
 }
 
-static int make(Pool *pool, const Call *call, Entry *entry, Attachment *attachment, Error *err) {
-        cleanup(closep) int from_fd = -1, to_fd = -1;
+static int make(Pool *pool, const Call *call, Entry *entry, DiskCopy *copy, Error *err) {
+        cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
+        cleanup(closep) int to_fd = -1;
         int r;
 
-        from_fd = pool_open_data(pool, &entry->meta, O_RDONLY, err);
-        if (from_fd < 0)
-                return from_fd;
         to_fd = pool_open_copy(pool, &entry->meta, O_RDWR | O_CREAT, err);
         if (to_fd < 0)
                 return to_fd;
-        r = fill(call, entry, from_fd, to_fd, err);
+        /* The loop device has the other one, and takes what there is to tell about it. */
+        copy->file_fd = pool_open_copy(pool, &entry->meta, O_RDWR, err);
+        r = copy->file_fd < 0 ? copy->file_fd : fill(call, entry, copy->disk_file_fd, to_fd, err);
         if (r == 0)
-                r = attach_copy(pool, entry, to_fd, attachment, err);
-        if (r < 0)
-                give_up(pool, entry);
-        return r;
-}
-
-static int begin(Pool *pool, const Call *call, Entry *entry, Device *copy, Error *err) {
-        cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
-        int r;
-
-        r = check_unused(pool, entry, err);
-        if (r == 0)
-                r = local_drop_copy(pool, entry, err);
-        if (r >= 0)
-                r = make(pool, call, entry, &attachment, err);
+                r = attach_copy(pool, entry, to_fd, &attachment, err);
         if (r < 0)
                 return r;
-        *copy = (Device){.devno = attachment.devno, .size_bytes = entry->meta.size_bytes};
-        loop_path(attachment.number, copy->path);
+        copy->device = (Device){.devno = attachment.devno, .size_bytes = entry->meta.size_bytes};
+        loop_path(attachment.number, copy->device.path);
+        copy->device_fd = fd_steal(&attachment.fd);
         return 0;
 }
 
-int local_begin_copy(void *self, const Call *call, const VolumeRef *volume, Device *copy,
+static int begin(Pool *pool, const Call *call, Entry *entry, DiskCopy *copy, Error *err) {
+        int r;
+
+        r = check_unused(pool, entry, copy, err);
+        if (r == 0)
+                r = local_drop_copy(pool, entry, err);
+        if (r >= 0)
+                r = has_room(pool, entry, err);
+        if (r == 0)
+                return error_set(err, ERROR_EXHAUSTED, "the pool is nearly full");
+        if (r > 0)
+                r = begin_watch(pool, entry, copy, err);
+        if (r == 0)
+                r = make(pool, call, entry, copy, err);
+        if (r < 0) {
+                disk_copy_deinit(copy);
+                give_up(pool, entry);
+        }
+        return r;
+}
+
+int local_begin_copy(void *self, const Call *call, const VolumeRef *volume, DiskCopy *copy,
                      Error *err) {
         Pool *pool = self;
         Entry *entry = NULL;
@@ -138,7 +225,9 @@ int local_begin_copy(void *self, const Call *call, const VolumeRef *volume, Devi
                 return r;
         r = begin(pool, call, entry, copy, &error);
         pool_release(pool, entry, POOL_EXCLUSIVE);
-        if (pool_is_full(r) || r == -EOPNOTSUPP) {
+        if (r < 0)
+                disk_copy_deinit(copy);
+        if (pool_is_full(r) || error.code == ERROR_EXHAUSTED || r == -EOPNOTSUPP) {
                 log_info("no copy of volume %s: %s", volume->volume_id, error.message);
                 return PROVIDER_E_IN_PLACE;
         }
@@ -149,57 +238,119 @@ int local_begin_copy(void *self, const Call *call, const VolumeRef *volume, Devi
 
 /* --- 3 to 5 --- */
 
-/* From here on the volume is what the tool made of it. What cannot be removed now is at the next
- * start. */
-static int take_over(Pool *pool, Entry *entry, Error *err) {
-        cleanup(closep) int former_fd = -1;
+/* Who was told of a write that failed is not who asks last, and the page cache shows what is on no
+ * disk: only what was opened before the tool ran learns of all. */
+static int check_written(const Entry *entry, const DiskCopy *copy, Error *err) {
+        if (fsync(copy->device_fd) == 0 && fsync(copy->file_fd) == 0)
+                return 0;
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "a write to the copy of volume %s failed: the copy is thrown away",
+                         entry->meta.id);
+}
+
+static int is_copy(const Entry *entry, const DiskCopy *copy, Attachment *attachment, Error *err) {
+        int r = attach_find_copy(copy->file_fd, attachment, err);
+
+        if (r < 0 || (r == 0 && attachment->devno == copy->device.devno))
+                return r;
+        return error_set(err, ERROR_UNAVAILABLE, "%s is not the copy of volume %s any more",
+                         copy->device.path, entry->meta.id);
+}
+
+/* The names are still those of what the copy was made of, and of the copy. */
+static int check_names(Pool *pool, const Entry *entry, const DiskCopy *copy, Error *err) {
+        cleanup(closep) int disk_fd = -1, file_fd = -1;
+        struct stat now, before;
+
+        disk_fd = pool_open_data(pool, &entry->meta, O_RDONLY, err);
+        file_fd = disk_fd < 0 ? disk_fd : pool_open_copy(pool, &entry->meta, O_RDONLY, err);
+        if (file_fd < 0)
+                return file_fd;
+        if (fstat(disk_fd, &now) == 0 && fstat(copy->disk_file_fd, &before) == 0 &&
+            now.st_ino == before.st_ino && fstat(file_fd, &now) == 0 &&
+            fstat(copy->file_fd, &before) == 0 && now.st_ino == before.st_ino)
+                return 0;
+        return error_set(err, ERROR_UNAVAILABLE, "%s is not the copy of volume %s any more",
+                         copy->device.path, entry->meta.id);
+}
+
+/* The device of what was the volume. Held, it goes when the caller closes what it has of it, and
+ * nobody can mount it until then. */
+static int drop_former(const Entry *entry, DiskCopy *copy, Error *err) {
         int r;
 
-        r = pool_exchange_copy(pool, &entry->meta, err);
-        if (r < 0)
-                return r;
-        former_fd = pool_open_copy(pool, &entry->meta, O_RDONLY, err);
-        r = former_fd < 0 ? former_fd : attach_drop_copy(former_fd, err);
-        if (r == 0) {
-                Error error = {0};
-
-                if (pool_unlink_copy(pool, &entry->meta, &error) < 0)
-                        log_warning("%s", error.message);
-                return 0;
+        if (copy->held_fd >= 0) {
+                r = loop_detach(copy->held_fd);
+                return r < 0 ? error_set_errno(err, r, "detach the device that volume %s had",
+                                               entry->meta.id)
+                             : 0;
         }
+        r = attach_drop_copy(copy->disk_file_fd, err);
         /* Somebody began to use it. */
         if (r > 0)
                 r = error_set(err, ERROR_PRECONDITION,
                               "volume %s is in use by another program since its copy was made",
                               entry->meta.id);
-        (void)pool_exchange_copy(pool, &entry->meta, NULL);
         return r;
 }
 
-static int keep(Pool *pool, Entry *entry, const Device *copy, Error *err) {
-        cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
-        cleanup(closep) int fd = -1;
+/* From here on the volume is what the tool made of it. What cannot be removed now is at the next
+ * start. */
+static int take_over(Pool *pool, Entry *entry, DiskCopy *copy, Error *err) {
+        Error error = {0};
         int r;
 
-        fd = pool_open_copy(pool, &entry->meta, O_RDWR, err);
-        if (fd < 0)
-                return fd;
-        r = attach_find_copy(fd, &attachment, err);
-        if (r == ATTACH_E_NONE || (r == 0 && attachment.devno != copy->devno))
-                r = error_set(err, ERROR_UNAVAILABLE, "%s is not the copy of volume %s any more",
-                              copy->path, entry->meta.id);
-        if (r == 0 && (fsync(attachment.fd) < 0 || fsync(fd) < 0))
-                r = error_set_errno(err, errno, "sync the copy of %s", entry->meta.id);
+        r = pool_exchange_copy(pool, &entry->meta, err);
+        if (r < 0)
+                return r;
+        r = check_unwritten(entry, copy, err);
         if (r == 0)
-                r = check_unused(pool, entry, err);
+                r = drop_former(entry, copy, err);
+        if (r < 0) {
+                if (pool_exchange_copy(pool, &entry->meta, &error) < 0)
+                        log_warning("%s", error.message);
+                return r;
+        }
+        if (pool_unlink_copy(pool, &entry->meta, &error) < 0)
+                log_warning("%s", error.message);
+        return 0;
+}
+
+static int keep(Pool *pool, Entry *entry, DiskCopy *copy, Error *err) {
+        cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
+        int r;
+
+        r = is_copy(entry, copy, &attachment, err);
         if (r == 0)
-                r = take_over(pool, entry, err);
+                r = check_names(pool, entry, copy, err);
+        if (r == 0)
+                r = check_unused(pool, entry, copy, err);
+        if (r == 0)
+                r = check_unwritten(entry, copy, err);
+        if (r == 0)
+                r = take_over(pool, entry, copy, err);
         if (r == 0)
                 attach_adopt(pool, entry, &attachment);
         return r;
 }
 
-int local_end_copy(void *self, const Call *call, const VolumeRef *volume, const Device *copy,
+static int end(Pool *pool, Entry *entry, DiskCopy *copy, bool keeps, Error *err) {
+        int r, failed = check_written(entry, copy, err);
+
+        if (failed == 0 && keeps) {
+                r = keep(pool, entry, copy, err);
+                if (r == 0)
+                        return 0;
+        } else {
+                /* Only a full pool is a reason to let the tool at the volume itself. */
+                r = failed < 0 && has_room(pool, entry, NULL) == 0 ? PROVIDER_E_IN_PLACE : failed;
+        }
+        disk_copy_deinit(copy);
+        give_up(pool, entry);
+        return r;
+}
+
+int local_end_copy(void *self, const Call *call, const VolumeRef *volume, DiskCopy *copy,
                    bool keeps, Error *err) {
         Pool *pool = self;
         Entry *entry = NULL;
@@ -209,9 +360,7 @@ int local_end_copy(void *self, const Call *call, const VolumeRef *volume, const 
                                err);
         if (r < 0)
                 return r;
-        r = keeps ? keep(pool, entry, copy, err) : 0;
-        if (!keeps || r < 0)
-                give_up(pool, entry);
+        r = end(pool, entry, copy, keeps, err);
         pool_release(pool, entry, POOL_EXCLUSIVE);
         return r;
 }

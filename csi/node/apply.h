@@ -23,10 +23,12 @@ typedef struct Work {
         int (*prove)(void *userdata, Error *err); /* that it is the volume's device still */
         /* A copy of the disk for tools that write, open for reading, and what becomes of it.
          * Kept, it is what device_fd, devno and sequence are of from then on. Return: 0;
-         * PROVIDER_E_IN_PLACE: there is none; <0 with @err. */
+         * PROVIDER_E_IN_PLACE: there is none, or there was no room for what a tool wrote to it, and
+         * the next one works on the disk; <0 with @err. */
         int (*begin_copy)(void *userdata, int *fdp, Error *err);
         int (*end_copy)(void *userdata, bool keeps, Error *err);
         void *userdata;
+        bool is_in_place; /* there is no room for copies */
         bool made_target; /* by this plan, so that undo removes it */
 } Work;
 

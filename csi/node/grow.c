@@ -96,6 +96,12 @@ static int run(const char *const *argv, int worst_status, const ExecRequest *how
                 return error_set(err, ERROR_UNSUPPORTED, "%s is not installed", argv[0]);
         if (r < 0)
                 return error_set_errno(err, r, "run %s", argv[0]);
+        /* They may go on after a write that failed, and say in the end that all is well. */
+        if (fs_tool_says_io_error(result.output) || fs_tool_says_io_error(result.errors))
+                return error_set(err, ERROR_UNAVAILABLE,
+                                 "%s could not read or write all of the disk (" FS_TOOL_IO_ERROR
+                                 ")",
+                                 argv[0]);
         if (result.exit_status >= 0 && result.exit_status <= worst_status)
                 return result.exit_status;
         fs_tool_first_line(result.errors, result.output, line, sizeof(line));

@@ -27,6 +27,7 @@ Job *job_new(Node *node, const Call *call, const char *volume_id) {
         job->volume.volume_id = volume_id;
         job->target = job->source = NODE_PATH_INIT;
         job->device_fd = job->copy_fd = -1;
+        job->copy = DISK_COPY_INIT;
         return job;
 }
 
@@ -38,6 +39,7 @@ Job *job_free(Job *job) {
         node_path_close(&job->source);
         closep(&job->device_fd);
         closep(&job->copy_fd);
+        disk_copy_deinit(&job->copy);
         node_locks_release(job->call, &job->locks);
         free(job->hosts);
         free(job);
@@ -192,11 +194,13 @@ static int begin_copy(void *userdata, int *fdp, Error *err) {
                 return PROVIDER_E_IN_PLACE;
         r = provider->begin_copy(job->node->config.provider_self, job->call, &job->volume,
                                  &job->copy, err);
-        if (r != 0)
+        if (r != 0) {
+                disk_copy_deinit(&job->copy);
                 return r;
-        job->copy_fd = block_open(job->copy.path, O_RDONLY, job->copy.devno);
+        }
+        job->copy_fd = block_open(job->copy.device.path, O_RDONLY, job->copy.device.devno);
         if (job->copy_fd < 0) {
-                r = error_set_errno(err, job->copy_fd, "open %s", job->copy.path);
+                r = error_set_errno(err, job->copy_fd, "open %s", job->copy.device.path);
                 (void)end_copy(job, false, NULL);
                 return r;
         }
@@ -209,7 +213,7 @@ static int adopt_copy(Job *job, Error *err) {
         DeviceFacts *facts = &job->device;
         int r;
 
-        facts->device = job->copy;
+        facts->device = job->copy.device;
         r = device_facts_adopt(facts, job->copy_fd, err);
         if (job->node->has_no_sequence)
                 facts->sequence = 0;
@@ -233,6 +237,7 @@ static int end_copy(void *userdata, bool keeps, Error *err) {
         if (r == 0 && keeps)
                 r = adopt_copy(job, err);
         closep(&job->copy_fd);
+        disk_copy_deinit(&job->copy);
         return r;
 }
 

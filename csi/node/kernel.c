@@ -187,8 +187,9 @@ static int tool_disk_open(Work *work, ToolDisk *disk, Error *err) {
         int r = check_device(work, err);
 
         if (r == 0)
-                r = work->begin_copy ? work->begin_copy(work->userdata, &disk->fd, err)
-                                     : PROVIDER_E_IN_PLACE;
+                r = work->begin_copy && !work->is_in_place
+                            ? work->begin_copy(work->userdata, &disk->fd, err)
+                            : PROVIDER_E_IN_PLACE;
         if (r < 0)
                 return r;
         disk->is_copy = r == 0;
@@ -197,8 +198,15 @@ static int tool_disk_open(Work *work, ToolDisk *disk, Error *err) {
         return disk->fd < 0 ? disk->fd : 0;
 }
 
+/* What a copy has on disk, and not what is in memory still, is looked at. Writes that failed
+ * end_copy() tells of. */
+static void tool_disk_settle(const ToolDisk *disk) {
+        if (disk->is_copy)
+                (void)block_flush(disk->fd);
+}
+
 /* @r: of the tool, and of the look at what it did. Return: that; or why the copy could not take the
- * place of the disk, which is what it was then. */
+ * place of the disk, which is what it was then; PROVIDER_E_IN_PLACE: once more, on the disk. */
 static int tool_disk_close(Work *work, ToolDisk *disk, int r, Error *err) {
         Error error = {0};
         int closed;
@@ -209,6 +217,14 @@ static int tool_disk_close(Work *work, ToolDisk *disk, int r, Error *err) {
         }
         disk->fd = -1;
         closed = work->end_copy(work->userdata, r == 0, &error);
+        if (closed == PROVIDER_E_IN_PLACE) {
+                log_work(work, "no room for what a tool writes to a copy: it works on the disk",
+                         error.message, 0);
+                work->is_in_place = true;
+                if (err)
+                        *err = (Error){0};
+                return closed;
+        }
         if (r == 0 && closed < 0 && err)
                 *err = error;
         else if (closed < 0)
@@ -275,7 +291,7 @@ static int look_at_copy(Work *work, int fd, Error *err) {
         return work->plan->volume.kind == FS_KIND_EXT ? check_ext(work->call, fd, err) : 0;
 }
 
-static int check(Node *node, Work *work, Error *err) {
+static int check_once(Node *node, Work *work, Error *err) {
         cleanup(queue_leavep) QueueTicket ticket = {0};
         FsckPlan *plan = &work->plan->fsck;
         ToolDisk disk = {.fd = -1};
@@ -296,6 +312,7 @@ static int check(Node *node, Work *work, Error *err) {
         r = fsck_run(plan, disk.fd, call_is_aborted, (void *)(uintptr_t)work->call, err);
         node_count(node, METRIC_FSCK_SECONDS, work->plan->volume.type,
                    (double)(node_now_msecs() - start) / 1000);
+        tool_disk_settle(&disk);
         if (r == 0) {
                 log_work(work, "checked", work->plan->volume.type, node_now_msecs() - start);
                 r = check_again(work, disk.fd, err);
@@ -303,6 +320,12 @@ static int check(Node *node, Work *work, Error *err) {
         if (r == 0 && disk.is_copy)
                 r = look_at_copy(work, disk.fd, err);
         return tool_disk_close(work, &disk, r, err);
+}
+
+static int check(Node *node, Work *work, Error *err) {
+        int r = check_once(node, work, err);
+
+        return r == PROVIDER_E_IN_PLACE ? check_once(node, work, err) : r;
 }
 
 /* --- mount, bind --- */
@@ -484,6 +507,7 @@ static int grow_disk(Node *node, Work *work, Error *err) {
                 r = grow_copy_ext(work, disk.fd, err);
         else
                 r = grow_unmounted_ext(work, disk.fd, err);
+        tool_disk_settle(&disk);
         if (r == 0)
                 r = check_again(work, disk.fd, err);
         if (r == 0 && work->plan->volume.fs_bytes <= work->plan->fs_bytes)
@@ -499,6 +523,8 @@ static int grow_offline(Node *node, Work *work, Error *err) {
         Error error = {0};
         int r = grow_disk(node, work, &error);
 
+        if (r == PROVIDER_E_IN_PLACE)
+                r = grow_disk(node, work, &error);
         if (r < 0 && work->call->waiting && work->call->waiting->is_parked) {
                 if (err)
                         *err = error;

@@ -106,7 +106,7 @@ typedef struct Job {
         NodePath target, source;
         DeviceFacts device;
         int device_fd;
-        Device copy; /* of the disk, while a tool works on it; with @copy_fd */
+        DiskCopy copy; /* of the disk, while a tool works on it; with @copy_fd */
         int copy_fd;
         TargetFacts target_facts, source_facts;
         MountOptions options;

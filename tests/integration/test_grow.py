@@ -15,6 +15,7 @@ import csi
 import pytest
 from test_csi_local import MIB, World, can_resize_ext4, mount, usable_bytes
 
+SYNCED = 500
 SCRATCH = 'dd if=/dev/urandom of=/proc/self/fd/3 bs=64k seek={} count={} conv=notrunc 2>/dev/null\n'
 # What does not end well, with the real one at hand; its device is /proc/self/fd/3.
 TOOLS = {
@@ -206,6 +207,142 @@ def test_no_room_for_a_copy(sharing):
     assert digest(staging) == content and usable_bytes(staging) > 400 * MIB
     assert f'no copy of volume {volume_id}' in world.daemon.log()
     expect_sound(world, volume_id)
+
+
+# --- a copy that cannot be written, and a volume that is ---
+
+
+@pytest.fixture(name='crashed')
+def crashed_fixture(build, sandbox):
+    """A volume on a small XFS pool whose journal has files that nobody replayed yet, after an error of the filesystem.
+
+    Its e2fsck, with -p the first time, says that it runs and waits for a line.
+    """
+    place = sandbox.mounted(sandbox.loop(600 * MIB, ['mkfs.xfs', '-q']), 'xfs')
+    tools = sandbox.path / 'tools'
+    tools.mkdir()
+    os.mkfifo(tools / 'go')
+    put_tool(tools, 'e2fsck', 'case "$*" in *-V*) ;; *-p*)\n'
+             f'[ -e {tools}/called ] || {{ echo > {tools}/called; read line < {tools}/go; }} ;;\nesac\nreal "$@"\n')
+    (place / 'pool').mkdir(mode=0o700)
+    world = World.__new__(World)
+    world.root = sandbox.shared_directory('kubelet')
+    world.pool = place / 'pool'
+    world.daemon = csi.Daemon(build, sandbox.path, [f'--pool={world.pool}'], kubelet_root=world.root,
+                              environment={'PATH': f'{tools}:{os.environ["PATH"]}'})
+    world.start()
+    yield world, tools, make_crashed(world, sandbox)
+    world.client.close()
+    if world.daemon.process.poll() is None:
+        world.daemon.kill()
+
+
+def make_crashed(world, sandbox):
+    volume_id = world.create('a', 128 * MIB, mount('ext4'))
+    staging = world.kubelet.staging(volume_id)
+    image = world.pool / 'volumes' / f'{volume_id}.img'
+    world.kubelet.stage(volume_id, mount('ext4'))
+    for number in range(SYNCED):
+        (staging / f'd{number}').mkdir()
+        (staging / f'd{number}' / 'file').write_bytes(b'precious' * 300)
+    with open(staging / f'd{SYNCED - 1}' / 'file', 'rb') as file:
+        os.fsync(file.fileno())
+    # What the disk has at a power cut.
+    crashed = sandbox.path / 'crashed.img'
+    subprocess.run(['dd', f'if={image}', f'of={crashed}', 'bs=1M', 'conv=sparse'], check=True, capture_output=True)
+    world.kubelet.unstage(volume_id)
+    csi.until(lambda: not world.loops())
+    subprocess.run(['dd', f'if={crashed}', f'of={image}', 'bs=1M', 'conv=notrunc,fsync'], check=True,
+                   capture_output=True)
+    subprocess.run(['debugfs', '-w', '-R', 'ssv state 2', image], check=True, capture_output=True)
+    return volume_id
+
+
+def use_up(world, left_bytes):
+    """The pool's filesystem has no more than this free."""
+    for number in range(12):
+        os.sync()
+        status = os.statvfs(world.pool)
+        free = status.f_bavail * status.f_frsize - left_bytes
+        if free < 65536:
+            return
+        for part in (free, free // 2, free // 4):
+            try:
+                with open(world.pool.parent / f'filler-{number}', 'wb') as file:
+                    os.posix_fallocate(file.fileno(), 0, part)
+                break
+            except OSError:
+                pass
+
+
+def start_stage(world, tools, volume_id):
+    """Returns the call, once its e2fsck runs."""
+    call = world.client.start('NodeStageVolume', volume_id=volume_id, volume_capability=mount('ext4'),
+                              staging_target_path=str(world.kubelet.staging(volume_id)))
+    csi.until((tools / 'called').exists, 20)
+    return call
+
+
+def go_on(tools):
+    (tools / 'go').write_text('go\n', encoding='utf-8')
+
+
+def expect_synced(world, volume_id):
+    staging = world.kubelet.staging(volume_id)
+    assert len(list(staging.glob('d*/file'))) == SYNCED
+    assert list((staging / 'lost+found').iterdir()) == []
+    assert world.files() == [f'{volume_id}.img', f'{volume_id}.json']
+    expect_sound(world, volume_id)
+
+
+def test_no_room_for_what_a_tool_writes(crashed):
+    """Writes to the copy fail, e2fsck says that it corrected all, the page cache agrees. The volume has its blocks."""
+    world, tools, volume_id = crashed
+    image = world.pool / 'volumes' / f'{volume_id}.img'
+    before = image.stat().st_ino
+    call = start_stage(world, tools, volume_id)
+    assert f'{volume_id}.work' in world.files()
+    use_up(world, 0)
+    go_on(tools)
+    assert call.exception(60) is None
+    assert 'no room for what a tool writes to a copy' in world.daemon.log()
+    assert image.stat().st_ino == before
+    expect_synced(world, volume_id)
+
+
+def test_the_last_room_is_not_for_copies(crashed):
+    world, tools, volume_id = crashed
+    use_up(world, 24 * MIB)
+    call = start_stage(world, tools, volume_id)
+    assert f'{volume_id}.work' not in world.files()
+    go_on(tools)
+    assert call.exception(60) is None
+    assert f'no copy of volume {volume_id}: the pool is nearly full' in world.daemon.log()
+    expect_synced(world, volume_id)
+
+
+def test_a_volume_that_is_written_to_meanwhile(crashed):
+    """It is not mounted by anybody, and what somebody wrote to its device is not thrown away."""
+    world, tools, volume_id = crashed
+    call = start_stage(world, tools, volume_id)
+    loops = [name for name in world.loops()
+             if pathlib.Path(f'/sys/block/{name}/loop/backing_file').read_text(encoding='utf-8').endswith('.img\n')]
+    (device,) = [f'/dev/{name}' for name in loops]
+    assert subprocess.run(['mount', '-t', 'ext4', device, tools], check=False, capture_output=True).returncode != 0
+    assert subprocess.run(['mkfs.ext4', '-F', device], check=False, capture_output=True).returncode != 0
+    with open(device, 'r+b', buffering=0) as file:
+        file.seek(120 * MIB)
+        file.write(b'acknowledged' + bytes(4084))
+        os.fsync(file.fileno())
+    go_on(tools)
+    assert 'was written to while a tool worked on a copy' in call.exception(60).details()
+    assert world.files() == [f'{volume_id}.img', f'{volume_id}.json']
+    with open(world.pool / 'volumes' / f'{volume_id}.img', 'rb') as file:
+        file.seek(120 * MIB)
+        assert file.read(12) == b'acknowledged'
+    # Asked again, it is mounted.
+    world.kubelet.stage(volume_id, mount('ext4'))
+    expect_synced(world, volume_id)
 
 
 # --- bounds, and what a volume is made for ---
