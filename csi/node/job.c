@@ -445,7 +445,7 @@ int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
                 return r;
         r = plan(job, &input, err);
         if (r < 0) {
-                if (r == -EBUSY)
+                if (err && err->os_errno == EBUSY)
                         holder_tell_device(job->device.device.devno, err);
                 count_refusal(job);
                 return r;

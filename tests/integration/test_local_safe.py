@@ -1099,6 +1099,17 @@ def failure_of(call):
 
 # --- a mkfs that was killed ---
 
+def test_a_refusal_that_is_about_the_content_names_no_holder(world):
+    """It ended with "who it is cannot be seen from here", though nobody has the device."""
+    volume_id = world.create('a', 16 * MIB, mount())
+    with open(image(world, volume_id), 'r+b') as file:
+        file.write(b'\x01' * 4096)
+    message = world.client.fails('FAILED_PRECONDITION', 'NodeStageVolume', volume_id=volume_id,
+                                 volume_capability=mount(),
+                                 staging_target_path=str(world.kubelet.staging(volume_id)))
+    assert 'is not blank' in message and 'lsof' not in message
+
+
 @pytest.mark.parametrize('kind', ('ext4', 'xfs'))
 def test_killed_mkfs_without_a_note_of_kubelets(build, sandbox, kind):
     """The next start detached the loop device that the note of the mkfs names: every stage failed from then on."""
