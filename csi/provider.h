@@ -342,6 +342,10 @@ typedef struct Provider {
          * is.
          */
         bool (*has_lost_disk)(void *self, const char *volume_id, uint64_t devno);
+
+        /* Whether @devno, which is mounted at the staging path that a call names for a volume, is
+         * certainly another volume's. Waits for nothing and asks no disk. NULL: it cannot tell. */
+        bool (*is_another)(void *self, const char *volume_id, uint64_t devno);
 } Provider;
 
 /* NULL-terminated, order = priority of match(). csi/providers/providers.c */

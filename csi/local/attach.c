@@ -244,16 +244,34 @@ static int find_dead(const char *stem, Attachment *attachment) {
         return loop_each(look_if_dead, &search) == 1 ? 0 : ATTACH_E_NONE;
 }
 
-bool attach_has_lost_name(const char *stem, uint64_t devno) {
+/* The name of its file, as the kernel remembers it. False: it is no loop device. */
+static bool get_file_path(uint64_t devno, char *path, size_t n_path) {
         cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        char name[BLOCK_NAME_MAX], path[PATH_MAX], suffix[LOCAL_STEM_MAX + 16];
+        char name[BLOCK_NAME_MAX];
         unsigned int number;
 
-        if (block_sysfs_name(root_fd, devno, name) < 0 || sscanf(name, "loop%u", &number) != 1 ||
-            loop_get_path(number, path, sizeof(path)) != 0)
+        return block_sysfs_name(root_fd, devno, name) == 0 &&
+               sscanf(name, "loop%u", &number) == 1 && loop_get_path(number, path, n_path) == 0;
+}
+
+bool attach_has_lost_name(const char *stem, uint64_t devno) {
+        char path[PATH_MAX], suffix[LOCAL_STEM_MAX + 16];
+
+        if (!get_file_path(devno, path, sizeof(path)))
                 return false;
         (void)snprintf(suffix, sizeof(suffix), "/volumes/%s.img", stem);
         return !ends_with(path, suffix);
+}
+
+bool attach_is_another(const char *stem, uint64_t devno) {
+        char path[PATH_MAX];
+        const char *name;
+        size_t n;
+
+        if (!get_file_path(devno, path, sizeof(path)) || !(name = strrchr(path, '/')))
+                return false;
+        n = local_stem_of_file(LOCAL_VOLUME, name + 1, ".img");
+        return n > 0 && (n != strlen(stem) || memcmp(name + 1, stem, n) != 0);
 }
 
 static int find_by_tag(Pool *pool, const char *stem, Attachment *attachment, Error *err) {

@@ -50,6 +50,10 @@ int attach_check_file(const Entry *entry, const Attachment *attachment, Error *e
  * a volume has. Asks the kernel's memory only, and needs no hold. */
 bool attach_has_lost_name(const char *stem, uint64_t devno);
 
+/* Whether @devno is a loop device whose file has the name of another volume's data than @stem's.
+ * Likewise. */
+bool attach_is_another(const char *stem, uint64_t devno);
+
 /* What attach_make() makes. */
 typedef enum AttachMode {
         ATTACH_FOR_MOUNT,

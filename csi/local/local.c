@@ -235,4 +235,5 @@ const Provider provider_local = {
         .begin_copy = begin_copy,
         .end_copy = end_copy,
         .has_lost_disk = local_has_lost_disk,
+        .is_another = local_is_another,
 };

@@ -75,6 +75,19 @@ int job_read_target(Job *job, const NodePath *path, const DeviceFacts *device, T
         return r;
 }
 
+int job_check_staged(const Job *job, const TargetFacts *staged, Error *err) {
+        const Provider *provider = job->node->config.provider;
+
+        if (!staged->is_mounted || staged->is_dead || staged->mounted_on == 0 ||
+            !provider->is_another ||
+            !provider->is_another(job->node->config.provider_self, job->volume.volume_id,
+                                  staged->mounted_on))
+                return 0;
+        return error_set(err, ERROR_PRECONDITION,
+                         "staging_target_path: another volume than %s is mounted at %s, from %s",
+                         job->volume.volume_id, staged->path, staged->source_name);
+}
+
 int job_open_volume(Job *job, const char *path, Error *silent, Error *err) {
         const Provider *provider = job->node->config.provider;
         int r;

@@ -160,6 +160,9 @@ int job_open_volume(Job *job, const char *text, Error *silent, Error *err);
 int job_read_target(Job *job, const NodePath *path, const DeviceFacts *device, TargetFacts *facts,
                     Error *err);
 
+/* ERROR_PRECONDITION if what is mounted at a staging path is certainly another volume. */
+int job_check_staged(const Job *job, const TargetFacts *staged, Error *err);
+
 /* Plan, log it, carry it out. */
 int job_apply(Job *job, Error *err);
 

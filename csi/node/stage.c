@@ -215,6 +215,8 @@ static int unmount_and_release(Job *job, unsigned int how, Error *err) {
         r = grow_check_late(job->node, job->volume.volume_id, err);
         if (r == 0)
                 r = target_facts_read(&job->target_facts, &job->target, NULL, err);
+        if (r == 0 && (job->node->config.provider->flags & PROVIDER_STAGES))
+                r = job_check_staged(job, &job->target_facts, err);
         if (r < 0)
                 return r;
         devno = job->target_facts.is_dead ? 0 : job->target_facts.mounted_on;

@@ -180,6 +180,26 @@ def image(world, volume_id):
     return world.pool / 'volumes' / f'{volume_id}.img'
 
 
+def test_the_staging_path_of_another_volume(world):
+    """Publish there gave one tenant's data to the other's pod, and unstage unmounted it."""
+    client = world.client
+    a, b = (world.create(name, 64 * MIB, mount()) for name in 'ab')
+    for volume_id in (a, b):
+        world.kubelet.stage(volume_id, mount())
+    wrong = str(world.kubelet.staging(a))
+    target = world.kubelet.root / 'pods/p/volumes/kubernetes.io~csi/b/mount'
+    target.parent.mkdir(parents=True)
+    for method, fields in (('NodePublishVolume', {'target_path': str(target), 'volume_capability': mount()}),
+                           ('NodeUnstageVolume', {})):
+        message = client.fails('FAILED_PRECONDITION', method, volume_id=b, staging_target_path=wrong, **fields)
+        assert 'another volume' in message and wrong in message
+    assert os.path.ismount(wrong) and not os.path.ismount(target)
+    for volume_id in (a, b):
+        world.kubelet.unstage(volume_id)
+        client.DeleteVolume(volume_id=volume_id)
+    assert not world.loops()
+
+
 def test_unstage_of_a_published_raw_block_volume(world):
     """Its loop device was detached, and the pod's next write was in the volume that got the number."""
     first, staging, target = raw(world, 'a')
