@@ -291,6 +291,57 @@ static int find_by_tag(Pool *pool, const char *stem, Attachment *attachment, Err
         return r;
 }
 
+/* How sure it is: a stranger's device on the same file may have a lower number than ours. */
+typedef enum Rank {
+        RANK_NONE,
+        RANK_FOREIGN,
+        RANK_UNTAGGED,
+        RANK_MARKED
+} Rank;
+
+typedef struct FileSearch {
+        const Proof *proof;
+        Rank rank;
+        unsigned int number; /* the lowest of @rank */
+} FileSearch;
+
+static Rank rank_of(const Proof *proof, unsigned int number) {
+        cleanup(closep) int fd = open_number(number, O_RDONLY, 0, NULL);
+        LoopStatus status;
+
+        if (fd < 0 || loop_get_status(fd, &status) != 0 || !is_ours(proof, fd, &status))
+                return RANK_NONE;
+        if (is_marked(proof, fd, &status))
+                return RANK_MARKED;
+        return is_foreign(proof, fd, &status) ? RANK_FOREIGN : RANK_UNTAGGED;
+}
+
+static int look_at(void *userdata, unsigned int number) {
+        FileSearch *search = userdata;
+        Rank rank = rank_of(search->proof, number);
+
+        if (rank > search->rank ||
+            (rank != RANK_NONE && rank == search->rank && number < search->number)) {
+                search->rank = rank;
+                search->number = number;
+        }
+        return 0;
+}
+
+/* Return: 0; LOOP_E_NONE; -errno. */
+static int find_number(const Proof *proof, unsigned int hint, unsigned int *numberp) {
+        FileSearch search = {.proof = proof};
+        int r;
+
+        if (hint != UINT_MAX && rank_of(proof, hint) == RANK_MARKED) {
+                *numberp = hint;
+                return 0;
+        }
+        r = loop_each(look_at, &search);
+        *numberp = search.number;
+        return r < 0 ? r : search.rank == RANK_NONE ? LOOP_E_NONE : 0;
+}
+
 /* Where it was the last time, else proven to be nowhere, else looked for: only that takes longer
  * the more loop devices the node has. */
 static int find_by_file(Pool *pool, Entry *entry, int data_fd, Attachment *attachment, Error *err) {
@@ -308,7 +359,7 @@ static int find_by_file(Pool *pool, Entry *entry, int data_fd, Attachment *attac
         make_tag(pool, entry->meta.stem, tag);
         proof.backing_dev = (uint64_t)st.st_dev;
         proof.backing_inode = (uint64_t)st.st_ino;
-        r = loop_find(proof.backing_dev, proof.backing_inode, hint, &number);
+        r = find_number(&proof, hint, &number);
         if (r == LOOP_E_NONE)
                 return ATTACH_E_NONE;
         if (r < 0)
@@ -537,7 +588,7 @@ int attach_find_copy(int copy_fd, Attachment *attachment, Error *err) {
                 return error_set_errno(err, errno, "stat a copy");
         proof.backing_dev = (uint64_t)st.st_dev;
         proof.backing_inode = (uint64_t)st.st_ino;
-        r = loop_find(proof.backing_dev, proof.backing_inode, UINT_MAX, &number);
+        r = find_number(&proof, UINT_MAX, &number);
         if (r == LOOP_E_NONE)
                 return ATTACH_E_NONE;
         if (r < 0)

@@ -451,6 +451,10 @@ def test_a_number_that_btrfs_remembers(world, sandbox):
         subprocess.run(['btrfs', 'device', 'scan', '--forget', device], check=False, capture_output=True)
 
 
+def backing_file(name):
+    return pathlib.Path(f'/sys/block/{name}/loop/backing_file').read_text(encoding='utf-8')
+
+
 def test_somebody_elses_loop_device_on_our_file(world):
     """Two writers that know nothing of each other."""
     volume_id = world.create('a', 16 * MIB, mount())
@@ -499,6 +503,31 @@ def test_a_look_at_the_whole_file_stays(world, tag):
     assert all_loops(world) == [pathlib.Path(device).name]
     subprocess.run(['losetup', '-d', device], check=True)
     world.kubelet.stage(volume_id, mount())
+
+
+def test_a_look_with_a_lower_number_hides_nothing(world):
+    """The first device on the file was believed to be the only one: ours was not found, and never given back."""
+    low = world.create('low', 16 * MIB, mount())
+    volume_id = world.create('a', 16 * MIB, mount())
+    for one in (low, volume_id):
+        world.kubelet.stage(one, mount())
+    (ours,) = [name for name in all_loops(world) if volume_id in backing_file(name)]
+    looks = [subprocess.run(['losetup', '--find', '--show', *option, image(world, volume_id)], check=True,
+                            capture_output=True, text=True).stdout.strip() for option in ((), ('--offset=4096',))]
+    world.kubelet.unstage(low)
+    csi.until(lambda: not [name for name in all_loops(world) if low in backing_file(name)])
+    looks += [subprocess.run(['losetup', '--find', '--show', *option, image(world, volume_id)], check=True,
+                             capture_output=True, text=True).stdout.strip() for option in ((), ('--offset=4096',))]
+    # Of release 0.1.0: nothing says where it was.
+    without_tag(f'/dev/{ours}')
+    world.restart()
+    message = world.client.fails('FAILED_PRECONDITION', 'DeleteVolume', volume_id=volume_id)
+    assert ours in message
+    world.kubelet.unstage(volume_id)
+    csi.until(lambda: ours not in all_loops(world))
+    assert sorted(all_loops(world)) == sorted(pathlib.Path(device).name for device in looks)
+    for device in looks:
+        subprocess.run(['losetup', '-d', device], check=True)
 
 
 def test_not_released_is_not_the_end(world):
