@@ -90,9 +90,6 @@ typedef struct Share {
 
 #define PROVIDER_E_NO_SHARE 1 /* of find_share(): this volume is a disk */
 #define PROVIDER_E_PLAIN    1 /* of encryption(): this volume is not encrypted */
-/* A condition: of has_lost_disk(). */
-#define PROVIDER_LOST_DISK "its file was removed or replaced; copy the data out before the pod ends"
-
 /* Of begin_copy(): there can be no copy here, or no room for one. Of end_copy(): the room was used
  * up while the tool wrote. */
 #define PROVIDER_E_IN_PLACE 1

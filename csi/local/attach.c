@@ -449,15 +449,13 @@ int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
         return data_fd;
 }
 
-static const char lost_name[] = "has another file than the pool has by its name: it was removed or "
-                                "replaced while in use";
-
 int attach_check_file(const Entry *entry, const Attachment *attachment, Error *err) {
         if (!attachment->is_stray)
                 return 0;
         return error_set(err, ERROR_PRECONDITION,
-                         "volume %s on /dev/loop%u %s; stop its user first", entry->meta.id,
-                         attachment->number, lost_name);
+                         "volume %s on /dev/loop%u has another file than the pool has by its name: "
+                         "it was removed or replaced while in use; stop its user first",
+                         entry->meta.id, attachment->number);
 }
 
 /* --- Attaching --- */
@@ -659,16 +657,17 @@ static int fit(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment
         const char *why = NULL;
         int r;
 
-        if (attachment->is_stray)
-                why = lost_name;
-        else if (attachment->is_read_only && !read_only)
+        if (!attachment->is_stray && attachment->is_read_only && !read_only)
                 why = "is published read-only on this node and refuses writes";
-        else if (attachment->is_read_only == read_only && !attachment->scans_partitions)
+        else if (!attachment->is_stray && attachment->is_read_only == read_only &&
+                 !attachment->scans_partitions)
                 return attachment->is_leaving ? keep(entry, attachment, err) : 0;
         closep(&attachment->fd);
         r = attach_drop(pool, entry, err);
         if (r <= 0)
                 return r < 0 ? r : ATTACH_E_NONE;
+        if (attachment->is_stray)
+                return attach_check_file(entry, attachment, err);
         /* Others write to it: then this user's copy of the device can be read-only at most. */
         if (!why)
                 return attach_find(pool, entry, attachment, err);

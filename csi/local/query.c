@@ -245,7 +245,11 @@ static int check_device(Pool *pool, const Call *call, Entry *entry, VolumeInfo *
                 return r == ATTACH_E_NONE ? 0 : r;
         info->abnormal = attach_has_lost_name(entry->meta.stem, attachment.devno);
         if (info->abnormal) {
-                info->condition_message = arena_strdup(call->arena, PROVIDER_LOST_DISK);
+                info->condition_message = arena_printf(
+                        call->arena,
+                        "the file of /dev/loop%u was removed or replaced; copy the data out before "
+                        "the pod ends",
+                        attachment.number);
                 return info->condition_message ? 0 : no_memory(err);
         }
         r = block_get_size(attachment.fd, &size_bytes);

@@ -24,7 +24,8 @@ bool condition_judge(const ConditionFacts *facts, char text[CONDITION_MAX]) {
         if (facts->hangs)
                 add(&buf, "the filesystem does not answer in time: its device or its server hangs");
         if (facts->has_lost_disk)
-                add(&buf, PROVIDER_LOST_DISK);
+                add(&buf,
+                    "its file was removed or replaced; copy the data out before the pod ends");
         if (facts->is_forced_ro)
                 add(&buf, "the filesystem became read-only, or shut down, after an error");
         if (facts->open_errno != 0 && !facts->is_dead) {
