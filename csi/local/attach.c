@@ -248,10 +248,11 @@ static int find_dead(const char *stem, Attachment *attachment) {
 static bool get_file_path(uint64_t devno, char *path, size_t n_path) {
         cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         char name[BLOCK_NAME_MAX];
-        unsigned int number;
+        uint64_t number;
 
-        return block_sysfs_name(root_fd, devno, name) == 0 &&
-               sscanf(name, "loop%u", &number) == 1 && loop_get_path(number, path, n_path) == 0;
+        return block_sysfs_name(root_fd, devno, name) == 0 && str_has_prefix(name, "loop") &&
+               str_parse_u64(name + strlen("loop"), UINT_MAX, &number) == 0 &&
+               loop_get_path((unsigned int)number, path, n_path) == 0;
 }
 
 bool attach_has_lost_name(const char *stem, uint64_t devno) {

@@ -99,7 +99,7 @@ static int begin_watch(Pool *pool, const Entry *entry, DiskCopy *copy, Error *er
 }
 
 static int check_unwritten(const Entry *entry, const DiskCopy *copy, Error *err) {
-        struct stat st;
+        struct stat st = {0};
         int r = settle(entry, copy, &st, err);
 
         if (r < 0)
