@@ -370,13 +370,19 @@ def act_swap(world, scenario):
     image = world.image(scenario.volume)
     if not image:
         return nothing
-    away = world.mount_point / 'away.img'
-    os.rename(image, away)
-    size = away.stat().st_size
-    with open(image, 'wb') as file:
+    away, other = world.mount_point / 'away.img', world.mount_point / 'other.img'
+    size = image.stat().st_size
+    with open(other, 'wb') as file:
         file.truncate(size)
-    pattern(image, 8 * MIB, 7)
-    before = digest(image)
+    pattern(other, 8 * MIB, 7)
+    before = digest(other)
+    # The thread that is held may be another than the one that deletes it.
+    try:
+        os.rename(image, away)
+    except FileNotFoundError:
+        other.unlink()
+        return nothing
+    os.rename(other, image)
 
     def after(_world, _scenario, _outcome):
         if image.exists() and image.stat().st_ino != away.stat().st_ino:

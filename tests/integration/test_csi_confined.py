@@ -425,4 +425,8 @@ def test_the_manifest_has_what_is_needed_and_no_more(build, node, without):
     expected = NEEDED.get(without, set())
     if not int(status('self')['CapBnd'], 16) >> KEPT['sys_resource'] & 1 and not expected & {'started', 'mounted'}:
         expected = expected | {'grown'}
+    # A sanitizer's shadow is too large for that.
+    if b'libasan' in (build / 'csi' / 'berth-csi').read_bytes():
+        failed.pop('not swapped', None)
+        expected = expected - {'not swapped'}
     assert set(failed) == expected, failed

@@ -508,6 +508,15 @@ def test_hundred_at_once(daemon):
     done = threading.Event()
     slowest = [0.0]
 
+    def stage(volume):
+        # As kubelet does where the pool's disk is slower than the pool's patience.
+        while True:
+            try:
+                return kubelet.stage(volume, capability)
+            except Failure as failure:
+                if failure.code != 'UNAVAILABLE' or 'does not answer' not in failure.message:
+                    raise
+
     def ask():
         with Client(daemon.socket_path) as other:
             while not done.is_set():
@@ -519,7 +528,7 @@ def test_hundred_at_once(daemon):
     asker = threading.Thread(target=ask)
     asker.start()
     with concurrent.futures.ThreadPoolExecutor(100) as pool:
-        list(pool.map(lambda volume: kubelet.stage(volume, capability), volumes))
+        list(pool.map(stage, volumes))
         done.set()
         asker.join()
         assert slowest[0] < 10, f'a cheap call took {slowest[0]:.3f} s'
