@@ -38,7 +38,7 @@ static const Want thick = {
 
 /* What a sidecar does before it asks again, while the answer is "again" or the disk is slow. */
 static void wait_to_ask(const char *what, const Error *err, unsigned int *n_asked) {
-        if ((err->code != ERROR_AGAIN && err->code != ERROR_UNAVAILABLE) || ++*n_asked > 50) {
+        if ((err->code != ERROR_AGAIN && err->code != ERROR_UNAVAILABLE) || ++*n_asked > 600) {
                 printf("%s: %s\n", what, err->message);
                 abort();
         }
