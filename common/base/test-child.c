@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -53,6 +54,9 @@ static void test_no_program(void **state) {
         static const char *const argv[] = {"/none/program", NULL};
         Child child = CHILD_NULL;
 
+        /* User emulation makes fork() of vfork(): the parent cannot see that exec failed. */
+        if (getenv("MESON_EXE_WRAPPER"))
+                skip();
         assert_int_equal(child_start(&child, argv, NULL), -ENOENT);
         assert_int_equal(child.pid, 0);
         child_deinit(&child);

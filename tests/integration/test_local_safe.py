@@ -465,6 +465,8 @@ def test_somebody_elses_loop_device_on_our_file(world):
                                  staging_target_path=str(world.kubelet.staging(volume_id)))
     assert device in message
     subprocess.run(['losetup', '-d', device], check=True)
+    # Whoever looks at it meanwhile, another test's daemon too, keeps it that long.
+    csi.until(lambda: not pathlib.Path(f'/sys/block/{device[5:]}/loop').exists())
     world.kubelet.stage(volume_id, mount())
 
 
