@@ -3,12 +3,11 @@
 #include "common/base/child.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/spawn_program.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -26,50 +25,6 @@ static int input_of(const char *text) {
         return fd_steal(&fd);
 }
 
-static int spawn_attributes(posix_spawnattr_t *attributes) {
-        sigset_t none, all;
-        int r;
-
-        sigemptyset(&none);
-        sigfillset(&all);
-        r = posix_spawnattr_setsigmask(attributes, &none);
-        r = r ? r : posix_spawnattr_setsigdefault(attributes, &all);
-        r = r ? r : posix_spawnattr_setpgroup(attributes, 0);
-        return r ? r
-                 : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK |
-                                                                POSIX_SPAWN_SETSIGDEF |
-                                                                POSIX_SPAWN_SETPGROUP);
-}
-
-static int spawn_files(posix_spawn_file_actions_t *actions, int input, int output) {
-        int r = posix_spawn_file_actions_adddup2(actions, input, STDIN_FILENO);
-
-        r = r ? r : posix_spawn_file_actions_adddup2(actions, output, STDOUT_FILENO);
-        r = r ? r : posix_spawn_file_actions_adddup2(actions, output, STDERR_FILENO);
-        return r ? r : posix_spawn_file_actions_addclosefrom_np(actions, STDERR_FILENO + 1);
-}
-
-static int spawn(const char *const *argv, int input, int output, pid_t *pidp) {
-        posix_spawn_file_actions_t actions;
-        posix_spawnattr_t attributes;
-        int r;
-
-        if (posix_spawn_file_actions_init(&actions))
-                return -ENOMEM;
-        if (posix_spawnattr_init(&attributes)) {
-                (void)posix_spawn_file_actions_destroy(&actions);
-                return -ENOMEM;
-        }
-        r = spawn_attributes(&attributes);
-        r = r ? r : spawn_files(&actions, input, output);
-        r = r ? r
-              : posix_spawn(pidp, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv,
-                            environ);
-        (void)posix_spawnattr_destroy(&attributes);
-        (void)posix_spawn_file_actions_destroy(&actions);
-        return -r;
-}
-
 int child_start(Child *child, const char *const *argv, const char *input) {
         cleanup(closep) int in = -1, out = -1, back = -1;
         int pair[2], r;
@@ -85,7 +40,7 @@ int child_start(Child *child, const char *const *argv, const char *input) {
         out = pair[1];
         if (fcntl(back, F_SETFL, O_NONBLOCK) < 0)
                 return -errno;
-        r = spawn(argv, in, out, &child->pid);
+        r = spawn_program(argv[0], argv, NULL, (const int[]){in, out, out}, 3, &child->pid);
         if (r < 0) {
                 child->pid = 0;
                 return r;

@@ -9,17 +9,18 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/privilege.h"
+#include "common/base/spawn_program.h"
 #include "common/base/str.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #define OUTPUT_LIMIT_DEFAULT (64UL * 1024)
 #define POLL_STEP_MSECS      50
@@ -62,58 +63,12 @@ void exec_result_deinit(ExecResult *result) {
         *result = (ExecResult){0};
 }
 
-static int spawn_attributes(posix_spawnattr_t *attributes) {
-        sigset_t none, all;
-        int r;
-
-        sigemptyset(&none);
-        sigfillset(&all);
-        r = posix_spawnattr_setsigmask(attributes, &none);
-        r = r ? r : posix_spawnattr_setsigdefault(attributes, &all);
-        r = r ? r : posix_spawnattr_setpgroup(attributes, 0);
-        r = r ? r
-              : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK |
-                                                             POSIX_SPAWN_SETSIGDEF |
-                                                             POSIX_SPAWN_SETPGROUP);
-        return -r;
-}
-
-static int spawn_files(posix_spawn_file_actions_t *actions, int input, int output, int errors,
-                       int device) {
-        int r, last = device > 0 ? EXEC_DEVICE_FD : STDERR_FILENO;
-
-        r = posix_spawn_file_actions_adddup2(actions, input, STDIN_FILENO);
-        r = r ? r : posix_spawn_file_actions_adddup2(actions, output, STDOUT_FILENO);
-        r = r ? r : posix_spawn_file_actions_adddup2(actions, errors, STDERR_FILENO);
-        if (device > 0)
-                r = r ? r : posix_spawn_file_actions_adddup2(actions, device, EXEC_DEVICE_FD);
-        r = r ? r : posix_spawn_file_actions_addclosefrom_np(actions, last + 1);
-        return -r;
-}
-
 static int spawn_child(const ExecRequest *request, int input, int output, int errors, pid_t *pidp) {
-        posix_spawn_file_actions_t actions;
-        posix_spawnattr_t attributes;
-        int r;
+        const int fds[] = {input, output, errors, request->device_fd};
 
-        /* Neither init can fail on glibc but for memory. */
-        if (posix_spawn_file_actions_init(&actions))
-                return -ENOMEM;
-        if (posix_spawnattr_init(&attributes)) {
-                (void)posix_spawn_file_actions_destroy(&actions);
-                return -ENOMEM;
-        }
-        r = spawn_attributes(&attributes);
-        if (r == 0)
-                r = spawn_files(&actions, input, output, errors, request->device_fd);
-        if (r == 0)
-                r = -posix_spawnp(pidp, request->program ? request->program : request->argv[0],
-                                  &actions, &attributes, (char *const *)(uintptr_t)request->argv,
-                                  request->envp ? (char *const *)(uintptr_t)request->envp
-                                                : environ);
-        (void)posix_spawnattr_destroy(&attributes);
-        (void)posix_spawn_file_actions_destroy(&actions);
-        return r;
+        _Static_assert(EXEC_DEVICE_FD == STDERR_FILENO + 1, "the device comes after stderr");
+        return spawn_program(request->program ? request->program : request->argv[0], request->argv,
+                             request->envp, fds, request->device_fd > 0 ? 4 : 3, pidp);
 }
 
 typedef struct Birth {
