@@ -298,7 +298,7 @@ static int parse(int argc, char **argv, const Command *command, Arguments *argum
         if (!arguments->network && !command->wants_network)
                 return 0;
         if (!arguments->network)
-                return wrong("which network? Missing after", argv[0]);
+                return wrong("which network? Missing after", command->name);
         return optind + 1 == argc ? 0
                                   : wrong("one network at a time; unexpected", argv[optind + 1]);
 }
@@ -388,6 +388,16 @@ static int look_after(const PodNote *note, int plugins_fd, RepairMode mode) {
         return r < 0 || (mode == REPAIR_CHECK && done.n > 0);
 }
 
+/* Of a name that nobody has, "nothing is wrong" would be no answer. */
+static int read_notes(const Arguments *arguments, PodNotes *notes, Error *err) {
+        cleanup(json_decrefp) json_t *list = NULL;
+        int r = pods_read(arguments->cache, arguments->network, notes, err);
+
+        if (r < 0 || !arguments->network || notes->n > 0)
+                return r;
+        return conflist_find(arguments->configurations, arguments->network, &list, err);
+}
+
 static int look_after_all(const Arguments *arguments, RepairMode mode) {
         cleanup(pods_deinit) PodNotes notes = {0};
         cleanup(strbuf_deinit) StrBuf done = {0};
@@ -396,8 +406,7 @@ static int look_after_all(const Arguments *arguments, RepairMode mode) {
         Error err = {0};
         int status = 0;
 
-        if (pods_read(arguments->cache, arguments->network, &notes, &err) < 0 ||
-            repair_node(mode, &done, &err) < 0)
+        if (read_notes(arguments, &notes, &err) < 0 || repair_node(mode, &done, &err) < 0)
                 return fail(&err);
         fputs(strbuf_text(&done), stdout);
         status = mode == REPAIR_CHECK && done.n > 0;
@@ -454,7 +463,7 @@ static int run_list(const Arguments *arguments) {
         cleanup(pods_deinit) PodNotes notes = {0};
         Error err = {0};
 
-        if (pods_read(arguments->cache, arguments->network, &notes, &err) < 0)
+        if (read_notes(arguments, &notes, &err) < 0)
                 return fail(&err);
         for (size_t i = 0; i < notes.n; i++)
                 list_pod(&notes.items[i]);
@@ -487,15 +496,21 @@ static int command_main(int argc, char **argv, const Command *command) {
 }
 
 int people_main(int argc, char **argv) {
+        static char self[] = "berth-cni"; /* who speaks, to getopt_long() */
+
         if (strcmp(argv[1], "--version") == 0) {
                 puts("berth-cni " BERTH_VERSION);
                 return 0;
         }
-        if (strcmp(argv[1], "install") == 0)
+        if (strcmp(argv[1], "install") == 0) {
+                argv[1] = self;
                 return install_main(argc - 1, argv + 1);
+        }
         for (size_t i = 0; i < N_ELEMENTS(commands); i++)
-                if (strcmp(argv[1], commands[i].name) == 0)
+                if (strcmp(argv[1], commands[i].name) == 0) {
+                        argv[1] = self;
                         return command_main(argc - 1, argv + 1, &commands[i]);
+                }
         if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
                 fputs(usage, stdout);
                 return 0;

@@ -204,6 +204,21 @@ static void find_the_rest(NodeArgs *args) {
                 args->node_name = getenv("NODE_NAME");
 }
 
+/* By the words of berth-cni install, and before anything is changed. */
+static int check_network(const NodeArgs *args, Error *err) {
+        PodNetwork network = {0};
+        int r = 0;
+
+        if (args->cluster)
+                r = pod_network_cluster(&network, args->cluster, "--cluster-cidr", err);
+        if (r == 0 && args->mtu)
+                r = pod_network_mtu(&network, args->mtu, "--mtu", err);
+        if (r < 0 || !args->subnet)
+                return r;
+        r = pod_network_subnets(&network, args->subnet, "--subnet", err);
+        return r < 0 ? r : pod_network_check(&network, err);
+}
+
 static int check(const NodeArgs *args, Error *err) {
         if (args->subnet && args->subnet_file)
                 return error_set(err, ERROR_INVALID, "only one of --subnet and --subnet-file");
@@ -214,7 +229,7 @@ static int check(const NodeArgs *args, Error *err) {
                                  args->api_server);
         if (args->plugins[0] != '/' || args->configurations[0] != '/')
                 return error_set(err, ERROR_INVALID, "directories are given from the root on");
-        return 0;
+        return check_network(args, err);
 }
 
 static int parse_options(int argc, char **argv, NodeCommand *commandp, NodeArgs *args, Error *err) {

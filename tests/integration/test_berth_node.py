@@ -635,6 +635,8 @@ def test_a_taken_port_keeps_nothing_away(node, daemon):
 
 
 @pytest.mark.parametrize('argv, words', [
+    (['--subnet', '10.0.0.0/33'], '--subnet: "10.0.0.0/33" is no subnet'), (['--mtu', '5'], '--mtu: "5"'),
+    (['--subnet', '10.1.0.0/16', '--cluster-cidr', '10.9.0.0/16'], 'does not hold'),
     (['--nonsense'], 'unknown option "--nonsense"'), (['nonsense'], 'unexpected "nonsense"'),
     (['--subnet'], '--subnet wants a value'), (['--ask-interval', '5'], 'expected seconds from 30 to 86400'),
     (['--repair-interval', '29'], 'or 0'), (['--health-port', '65536'], 'expected a port'),

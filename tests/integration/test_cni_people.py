@@ -369,8 +369,12 @@ def test_status_for_people(berth, node, sandbox):
     lib.sh('ip', 'link', 'add', 'cni0', 'type', 'bridge')
     done = berth('status', *where, '10-net.conflist', check=False)
     assert done.returncode == 1 and 'bridge cni0 is down' in done.stdout and '(code 51)' in done.stdout
-    done = berth('status', '--conf-dir', directory, 'other', check=False)
-    assert done.returncode == 1 and 'no network "other"' in done.stderr
+    # Of a name that nobody has, "nothing is wrong" would be no answer.
+    for command in ('status', 'check', 'repair', 'list'):
+        done = berth(command, '--conf-dir', directory, 'other', check=False)
+        assert done.returncode == 1 and 'no network "other"' in done.stderr, command
+        done = berth(command, '--bogus', check=False)
+        assert done.returncode == 2 and "berth-cni: unrecognized option '--bogus'" in done.stderr
 
 
 def programs_of(sandbox, node, *names):
