@@ -288,6 +288,27 @@ static int check_same(Pool *pool, const CreateGroupRequest *request, const char 
                          request->name, group_id);
 }
 
+/* Opens files, so without the mutex; whoever adds or removes members holds the group. */
+static int check_members_data(Pool *pool, const char *group_id, Error *err) {
+        size_t at = 0;
+        int r = 0;
+
+        while (r == 0) {
+                LocalMeta meta;
+                Entry *member;
+
+                pthread_mutex_lock(&pool->mutex);
+                member = next_member(pool, group_id, &at);
+                if (member)
+                        meta = member->meta;
+                pthread_mutex_unlock(&pool->mutex);
+                if (!member)
+                        break;
+                r = pool_check_data(pool, &meta, err);
+        }
+        return r;
+}
+
 /* Held exclusively; the hold is given away. */
 static int take_up(Pool *pool, const Call *call, const CreateGroupRequest *request, Entry *group,
                    Error *err) {
@@ -297,6 +318,8 @@ static int take_up(Pool *pool, const Call *call, const CreateGroupRequest *reque
         memcpy(id, group->meta.id, sizeof(id));
         if (group->meta.state == LOCAL_STATE_READY) {
                 r = check_same(pool, request, id, err);
+                if (r == 0)
+                        r = check_members_data(pool, id, err);
                 pool_release(pool, group, POOL_EXCLUSIVE);
                 return r;
         }

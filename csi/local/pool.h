@@ -257,6 +257,10 @@ void pool_undo(Pool *pool, Entry *entry);
  */
 int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err);
 
+/* Whether it is there: what a caller is told to have must be. Return: 0; ERROR_PRECONDITION; an
+ * errno. */
+int pool_check_data(Pool *pool, const LocalMeta *meta, Error *err);
+
 /* --- The copy of a volume that a tool works on; the caller holds the entry exclusively --- */
 
 /* As pool_open_data(). */

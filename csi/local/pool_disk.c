@@ -103,6 +103,16 @@ int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err) {
         return open_part(pool, meta, ".img", flags, err);
 }
 
+int pool_check_data(Pool *pool, const LocalMeta *meta, Error *err) {
+        cleanup(closep) int fd = pool_open_data(pool, meta, O_RDONLY, err);
+
+        if (fd != -ENOENT)
+                return fd < 0 ? fd : 0;
+        return error_set(err, ERROR_PRECONDITION,
+                         "%s: its data file in pool %s is gone: put the file back, or delete it",
+                         meta->id, pool->path);
+}
+
 /* Gone is done. */
 static int unlink_part(Pool *pool, const LocalMeta *meta, const char *suffix, Error *err) {
         char name[LOCAL_STEM_MAX + 8];

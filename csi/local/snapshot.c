@@ -149,6 +149,8 @@ static int find_existing(Pool *pool, const CreateSnapshotRequest *request, Local
         (void)snprintf(fresh.name, sizeof(fresh.name), "%s", request->name);
         (void)snprintf(fresh.source_id, sizeof(fresh.source_id), "%s", request->source_volume_id);
         r = check_same(found, &fresh, err);
+        if (r == 0)
+                r = pool_check_data(pool, found, err);
         return r < 0 ? r : 1;
 }
 

@@ -547,7 +547,7 @@ static void case_strangers(Bed *bed) {
 /* A data file that was cut or is gone. */
 static void case_condition(Bed *bed) {
         Want want = {.name = "a", .required = 8 * MIB};
-        const char *volume_id = bed_made(bed, &want);
+        cleanup(freep) char *volume_id = strdup(bed_made(bed, &want));
         cleanup(freep) char *image = str_printf("%s/volumes/%s.img", bed->pool_path, volume_id);
         VolumeInfo info;
         Device device;
@@ -561,7 +561,7 @@ static void case_condition(Bed *bed) {
         assert(unlink(image) == 0);
         bed_close(bed);
         bed_open(bed);
-        volume_id = bed_made(bed, &want);
+        EXPECT(ERROR_PRECONDITION, bed_create, bed, &want, &info);
         EXPECT(ERROR_NONE, bed->ops->get_volume, bed->pool, &bed->call, volume_id, &info);
         assert(info.abnormal && strstr(info.condition_message, "missing"));
         EXPECT(ERROR_NONE, bed_delete, bed, volume_id);

@@ -253,12 +253,14 @@ static int make(Pool *pool, const Call *call, Entry *entry, Error *err) {
 /* An entry that was there and is not READY is what an interrupted call left while we ran. */
 static int take_up(Pool *pool, const Call *call, Entry *entry, Error *err) {
         char id[LOCAL_ID_MAX + 1];
+        int r;
 
         (void)snprintf(id, sizeof(id), "%s", entry->meta.id);
         switch (entry->meta.state) {
         case LOCAL_STATE_READY:
+                r = pool_check_data(pool, &entry->meta, err);
                 pool_release(pool, entry, POOL_EXCLUSIVE);
-                return 0;
+                return r;
         case LOCAL_STATE_COPYING:
                 return local_resume_copy(pool, call, entry, err);
         case LOCAL_STATE_CREATING:

@@ -180,6 +180,30 @@ def image(world, volume_id):
     return world.pool / 'volumes' / f'{volume_id}.img'
 
 
+def test_what_is_made_again_is_there(build, sandbox):
+    """A repeated create was answered with a volume or snapshot whose data somebody had removed."""
+    world = pool_world(build, sandbox, sandbox.mounted(sandbox.loop(512 * MIB, ['mkfs.xfs', '-q']), 'xfs'))
+    client = world.client
+    volume_id = world.create('a', 16 * MIB, mount())
+    fields = {'name': 's', 'source_volume_id': volume_id}
+    group = {'name': 'g', 'source_volume_ids': [volume_id]}
+    snapshot = client.CreateSnapshot(**fields).snapshot.snapshot_id
+    members = client.CreateVolumeGroupSnapshot(**group).group_snapshot.snapshots
+    assert world.create('a', 16 * MIB, mount()) == volume_id
+    assert client.CreateSnapshot(**fields).snapshot.snapshot_id == snapshot
+    assert client.CreateVolumeGroupSnapshot(**group).group_snapshot.snapshots == members
+    directory = world.pool / 'snapshots'
+    for name in (snapshot, members[0].snapshot_id):
+        (directory / f'{name}.img').unlink()
+    assert 'is gone' in client.fails('FAILED_PRECONDITION', 'CreateSnapshot', **fields)
+    assert 'is gone' in client.fails('FAILED_PRECONDITION', 'CreateVolumeGroupSnapshot', **group)
+    image(world, volume_id).unlink()
+    with pytest.raises(csi.Failure, match='FAILED_PRECONDITION.*is gone'):
+        world.create('a', 16 * MIB, mount())
+    client.DeleteSnapshot(snapshot_id=snapshot)
+    client.DeleteVolume(volume_id=volume_id)
+
+
 def test_the_staging_path_of_another_volume(world):
     """Publish there gave one tenant's data to the other's pod, and unstage unmounted it."""
     client = world.client
