@@ -282,7 +282,8 @@ static int fit_ext_journal(Making *m, uint64_t blocks, uint32_t block, Error *er
 /* Blocks of a group: a bitmap of one block for its clusters. Its inodes have one as well, so that
  * mke2fs makes groups smaller where many were asked for. */
 static uint64_t group_blocks(const Making *m, uint64_t blocks, uint32_t block) {
-        uint64_t cluster = making_number(m, 'C', "", 16 * (uint64_t)block), bits = 8 * block;
+        uint64_t cluster = making_number(m, 'C', "", 16 * (uint64_t)block),
+                 bits = 8 * (uint64_t)block;
         uint64_t inodes = making_number(m, 'N', "", 0);
         uint64_t group = bits < 65528 ? bits : 65528;
 
