@@ -39,6 +39,28 @@ int filecopy_can_reflink(int dir_fd) {
         return r == -EOPNOTSUPP || r == -EXDEV || r == -EINVAL || r == -ENOTTY ? 0 : r;
 }
 
+int filecopy_mark(int fd, struct timespec *markp) {
+        struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        times[1] = st.st_mtim;
+        times[1].tv_nsec += times[1].tv_nsec > 0 ? -1 : 1;
+        if (futimens(fd, times) < 0 || fstat(fd, &st) < 0)
+                return -errno;
+        *markp = st.st_mtim;
+        return 0;
+}
+
+int filecopy_was_written(int fd, const struct timespec *mark) {
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        return st.st_mtim.tv_sec != mark->tv_sec || st.st_mtim.tv_nsec != mark->tv_nsec;
+}
+
 /* Through a buffer of ours: the blocks of the target are its own whatever the filesystem can. */
 static int copy_buffered(FileCopy *copy, uint64_t at, uint64_t n) {
         if (!copy->buffer)

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Most that one filecopy_step() or filecopy_preallocate() call moves. */
 #define FILECOPY_STEP_BYTES        (UINT64_C(4) << 20)
@@ -34,6 +35,19 @@ int filecopy_can_reflink(int dir_fd);
  * Return: 0; -EOPNOTSUPP, -EXDEV, -EINVAL where it cannot; another -errno.
  */
 int filecopy_reflink(int from_fd, int to_fd);
+
+/**
+ * filecopy_mark() - from here on each write gives @fd another time of modification than *@markp
+ *
+ * The kernel's clock ticks slowly, and the last write may have been in the same tick as the next:
+ * the time is set to one that no clock gives.
+ *
+ * Return: 0; -errno.
+ */
+int filecopy_mark(int fd, struct timespec *markp);
+
+/* Whether it was written since. Return: 1; 0; -errno. */
+int filecopy_was_written(int fd, const struct timespec *mark);
 
 /* A copy under way. FILECOPY_INIT, then filecopy_step() until it is done; filecopy_deinit(). */
 typedef struct FileCopy {

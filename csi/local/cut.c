@@ -253,25 +253,60 @@ static void give_freezes(Pool *pool, CutPart *parts, size_t n_parts) {
         pthread_mutex_unlock(&pool->mutex);
 }
 
-static int freeze(CutPart *part, Error *err) {
+/* Somebody else has frozen it: a backup has its pods' filesystems frozen by a hook, asks for the
+ * snapshots, and thaws. No start may thaw it for us, which the metadata says until now. Before
+ * Linux 6.7 a freeze that has only begun is EBUSY too: what was written before is synced. */
+static int use_others_freeze(Pool *pool, CutPart *part, Error *err) {
+        LocalMeta meta = part->target->meta;
         int r;
 
-        if (part->is_mounted) {
-                r = fsfreeze_freeze(part->mount_fd);
-                if (r == 0)
-                        part->is_frozen = true;
-                else if (r == -EBUSY)
-                        return error_set(err, ERROR_AGAIN,
-                                         "the filesystem of %s is frozen by somebody else",
-                                         part->source->meta.id);
-                else if (r != -EOPNOTSUPP)
-                        return error_set_errno(err, r, "freeze the filesystem of %s",
-                                               part->source->meta.id);
-        }
+        part->is_others_freeze = true;
+        meta.froze = false;
+        r = pool_store(pool, part->target, &meta, err);
+        if (r < 0)
+                return r;
+        if (syncfs(part->mount_fd) < 0)
+                return error_set_errno(err, errno, "sync the filesystem of %s",
+                                       part->source->meta.id);
+        return 0;
+}
+
+static int freeze_mounted(Pool *pool, CutPart *part, Error *err) {
+        int r = fsfreeze_freeze(part->mount_fd);
+
+        part->is_frozen = r == 0;
+        if (r == -EBUSY)
+                return use_others_freeze(pool, part, err);
+        if (r < 0 && r != -EOPNOTSUPP)
+                return error_set_errno(err, r, "freeze the filesystem of %s",
+                                       part->source->meta.id);
+        return 0;
+}
+
+static int freeze(Pool *pool, CutPart *part, Error *err) {
+        int r = part->is_mounted ? freeze_mounted(pool, part, err) : 0;
+
+        if (r < 0)
+                return r;
         /* What is in the page cache of the device goes into the file. */
         if (is_attached(part) && fsync(part->attachment.fd) < 0)
                 return error_set_errno(err, errno, "sync the device of %s", part->source->meta.id);
-        return 0;
+        r = part->is_others_freeze ? filecopy_mark(part->from_fd, &part->mark) : 0;
+        return r < 0 ? error_set_errno(err, r, "mark the data of %s", part->source->meta.id) : 0;
+}
+
+/* Who froze it thaws it when he likes, and what was read after that may be half of a change. */
+static int check_others_freeze(const CutPart *part, Error *err) {
+        int r = part->is_others_freeze ? filecopy_was_written(part->from_fd, &part->mark) : 0;
+
+        if (r < 0)
+                return error_set_errno(err, r, "look at the data of %s", part->source->meta.id);
+        if (r == 0)
+                return 0;
+        return error_set(err, ERROR_AGAIN,
+                         "the filesystem of %s, which somebody else had frozen, was thawed and "
+                         "written to while it was read; try again",
+                         part->source->meta.id);
 }
 
 static void thaw(CutPart *part) {
@@ -324,7 +359,7 @@ static int cut(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Err
         int r;
 
         for (size_t i = 0; i < n_parts; i++) {
-                r = freeze(&parts[i], err);
+                r = freeze(pool, &parts[i], err);
                 if (r < 0)
                         return r;
                 any_frozen = any_frozen || parts[i].is_frozen;
@@ -333,6 +368,11 @@ static int cut(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Err
         for (size_t i = 0; i < n_parts; i++) {
                 r = pool->can_reflink ? share(&parts[i], err)
                                       : copy_until(&parts[i], call, until, err);
+                if (r < 0)
+                        return r;
+        }
+        for (size_t i = 0; i < n_parts; i++) {
+                r = check_others_freeze(&parts[i], err);
                 if (r < 0)
                         return r;
         }

@@ -69,43 +69,36 @@ static int check_unused(Pool *pool, Entry *entry, DiskCopy *copy, Error *err) {
 }
 
 /* What was written to the device is in its file. */
-static int settle(const Entry *entry, const DiskCopy *copy, struct stat *st, Error *err) {
+static int settle(const Entry *entry, const DiskCopy *copy, Error *err) {
         if (copy->held_fd >= 0 && fsync(copy->held_fd) < 0)
                 return error_set_errno(err, errno, "sync the device of %s", entry->meta.id);
-        if (fsync(copy->disk_file_fd) < 0 || fstat(copy->disk_file_fd, st) < 0)
+        if (fsync(copy->disk_file_fd) < 0)
                 return error_set_errno(err, errno, "sync the data of %s", entry->meta.id);
         return 0;
 }
 
-/* Each write from here on gives the file another time than it has: the kernel's clock ticks slowly,
- * and the last write may have been in the same tick. */
 static int begin_watch(Pool *pool, const Entry *entry, DiskCopy *copy, Error *err) {
-        struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
-        struct stat st;
         int r;
 
         copy->disk_file_fd = pool_open_data(pool, &entry->meta, O_RDWR, err);
         if (copy->disk_file_fd < 0)
                 return copy->disk_file_fd;
-        r = settle(entry, copy, &st, err);
+        r = settle(entry, copy, err);
         if (r < 0)
                 return r;
-        times[1] = st.st_mtim;
-        times[1].tv_nsec += times[1].tv_nsec > 0 ? -1 : 1;
-        if (futimens(copy->disk_file_fd, times) < 0 || fstat(copy->disk_file_fd, &st) < 0)
-                return error_set_errno(err, errno, "mark the data of %s", entry->meta.id);
-        copy->written = st.st_mtim;
-        return 0;
+        r = filecopy_mark(copy->disk_file_fd, &copy->written);
+        return r < 0 ? error_set_errno(err, r, "mark the data of %s", entry->meta.id) : 0;
 }
 
 static int check_unwritten(const Entry *entry, const DiskCopy *copy, Error *err) {
-        struct stat st = {0};
-        int r = settle(entry, copy, &st, err);
+        int r = settle(entry, copy, err);
 
         if (r < 0)
                 return r;
-        if (st.st_mtim.tv_sec == copy->written.tv_sec &&
-            st.st_mtim.tv_nsec == copy->written.tv_nsec)
+        r = filecopy_was_written(copy->disk_file_fd, &copy->written);
+        if (r < 0)
+                return error_set_errno(err, r, "look at the data of %s", entry->meta.id);
+        if (r == 0)
                 return 0;
         return error_set(err, ERROR_UNAVAILABLE,
                          "volume %s was written to while a tool worked on a copy of it: the copy "

@@ -1340,6 +1340,97 @@ def test_snapshots_and_clones_at_once(world):
     assert not is_frozen(world.kubelet.staging(volume_id))
 
 
+@contextlib.contextmanager
+def frozen_by_a_hook(world, volume_id):
+    """A pod with the volume, whose backup has run `fsfreeze --freeze` in it."""
+    target = world.kubelet.target('pod', volume_id)
+    subprocess.run(['fsfreeze', '--freeze', target], check=True)
+    try:
+        yield
+        # Not thawed by anybody meanwhile.
+        assert is_frozen(target)
+    finally:
+        subprocess.run(['fsfreeze', '--unfreeze', target], check=False)
+
+
+def used_by_a_pod(world, name, fstype):
+    volume_id = world.create(name, 320 * MIB, mount(fstype))
+    world.kubelet.stage(volume_id, mount(fstype))
+    target = world.kubelet.publish(volume_id, world.kubelet.target('pod', volume_id), mount(fstype))
+    (target / 'data').write_bytes(name.encode() * 100000)
+    return volume_id
+
+
+def restored(world, name, source, fstype):
+    """What is in a volume that was made of a snapshot."""
+    volume_id = world.create(f'of-{name}', 320 * MIB, mount(fstype), volume_content_source={
+        'snapshot': {'snapshot_id': source}})
+    world.kubelet.stage(volume_id, mount(fstype))
+    text = (world.kubelet.staging(volume_id) / 'data').read_bytes()
+    world.kubelet.unstage(volume_id)
+    world.client.DeleteVolume(volume_id=volume_id)
+    return text
+
+
+@pytest.mark.parametrize('fstype', ('ext4', 'xfs', 'btrfs'))
+@pytest.mark.parametrize('pool', ('xfs', 'ext4'))
+def test_the_freeze_of_a_backups_hook(build, sandbox, pool, fstype):
+    """Every CreateSnapshot was ABORTED for as long as it lasted, so that such a backup never ended."""
+    world = pool_world(build, sandbox, sandbox.mounted(sandbox.loop(2048 * MIB, [f'mkfs.{pool}', '-q']), pool))
+    client = world.client
+    first, second = (used_by_a_pod(world, name, fstype) for name in ('first', 'second'))
+    with frozen_by_a_hook(world, first):
+        one = client.CreateSnapshot(name='s', source_volume_id=first).snapshot.snapshot_id
+        group = client.CreateVolumeGroupSnapshot(name='g', source_volume_ids=[first, second]).group_snapshot
+        # What is ours is thawed, and only that; by the next start too.
+        assert not is_frozen(world.kubelet.staging(second))
+        world.restart()
+        assert 'thawed' not in world.daemon.log()
+    assert restored(world, 's', one, fstype) == b'first' * 100000
+    assert sorted(restored(world, entry.snapshot_id, entry.snapshot_id, fstype) for entry in group.snapshots) == [
+        b'first' * 100000, b'second' * 100000]
+    end(world)
+
+
+@pytest.mark.parametrize('pool', ('xfs', 'ext4'))
+def test_the_freeze_of_a_hook_outlives_a_crash(build, sandbox, pool):
+    """The metadata said that a filesystem may be left frozen by us before that was known."""
+    world = pool_world(build, sandbox, sandbox.mounted(sandbox.loop(1024 * MIB, [f'mkfs.{pool}', '-q']), pool))
+    volume_id = used_by_a_pod(world, 'a', 'ext4')
+    with frozen_by_a_hook(world, volume_id):
+        stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, 1, ['syncfs'])
+        call = world.client.start('CreateSnapshot', name='s', source_volume_id=volume_id)
+        assert stopper.held(call)
+        world.restart()
+        stopper.end()
+        assert 'thawed' not in world.daemon.log()
+    assert not world.client.ListSnapshots().entries
+    world.client.CreateSnapshot(name='s', source_volume_id=volume_id)
+    end(world)
+
+
+@pytest.mark.parametrize('pool', ('xfs', 'ext4'))
+def test_a_hook_that_thaws_too_early(build, sandbox, pool):
+    """The pod writes into what is being read: a group is of one moment, and a copy is no mixture."""
+    world = pool_world(build, sandbox, sandbox.mounted(sandbox.loop(1024 * MIB, [f'mkfs.{pool}', '-q']), pool))
+    volumes = [used_by_a_pod(world, name, 'ext4') for name in ('a', 'b')]
+    targets = [world.kubelet.target('pod', volume_id) for volume_id in volumes]
+    for target in targets:
+        subprocess.run(['fsfreeze', '--freeze', target], check=True)
+    # The first is ready to be read, the second not yet.
+    stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, 2, ['syncfs'])
+    call = world.client.start('CreateVolumeGroupSnapshot', name='g', source_volume_ids=volumes)
+    assert stopper.held(call)
+    subprocess.run(['fsfreeze', '--unfreeze', targets[0]], check=True)
+    put(targets[0] / 'data', b'later')
+    stopper.end()
+    assert 'was thawed' in call.exception().details()
+    subprocess.run(['fsfreeze', '--unfreeze', targets[1]], check=True)
+    assert not world.client.ListSnapshots().entries
+    world.client.CreateVolumeGroupSnapshot(name='g', source_volume_ids=volumes)
+    end(world)
+
+
 @pytest.mark.parametrize('fstype', ('ext4', 'xfs', 'btrfs'))
 def test_frozen_by_somebody_who_died(world, fstype):
     """The kernel kept it without any mount, and the loop device; the next stage was OK, and its writes hung."""

@@ -57,7 +57,7 @@ static pid_t held; /* the thread that waits for the line; 0: none */
 static const struct {
         const char *name;
         unsigned long long number;
-} calls[] = {{"fchmod", SYS_fchmod}, {"fsync", SYS_fsync}};
+} calls[] = {{"fchmod", SYS_fchmod}, {"fsync", SYS_fsync}, {"syncfs", SYS_syncfs}};
 
 static long long only = -1; /* number of CALL */
 
