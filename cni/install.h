@@ -33,6 +33,9 @@ int pod_network_subnets(PodNetwork *network, const char *text, const char *where
 int pod_network_cluster(PodNetwork *network, const char *text, const char *where, Error *err);
 int pod_network_mtu(PodNetwork *network, const char *text, const char *where, Error *err);
 
+/* "bridge" or "routed". Return: 0; INVALID. */
+int pod_network_mode(PodNetwork *network, const char *text, const char *where, Error *err);
+
 /**
  * pod_network_parse() - the text of a file: flannel's subnet.env, or subnets, one or more a line,
  * or the node's object as the API server gives it in JSON

@@ -188,6 +188,14 @@ int pod_network_mtu(PodNetwork *network, const char *text, const char *where, Er
         return 0;
 }
 
+int pod_network_mode(PodNetwork *network, const char *text, const char *where, Error *err) {
+        network->routed = str_equal(text, "routed");
+        if (network->routed || str_equal(text, "bridge"))
+                return 0;
+        return error_set(err, ERROR_INVALID, "%s: \"%s\" must be \"bridge\" or \"routed\"", where,
+                         text);
+}
+
 /* flanneld that masquerades by itself leaves nothing to do for us. */
 static int take_flannel_masq(PodNetwork *network, const char *value, const char *where,
                              Error *err) {

@@ -113,14 +113,6 @@ static int take_wait(Install *install) {
         return 0;
 }
 
-static int take_mode(Install *install) {
-        install->network.routed = str_equal(optarg, "routed");
-        if (install->network.routed || str_equal(optarg, "bridge"))
-                return 0;
-        return error_set(&install->wrong, ERROR_INVALID,
-                         "--mode: \"%s\" must be \"bridge\" or \"routed\"", optarg);
-}
-
 static int take_option(Install *install, int option) {
         switch (option) {
         case 'r':
@@ -154,7 +146,7 @@ static int take_option(Install *install, int option) {
         case 'm':
                 return pod_network_mtu(&install->network, optarg, "--mtu", &install->wrong);
         case 'o':
-                return take_mode(install);
+                return pod_network_mode(&install->network, optarg, "--mode", &install->wrong);
         case 'N':
                 install->conf_name = optarg;
                 return 0;

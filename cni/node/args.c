@@ -37,6 +37,7 @@ const char node_usage[] =
         "  --subnet-file FILE     likewise, of a file: it is read again when it changes\n"
         "  --cluster-cidr CIDR    addresses of the pods of all nodes (default: $CLUSTER_CIDR)\n"
         "  --mtu BYTES            of the pods' interfaces (default: that of the way out)\n"
+        "  --mode MODE            bridge or routed, as for berth-cni install (default: bridge)\n"
         "  --node-name NAME       of this node's object (default: $NODE_NAME)\n"
         "  --api-server URL       (default: of $KUBERNETES_SERVICE_HOST and _PORT)\n"
         "  --token-file FILE      (default: " ACCOUNT "/token)\n"
@@ -68,6 +69,7 @@ enum {
         OPT_SUBNET_FILE,
         OPT_CLUSTER,
         OPT_MTU,
+        OPT_MODE,
         OPT_NODE_NAME,
         OPT_API,
         OPT_TOKEN,
@@ -136,14 +138,23 @@ static int take(int option, NodeArgs *args, Error *err) {
                 int option;
                 const char **where;
         } texts[] = {
-                {OPT_SUBNET, &args->subnet},       {OPT_SUBNET_FILE, &args->subnet_file},
-                {OPT_CLUSTER, &args->cluster},     {OPT_MTU, &args->mtu},
-                {OPT_NODE_NAME, &args->node_name}, {OPT_API, &args->api_server},
-                {OPT_TOKEN, &args->token_file},    {OPT_CA, &args->ca_file},
-                {OPT_BIN, &args->plugins},         {OPT_CONF, &args->configurations},
-                {OPT_CACHE, &args->cache},         {OPT_NAMES, &args->names},
-                {OPT_CONF_NAME, &args->conf_name}, {OPT_PLUGIN, &args->plugin},
-                {OPT_SYSCTL, &args->sysctls},      {OPT_ADDRESS, &args->health_address},
+                {OPT_SUBNET, &args->subnet},
+                {OPT_SUBNET_FILE, &args->subnet_file},
+                {OPT_CLUSTER, &args->cluster},
+                {OPT_MTU, &args->mtu},
+                {OPT_MODE, &args->mode},
+                {OPT_NODE_NAME, &args->node_name},
+                {OPT_API, &args->api_server},
+                {OPT_TOKEN, &args->token_file},
+                {OPT_CA, &args->ca_file},
+                {OPT_BIN, &args->plugins},
+                {OPT_CONF, &args->configurations},
+                {OPT_CACHE, &args->cache},
+                {OPT_NAMES, &args->names},
+                {OPT_CONF_NAME, &args->conf_name},
+                {OPT_PLUGIN, &args->plugin},
+                {OPT_SYSCTL, &args->sysctls},
+                {OPT_ADDRESS, &args->health_address},
         };
 
         for (size_t i = 0; i < N_ELEMENTS(texts); i++)
@@ -213,6 +224,8 @@ static int check_network(const NodeArgs *args, Error *err) {
                 r = pod_network_cluster(&network, args->cluster, "--cluster-cidr", err);
         if (r == 0 && args->mtu)
                 r = pod_network_mtu(&network, args->mtu, "--mtu", err);
+        if (r == 0 && args->mode)
+                r = pod_network_mode(&network, args->mode, "--mode", err);
         if (r < 0 || !args->subnet)
                 return r;
         r = pod_network_subnets(&network, args->subnet, "--subnet", err);
@@ -238,6 +251,7 @@ static int parse_options(int argc, char **argv, NodeCommand *commandp, NodeArgs 
                 {"subnet-file", required_argument, NULL, OPT_SUBNET_FILE},
                 {"cluster-cidr", required_argument, NULL, OPT_CLUSTER},
                 {"mtu", required_argument, NULL, OPT_MTU},
+                {"mode", required_argument, NULL, OPT_MODE},
                 {"node-name", required_argument, NULL, OPT_NODE_NAME},
                 {"api-server", required_argument, NULL, OPT_API},
                 {"token-file", required_argument, NULL, OPT_TOKEN},

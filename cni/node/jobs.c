@@ -100,6 +100,7 @@ void node_job_argv(NodeJob job, const NodeArgs *args, NodeArgv *argv) {
                                    args->subnet_file ? args->subnet_file : GIVEN);
                 add_option(argv, "--cluster-cidr", args->cluster);
                 add_option(argv, "--mtu", args->mtu);
+                add_option(argv, "--mode", args->mode);
                 if (args->replace)
                         add(argv, "--replace");
                 if (args->beside)

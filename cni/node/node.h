@@ -21,7 +21,7 @@ typedef struct NodeArgs {
         const char *plugin; /* the program berth-cni */
         const char *plugins, *configurations, *cache;
         const char *conf_name, *names;
-        const char *subnet, *subnet_file, *cluster, *mtu; /* NULL: not given */
+        const char *subnet, *subnet_file, *cluster, *mtu, *mode; /* NULL: not given */
         bool beside, replace;
         bool stays;          /* NODE_UNINSTALL: until SIGTERM */
         const char *sysctls; /* NULL: /proc/sys can be written here */

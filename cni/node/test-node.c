@@ -226,6 +226,7 @@ static void test_command_lines(void **state) {
                                          .names = "all",
                                          .subnet_file = "/run/flannel/subnet.env",
                                          .mtu = "1400",
+                                         .mode = "routed",
                                          .beside = true,
                                          .replace = true};
         static const char *const texts[_NODE_JOB_N] = {
@@ -256,7 +257,8 @@ static void test_command_lines(void **state) {
                 assert_string_equal(strbuf_text(&text),
                                     "/berth-cni install --bin-dir /b --conf-dir /c --conf-name "
                                     "10.conflist --managed --names all --subnet-file "
-                                    "/run/flannel/subnet.env --mtu 1400 --replace --beside");
+                                    "/run/flannel/subnet.env --mtu 1400 --mode routed --replace "
+                                    "--beside");
         }
         {
                 cleanup(strbuf_deinit) StrBuf text = {0};

@@ -144,6 +144,16 @@ def test_installs_and_leaves(daemon):
     assert not os.path.exists('/run/berth')
 
 
+def test_mode_of_the_list(daemon):
+    """Handed on to install, at the next start too."""
+    one = ready(daemon, '--subnet', SUBNET, '--mode', 'routed')
+    assert one.list()['plugins'][0]['mode'] == 'routed' and 'bridge' not in one.list()['plugins'][0]
+    one.stop()
+    one.argv = ['--subnet', SUBNET]
+    one.start()
+    wait_for(lambda: 'mode' not in one.list()['plugins'][0])
+
+
 @pytest.mark.parametrize('what', ['list', 'program', 'link'])
 def test_what_vanishes_comes_back(daemon, what):
     one = ready(daemon, '--subnet', SUBNET)
@@ -635,7 +645,7 @@ def test_a_taken_port_keeps_nothing_away(node, daemon):
 
 
 @pytest.mark.parametrize('argv, words', [
-    (['--subnet', '10.0.0.0/33'], '--subnet: "10.0.0.0/33" is no subnet'), (['--mtu', '5'], '--mtu: "5"'),
+    (['--mode', 'bridged'], '--mode: "bridged" must be'), (['--subnet', '10.0.0.0/33'], '--subnet: "10.0.0.0/33" is no subnet'), (['--mtu', '5'], '--mtu: "5"'),
     (['--subnet', '10.1.0.0/16', '--cluster-cidr', '10.9.0.0/16'], 'does not hold'),
     (['--nonsense'], 'unknown option "--nonsense"'), (['nonsense'], 'unexpected "nonsense"'),
     (['--subnet'], '--subnet wants a value'), (['--ask-interval', '5'], 'expected seconds from 30 to 86400'),
