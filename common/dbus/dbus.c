@@ -6,7 +6,7 @@
  * anything else that comes in between is passed over.
  */
 
-#include "common/dbus/dbus.h"
+#include "common/dbus/dbus_message.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
@@ -22,26 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What a service may answer: much more than the few bytes that are wanted. */
-#define MESSAGE_MAX (1024U * 1024)
-
 #define LINE_MAX_BYTES 512U
 
-#define FIXED_SIZE 16U /* the header up to its fields */
-
-enum {
-        TYPE_CALL = 1,
-        TYPE_RETURN = 2,
-        TYPE_ERROR = 3,
-        FLAG_NO_AUTO_START = 2,
-        FIELD_PATH = 1,
-        FIELD_INTERFACE = 2,
-        FIELD_MEMBER = 3,
-        FIELD_ERROR_NAME = 4,
-        FIELD_REPLY_SERIAL = 5,
-        FIELD_DESTINATION = 6,
-        FIELD_SIGNATURE = 8,
-};
+#define FLAG_NO_AUTO_START 2
 
 /* --- writing ------------------------------------------------------------------------------ */
 
@@ -116,7 +99,7 @@ static void set_u32(Buffer *buffer, size_t at, size_t value) {
  * which the first byte says. */
 static void put_call(Buffer *buffer, const DbusCall *call, uint32_t serial) {
         static const uint16_t one = 1;
-        const char head[] = {*(const char *)&one ? 'l' : 'B', TYPE_CALL, FLAG_NO_AUTO_START, 1};
+        const char head[] = {*(const char *)&one ? 'l' : 'B', DBUS_CALL, FLAG_NO_AUTO_START, 1};
         char signature[DBUS_ARGUMENTS_MAX + 1] = "";
         size_t start = buffer->n, fields, body;
 
@@ -127,12 +110,12 @@ static void put_call(Buffer *buffer, const DbusCall *call, uint32_t serial) {
         put_u32(buffer, start, serial);
         put_u32(buffer, start, 0); /* the fields' */
         fields = buffer->n;
-        put_field(buffer, start, FIELD_PATH, 'o', call->path);
-        put_field(buffer, start, FIELD_INTERFACE, 's', call->interface);
-        put_field(buffer, start, FIELD_MEMBER, 's', call->member);
-        put_field(buffer, start, FIELD_DESTINATION, 's', call->destination);
+        put_field(buffer, start, DBUS_FIELD_PATH, 'o', call->path);
+        put_field(buffer, start, DBUS_FIELD_INTERFACE, 's', call->interface);
+        put_field(buffer, start, DBUS_FIELD_MEMBER, 's', call->member);
+        put_field(buffer, start, DBUS_FIELD_DESTINATION, 's', call->destination);
         if (signature[0])
-                put_field(buffer, start, FIELD_SIGNATURE, 'g', signature);
+                put_field(buffer, start, DBUS_FIELD_SIGNATURE, 'g', signature);
         set_u32(buffer, start + 12, buffer->n - fields);
         align(buffer, start, 8);
         body = buffer->n;
@@ -176,6 +159,12 @@ static int wait_for(const Bus *bus, short events) {
                 r = left > 0 ? poll(&one, 1, (int)left) : 0;
         } while (r < 0 && errno == EINTR);
         return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
+}
+
+static void set_end(Bus *bus, unsigned int timeout_msecs) {
+        (void)clock_gettime(CLOCK_MONOTONIC, &bus->end);
+        bus->end.tv_sec += timeout_msecs / 1000;
+        bus->end.tv_nsec += (long)(timeout_msecs % 1000) * 1000000;
 }
 
 static int send_all(const Bus *bus, const char *data, size_t n) {
@@ -251,127 +240,14 @@ static int read_accepted(const Bus *bus) {
         return n >= 8 && memcmp(line, "REJECTED", 8) == 0 ? -EACCES : -EPROTO;
 }
 
-typedef struct Message {
-        char *data; /* owned: fields, padding, body */
-        size_t n_fields, n_body, body;
-        uint8_t type;
-        bool swapped;
-} Message;
+static int message_read(const Bus *bus, DbusMessage *message) {
+        char head[DBUS_HEAD_SIZE];
+        /* The time is over for a peer that never pauses, too. */
+        int r = wait_for(bus, POLLIN);
 
-static void message_deinit(Message *message) {
-        free(message->data);
-}
-
-static uint32_t number_at(const Message *message, const void *at) {
-        uint32_t value;
-
-        memcpy(&value, at, sizeof(value));
-        return message->swapped ? __builtin_bswap32(value) : value;
-}
-
-static int message_read(const Bus *bus, Message *message) {
-        static const uint16_t one = 1;
-        char head[FIXED_SIZE];
-        int r = read_exactly(bus, head, sizeof(head));
-
-        if (r < 0)
-                return r;
-        if ((head[0] != 'l' && head[0] != 'B') || head[3] != 1)
-                return -EPROTO;
-        message->type = (uint8_t)head[1];
-        message->swapped = (head[0] == 'l') != (*(const char *)&one == 1);
-        message->n_body = number_at(message, head + 4);
-        message->n_fields = number_at(message, head + 12);
-        if (message->n_body > MESSAGE_MAX || message->n_fields > MESSAGE_MAX)
-                return -EPROTO;
-        message->body = (message->n_fields + 7) & ~(size_t)7;
-        message->data = malloc(message->body + message->n_body + 1);
-        if (!message->data)
-                return -ENOMEM;
-        return read_exactly(bus, message->data, message->body + message->n_body);
-}
-
-/* A string of @data at @at, aligned as in the message, with its NUL. Return: where it ends; 0 when
- * there is none. */
-static size_t text_at(const Message *message, const char *data, size_t n, size_t at,
-                      const char **textp) {
-        size_t length;
-
-        at = (at + 3) & ~(size_t)3;
-        if (n < 4 || at > n - 4)
-                return 0;
-        length = number_at(message, data + at);
-        at += 4;
-        if (length >= n - at || data[at + length] != '\0')
-                return 0;
-        *textp = data + at;
-        return at + length + 1;
-}
-
-typedef struct Header {
-        uint32_t reply_serial;
-        const char *error, *signature; /* borrowed from the message */
-} Header;
-
-/* One field at @at. Return: where it ends; 0 when it is none. */
-static size_t field_at(const Message *message, size_t at, Header *header) {
-        const char *data = message->data, *text = "";
-        size_t n = message->n_fields, length;
-        uint8_t number;
-
-        at = (at + 7) & ~(size_t)7;
-        if (n < 4 || at > n - 4 || data[at + 1] != 1 || data[at + 3] != '\0')
-                return 0;
-        number = (uint8_t)data[at];
-        switch (data[at + 2]) {
-        case 'u':
-                at += 4;
-                if (at > n - 4)
-                        return 0;
-                if (number == FIELD_REPLY_SERIAL)
-                        header->reply_serial = number_at(message, data + at);
-                return at + 4;
-        case 'g':
-                at += 4;
-                length = at < n ? (uint8_t)data[at] : n;
-                if (length >= n - at || length + 2 > n - at || data[at + 1 + length] != '\0')
-                        return 0;
-                if (number == FIELD_SIGNATURE)
-                        header->signature = data + at + 1;
-                return at + length + 2;
-        case 's':
-        case 'o':
-                at = text_at(message, data, n, at + 4, &text);
-                if (number == FIELD_ERROR_NAME)
-                        header->error = text;
-                return at;
-        default:
-                return 0;
-        }
-}
-
-static int header_parse(const Message *message, Header *header) {
-        *header = (Header){.error = "", .signature = ""};
-        for (size_t at = 0; at < message->n_fields;) {
-                at = field_at(message, at, header);
-                if (at == 0)
-                        return -EPROTO;
-        }
-        return 0;
-}
-
-static void reply_fill(const Message *message, const Header *header, DbusReply *reply) {
-        const char *body = message->data + message->body, *text = "";
-
-        if (message->type == TYPE_ERROR)
-                (void)snprintf(reply->error, sizeof(reply->error), "%s",
-                               header->error[0] ? header->error : "org.freedesktop.DBus.Error");
-        if (header->signature[0] == 's' && text_at(message, body, message->n_body, 0, &text) > 0)
-                (void)snprintf(reply->text, sizeof(reply->text), "%s", text);
-        if (header->signature[0] == 'b' && message->n_body >= 4)
-                reply->truth = number_at(message, body) != 0;
-        str_make_utf8(reply->error);
-        str_make_utf8(reply->text);
+        r = r < 0 ? r : read_exactly(bus, head, sizeof(head));
+        r = r < 0 ? r : dbus_message_begin(message, head);
+        return r < 0 ? r : read_exactly(bus, message->data, message->body + message->n_body);
 }
 
 /* Serials are 1 for Hello, then 2, 3, ... */
@@ -379,20 +255,20 @@ static int read_replies(const Bus *bus, DbusReply *replies, size_t n) {
         size_t answered = 0;
 
         while (answered < n + 1) {
-                cleanup(message_deinit) Message message = {0};
-                Header header;
+                cleanup(dbus_message_deinit) DbusMessage message = {0};
+                DbusHeader header;
                 int r = message_read(bus, &message);
 
-                r = r < 0 ? r : header_parse(&message, &header);
+                r = r < 0 ? r : dbus_header_parse(&message, &header);
                 if (r < 0)
                         return r;
-                if ((message.type != TYPE_RETURN && message.type != TYPE_ERROR) ||
+                if ((message.type != DBUS_RETURN && message.type != DBUS_ERROR) ||
                     header.reply_serial == 0 || header.reply_serial > n + 1)
                         continue;
                 answered++;
                 if (header.reply_serial > 1)
-                        reply_fill(&message, &header, &replies[header.reply_serial - 2]);
-                else if (message.type == TYPE_ERROR)
+                        dbus_reply_fill(&message, &header, &replies[header.reply_serial - 2]);
+                else if (message.type == DBUS_ERROR)
                         return -EACCES;
         }
         return 0;
@@ -415,8 +291,7 @@ int dbus_call(const char *socket_path, const DbusCall *calls, DbusReply *replies
         if (n > DBUS_CALLS_MAX)
                 return -E2BIG;
         memset(replies, 0, n * sizeof(*replies));
-        (void)clock_gettime(CLOCK_MONOTONIC, &bus.end);
-        bus.end.tv_sec += timeout_msecs / 1000;
+        set_end(&bus, timeout_msecs);
         r = bus_open(&bus, socket_path);
         if (r < 0)
                 return r;

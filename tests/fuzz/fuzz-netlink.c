@@ -3,7 +3,7 @@
 /* What the kernel answers: a datagram of messages, each read as everything it could be. */
 
 #include "common/base/cleanup.h"
-#include "common/netlink/rtnl_link.h"
+#include "common/netlink/rtnl_event.h"
 #include "common/netlink/rtnl_route.h"
 #include "common/netlink/sock_diag.h"
 #include "tests/fuzz/fuzz.h"
@@ -16,6 +16,7 @@ static void read_message(const struct nlmsghdr *message) {
         LinkAddress address;
         WaitingSocket waiting;
         Route route;
+        RtnlEvent event;
         Link link;
 
         (void)nl_ack_parse(message, text, &offset);
@@ -26,6 +27,9 @@ static void read_message(const struct nlmsghdr *message) {
                        memchr(link.kind, '\0', sizeof(link.kind)));
         if (addr_parse(message, &address) == 0)
                 assert(address.family == 2 || address.family == 10);
+        if (rtnl_event_parse(message, &event) == 0)
+                assert(event.kind < _RTNL_EVENT_N &&
+                       memchr(event.link.name, '\0', sizeof(event.link.name)));
         (void)route_parse(message, &route);
         (void)forwarding_parse(message);
         if (sock_diag_parse(message, 6, &waiting) == 0)

@@ -5,7 +5,7 @@
 
 #include "common/netlink/rtnl_tc.h"
 #include "common/nft/conntrack.h"
-#include "common/nft/nft_query.h"
+#include "common/nft/nft_event.h"
 #include "common/nft/xtables.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -40,6 +40,17 @@ static void check_rule(const struct nlmsghdr *message) {
         assert(rule.n_compared <= sizeof(rule.compared));
 }
 
+static void check_event(const struct nlmsghdr *message) {
+        NftEvent event;
+
+        if (nft_event_parse(message, &event) < 0)
+                return;
+        assert(event.kind <= NFT_EVENT_GENERATION);
+        assert(memchr(event.table, '\0', sizeof(event.table)));
+        assert(memchr(event.chain, '\0', sizeof(event.chain)));
+        assert(memchr(event.program, '\0', sizeof(event.program)));
+}
+
 /* A table of iptables-legacy, as the kernel hands it out. */
 static void check_xtables(const uint8_t *data, size_t n, uint8_t family) {
         const XtTable xt = {.family = family, .entries = data, .n_entries = n};
@@ -62,6 +73,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
                 NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN,
                 NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW,
                 RTM_NEWQDISC,
+                NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWCHAIN,
+                NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE,
+                NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELSETELEM,
         };
         struct nlmsghdr *message;
         ConntrackFlow flow;
@@ -79,6 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         };
         memcpy((uint8_t *)message + NLMSG_HDRLEN, data + 1, n - 1);
         check_rule(message);
+        check_event(message);
         (void)nft_parse_elements(message, check_found, &sum);
         (void)nft_parse_generation(message, &generation);
         (void)conntrack_parse(message, &flow);
