@@ -460,9 +460,8 @@ static bool run_and_kill(Bed *bed, const Operation *operation, unsigned int step
         bool is_open = operation == &operations[0];
         unsigned int n = 0;
         int status;
-        pid_t child = fork(), pid;
+        pid_t child = test_fork(), pid;
 
-        assert(child >= 0);
         if (child == 0)
                 child_main(bed, operation);
         assert(waitpid(child, &status, 0) == child && WIFSTOPPED(status));

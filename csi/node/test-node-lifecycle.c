@@ -573,8 +573,7 @@ static void test_grow_cut(void) {
                 module);
         use_resize2fs(script);
         assert(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
-        pid = fork();
-        assert(pid >= 0);
+        pid = test_fork();
         if (pid == 0) {
                 (void)stage(node, "grow-cut", &ask);
                 _exit(0);

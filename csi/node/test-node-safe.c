@@ -130,10 +130,9 @@ static void test_fail_ephemeral(void) {
 /* --- crashes: before and after every step, and the same call converges --- */
 
 static int in_child(void (*run)(Node *node, const char *id), Node *node, const char *id) {
-        pid_t pid = fork();
+        pid_t pid = test_fork();
         int status;
 
-        assert(pid >= 0);
         if (pid == 0) {
                 run(node, id);
                 _exit(0);

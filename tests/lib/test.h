@@ -12,12 +12,14 @@
 
 #undef NDEBUG
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +58,31 @@ __attribute__((unused)) static void test_write(const char *path, const char *tex
         if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
                 test_skip("write %s to %s: %m", text, path);
         close(fd);
+}
+
+__attribute__((unused)) static bool test_is_alone(void) {
+        size_t n = 0;
+        DIR *dir = opendir("/proc/self/task");
+
+        assert(dir);
+        for (const struct dirent *item; (item = readdir(dir));)
+                n += item->d_name[0] != '.';
+        closedir(dir);
+        return n == 1;
+}
+
+/*
+ * fork() for a child that goes on with the code under test. A detached thread that is just ending
+ * may hold a lock of AddressSanitizer's, for which the child's own threads would wait for ever.
+ */
+__attribute__((unused)) static pid_t test_fork(void) {
+        pid_t pid;
+
+        while (!test_is_alone())
+                usleep(1000);
+        pid = fork();
+        assert(pid >= 0);
+        return pid;
 }
 
 /* Runs a program with its words, up to a NULL; no shell. Return: its exit code; 127 if there is
