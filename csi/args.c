@@ -11,8 +11,11 @@
 
 typedef enum Kind {
         KIND_STRING,
+        KIND_PATH, /* absolute */
         KIND_NUMBER,
+        KIND_COUNT, /* a number from 1 */
         KIND_DURATION,
+        KIND_TIMEOUT, /* a duration above 0 */
         KIND_BOOL,
         KIND_LEVEL,
         KIND_FORMAT,
@@ -38,11 +41,11 @@ static const Flag flags[] = {
          "CSI driver name (default: the provider's)"},
         {"node-name", KIND_STRING, AT(node_name), 0,
          "Kubernetes node name ($NODE_NAME, $KUBE_NODE_NAME, $CSI_NODE_NAME; default: host name)"},
-        {"kubelet-root", KIND_STRING, AT(kubelet_root), 0,
+        {"kubelet-root", KIND_PATH, AT(kubelet_root), 0,
          "kubelet's root directory (default: as this Kubernetes distribution has it, /var/lib/kubelet)"},
         {"kubelet-check", KIND_BOOL, AT(kubelet_check), 0,
          "refuse to start where kubelet would not see the mounts; --no-kubelet-check turns it off (default on)"},
-        {"pool", KIND_STRING, AT(pool), 0,
+        {"pool", KIND_PATH, AT(pool), 0,
          "provider local: directory that holds the volumes"},
         {"pool-init", KIND_BOOL, AT(pool_init), 0,
          "provider local: make a new pool where none is and this node has had none"},
@@ -50,15 +53,15 @@ static const Flag flags[] = {
          "provider local: UUID that the pool must have (default: the one that was there the last time)"},
         {"pool-reserve", KIND_STRING, AT(pool_reserve), 0,
          "provider local: size or percentage of the pool's filesystem that volumes never get"},
-        {"pool-overcommit", KIND_NUMBER, AT(pool_overcommit_percent), 100000,
+        {"pool-overcommit", KIND_COUNT, AT(pool_overcommit_percent), 100000,
          "provider local: percent of the pool that thin volumes may promise (default 100)"},
         {"inline-per-pod", KIND_STRING, AT(inline_per_pod), 0,
          "provider local: size or percentage of the pool's filesystem for one pod's inline volumes (default 10%)"},
         {"inline-per-namespace", KIND_STRING, AT(inline_per_namespace), 0,
          "provider local: likewise for those of one namespace (default 25%)"},
-        {"workload-api-socket-dir", KIND_STRING, AT(workload_api_dir), 0,
+        {"workload-api-socket-dir", KIND_PATH, AT(workload_api_dir), 0,
          "provider spiffe: directory of the Workload API's socket (default /run/spire/agent-sockets)"},
-        {"volume-limit", KIND_NUMBER, AT(volume_limit), INT64_MAX,
+        {"volume-limit", KIND_COUNT, AT(volume_limit), INT64_MAX,
          "most volumes on this node (default: what the machine can attach)"},
         {"reserved-volumes", KIND_NUMBER, AT(reserved_volumes), INT64_MAX,
          "attachments that are not for volumes, taken off the limit"},
@@ -76,9 +79,9 @@ static const Flag flags[] = {
          "directory that stands for / when reading sysfs, /dev and DMI (for tests)"},
         {"registration", KIND_BOOL, AT(registration), 0,
          "register with kubelet; --no-registration where node-driver-registrar runs (default on)"},
-        {"registration-dir", KIND_STRING, AT(registration_dir), 0,
+        {"registration-dir", KIND_PATH, AT(registration_dir), 0,
          "kubelet's plugin watch directory (default <kubelet-root>/plugins_registry)"},
-        {"registration-endpoint", KIND_STRING, AT(registration_endpoint), 0,
+        {"registration-endpoint", KIND_PATH, AT(registration_endpoint), 0,
          "path of the socket as kubelet sees it (default: --endpoint's, or below <kubelet-root>/plugins/<driver>)"},
         {"health-port", KIND_NUMBER, AT(health_port), 65535,
          "port of /healthz, /livez and /metrics; 0 turns both off (default 9808)"},
@@ -86,11 +89,11 @@ static const Flag flags[] = {
          "numeric address of that port (default: all)"},
         {"metrics", KIND_BOOL, AT(metrics), 0,
          "serve /metrics; --no-metrics turns it off (default on)"},
-        {"workers", KIND_NUMBER, AT(workers), 1024,
+        {"workers", KIND_COUNT, AT(workers), 1024,
          "most mounts, formats and the like at once (default 128)"},
-        {"max-formatters", KIND_NUMBER, AT(max_formatters), 1024,
+        {"max-formatters", KIND_COUNT, AT(max_formatters), 1024,
          "most mkfs and fsck at once (default: by CPUs and memory)"},
-        {"mkfs-timeout", KIND_DURATION, AT(mkfs_timeout_msecs), 0,
+        {"mkfs-timeout", KIND_TIMEOUT, AT(mkfs_timeout_msecs), 0,
          "longest time for one mkfs: 90s, 10m, 1h"},
         {"fs-min-kernel", KIND_STRING, AT(fs_min_kernel), 0,
          "oldest kernel that must mount new filesystems (default 5.4); none: only this node"},
@@ -98,7 +101,7 @@ static const Flag flags[] = {
          "page sizes of nodes with that kernel: 4K,64K (default: this node's)"},
         {"fs-nodes", KIND_STRING, AT(fs_nodes), 0,
          "file of node facts (berth-csi host --json) that must mount new filesystems as well"},
-        {"fsck-timeout", KIND_DURATION, AT(fsck_timeout_msecs), 0,
+        {"fsck-timeout", KIND_TIMEOUT, AT(fsck_timeout_msecs), 0,
          "longest time for one fsck"},
         {"drain-timeout", KIND_DURATION, AT(drain_timeout_msecs), 0,
          "how long running calls may take to end after SIGTERM (default 20s)"},
@@ -152,11 +155,19 @@ static int parse_bool(const char *text, bool *valuep) {
         return 0;
 }
 
+/* For what 0 would be read as "not given". */
+static int above_zero(int r, const uint64_t *value) {
+        return r == 0 && *value == 0 ? -EINVAL : r;
+}
+
 static int flag_set(ServeArgs *args, const Flag *flag, const char *value, Error *err) {
         static const char *const expected[] = {
                 [KIND_STRING] = "text",
+                [KIND_PATH] = "an absolute path",
                 [KIND_NUMBER] = "a number",
+                [KIND_COUNT] = "a number from 1",
                 [KIND_DURATION] = "a duration such as 90s or 10m",
+                [KIND_TIMEOUT] = "a duration above 0 such as 90s or 10m",
                 [KIND_BOOL] = "true or false",
                 [KIND_LEVEL] = "error, warning, info or debug",
                 [KIND_FORMAT] = "logfmt or json",
@@ -168,11 +179,22 @@ static int flag_set(ServeArgs *args, const Flag *flag, const char *value, Error 
         case KIND_STRING:
                 *(const char **)at = value;
                 break;
+        case KIND_PATH:
+                /* Empty is not given, as a variable of a manifest that nobody has set. */
+                r = value[0] == '/' || value[0] == '\0' ? 0 : -EINVAL;
+                *(const char **)at = value[0] ? value : NULL;
+                break;
         case KIND_NUMBER:
                 r = str_parse_u64(value, flag->max, at);
                 break;
+        case KIND_COUNT:
+                r = above_zero(str_parse_u64(value, flag->max, at), at);
+                break;
         case KIND_DURATION:
                 r = parse_duration(value, at);
+                break;
+        case KIND_TIMEOUT:
+                r = above_zero(parse_duration(value, at), at);
                 break;
         case KIND_BOOL:
                 r = parse_bool(value, at);
@@ -274,8 +296,9 @@ int args_parse_serve(int argc, const char *const *argv,
 
 void args_print_help(FILE *file) {
         static const char *const values[] = {
-                [KIND_STRING] = " VALUE", [KIND_NUMBER] = " N",    [KIND_DURATION] = " TIME",
-                [KIND_BOOL] = "",         [KIND_LEVEL] = " LEVEL", [KIND_FORMAT] = " FORMAT",
+                [KIND_STRING] = " VALUE", [KIND_PATH] = " PATH",     [KIND_NUMBER] = " N",
+                [KIND_COUNT] = " N",      [KIND_DURATION] = " TIME", [KIND_TIMEOUT] = " TIME",
+                [KIND_BOOL] = "",         [KIND_LEVEL] = " LEVEL",   [KIND_FORMAT] = " FORMAT",
         };
 
         (void)fprintf(file,

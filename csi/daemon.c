@@ -49,6 +49,8 @@ static void stop_signals(sigset_t *set) {
         (void)sigemptyset(set);
         (void)sigaddset(set, SIGTERM);
         (void)sigaddset(set, SIGINT);
+        /* Of a terminal that was closed, or for a configuration that there is none of. */
+        (void)sigaddset(set, SIGHUP);
 }
 
 void daemon_block_signals(void) {

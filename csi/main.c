@@ -35,12 +35,17 @@ int main(int argc, char **argv) {
 
         if (str_equal(first, "--help") || str_equal(first, "-h"))
                 return print_help();
-        /* A manifest that was written for another driver needs only another image. */
-        if (argc < 2 || first[0] == '-')
+        /* As the manifests of other drivers have them. */
+        if (first[0] == '-')
                 return serve_command(argc, argv);
         for (size_t i = 0; i < N_ELEMENTS(commands); i++)
                 if (str_equal(first, commands[i].name))
                         return commands[i].run(argc - 1, argv + 1);
-        (void)fprintf(stderr, "berth-csi: no command \"%.64s\"\nTry: berth-csi --help\n", first);
+        if (argc < 2)
+                (void)fputs("berth-csi: what to do is missing; to serve, say berth-csi serve\n",
+                            stderr);
+        else
+                (void)fprintf(stderr, "berth-csi: no command \"%.64s\"\n", first);
+        (void)fputs("Try: berth-csi --help\n", stderr);
         return EXIT_USAGE;
 }

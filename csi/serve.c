@@ -343,9 +343,34 @@ static int limit_privileges(const Serve *serve, Error *err) {
         return r < 0 ? error_set_errno(err, r, "give up capabilities") : 0;
 }
 
-static int prepare(Serve *serve, Error *err) {
-        int r = read_platform(serve, err);
+/* What a first stage would say of the flags, when the roll-out of a typo is over. */
+static int check_args(const ServeArgs *args, Error *err) {
+        const FsCluster cluster = {args->fs_min_kernel, args->fs_page_sizes, args->fs_nodes};
+        const char *url = args->metadata_url;
 
+        if (!str_is_empty(url) && !str_has_prefix(url, "http://") &&
+            !str_has_prefix(url, "https://"))
+                return error_set(err, ERROR_INVALID,
+                                 "--metadata-url: \"%.128s\", expected http://HOST", url);
+        return fs_cluster_check(&cluster, err);
+}
+
+static int check_may_mount(Error *err) {
+        if (privilege_has(CAP_SYS_ADMIN))
+                return 0;
+        return error_set(err, ERROR_DENIED,
+                         "user %u may not mount (no CAP_SYS_ADMIN): run berth-csi serve as root, "
+                         "in a pod as a privileged container",
+                         geteuid());
+}
+
+static int prepare(Serve *serve, Error *err) {
+        int r = check_args(&serve->args, err);
+
+        if (r == 0)
+                r = check_may_mount(err);
+        if (r == 0)
+                r = read_platform(serve, err);
         if (r == 0)
                 r = choose_names(serve, err);
         if (r == 0)

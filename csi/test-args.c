@@ -58,11 +58,12 @@ static void test_every_kind(void **state) {
                                "--volume-limit=25", "--health-port", "0", "--no-registration",
                                "--metrics=false", "--fsck-timeout=5m", "--mkfs-timeout", "1500ms",
                                "--drain-timeout=7", "--log-level=debug", "--log-format", "json",
-                               "--node-name="),
+                               "--node-name=", "--pool="),
                          0);
         assert_string_equal(args.endpoint, "/x");
         assert_string_equal(args.provider, "aws");
         assert_string_equal(args.node_name, "");
+        assert_null(args.pool);
         assert_int_equal(args.volume_limit, 25);
         assert_int_equal(args.health_port, 0);
         assert_false(args.registration);
@@ -91,12 +92,25 @@ static void test_refusals(void **state) {
                 {"--endpoint", "--endpoint: its value is missing"},
                 {"--health-port=65536", "--health-port: \"65536\", expected at most 65535"},
                 {"--health-port=-1", "--health-port: \"-1\", expected a number"},
-                {"--workers=many", "--workers: \"many\", expected a number"},
+                {"--reserved-volumes=many", "--reserved-volumes: \"many\", expected a number"},
+                {"--workers=many", "--workers: \"many\", expected a number from 1"},
+                {"--workers=0", "--workers: \"0\", expected a number from 1"},
+                {"--max-formatters=0", "--max-formatters: \"0\", expected a number from 1"},
+                {"--volume-limit=0", "--volume-limit: \"0\", expected a number from 1"},
+                {"--pool-overcommit=0", "--pool-overcommit: \"0\", expected a number from 1"},
+                {"--mkfs-timeout=0s",
+                 "--mkfs-timeout: \"0s\", expected a duration above 0 such as 90s or 10m"},
+                {"--fsck-timeout=0",
+                 "--fsck-timeout: \"0\", expected a duration above 0 such as 90s or 10m"},
+                {"--pool=pool", "--pool: \"pool\", expected an absolute path"},
+                {"--registration-dir=r", "--registration-dir: \"r\", expected an absolute path"},
+                {"--registration-endpoint=r",
+                 "--registration-endpoint: \"r\", expected an absolute path"},
                 {"--metrics=maybe", "--metrics: \"maybe\", expected true or false"},
-                {"--fsck-timeout=5 m",
-                 "--fsck-timeout: \"5 m\", expected a duration such as 90s or 10m"},
-                {"--fsck-timeout=99999999999999999999h",
-                 "--fsck-timeout: \"99999999999999999999h\", expected a duration such as 90s or "
+                {"--drain-timeout=5 m",
+                 "--drain-timeout: \"5 m\", expected a duration such as 90s or 10m"},
+                {"--drain-timeout=99999999999999999999h",
+                 "--drain-timeout: \"99999999999999999999h\", expected a duration such as 90s or "
                  "10m"},
                 {"--log-level=loud",
                  "--log-level: \"loud\", expected error, warning, info or debug"},

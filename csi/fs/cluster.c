@@ -112,14 +112,44 @@ static int add_floor(const FsHost *here, const FsCluster *cluster, FsHost **host
                                      here->byte_order, hostsp, np, err);
 }
 
+static int read_others(const char *path, FsHost **hostsp, size_t *np, Error *err) {
+        int r;
+
+        if (str_is_empty(path))
+                return 0;
+        if (str_equal(path, "-"))
+                r = error_set(err, ERROR_INVALID,
+                              "\"-\", expected a file: it is read again for "
+                              "each new filesystem");
+        else
+                r = fs_hosts_from_file(path, hostsp, np, err);
+        return r < 0 ? error_wrap(err, r, "--fs-nodes") : 0;
+}
+
+int fs_cluster_check(const FsCluster *cluster, Error *err) {
+        static const FsHost here = {.page_bytes = 4096, .byte_order = FS_BYTE_ORDER_LITTLE};
+        const FsCluster kernel = {.min_kernel = cluster->min_kernel};
+        const FsCluster pages = {.page_sizes = cluster->page_sizes};
+        cleanup(freep) FsHost *a = NULL, *b = NULL, *c = NULL;
+        size_t n;
+        int r = add_floor(&here, &kernel, &a, &n, err);
+
+        if (r < 0)
+                return error_wrap(err, r, "--fs-min-kernel");
+        r = add_floor(&here, &pages, &b, &n, err);
+        if (r < 0)
+                return error_wrap(err, r, "--fs-page-sizes");
+        return read_others(cluster->hosts_file, &c, &n, err);
+}
+
 int fs_cluster_hosts(const FsHost *here, const FsCluster *cluster, FsHost **hostsp,
                      size_t *n_hostsp, Error *err) {
         cleanup(freep) FsHost *floor = NULL, *others = NULL, *known = NULL;
         size_t n_floor = 0, n_others = 0;
         int r = add_floor(here, cluster, &floor, &n_floor, err);
 
-        if (r == 0 && !str_is_empty(cluster->hosts_file))
-                r = fs_hosts_from_file(cluster->hosts_file, &others, &n_others, err);
+        if (r == 0)
+                r = read_others(cluster->hosts_file, &others, &n_others, err);
         if (r == 0)
                 r = fs_hosts_join(here, 1, floor, n_floor, &known, err);
         if (r == 0)

@@ -39,6 +39,16 @@ typedef struct FsCluster {
 int fs_cluster_hosts(const FsHost *here, const FsCluster *cluster, FsHost **hostsp,
                      size_t *n_hostsp, Error *err);
 
+/**
+ * fs_cluster_check() - what fs_cluster_hosts() will say of a node's own flags, said at its start
+ *
+ * The file may change later, and is read again for each new filesystem. "-" is refused: there is
+ * only one reading of it.
+ *
+ * Return: as fs_cluster_hosts(), with the flag's name in @err.
+ */
+int fs_cluster_check(const FsCluster *cluster, Error *err);
+
 #define FS_PAGE_SIZES_MAX 8
 
 /* "4K,16K" to bytes. Return: how many; -EINVAL. */

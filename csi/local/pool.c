@@ -168,7 +168,9 @@ static int identify(Pool *pool, bool apply, Error *err) {
                 return r;
         identity.is_there = r == 0;
         action = pool_identity_decide(&identity, err);
-        r = 0;
+        r = action == POOL_ACTION_MAKE ? pool_check_unused(pool->fd, pool->path, err) : 0;
+        if (r < 0)
+                return r;
         switch (action) {
         case POOL_ACTION_REFUSE:
                 /* What is attached of it is still known by its name. */

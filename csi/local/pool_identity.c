@@ -7,6 +7,7 @@
 #include "common/base/file.h"
 #include "common/base/str.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -69,6 +70,31 @@ PoolAction pool_identity_decide(const PoolIdentity *identity, Error *err) {
                         identity->path, identity->inside[0] ? identity->inside : "without a name",
                         wanted, identity->asked[0] ? "--pool-id" : identity->note);
         return POOL_ACTION_REFUSE;
+}
+
+static bool may_hold(const char *name) {
+        static const char *const names[] = {"lost+found", "lock", "volumes", "snapshots", "groups"};
+
+        for (size_t i = 0; i < N_ELEMENTS(names); i++)
+                if (str_equal(name, names[i]))
+                        return true;
+        return name[0] == '.';
+}
+
+int pool_check_unused(int pool_fd, const char *path, Error *err) {
+        cleanup(closedirp) DIR *directory = NULL;
+        int fd = openat(pool_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        directory = fd < 0 ? NULL : fdopendir(fd);
+        if (!directory)
+                return error_set_errno(err, errno, "read %s", path);
+        for (const struct dirent *entry; (entry = readdir(directory));)
+                if (!may_hold(entry->d_name))
+                        return error_set(err, ERROR_PRECONDITION,
+                                         "no pool is made in %s: \"%.64s\" is in it, and a pool "
+                                         "wants a directory of its own, such as %s/pool",
+                                         path, entry->d_name, path);
+        return 0;
 }
 
 int pool_uuid_make(char uuid[POOL_UUID_SIZE]) {

@@ -41,6 +41,16 @@ typedef struct PoolIdentity {
 /* Pure. With POOL_ACTION_REFUSE @err says why and what to do (ERROR_UNAVAILABLE). */
 PoolAction pool_identity_decide(const PoolIdentity *identity, Error *err);
 
+/**
+ * pool_check_unused() - before a pool is made: nobody uses the directory for something else
+ *
+ * Hidden files and lost+found are nobody's data, and what a pool consists of is of a start that was
+ * killed before it had a pool.json.
+ *
+ * Return: 0; ERROR_PRECONDITION naming the first that is in it; another -errno.
+ */
+int pool_check_unused(int pool_fd, const char *path, Error *err);
+
 /* A random one. Return: 0; -errno. */
 int pool_uuid_make(char uuid[POOL_UUID_SIZE]);
 

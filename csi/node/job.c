@@ -377,6 +377,9 @@ static int choose_cluster(Job *job, MountInput *input, Error *err) {
         r = fs_cluster_hosts(input->hosts, &cluster, &job->hosts, &input->n_hosts, err);
         if (r == 0)
                 input->hosts = job->hosts;
+        /* The node's own were checked at its start. */
+        else if (r == -EINVAL && (kernel || pages))
+                r = error_wrap(err, r, "volume_context");
         return r;
 }
 

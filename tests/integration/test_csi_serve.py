@@ -4,6 +4,7 @@
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import time
 import urllib.error
@@ -49,12 +50,45 @@ def registered(path):
     (['--kubelet-root=var'], '--kubelet-root: "var", expected an absolute path'),
     (['--endpoint=tcp://0.0.0.0:1'], '--endpoint: "tcp://0.0.0.0:1", expected unix:///path'),
     (['--endpoint=unix:///a/'], 'names no socket'),
+    ([], 'berth-csi serve'),
+    # What is said of the first volume otherwise, when the roll-out of a typo is over.
+    (['serve', '--fs-min-kernel=foo'], '--fs-min-kernel: "foo"'),
+    (['serve', '--fs-min-kernel=none', '--fs-page-sizes=5K'], '--fs-page-sizes: "5K"'),
+    (['serve', '--fs-nodes=-'], '--fs-nodes: "-", expected a file'),
+    (['serve', '--metadata-url=169.254.169.254'], '--metadata-url: "169.254.169.254", expected http://HOST'),
 ])
 def test_wrong_usage_says_what_is_expected(build, argv, message):
     run = subprocess.run([build / 'csi' / 'berth-csi', *argv], capture_output=True, text=True, timeout=60)
     assert run.returncode == 64
     assert message in run.stderr
     assert not run.stdout
+
+
+@pytest.mark.parametrize('text, message', [(None, 'No such file'), ('{', 'nodes.json'), ('[]', 'nodes.json')])
+def test_facts_of_nodes_are_read_at_the_start(build, tmp_path, text, message):
+    path = tmp_path / 'nodes.json'
+    if text:
+        path.write_text(text, encoding='utf-8')
+    run = subprocess.run([build / 'csi' / 'berth-csi', 'serve', f'--fs-nodes={path}'], capture_output=True, text=True,
+                         timeout=60)
+    assert run.returncode in (1, 64)
+    assert '--fs-nodes: ' in run.stderr and message in run.stderr
+
+
+def test_who_may_not_mount_does_not_start(build, tmp_path):
+    done = subprocess.run(['setpriv', '--bounding-set=-sys_admin', '--inh-caps=-sys_admin', build / 'csi' / 'berth-csi',
+                           'serve', f'--endpoint={tmp_path}/csi.sock'], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and 'as root, in a pod as a privileged container' in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('number', (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+def test_signals_end_it_in_order(build, tmp_path, number):
+    daemon = csi.Daemon(build, tmp_path)
+    with daemon:
+        daemon.process.send_signal(number)
+        assert daemon.process.wait(30) == 0
+        assert 'msg=stopped' in daemon.log() and not daemon.socket_path.exists()
 
 
 def test_everything_follows_from_the_kubelet_root(build, short):

@@ -795,6 +795,29 @@ def test_a_new_pool_is_asked_for(build, sandbox):
     daemon.kill()
 
 
+def test_a_pool_is_made_in_a_directory_of_its_own(build, sandbox):
+    """What others keep there, and what does not count: hidden names, lost+found, what a killed start left."""
+    directory = sandbox.path / 'd'
+    directory.mkdir()
+    daemon = csi.Daemon(build, directory, kubelet_root=sandbox.shared_directory('kubelet'))
+    theirs = daemon.pool / 'theirs'
+    theirs.touch()
+    done = subprocess.run([f'{build}/csi/berth-csi', 'pool', 'init', daemon.pool], capture_output=True, text=True)
+    daemon.start(ready_seconds=0)
+    assert daemon.process.wait(30) == done.returncode == 1
+    for text in (done.stderr, daemon.log().replace('\\', '')):
+        assert f'"theirs" is in it, and a pool wants a directory of its own, such as {daemon.pool}/pool' in text
+    assert not (daemon.pool / 'pool.json').exists() and not (daemon.pool / 'volumes').exists()
+    theirs.unlink()
+    for name in ('lost+found', '.snapshots', 'volumes'):
+        (daemon.pool / name).mkdir(mode=0o700)
+    with daemon:
+        # One that is there is served whatever lies beside it.
+        theirs.touch()
+        daemon.stop()
+        daemon.start()
+
+
 def test_a_pool_from_before_pools_had_names(build, sandbox):
     world = World(build, sandbox)
     volume_id = world.create('a', 16 * MIB, mount())
