@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
+#include "common/block/block_sysfs.h"
 #include "csi/node/encrypt.h"
 #include "csi/node/growing.h"
 #include "csi/node/holder.h"
@@ -86,6 +87,37 @@ int job_check_staged(const Job *job, const TargetFacts *staged, Error *err) {
         return error_set(err, ERROR_PRECONDITION,
                          "staging_target_path: another volume than %s is mounted at %s, from %s",
                          job->volume.volume_id, staged->path, staged->source_name);
+}
+
+/* Of a provider that finds the disk by what it says of itself, and makes nothing on one that is
+ * only read. Where it is not found now the path is believed. */
+static bool is_on_other_disk(const Job *job, uint64_t devno, Device *device) {
+        const Provider *provider = job->node->config.provider;
+        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        VolumeRef volume = job->volume;
+        Call now = *job->call;
+        Error error = {0};
+
+        now.deadline_msecs = node_now_msecs();
+        volume.is_read_only = true;
+        return provider->find_device(job->node->config.provider_self, &now, &volume, device,
+                                     &error) == 0 &&
+               block_sysfs_is_on(root_fd, devno, device->devno) == 0;
+}
+
+int job_check_staged_disk(const Job *job, const TargetFacts *staged, Error *err) {
+        const Provider *provider = job->node->config.provider;
+        Device device = {0};
+
+        if (provider->is_another || !provider->find_device)
+                return job_check_staged(job, staged, err);
+        if (!staged->is_mounted || staged->is_dead || staged->mounted_on == 0 ||
+            !is_on_other_disk(job, staged->mounted_on, &device))
+                return 0;
+        return error_set(err, ERROR_PRECONDITION,
+                         "staging_target_path: another disk than %s of volume %s is mounted at %s, "
+                         "from %s",
+                         device.path, job->volume.volume_id, staged->path, staged->source_name);
 }
 
 int job_open_volume(Job *job, const char *path, Error *silent, Error *err) {

@@ -163,6 +163,9 @@ int job_read_target(Job *job, const NodePath *path, const DeviceFacts *device, T
 /* ERROR_PRECONDITION if what is mounted at a staging path is certainly another volume. */
 int job_check_staged(const Job *job, const TargetFacts *staged, Error *err);
 
+/* The same where the request has what a provider needs to find the volume's disk. */
+int job_check_staged_disk(const Job *job, const TargetFacts *staged, Error *err);
+
 /* Plan, log it, carry it out. */
 int job_apply(Job *job, Error *err);
 

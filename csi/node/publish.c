@@ -104,7 +104,7 @@ static int publish_staged(Job *job, const NodePublishRequest *request, Error *er
         if (r == 0)
                 r = job_read_target(job, &job->source, NULL, &job->source_facts, err);
         if (r == 0)
-                r = job_check_staged(job, &job->source_facts, err);
+                r = job_check_staged_disk(job, &job->source_facts, err);
         if (r == 0)
                 r = job_read_target(job, &job->target, NULL, &job->target_facts, err);
         if (r == 0)

@@ -315,6 +315,28 @@ static void test_two_stagings(void) {
         node_free(node);
 }
 
+/* Publish there gave the data of one volume to the pod of another. */
+static void test_staging_of_another(void) {
+        const Ask ask = {.fs_type = "ext4"};
+        Node *node = node_counting();
+        Disk *other;
+
+        disk_new("staged-1", 64 * MIB);
+        other = disk_new("staged-2", 64 * MIB);
+        expect_ok(stage(node, "staged-1", &ask));
+        expect(ERROR_PRECONDITION, publish(node, "staged-2", TARGET, &ask));
+        assert(strstr(last_error.message, other->path) && strstr(last_error.message, STAGING));
+        assert(count_mounts(TARGET) == 0);
+        expect_ok(publish(node, "staged-1", TARGET, &ask));
+        expect_ok(unpublish(node, "staged-1", TARGET));
+        /* What is not found now is not told apart. */
+        expect_ok(publish(node, "staged-0", TARGET, &ask));
+        expect_ok(unpublish(node, "staged-0", TARGET));
+        expect_ok(unstage(node, "staged-1", STAGING));
+        expect_ok(unstage(node, "staged-2", KUBELET "/plugins/none"));
+        node_free(node);
+}
+
 static void test_access_modes(void) {
         const Ask single = {.fs_type = "ext4", .mode = ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER};
         Node *node = node_counting();
@@ -699,6 +721,7 @@ int main(int argc, char **argv) {
                 {"staging_layouts", test_staging_layouts},
                 {"reader_beside_writer", test_reader_beside_writer},
                 {"two_stagings", test_two_stagings},
+                {"staging_of_another", test_staging_of_another},
                 {"access_modes", test_access_modes},
                 {"flags", test_flags},
                 {"unknown", test_unknown},
