@@ -203,6 +203,42 @@ int block_sysfs_read(int root_fd, uint64_t devno, const char *attribute, char *t
         return 0;
 }
 
+/* The @index-th of some numbers with white space between them. */
+static int parse_nth(const char *text, unsigned int index, uint64_t *np) {
+        char word[24];
+        size_t n;
+
+        for (;;) {
+                text += strspn(text, " ");
+                n = strcspn(text, " ");
+                if (index == 0 || n == 0)
+                        break;
+                text += n;
+                index--;
+        }
+        if (n == 0 || n >= sizeof(word))
+                return -EIO;
+        memcpy(word, text, n);
+        word[n] = '\0';
+        return str_parse_u64(word, UINT64_MAX, np) < 0 ? -EIO : 0;
+}
+
+int block_sysfs_written(int root_fd, uint64_t devno, uint64_t *sectorsp, bool *writingp) {
+        char text[512];
+        uint64_t n;
+        int r;
+
+        /* In this order: what was on its way then is counted, or seen. */
+        r = block_sysfs_read(root_fd, devno, "inflight", text, sizeof(text), NULL);
+        if (r == 0)
+                r = parse_nth(text, 1, &n);
+        if (r < 0)
+                return r;
+        *writingp = n > 0;
+        r = block_sysfs_read(root_fd, devno, "stat", text, sizeof(text), NULL);
+        return r < 0 ? r : parse_nth(text, 6, sectorsp);
+}
+
 /* The first of @attributes that is there and says something. */
 static int read_first(int root_fd, uint64_t devno, const char *const *attributes, char *text,
                       size_t n_text) {

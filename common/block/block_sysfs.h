@@ -55,6 +55,16 @@ int block_sysfs_read(int root_fd, uint64_t devno, const char *attribute, char *t
                      size_t *np);
 
 /**
+ * block_sysfs_written() - how much was written to a device, to see whether anything was meanwhile
+ * @sectorsp: of 512 bytes, since it was made, as far as they are through; discards do not count
+ * @writingp: something is on its way, of which @sectorsp may not tell yet
+ *
+ * Source: "stat" and "inflight", Documentation/ABI/stable/sysfs-block. Counts nothing while
+ * queue/iostats is 0. Return: 0; -EIO; as block_sysfs_read().
+ */
+int block_sysfs_written(int root_fd, uint64_t devno, uint64_t *sectorsp, bool *writingp);
+
+/**
  * block_sysfs_serial() - what the hardware or the hypervisor calls the disk
  *
  * NVMe "device/serial", virtio "serial" (the hypervisor's first 20 bytes of it), SCSI unit serial

@@ -178,12 +178,32 @@ static void test_is_on(void **state) {
         assert_int_equal(block_sysfs_is_on(root_fd, makedev(1, 1), disk), 0);
 }
 
+static void test_written(void **state) {
+        const uint64_t disk = makedev(259, 0);
+        uint64_t n_sectors = 0;
+        bool writing = true;
+
+        assert_int_equal(block_sysfs_written(root_fd, disk, &n_sectors, &writing), -ENOENT);
+        put_text("sys/devices/pci/nvme/nvme0/nvme0n1", "inflight", "       3        0\n");
+        put_text("sys/devices/pci/nvme/nvme0/nvme0n1", "stat",
+                 "  330519    59018 31249735   586168   115900    64014  4097581    25579        0 "
+                 "   "
+                 "62428   625522       50        0 32243830      462    71536    13312\n");
+        assert_int_equal(block_sysfs_written(root_fd, disk, &n_sectors, &writing), 0);
+        assert_int_equal(n_sectors, 4097581);
+        assert_false(writing);
+        put_text("sys/devices/pci/nvme/nvme0/nvme0n1", "inflight", "       0        1\n");
+        assert_int_equal(block_sysfs_written(root_fd, disk, &n_sectors, &writing), 0);
+        assert_true(writing);
+        put_text("sys/devices/scsi/0:0:0:1/block/sda", "inflight", "0\n");
+        assert_int_equal(block_sysfs_written(root_fd, makedev(8, 0), &n_sectors, &writing), -EIO);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_info),
-                cmocka_unit_test(test_serial),
-                cmocka_unit_test(test_list),
-                cmocka_unit_test(test_is_on),
+                cmocka_unit_test(test_info),    cmocka_unit_test(test_serial),
+                cmocka_unit_test(test_list),    cmocka_unit_test(test_is_on),
+                cmocka_unit_test(test_written),
         };
 
         return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -11,6 +11,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/block/block_ioctl.h"
+#include "common/block/block_sysfs.h"
 #include "common/block/filecopy.h"
 #include "common/block/fsfreeze.h"
 #include "common/block/loop.h"
@@ -260,7 +261,6 @@ static int use_others_freeze(Pool *pool, CutPart *part, Error *err) {
         LocalMeta meta = part->target->meta;
         int r;
 
-        part->is_others_freeze = true;
         meta.froze = false;
         r = pool_store(pool, part->target, &meta, err);
         if (r < 0)
@@ -275,6 +275,7 @@ static int freeze_mounted(Pool *pool, CutPart *part, Error *err) {
         int r = fsfreeze_freeze(part->mount_fd);
 
         part->is_frozen = r == 0;
+        part->is_still = r == 0 || r == -EBUSY;
         if (r == -EBUSY)
                 return use_others_freeze(pool, part, err);
         if (r < 0 && r != -EOPNOTSUPP)
@@ -283,36 +284,57 @@ static int freeze_mounted(Pool *pool, CutPart *part, Error *err) {
         return 0;
 }
 
+/* Discards of a frozen filesystem go on: btrfs' own come later, and say nothing of its content. */
+static int count_written(const CutPart *part, uint64_t *n_sectorsp, bool *writingp, Error *err) {
+        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int r = block_sysfs_written(root_fd, part->attachment.devno, n_sectorsp, writingp);
+
+        return r < 0 ? error_set_errno(err, r, "look at what was written to /dev/loop%u",
+                                       part->attachment.number)
+                     : 0;
+}
+
 static int freeze(Pool *pool, CutPart *part, Error *err) {
         int r = part->is_mounted ? freeze_mounted(pool, part, err) : 0;
+        bool writing;
 
         if (r < 0)
                 return r;
         /* What is in the page cache of the device goes into the file. */
         if (is_attached(part) && fsync(part->attachment.fd) < 0)
                 return error_set_errno(err, errno, "sync the device of %s", part->source->meta.id);
-        r = part->is_others_freeze ? filecopy_mark(part->from_fd, &part->mark) : 0;
-        return r < 0 ? error_set_errno(err, r, "mark the data of %s", part->source->meta.id) : 0;
+        return part->is_still ? count_written(part, &part->n_sectors, &writing, err) : 0;
 }
 
-/* Who froze it thaws it when he likes, and what was read after that may be half of a change. */
-static int check_others_freeze(const CutPart *part, Error *err) {
-        int r = part->is_others_freeze ? filecopy_was_written(part->from_fd, &part->mark) : 0;
+/* Anybody can thaw what anybody froze: the hook of another backup, or a pod that may. What was read
+ * after that may be half of a change, and the members of a group of two moments. */
+static int check_still(const CutPart *part, Error *err) {
+        uint64_t n_sectors;
+        bool writing;
+        int r;
 
-        if (r < 0)
-                return error_set_errno(err, r, "look at the data of %s", part->source->meta.id);
-        if (r == 0)
+        if (!part->is_still)
                 return 0;
+        r = count_written(part, &n_sectors, &writing, err);
+        if (r < 0 || (!writing && n_sectors == part->n_sectors))
+                return r;
         return error_set(err, ERROR_AGAIN,
-                         "the filesystem of %s, which somebody else had frozen, was thawed and "
-                         "written to while it was read; try again",
+                         "the filesystem of %s was thawed by somebody else, and written to, while "
+                         "it was read; try again",
                          part->source->meta.id);
 }
 
 static void thaw(CutPart *part) {
+        int r;
+
         if (!part->is_frozen)
                 return;
-        if (fsfreeze_thaw(part->mount_fd) < 0)
+        r = fsfreeze_thaw(part->mount_fd);
+        if (r == -EINVAL)
+                log_warning("the filesystem of %s, frozen for a snapshot or clone, was thawed by "
+                            "somebody else",
+                            part->source->meta.id);
+        else if (r < 0)
                 log_error("thaw the filesystem of %s: %m", part->source->meta.id);
         part->is_frozen = false;
 }
@@ -372,7 +394,7 @@ static int cut(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Err
                         return r;
         }
         for (size_t i = 0; i < n_parts; i++) {
-                r = check_others_freeze(&parts[i], err);
+                r = check_still(&parts[i], err);
                 if (r < 0)
                         return r;
         }

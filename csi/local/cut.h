@@ -8,7 +8,7 @@
  *   volume not attached      the content, exactly
  *   mounted on this node     frozen for the cut: a clean filesystem with everything written before.
  *                            One that somebody else has frozen (a backup's hook) stays frozen, and
- *                            is his to thaw; ERROR_AGAIN where it was written to meanwhile
+ *                            is his to thaw. ERROR_AGAIN where somebody else thawed either
  *   attached as raw block    crash-consistent: what was written before the cut and completed
  *   several at once          as above, all of the same moment; raw block volumes in use are
  * refused, since nothing stops their writers
@@ -34,9 +34,9 @@ typedef struct CutPart {
         bool is_hidden; /* mounted where we do not see it: another namespace has a copy */
         Attachment attachment;
         int from_fd, to_fd, mount_fd;
-        bool is_frozen;        /* by this cut, which thaws it */
-        bool is_others_freeze; /* by somebody else, who does */
-        struct timespec mark;  /* of @from_fd, with is_others_freeze: filecopy_mark() */
+        bool is_frozen;     /* by this cut, which thaws it */
+        bool is_still;      /* frozen by whomever, and nothing is to be written: */
+        uint64_t n_sectors; /* what was written to the device before that */
 } CutPart;
 
 void cut_part_init(CutPart *part, Entry *source, Entry *target);
