@@ -525,6 +525,22 @@ static const IpAddress *first_gateway(const CniResult *result, uint8_t family) {
         return NULL;
 }
 
+/* ptp has no route to the rest of its subnet but through the gateway. Upstream takes the kernel's
+ * away only after these routes are made, so they may lead over anybody there. */
+static bool is_beside_gateway(const Maker *maker, const IpAddress *gateway) {
+        const CniResult *result = maker->input->result;
+        bool beside = false;
+
+        if (maker->conf->role != ROLE_PTP)
+                return false;
+        for (size_t i = 0; i < result->n_ips; i++) {
+                if (ip_equal(&result->ips[i].gateway, gateway))
+                        return false;
+                beside |= ip_prefix_contains(&result->ips[i].address, gateway);
+        }
+        return beside;
+}
+
 static void plan_pod_route(Maker *maker, const ResultRoute *wanted) {
         const IpAddress *gateway =
                 ip_is_set(&wanted->gateway)
@@ -546,6 +562,7 @@ static void plan_pod_route(Maker *maker, const ResultRoute *wanted) {
         if (gateway && gateway->family == destination.family) {
                 route->has_gateway = true;
                 memcpy(route->gateway, gateway->bytes, sizeof(route->gateway));
+                route->onlink = is_beside_gateway(maker, gateway);
         }
 }
 

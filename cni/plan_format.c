@@ -96,7 +96,8 @@ static void format_route(const Plan *plan, const PlanStep *step, StrBuf *text) {
                       bytes_text(route->family, route->destination, ip),
                       (unsigned int)route->prefix);
         if (route->has_gateway)
-                strbuf_printf(text, " via=%s", bytes_text(route->family, route->gateway, ip));
+                strbuf_printf(text, " via=%s%s", bytes_text(route->family, route->gateway, ip),
+                              route->onlink ? " onlink" : "");
         if (route->has_source)
                 strbuf_printf(text, " source=%s", bytes_text(route->family, route->source, ip));
         if (route->scope != RT_SCOPE_UNIVERSE)
