@@ -333,27 +333,21 @@ static int create_vlan_link(Run *run, const PlanStep *step) {
 }
 
 /* A read-only /proc is no obstacle when it says the right thing already. */
-static bool sysctl_is(const char *path, const char *value) {
+static bool sysctl_is(Sysctls *sysctls, const char *path, const char *value) {
         cleanup(freep) char *text = NULL;
 
-        if (file_read_at(AT_FDCWD, path, 64, &text, NULL) < 0)
-                return false;
-        str_trim_end(text);
-        return str_equal(text, value);
+        return sysctl_read(sysctls, path, 64, &text) == 0 && str_equal(text, value);
 }
 
 static int write_sysctl(Run *run, const PlanStep *step) {
+        Sysctls *sysctls = run->kernel->sysctls;
+        const char *value = step->u.sysctl.value;
         char path[STEP_PATH_MAX + 16];
-        cleanup(closep) int fd = -1;
-        int r = 0;
+        int r;
 
         (void)snprintf(path, sizeof(path), "/proc/sys/%s", step->u.sysctl.path);
-        fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0)
-                r = -errno;
-        else
-                r = file_write_all(fd, step->u.sysctl.value, strlen(step->u.sysctl.value));
-        if (r < 0 && !step->optional && !sysctl_is(path, step->u.sysctl.value)) {
+        r = sysctl_write(sysctls, path, value);
+        if (r < 0 && !step->optional && !sysctl_is(sysctls, path, value)) {
                 run->sock->text[0] = '\0';
                 return step_failed(run->plan, step, run->sock, r, run->err);
         }

@@ -5,6 +5,7 @@
 /* A plan carried out on the real kernel: steps of one namespace travel together. */
 
 #include "cni/plan.h"
+#include "cni/sysctl.h"
 
 /* The host's name of the pair belongs to somebody else's link: plan again with another name. */
 #define KERNEL_E_NAME_TAKEN 1
@@ -15,6 +16,7 @@
 typedef struct LinkKernel {
         NlSocket *host;   /* borrowed; the host's namespace */
         NlSocket pod;     /* the pod's; opened when first needed */
+        Sysctls *sysctls; /* borrowed; for plans with STEP_SYSCTL */
         int netns_fd;     /* borrowed */
         int own_netns_fd; /* borrowed */
         unsigned int indices[_STEP_LINK_N];

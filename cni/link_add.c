@@ -320,6 +320,7 @@ int link_add(Request *request, Error *err) {
         if (r < 0)
                 return r;
         add.kernel.host = &request->rtnl;
+        add.kernel.sysctls = &request->sysctls;
         add.kernel.netns_fd = request->netns_fd;
         add.kernel.own_netns_fd = request->own_netns_fd;
         add.kernel.before_up = before_up;

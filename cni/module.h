@@ -12,6 +12,7 @@
  */
 
 #include "cni/conf.h"
+#include "cni/sysctl.h"
 #include "common/base/str.h"
 #include "common/netlink/nl_socket.h"
 
@@ -36,7 +37,8 @@ typedef struct Attachment {
         int own_netns_fd;          /* the host's: the way back of netns_call() */
         uint8_t owner[OWNER_SIZE]; /* tag of every rule, link and element that belongs to it */
         NlSocket *rtnl;            /* NETLINK_ROUTE in the host's namespace, open */
-        char bridge[IFNAMSIZ];     /* "" if there is none, or it is not known (DEL, chained) */
+        Sysctls *sysctls;
+        char bridge[IFNAMSIZ]; /* "" if there is none, or it is not known (DEL, chained) */
         unsigned int bridge_index;
         /* The link whose other side the pod is on: the bridge, its VLAN link, the pair. "": ask for
          * the route. ADD knows it before there is one. */

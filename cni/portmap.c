@@ -454,14 +454,14 @@ static int allow_localhost(const Attachment *at, const IpAddress *pod, bool doin
         if (rules_link_to(at, pod, name) < 0)
                 return 0; /* no way to the pod: then there is none for localhost either */
         snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/route_localnet", name);
-        fd = open(path, (doing ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+        fd = sysctl_open(at->sysctls, path, doing ? O_RDWR : O_RDONLY);
         if (fd >= 0 && read(fd, &value, 1) == 1 && value == '1')
                 return 0;
         if (!doing)
                 return error_set(err, ERROR_NOT_FOUND, "%s is not 1", path);
         if (fd < 0 || pwrite(fd, "1", 1, 0) != 1)
-                return error_set_errno(err, errno, "unable to enable route_localnet: write %s",
-                                       path);
+                return error_set_errno(err, fd < 0 ? -fd : errno,
+                                       "unable to enable route_localnet: write %s", path);
         return 0;
 }
 

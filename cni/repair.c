@@ -326,6 +326,7 @@ static int repair_link(Request *request, RepairMode mode, StrBuf *done, Error *e
         int r;
 
         repair.kernel.host = &request->rtnl;
+        repair.kernel.sysctls = &request->sysctls;
         repair.kernel.netns_fd = request->netns_fd;
         repair.kernel.own_netns_fd = request->own_netns_fd;
         r = observe(&repair, err);
@@ -342,6 +343,7 @@ static int repair_link(Request *request, RepairMode mode, StrBuf *done, Error *e
 
 static void request_close(Request *request) {
         nl_socket_close(&request->rtnl);
+        sysctls_close(&request->sysctls);
         closep(&request->netns_fd);
         closep(&request->own_netns_fd);
         request_deinit(request);

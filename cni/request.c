@@ -99,6 +99,7 @@ int request_prepare(Request *request, Error *err) {
                 .own_netns_fd = request->own_netns_fd,
                 .netfilter_fd = -1,
                 .rtnl = &request->rtnl,
+                .sysctls = &request->sysctls,
         };
         if (request->env.container_id && request->env.ifname)
                 owner_of(request->conf.name, request->env.container_id, request->env.ifname,

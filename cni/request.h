@@ -21,6 +21,7 @@ typedef struct Request {
         size_t n_input;
         Ipam ipam;
         NlSocket rtnl;    /* owned; open after request_open() */
+        Sysctls sysctls;  /* owned */
         int netns_fd;     /* owned; -1 */
         int own_netns_fd; /* owned; -1 */
         unsigned int n_modules;
@@ -33,7 +34,7 @@ typedef struct Request {
 } Request;
 
 #define REQUEST_NULL                                                                               \
-        { .rtnl = NL_SOCKET_NULL, .netns_fd = -1, .own_netns_fd = -1 }
+        { .rtnl = NL_SOCKET_NULL, .sysctls = SYSCTLS_NULL, .netns_fd = -1, .own_netns_fd = -1 }
 
 void request_deinit(Request *request);
 

@@ -165,16 +165,12 @@ static int tune_link(Inside *inside) {
 /* --- sysctls ------------------------------------------------------------------------------ */
 
 static int write_sysctl(Inside *inside, const TuningSysctl *sysctl) {
-        cleanup(closep) int fd = -1;
         char path[TUNING_PATH_MAX];
         int r = tuning_sysctl_path(sysctl->key, inside->at->ifname, path, inside->err);
 
         if (r < 0)
                 return r;
-        fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (fd < 0)
-                return error_set_errno(inside->err, errno, "open %s", path);
-        r = file_write_all(fd, sysctl->value, strlen(sysctl->value));
+        r = sysctl_write(inside->at->sysctls, path, sysctl->value);
         return r < 0 ? error_set_errno(inside->err, r, "write \"%s\" to %s", sysctl->value, path)
                      : 0;
 }
@@ -205,10 +201,9 @@ static int check_sysctl(Inside *inside, const TuningSysctl *sysctl) {
 
         if (r < 0)
                 return r;
-        r = file_read_at(AT_FDCWD, path, VALUE_MAX, &text, NULL);
+        r = sysctl_read(inside->at->sysctls, path, VALUE_MAX, &text);
         if (r < 0)
                 return error_set_errno(inside->err, r, "read %s", path);
-        str_trim_end(text);
         if (!is_same_value(text, sysctl->value))
                 return error_set(inside->err, ERROR_CONFLICT,
                                  "Error: Tuning configured value of %s is %s, current value is %s",

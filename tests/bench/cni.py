@@ -105,8 +105,9 @@ class Variant:
             confs = upstream_confs(case, i, leases)
             found = [(str(self.directory / one['type']), [one['type']], one) for one in confs]
             return found if verb == 'ADD' else found[::-1]
-        if self.name == 'floor':
-            arguments = ['floor', verb, f'/run/netns/p{i}', f'c{i}', f'{leases}/net', 'br0']
+        if self.name.startswith('floor'):
+            bridge = '-' if case == 'ptp' else 'br0'
+            arguments = ['floor', verb, f'/run/netns/p{i}', f'c{i}', f'{leases}/net', bridge]
             return [(str(self.build / 'tests' / 'bench' / 'floor'), arguments, None)]
         conf, = berth_confs(case, i, leases, self.more)
         return [(str(self.build / 'cni' / 'berth-cni'), ['berth-cni'], conf)]
@@ -125,10 +126,13 @@ class Host:
         check(LIBC.mount(b'tmpfs', b'/run', b'tmpfs', 0, None))
         os.mkdir('/run/netns')
         self.leases = tempfile.mkdtemp(prefix='berth-bench-', dir='/var/tmp')
-        subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+        # Without an address of the node the kernel looks through all links for one, for each route (inet_select_addr).
+        subprocess.run('ip link set lo up; ip link add eth0 type veth peer name wire; ip link set wire up; '
+                       'ip addr add 192.0.2.1/24 dev eth0; ip link set eth0 up; ip route add default via 192.0.2.2',
+                       shell=True, check=True)
         for i in range(self.n_pods):
             self.make_netns(f'/run/netns/p{i}')
-        if self.variant.name == 'floor':
+        if self.variant.name.startswith('floor'):
             os.makedirs(f'{self.leases}/net/.berth')
             subprocess.run('ip link add br0 type bridge; ip addr add 10.1.0.1/16 dev br0; ip link set br0 up',
                            shell=True, check=True)
@@ -176,7 +180,18 @@ class Host:
         self.variant = own.filler or own
         for i in range(first, end):
             self.run('ADD', i)
+            if own.filler and self.case == 'bridge':
+                self.look(i)
         self.variant = own
+
+    @staticmethod
+    def look(i):
+        """Upstream's bridge opens these in the pod, and the kernel remembers it (common/mount/procfs.h)."""
+        with open('/proc/self/ns/net', 'rb') as back, open(f'/run/netns/p{i}', 'rb') as pod:
+            check(LIBC.setns(pod.fileno(), CLONE_NEWNET))
+            for one in ('ipv6/conf/eth0/accept_dad', 'ipv4/conf/eth0/arp_notify'):
+                os.close(os.open(f'/proc/sys/net/{one}', os.O_RDONLY))
+            check(LIBC.setns(back.fileno(), CLONE_NEWNET))
 
     def run(self, verb, i, prefix=()):
         """All plugins of one pod. Return: wall ms, CPU ms, page faults."""
@@ -392,7 +407,8 @@ def routed(variants, marks=(0, 1000, 4000), n_looked=20):
 
 def routed_variants(build, named, peers):
     ours = Variant('berth, routed', build, more={'mode': 'routed'})
-    found = [(ours, 'ptp', 4000), (Variant('berth', build), 'bridge', 1000)]
+    found = [(ours, 'ptp', 4000), (Variant('berth', build), 'bridge', 1000),
+             (Variant('floor, routed', build), 'ptp', 4000), (Variant('floor, bridge', build), 'bridge', 1000)]
     for peer in peers:
         for case, last in (('ptp', 4000), ('bridge', 1000)):
             one = Variant(f'{peer.name}, {case}', build, peer.directory)

@@ -8,6 +8,7 @@
  *         floor ADD|DEL NETNS CONTAINER LEASES BRIDGE
  *
  * LEASES is host-local's directory of the network (10.A.B.C leases of a /16 that starts at 10.1).
+ * BRIDGE "-": none, the host has a route to the pod.
  */
 
 #include <arpa/inet.h>
@@ -20,6 +21,7 @@
 #include <linux/veth.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,7 +187,8 @@ static void create(int fd, int netns, const char *name, int bridge, uint8_t answ
         (void)begin(&buffer, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ECHO, &info,
                     sizeof(info));
         (void)put(&buffer, IFLA_IFNAME, name, strlen(name) + 1);
-        put_u32(&buffer, IFLA_MASTER, (uint32_t)bridge);
+        if (bridge > 0)
+                put_u32(&buffer, IFLA_MASTER, (uint32_t)bridge);
         put_u32(&buffer, IFLA_NUM_TX_QUEUES, 1);
         put_u32(&buffer, IFLA_NUM_RX_QUEUES, 1);
         link_info = put(&buffer, IFLA_LINKINFO, NULL, 0);
@@ -202,17 +205,31 @@ static void create(int fd, int netns, const char *name, int bridge, uint8_t answ
         talk(fd, &buffer, answer);
 }
 
-static void configure(int netns, int index, const char *address) {
+/* One that is not on a link's subnet: RTNH_F_ONLINK. Without a gateway: the pod itself. */
+static void put_route(Buffer *buffer, int index, const char *to, const char *gateway) {
+        uint32_t ip = to ? inet_addr(to) : 0, via = gateway ? inet_addr(gateway) : 0;
+        struct rtmsg route = {.rtm_family = AF_INET,
+                              .rtm_dst_len = to ? 32 : 0,
+                              .rtm_table = RT_TABLE_MAIN,
+                              .rtm_protocol = RTPROT_BOOT,
+                              .rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
+                              .rtm_flags = gateway ? RTNH_F_ONLINK : 0,
+                              .rtm_type = RTN_UNICAST};
+
+        (void)begin(buffer, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, &route, sizeof(route));
+        if (to)
+                (void)put(buffer, RTA_DST, &ip, sizeof(ip));
+        if (gateway)
+                (void)put(buffer, RTA_GATEWAY, &via, sizeof(via));
+        put_u32(buffer, RTA_OIF, (uint32_t)index);
+}
+
+static void configure(int netns, int index, const char *address, const char *gateway) {
         struct ifaddrmsg ifa = {
                 .ifa_family = AF_INET, .ifa_prefixlen = 16, .ifa_index = (unsigned)index};
         struct ifinfomsg up = {.ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
         struct ifinfomsg loopback = {.ifi_index = 1, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
-        struct rtmsg route = {.rtm_family = AF_INET,
-                              .rtm_table = RT_TABLE_MAIN,
-                              .rtm_protocol = RTPROT_BOOT,
-                              .rtm_type = RTN_UNICAST};
-        uint32_t ip = inet_addr(address), broadcast = inet_addr("10.1.255.255"),
-                 gateway = inet_addr("10.1.0.1");
+        uint32_t ip = inet_addr(address), broadcast = inet_addr("10.1.255.255");
         Buffer buffer = {.n = 0};
         int fd;
 
@@ -225,9 +242,7 @@ static void configure(int netns, int index, const char *address) {
         (void)put(&buffer, IFA_BROADCAST, &broadcast, sizeof(broadcast));
         (void)begin(&buffer, RTM_NEWLINK, 0, &loopback, sizeof(loopback));
         (void)begin(&buffer, RTM_NEWLINK, 0, &up, sizeof(up));
-        (void)begin(&buffer, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, &route, sizeof(route));
-        (void)put(&buffer, RTA_GATEWAY, &gateway, sizeof(gateway));
-        put_u32(&buffer, RTA_OIF, (uint32_t)index);
+        put_route(&buffer, index, NULL, gateway);
         talk(fd, &buffer, NULL);
         close(fd);
 }
@@ -235,12 +250,18 @@ static void configure(int netns, int index, const char *address) {
 static void add(int fd, int netns, char **argv) {
         static uint8_t answer[8192];
         char address[32], name[IFNAMSIZ];
-        int bridge = get_link(fd, argv[5], answer);
+        bool routed = strcmp(argv[5], "-") == 0;
+        int bridge = routed ? 0 : get_link(fd, argv[5], answer);
+        Buffer buffer = {.n = 0};
 
         lease(argv[4], argv[3], address);
         snprintf(name, sizeof(name), "veth%.11s", argv[3]);
         create(fd, netns, name, bridge, answer);
-        configure(netns, find(answer, IFLA_LINK), address);
+        if (routed) {
+                put_route(&buffer, index_of(answer), address, NULL);
+                talk(fd, &buffer, NULL);
+        }
+        configure(netns, find(answer, IFLA_LINK), address, routed ? "169.254.1.1" : "10.1.0.1");
         (void)get_link(fd, name, answer);
         printf("{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"%s/16\"}]}\n", address);
 }
