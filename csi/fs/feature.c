@@ -67,6 +67,16 @@ const FsFeature *fs_feature_find(FsKind kind, FsClass class, uint64_t bit) {
         return NULL;
 }
 
+uint32_t fs_driver_since(FsKind kind) {
+        uint32_t since = FS_VERSION_NEVER;
+
+        for (size_t i = 0; i < fs_n_drivers; i++) {
+                if (fs_drivers[i].kind == kind && fs_drivers[i].since < since)
+                        since = fs_drivers[i].since;
+        }
+        return since;
+}
+
 /* mkfs.btrfs writes "no-holes" where the kernel writes "no_holes". */
 static bool names_equal(const char *a, const char *b) {
         for (; *a && *b; a++, b++) {

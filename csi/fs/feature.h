@@ -50,9 +50,6 @@ typedef enum FsGate {
         FS_GATE_EROFS_LZMA,
         FS_GATE_EROFS_DEFLATE,
         FS_GATE_EROFS_ZSTD,
-        FS_GATE_XXHASH,
-        FS_GATE_SHA256,
-        FS_GATE_BLAKE2B,
         FS_GATE_VERITY,     /* files cannot be opened; the mount works */
         FS_GATE_ENCRYPTION, /* likewise */
         _FS_GATE_N,
@@ -65,6 +62,7 @@ typedef struct FsGateInfo {
                                      distributions turn it on */
         bool usually_on;          /* what to assume where the configuration cannot be read */
         bool blocks_mount;
+        const char *source; /* where the option is declared */
 } FsGateInfo;
 
 extern const FsGateInfo fs_gates[_FS_GATE_N];
@@ -109,6 +107,7 @@ typedef struct FsFeature {
         FsConfidence confidence;
         const char *undo; /* offline command that takes it off an unmounted volume; NULL: none */
         const char *note; /* why a number is what it is, or what a user should know; may be NULL */
+        const char *source; /* the header and the macro that define the bit */
 } FsFeature;
 
 /* All rows, grouped by kind and class. */
@@ -149,28 +148,45 @@ typedef struct FsBackport {
 extern const FsBackport fs_backports[];
 extern const size_t fs_n_backports;
 
-/* Upstream's first kernel with each driver. */
-extern const uint32_t fs_driver_since[_FS_KIND_N];
-
-/* Distributions that leave a driver out. UEK and ELRepo kernels name themselves otherwise. */
-typedef struct FsNotShipped {
-        const char *release_part;
+/* Upstream's drivers, the preferred one of a kind first. */
+typedef struct FsDriver {
         FsKind kind;
-} FsNotShipped;
+        const char *name;   /* in /proc/filesystems and for a mount */
+        const char *option; /* "CONFIG_NTFS3_FS" */
+        uint32_t since;
+        const char *source;
+} FsDriver;
 
-/* Where a distribution's kernel has a gate otherwise than upstream's default. */
+extern const FsDriver fs_drivers[];
+extern const size_t fs_n_drivers;
+
+/* The first kernel with any driver of @kind. */
+uint32_t fs_driver_since(FsKind kind);
+
+/* Where a distribution's kernels have gates otherwise than upstream's default, or what its
+ * configuration leaves no doubt about. Of rows that match a release the last one counts. */
 typedef struct FsDistributionGate {
-        const char *release_part;
-        uint32_t from, before; /* kernel version range, [from, before) */
-        FsGate gate;
+        const char *release_part; /* "-rt-amd64|-rt-arm64": any of them */
+        uint32_t from, before;    /* kernel version range, [from, before) */
+        uint32_t gates;           /* bits 1 << FsGate */
         bool on;
-        const char *source; /* never NULL */
+        const char *source; /* the configuration that was read, or a public report */
 } FsDistributionGate;
 
 extern const FsDistributionGate fs_distribution_gates[];
 extern const size_t fs_n_distribution_gates;
 
-extern const FsNotShipped fs_not_shipped[];
-extern const size_t fs_n_not_shipped;
+/* Likewise for drivers that a distribution leaves out, or is known to build. UEK and ELRepo kernels
+ * name themselves otherwise. */
+typedef struct FsDistributionDriver {
+        const char *release_part;
+        uint32_t from, before;
+        FsKind kind;
+        bool built;
+        const char *source;
+} FsDistributionDriver;
+
+extern const FsDistributionDriver fs_distribution_drivers[];
+extern const size_t fs_n_distribution_drivers;
 
 #endif

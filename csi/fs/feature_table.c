@@ -173,9 +173,9 @@ const FsFeature fs_features[] = {
 {BTR_I, 0x20000, "remap_tree",       K(7, 0), K(7, 0), FS_GATE_BTRFS_EXPERIMENTAL, EXPER, KP(7, 0, 0), NEVER, NEVER, NULL, NULL, MEDIUM, NULL, "no release kernel mounts it"},
 
 {BTR_A, 1U << 0, "crc32c",   ANY, ANY, NOGATE, 0, ANY, ANY, NEVER, "--csum crc32c", NULL, HIGH, NULL, NULL},
-{BTR_A, 1U << 1, "xxhash64", K(5, 5), K(5, 5), FS_GATE_XXHASH, 0, KP(5, 4, 0), NEVER, NEVER, "--csum xxhash64", NULL, HIGH, NULL, NULL},
-{BTR_A, 1U << 2, "sha256",   K(5, 5), K(5, 5), FS_GATE_SHA256, 0, KP(5, 4, 0), NEVER, NEVER, "--csum sha256", NULL, HIGH, NULL, NULL},
-{BTR_A, 1U << 3, "blake2b",  K(5, 5), K(5, 5), FS_GATE_BLAKE2B, 0, KP(5, 4, 0), NEVER, NEVER, "--csum blake2b", NULL, HIGH, NULL, NULL},
+{BTR_A, 1U << 1, "xxhash64", K(5, 5), K(5, 5), NOGATE, 0, KP(5, 4, 0), NEVER, NEVER, "--csum xxhash64", NULL, HIGH, NULL, NULL},
+{BTR_A, 1U << 2, "sha256",   K(5, 5), K(5, 5), NOGATE, 0, KP(5, 4, 0), NEVER, NEVER, "--csum sha256", NULL, HIGH, NULL, NULL},
+{BTR_A, 1U << 3, "blake2b",  K(5, 5), K(5, 5), NOGATE, 0, KP(5, 4, 0), NEVER, NEVER, "--csum blake2b", NULL, HIGH, NULL, NULL},
 
 /* f2fs. Tools are f2fs-tools. No kernel refuses a bit it does not know: it mounts and may misread. */
 {F2F_F, 0x1,     "encrypt",        K(4, 2), K(4, 2), NOGATE, 0, ANY, NEVER, NEVER, "-O encrypt", NULL, HIGH, NULL, NULL},
@@ -223,30 +223,27 @@ const FsFeature fs_features[] = {
 const size_t fs_n_features = sizeof(fs_features) / sizeof(fs_features[0]);
 
 const FsGateInfo fs_gates[_FS_GATE_N] = {
-[FS_GATE_XFS_V4]            = {{"CONFIG_XFS_SUPPORT_V4"}, K(5, 10), K(6, 18), true, true},
-[FS_GATE_XFS_ASCII_CI]      = {{"CONFIG_XFS_SUPPORT_ASCII_CI"}, K(6, 4), K(6, 18), true, true},
-[FS_GATE_XFS_RT]            = {{"CONFIG_XFS_RT"}, ANY, NEVER, false, true},
-[FS_GATE_XFS_QUOTA]         = {{"CONFIG_XFS_QUOTA"}, ANY, NEVER, true, false},
-[FS_GATE_UNICODE]           = {{"CONFIG_UNICODE"}, ANY, NEVER, true, true},
-[FS_GATE_QUOTA]             = {{"CONFIG_QUOTA", "CONFIG_QFMT_V2"}, ANY, NEVER, true, true},
-[FS_GATE_THP]               = {{"CONFIG_TRANSPARENT_HUGEPAGE"}, ANY, NEVER, true, true},
-[FS_GATE_BTRFS_EXPERIMENTAL] = {{"CONFIG_BTRFS_EXPERIMENTAL"}, ANY, NEVER, false, true},
-[FS_GATE_ZONED]             = {{"CONFIG_BLK_DEV_ZONED"}, ANY, NEVER, true, true},
-[FS_GATE_F2FS_COMPRESSION]  = {{"CONFIG_F2FS_FS_COMPRESSION"}, ANY, NEVER, true, false},
-[FS_GATE_SQUASHFS_ZLIB]     = {{"CONFIG_SQUASHFS_ZLIB"}, ANY, NEVER, true, true},
-[FS_GATE_SQUASHFS_LZO]      = {{"CONFIG_SQUASHFS_LZO"}, ANY, NEVER, true, true},
-[FS_GATE_SQUASHFS_XZ]       = {{"CONFIG_SQUASHFS_XZ"}, ANY, NEVER, true, true},
-[FS_GATE_SQUASHFS_LZ4]      = {{"CONFIG_SQUASHFS_LZ4"}, ANY, NEVER, true, true},
-[FS_GATE_SQUASHFS_ZSTD]     = {{"CONFIG_SQUASHFS_ZSTD"}, ANY, NEVER, true, true},
-[FS_GATE_EROFS_ZIP]         = {{"CONFIG_EROFS_FS_ZIP"}, ANY, NEVER, true, true},
-[FS_GATE_EROFS_LZMA]        = {{"CONFIG_EROFS_FS_ZIP_LZMA"}, ANY, NEVER, true, true},
-[FS_GATE_EROFS_DEFLATE]     = {{"CONFIG_EROFS_FS_ZIP_DEFLATE"}, ANY, NEVER, true, true},
-[FS_GATE_EROFS_ZSTD]        = {{"CONFIG_EROFS_FS_ZIP_ZSTD"}, ANY, NEVER, true, true},
-[FS_GATE_XXHASH]            = {{"CONFIG_CRYPTO_XXHASH"}, ANY, NEVER, true, true},
-[FS_GATE_SHA256]            = {{"CONFIG_CRYPTO_SHA256"}, ANY, NEVER, true, true},
-[FS_GATE_BLAKE2B]           = {{"CONFIG_CRYPTO_BLAKE2B"}, ANY, NEVER, true, true},
-[FS_GATE_VERITY]            = {{"CONFIG_FS_VERITY"}, ANY, NEVER, true, false},
-[FS_GATE_ENCRYPTION]        = {{"CONFIG_FS_ENCRYPTION"}, ANY, NEVER, true, false},
+[FS_GATE_XFS_V4]            = {{"CONFIG_XFS_SUPPORT_V4"}, K(5, 10), K(6, 18), true, true, "fs/xfs/Kconfig"},
+[FS_GATE_XFS_ASCII_CI]      = {{"CONFIG_XFS_SUPPORT_ASCII_CI"}, K(6, 4), K(6, 18), true, true, "fs/xfs/Kconfig"},
+[FS_GATE_XFS_RT]            = {{"CONFIG_XFS_RT"}, ANY, NEVER, false, true, "fs/xfs/Kconfig"},
+[FS_GATE_XFS_QUOTA]         = {{"CONFIG_XFS_QUOTA"}, ANY, NEVER, true, false, "fs/xfs/Kconfig"},
+[FS_GATE_UNICODE]           = {{"CONFIG_UNICODE"}, ANY, NEVER, true, true, "fs/unicode/Kconfig"},
+[FS_GATE_QUOTA]             = {{"CONFIG_QUOTA", "CONFIG_QFMT_V2"}, ANY, NEVER, true, true, "fs/quota/Kconfig"},
+[FS_GATE_THP]               = {{"CONFIG_TRANSPARENT_HUGEPAGE"}, ANY, NEVER, true, true, "mm/Kconfig"},
+[FS_GATE_BTRFS_EXPERIMENTAL] = {{"CONFIG_BTRFS_EXPERIMENTAL"}, ANY, NEVER, false, true, "fs/btrfs/Kconfig"},
+[FS_GATE_ZONED]             = {{"CONFIG_BLK_DEV_ZONED"}, ANY, NEVER, true, true, "block/Kconfig"},
+[FS_GATE_F2FS_COMPRESSION]  = {{"CONFIG_F2FS_FS_COMPRESSION"}, ANY, NEVER, true, false, "fs/f2fs/Kconfig"},
+[FS_GATE_SQUASHFS_ZLIB]     = {{"CONFIG_SQUASHFS_ZLIB"}, ANY, NEVER, true, true, "fs/squashfs/Kconfig"},
+[FS_GATE_SQUASHFS_LZO]      = {{"CONFIG_SQUASHFS_LZO"}, ANY, NEVER, true, true, "fs/squashfs/Kconfig"},
+[FS_GATE_SQUASHFS_XZ]       = {{"CONFIG_SQUASHFS_XZ"}, ANY, NEVER, true, true, "fs/squashfs/Kconfig"},
+[FS_GATE_SQUASHFS_LZ4]      = {{"CONFIG_SQUASHFS_LZ4"}, ANY, NEVER, true, true, "fs/squashfs/Kconfig"},
+[FS_GATE_SQUASHFS_ZSTD]     = {{"CONFIG_SQUASHFS_ZSTD"}, ANY, NEVER, true, true, "fs/squashfs/Kconfig"},
+[FS_GATE_EROFS_ZIP]         = {{"CONFIG_EROFS_FS_ZIP"}, ANY, NEVER, true, true, "fs/erofs/Kconfig"},
+[FS_GATE_EROFS_LZMA]        = {{"CONFIG_EROFS_FS_ZIP_LZMA"}, ANY, NEVER, true, true, "fs/erofs/Kconfig"},
+[FS_GATE_EROFS_DEFLATE]     = {{"CONFIG_EROFS_FS_ZIP_DEFLATE"}, ANY, NEVER, true, true, "fs/erofs/Kconfig"},
+[FS_GATE_EROFS_ZSTD]        = {{"CONFIG_EROFS_FS_ZIP_ZSTD"}, ANY, NEVER, true, true, "fs/erofs/Kconfig"},
+[FS_GATE_VERITY]            = {{"CONFIG_FS_VERITY"}, ANY, NEVER, true, false, "fs/verity/Kconfig"},
+[FS_GATE_ENCRYPTION]        = {{"CONFIG_FS_ENCRYPTION"}, ANY, NEVER, true, false, "fs/crypto/Kconfig"},
 };
 
 /* Distributions whose number says less than they have. Read in their source trees, unless noted. */
@@ -263,28 +260,89 @@ const FsBackport fs_backports[] = {
 };
 const size_t fs_n_backports = sizeof(fs_backports) / sizeof(fs_backports[0]);
 
-/* Upstream's first kernel with each driver, and distributions that do not ship it. */
-const uint32_t fs_driver_since[_FS_KIND_N] = {
-[FS_KIND_EXT]      = KP(2, 6, 28),
-[FS_KIND_XFS]      = KP(2, 6, 0),
-[FS_KIND_BTRFS]    = KP(2, 6, 29),
-[FS_KIND_F2FS]     = K(3, 8),
-[FS_KIND_EROFS]    = K(5, 4),
-[FS_KIND_SQUASHFS] = KP(2, 6, 29),
-[FS_KIND_VFAT]     = KP(2, 6, 0),
-[FS_KIND_EXFAT]    = K(5, 7),
-[FS_KIND_NTFS]     = K(5, 15),
+const FsDriver fs_drivers[] = {
+{FS_KIND_EXT,      "ext4",     "CONFIG_EXT4_FS",  KP(2, 6, 28), "fs/ext4/Kconfig"},
+{FS_KIND_XFS,      "xfs",      "CONFIG_XFS_FS",   KP(2, 6, 0),  "fs/xfs/Kconfig"},
+{FS_KIND_BTRFS,    "btrfs",    "CONFIG_BTRFS_FS", KP(2, 6, 29), "fs/btrfs/Kconfig"},
+{FS_KIND_F2FS,     "f2fs",     "CONFIG_F2FS_FS",  K(3, 8),      "fs/f2fs/Kconfig"},
+{FS_KIND_EROFS,    "erofs",    "CONFIG_EROFS_FS", K(5, 4),      "fs/erofs/Kconfig"},
+{FS_KIND_SQUASHFS, "squashfs", "CONFIG_SQUASHFS", KP(2, 6, 29), "fs/squashfs/Kconfig"},
+{FS_KIND_VFAT,     "vfat",     "CONFIG_VFAT_FS",  KP(2, 6, 0),  "fs/fat/Kconfig"},
+{FS_KIND_EXFAT,    "exfat",    "CONFIG_EXFAT_FS", K(5, 7),      "fs/exfat/Kconfig"},
+{FS_KIND_NTFS,     "ntfs3",    "CONFIG_NTFS3_FS", K(5, 15),     "fs/ntfs3/Kconfig"},
+/* Another driver than the one of that name until 6.8, which did not write. */
+{FS_KIND_NTFS,     "ntfs",     "CONFIG_NTFS_FS",  K(7, 1),      "fs/ntfs/Kconfig"},
 };
+const size_t fs_n_drivers = sizeof(fs_drivers) / sizeof(fs_drivers[0]);
+
+/* Debian's flavours. What all its kernels that are served have in common was read in each of their
+ * configurations: tests/data/fs/kernel-configs.csv, which test-feature.c holds against these rows. */
+#define DEBIAN     "-amd64|-arm64|-686|-armmp|-powerpc64le|-s390x"
+#define DEBIAN_RT  "-rt-amd64|-rt-arm64|-rt-686|-rt-armmp"
+#define DEBIAN_ALL "Debian linux-config-5.10, 6.1, 6.12, 7.2, 7.3"
+#define RASPBERRY  "-rpi-v8|-rpi-2712|-rpi-v7|-rpi-v7l|-rpi-v6"
+#define EL8        "kernel-4.18.0-513.18.1.el8_9, kernel-x86_64.config"
+#define EL9        "kernel-5.14.0-362.24.1.el9_3, kernel-x86_64-rhel.config"
+#define ARK        "kernel-ark 6.3, kernel-x86_64-rhel.config"
+#define TALOS      "siderolabs/pkgs kernel/build/config-amd64 of 6.18.45"
+#define FLATCAR    "flatcar/scripts commonconfig-6.12"
+#define G(gate)    (1U << FS_GATE_##gate)
+
+#define SQUASHFS_OLD (G(SQUASHFS_ZLIB) | G(SQUASHFS_LZO) | G(SQUASHFS_XZ))
+#define SQUASHFS_ALL (SQUASHFS_OLD | G(SQUASHFS_LZ4) | G(SQUASHFS_ZSTD))
+#define QUOTAS       (G(QUOTA) | G(XFS_QUOTA))
 
 const FsDistributionGate fs_distribution_gates[] = {
-{".el10", K(6, 12), NEVER, FS_GATE_XFS_V4, false, "oamg/leapp-repository#1318"},
-{"-default", K(6, 12), NEVER, FS_GATE_XFS_V4, false, "SUSE/suse-migration-services#478"},
+{DEBIAN, K(5, 10), K(7, 4), G(XFS_V4) | G(XFS_RT) | QUOTAS | G(ZONED) | G(THP) | SQUASHFS_ALL, true, DEBIAN_ALL},
+{DEBIAN, K(5, 10), K(7, 4), G(F2FS_COMPRESSION) | G(EROFS_ZIP) | G(VERITY) | G(ENCRYPTION), true, DEBIAN_ALL},
+{"-cloud-amd64|-cloud-arm64", K(5, 10), K(7, 4), G(F2FS_COMPRESSION), false, DEBIAN_ALL},
+{"-armmp", K(5, 10), K(7, 4), G(THP), false, "Debian linux-config-6.1, 6.12: armhf_none_armmp"},
+{"-armmp-lpae", K(5, 10), K(7, 4), G(THP), true, "Debian linux-config-6.1, 6.12: armhf_none_armmp-lpae"},
+{DEBIAN_RT, K(5, 10), K(7, 4), G(THP), false, "mm/Kconfig: depends on !PREEMPT_RT"},
+{DEBIAN, K(5, 10), K(5, 11), G(UNICODE), false, "Debian linux-config-5.10"},
+{DEBIAN, K(6, 1), K(7, 4), G(UNICODE), true, "Debian linux-config-6.1, 6.12, 7.2, 7.3"},
+{DEBIAN, K(6, 12), K(6, 13), G(XFS_ASCII_CI), true, "Debian linux-config-6.12"},
+{DEBIAN, K(7, 2), K(7, 4), G(XFS_ASCII_CI) | G(BTRFS_EXPERIMENTAL), false, "Debian linux-config-7.2, 7.3"},
+{DEBIAN, K(6, 1), K(6, 2), G(EROFS_LZMA), false, "Debian linux-config-6.1"},
+{DEBIAN, K(6, 12), K(7, 4), G(EROFS_LZMA) | G(EROFS_DEFLATE) | G(EROFS_ZSTD), true, "Debian linux-config-6.12, 7.2, 7.3"},
+
+{".el7", K(3, 10), K(3, 11), QUOTAS | G(THP) | SQUASHFS_OLD, true, "kernel-3.10.0-1160.el7, kernel-3.10.0-x86_64.config"},
+{".el8", K(4, 18), K(4, 19), QUOTAS | G(THP) | SQUASHFS_OLD, true, EL8},
+{".el8", K(4, 18), K(4, 19), G(XFS_RT) | G(ZONED) | G(SQUASHFS_ZSTD) | G(ENCRYPTION) | G(VERITY), false, EL8},
+{".el9", K(5, 14), K(5, 15), G(XFS_V4) | QUOTAS | G(THP) | G(ZONED) | SQUASHFS_OLD | G(SQUASHFS_ZSTD), true, EL9},
+{".el9", K(5, 14), K(5, 15), G(XFS_RT) | G(UNICODE) | G(ENCRYPTION), false, EL9},
+{".el10", K(6, 12), NEVER, G(XFS_V4), false, "oamg/leapp-repository#1318"},
+{"-default", K(6, 12), NEVER, G(XFS_V4), false, "SUSE/suse-migration-services#478"},
+
+{"-talos", K(6, 18), K(6, 19), G(XFS_V4) | G(XFS_ASCII_CI) | QUOTAS | G(THP) | G(SQUASHFS_XZ) | G(SQUASHFS_ZSTD) | G(ENCRYPTION), true, TALOS},
+{"-talos", K(6, 18), K(6, 19), G(XFS_RT) | G(UNICODE) | G(ZONED) | G(SQUASHFS_ZLIB) | G(SQUASHFS_LZO) | G(SQUASHFS_LZ4) | G(VERITY) | G(BTRFS_EXPERIMENTAL), false, TALOS},
+{"-flatcar", K(6, 12), K(6, 13), G(XFS_V4) | QUOTAS | G(THP) | SQUASHFS_ALL | G(EROFS_ZIP) | G(ENCRYPTION), true, FLATCAR},
+{"-flatcar", K(6, 12), K(6, 13), G(XFS_RT) | G(UNICODE), false, FLATCAR},
+{RASPBERRY, K(5, 2), KP(6, 12, 25), G(UNICODE), false, "raspberrypi/linux#6808"},
+{RASPBERRY, KP(6, 12, 30), NEVER, G(UNICODE), true, "raspberrypi/linux#6809"},
+{"-microsoft-standard-WSL2", K(5, 10), K(5, 16), G(UNICODE), false, "microsoft/WSL#10371"},
 };
 const size_t fs_n_distribution_gates = sizeof(fs_distribution_gates) / sizeof(fs_distribution_gates[0]);
 
-const FsNotShipped fs_not_shipped[] = {
-{".el7", FS_KIND_F2FS}, {".el8", FS_KIND_F2FS}, {".el9", FS_KIND_F2FS}, {".el10", FS_KIND_F2FS},
-{".el8", FS_KIND_BTRFS}, {".el9", FS_KIND_BTRFS}, {".el10", FS_KIND_BTRFS},
+const FsDistributionDriver fs_distribution_drivers[] = {
+{"-cloud-amd64|-cloud-arm64", K(5, 10), K(7, 4), FS_KIND_F2FS, false, DEBIAN_ALL},
+{DEBIAN, K(6, 1), K(6, 2), FS_KIND_NTFS, false, "Debian linux-config-6.1"},
+{DEBIAN, K(6, 12), K(6, 13), FS_KIND_NTFS, true, "Debian linux-config-6.12"},
+{DEBIAN, K(7, 2), K(7, 4), FS_KIND_NTFS, true, "Debian linux-config-7.2, 7.3: CONFIG_NTFS_FS, no CONFIG_NTFS3_FS"},
+{".el7", ANY, NEVER, FS_KIND_F2FS, false, "kernel-3.10.0-1160.el7, kernel-3.10.0-x86_64.config"},
+{".el8", ANY, NEVER, FS_KIND_BTRFS, false, EL8},
+{".el8", ANY, NEVER, FS_KIND_F2FS, false, EL8},
+{".el9", ANY, NEVER, FS_KIND_BTRFS, false, EL9},
+{".el9", ANY, NEVER, FS_KIND_F2FS, false, EL9},
+{".el10", ANY, NEVER, FS_KIND_BTRFS, false, ARK},
+{".el10", ANY, NEVER, FS_KIND_F2FS, false, ARK},
+{"-talos", K(6, 18), K(6, 19), FS_KIND_F2FS, false, TALOS},
+{"-talos", K(6, 18), K(6, 19), FS_KIND_EROFS, false, TALOS},
+{"-talos", K(6, 18), K(6, 19), FS_KIND_EXFAT, false, TALOS},
+{"-talos", K(6, 18), K(6, 19), FS_KIND_NTFS, false, TALOS},
+{"-flatcar", K(6, 12), K(6, 13), FS_KIND_F2FS, false, FLATCAR},
+{"-flatcar", K(6, 12), K(6, 13), FS_KIND_EXFAT, false, FLATCAR},
+{"-flatcar", K(6, 12), K(6, 13), FS_KIND_NTFS, false, FLATCAR},
 };
-const size_t fs_n_not_shipped = sizeof(fs_not_shipped) / sizeof(fs_not_shipped[0]);
+const size_t fs_n_distribution_drivers = sizeof(fs_distribution_drivers) / sizeof(fs_distribution_drivers[0]);
 /* clang-format on */

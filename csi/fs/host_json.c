@@ -60,18 +60,22 @@ static void details_to_json(json_t *object, const FsHost *host) {
                 json_object_set_new(object, "btrfs_temp_fsid", tri_to_json(host->btrfs_temp_fsid));
 }
 
+/* What the release's name alone tells is left out: the reader's tables tell it as well, and what is
+ * in the object counts as found. */
 struct json_t *fs_host_to_json(const FsHost *host) {
         json_t *drivers = json_object(), *config = json_object(), *tools = json_object();
         json_t *object;
         char version[24];
 
         for (FsKind kind = FS_KIND_EXT; kind < _FS_KIND_N; kind++) {
-                if (host->drivers[kind] != FS_TRI_UNKNOWN)
+                if (host->drivers[kind] != FS_TRI_UNKNOWN &&
+                    host->driver_evidence[kind] != FS_EVIDENCE_BACKPORT)
                         json_object_set_new(drivers, fs_kind_name(kind),
                                             tri_to_json(host->drivers[kind]));
         }
         for (FsGate gate = FS_GATE_NONE + 1; gate < _FS_GATE_N; gate++) {
-                if (host->gates[gate] != FS_TRI_UNKNOWN)
+                if (host->gates[gate] != FS_TRI_UNKNOWN &&
+                    host->gate_evidence[gate] != FS_EVIDENCE_BACKPORT)
                         json_object_set_new(config, fs_gates[gate].options[0],
                                             tri_to_json(host->gates[gate]));
         }
@@ -129,8 +133,10 @@ static void details_from_json(FsHost *host, const json_t *object) {
         for (FsKind kind = FS_KIND_EXT; kind < _FS_KIND_N; kind++) {
                 FsTri tri = tri_from_json(json_object_get(drivers, fs_kind_name(kind)));
 
-                if (tri != FS_TRI_UNKNOWN)
-                        host->drivers[kind] = tri;
+                if (tri == FS_TRI_UNKNOWN)
+                        continue;
+                host->drivers[kind] = tri;
+                host->driver_evidence[kind] = FS_EVIDENCE_CONFIG;
         }
         for (FsGate gate = FS_GATE_NONE + 1; gate < _FS_GATE_N; gate++) {
                 FsTri tri = tri_from_json(json_object_get(config, fs_gates[gate].options[0]));

@@ -21,14 +21,6 @@
 #define CONFIG_MAX_BYTES (4UL << 20)
 #define SMALL_MAX_BYTES  65536UL
 
-static const char *const driver_options[_FS_KIND_N] = {
-        [FS_KIND_EXT] = "CONFIG_EXT4_FS",    [FS_KIND_XFS] = "CONFIG_XFS_FS",
-        [FS_KIND_BTRFS] = "CONFIG_BTRFS_FS", [FS_KIND_F2FS] = "CONFIG_F2FS_FS",
-        [FS_KIND_EROFS] = "CONFIG_EROFS_FS", [FS_KIND_SQUASHFS] = "CONFIG_SQUASHFS",
-        [FS_KIND_VFAT] = "CONFIG_VFAT_FS",   [FS_KIND_EXFAT] = "CONFIG_EXFAT_FS",
-        [FS_KIND_NTFS] = "CONFIG_NTFS3_FS",
-};
-
 static int gunzip(const char *data, size_t n, char **textp) {
         z_stream stream = {0};
         cleanup(freep) char *text = NULL;
@@ -97,6 +89,12 @@ static FsTri config_value(const char *text, const char *name) {
         return FS_TRI_UNKNOWN;
 }
 
+static void set_named_driver(FsHost *host, const FsDriver *driver, FsEvidence evidence) {
+        host_set_driver(host, driver->kind, FS_TRI_YES, evidence);
+        if (driver->kind == FS_KIND_NTFS)
+                host->ntfs_driver = driver->name;
+}
+
 void host_apply_config(FsHost *host, const char *text) {
         for (FsGate gate = FS_GATE_NONE + 1; gate < _FS_GATE_N; gate++) {
                 const FsGateInfo *info = &fs_gates[gate];
@@ -111,18 +109,16 @@ void host_apply_config(FsHost *host, const char *text) {
                 host->gates[gate] = all;
                 host->gate_evidence[gate] = FS_EVIDENCE_CONFIG;
         }
-        /* Newer kernels build these into a library: the crypto option is gone, the driver has it.
-         */
-        for (FsGate gate = FS_GATE_XXHASH; gate <= FS_GATE_BLAKE2B; gate++) {
-                if (config_value(text, fs_gates[gate].options[0]) == FS_TRI_UNKNOWN)
-                        host->gates[gate] = FS_TRI_UNKNOWN;
-        }
         for (FsKind kind = FS_KIND_EXT; kind < _FS_KIND_N; kind++) {
-                if (host->kernel < fs_driver_since[kind])
-                        continue;
-                host->drivers[kind] = config_value(text, driver_options[kind]) == FS_TRI_YES
-                                              ? FS_TRI_YES
-                                              : FS_TRI_NO;
+                if (host->kernel >= fs_driver_since(kind))
+                        host_set_driver(host, kind, FS_TRI_NO, FS_EVIDENCE_CONFIG);
+        }
+        for (size_t i = 0; i < fs_n_drivers; i++) {
+                const FsDriver *driver = &fs_drivers[i];
+
+                if (host->kernel >= driver->since && host->drivers[driver->kind] != FS_TRI_YES &&
+                    config_value(text, driver->option) == FS_TRI_YES)
+                        set_named_driver(host, driver, FS_EVIDENCE_CONFIG);
         }
 }
 
@@ -272,7 +268,7 @@ static void apply_sysfs(FsHost *host, int root_fd) {
 
                 if (fd < 0)
                         continue;
-                host->drivers[kind] = FS_TRI_YES;
+                host_set_driver(host, kind, FS_TRI_YES, FS_EVIDENCE_SYSFS);
                 apply_sysfs_files(host, kind, fd, sysfs_directories[i].files,
                                   sysfs_directories[i].n_files);
                 if (kind == FS_KIND_EXT)
@@ -284,20 +280,14 @@ static void apply_sysfs(FsHost *host, int root_fd) {
 
 /* Lists what is loaded or built in; what is not there may still be a module. */
 static void apply_filesystems(FsHost *host, const char *text) {
-        static const struct {
-                FsKind kind;
-                const char *line;
-        } lines[] = {
-                {FS_KIND_EXT, "\text4\n"},    {FS_KIND_XFS, "\txfs\n"},
-                {FS_KIND_BTRFS, "\tbtrfs\n"}, {FS_KIND_F2FS, "\tf2fs\n"},
-                {FS_KIND_EROFS, "\terofs\n"}, {FS_KIND_SQUASHFS, "\tsquashfs\n"},
-                {FS_KIND_VFAT, "\tvfat\n"},   {FS_KIND_EXFAT, "\texfat\n"},
-                {FS_KIND_NTFS, "\tntfs3\n"},
-        };
+        for (size_t i = 0; i < fs_n_drivers; i++) {
+                const FsDriver *driver = &fs_drivers[i];
+                char line[32];
 
-        for (size_t i = 0; i < N_ELEMENTS(lines); i++) {
-                if (strstr(text, lines[i].line))
-                        host->drivers[lines[i].kind] = FS_TRI_YES;
+                (void)snprintf(line, sizeof(line), "\t%s\n", driver->name);
+                if (host->kernel >= driver->since && host->drivers[driver->kind] != FS_TRI_YES &&
+                    strstr(text, line))
+                        set_named_driver(host, driver, FS_EVIDENCE_SYSFS);
         }
 }
 

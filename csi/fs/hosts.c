@@ -11,12 +11,13 @@
 
 #include <stdio.h>
 
-static bool release_is(const char *release, const char *part) {
-        size_t n = strlen(part);
+static bool release_has(const char *release, const char *part, size_t n) {
+        for (const char *at = release; *at; at++) {
+                char after;
 
-        for (const char *at = release; (at = strstr(at, part)); at++) {
-                char after = at[n];
-
+                if (strncmp(at, part, n) != 0)
+                        continue;
+                after = at[n];
                 /* ".el8" is neither ".el80" nor ".el8uek". */
                 if (!((after >= '0' && after <= '9') || (after >= 'a' && after <= 'z')))
                         return true;
@@ -24,21 +25,39 @@ static bool release_is(const char *release, const char *part) {
         return false;
 }
 
+/* @parts: "-amd64|-arm64" */
+static bool release_is(const char *release, const char *parts) {
+        while (*parts) {
+                size_t n = strcspn(parts, "|");
+
+                if (release_has(release, parts, n))
+                        return true;
+                parts += n;
+                parts += *parts == '|';
+        }
+        return false;
+}
+
 uint32_t fs_release_page_bytes(const char *release) {
         static const struct {
-                const char *part;
+                const char *part, *and_part; /* and_part NULL: nothing more */
                 uint32_t bytes;
         } rows[] = {
-                {"64k", 65536},           {"16k", 16384},         {"rpi-2712", 16384},
-                {"+rpt-rpi-2712", 16384}, {"x86_64", 4096},       {"-amd64", 4096},
-                {"s390x", 4096},          {"-686", 4096},         {"armv7", 4096},
-                {"ppc64le", 65536},       {"powerpc64le", 65536},
+                {"64k", NULL, 65536},         {"16k", NULL, 16384},      {"rpi-2712", NULL, 16384},
+                {"asahi", "fc", 16384},       {"el7", "aarch64", 65536}, {"el7a", "aarch64", 65536},
+                {"el8", "aarch64", 65536},    {"el8", "ppc64le", 65536}, {"ppc64le", NULL, 65536},
+                {"powerpc64le", NULL, 65536}, {"x86_64", NULL, 4096},    {"amd64", NULL, 4096},
+                {"s390x", NULL, 4096},        {"686", NULL, 4096},       {"armv7", NULL, 4096},
+                {"armmp", NULL, 4096},        {"arm64", NULL, 4096},     {"el9", "aarch64", 4096},
+                {"el9uek", "aarch64", 4096},  {"el10", "aarch64", 4096}, {"amzn", "aarch64", 4096},
+                {"rpi-v8", NULL, 4096},
         };
 
         for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
                 const char *at = strstr(release, rows[i].part);
 
-                if (at && at != release && (rows[i].part[0] == '-' || strchr("-+._", at[-1])))
+                if (at && at != release && strchr("-+._", at[-1]) &&
+                    (!rows[i].and_part || strstr(at, rows[i].and_part)))
                         return rows[i].bytes;
         }
         return 0;
@@ -63,26 +82,42 @@ static void masks_from_table(FsHost *host) {
         }
 }
 
+void host_set_driver(FsHost *host, FsKind kind, FsTri tri, FsEvidence evidence) {
+        host->drivers[kind] = tri;
+        host->driver_evidence[kind] = evidence;
+}
+
+static bool is_of(const FsHost *host, const char *parts, uint32_t from, uint32_t before) {
+        return host->kernel >= from && host->kernel < before && release_is(host->release, parts);
+}
+
 static void gates_from_table(FsHost *host) {
         for (size_t i = 0; i < fs_n_distribution_gates; i++) {
-                const FsDistributionGate *g = &fs_distribution_gates[i];
+                const FsDistributionGate *row = &fs_distribution_gates[i];
 
-                if (host->kernel < g->from || host->kernel >= g->before ||
-                    !release_is(host->release, g->release_part))
+                if (!is_of(host, row->release_part, row->from, row->before))
                         continue;
-                host->gates[g->gate] = g->on ? FS_TRI_YES : FS_TRI_NO;
-                host->gate_evidence[g->gate] = FS_EVIDENCE_BACKPORT;
+                for (FsGate gate = FS_GATE_NONE + 1; gate < _FS_GATE_N; gate++) {
+                        if (!(row->gates & 1U << gate))
+                                continue;
+                        host->gates[gate] = row->on ? FS_TRI_YES : FS_TRI_NO;
+                        host->gate_evidence[gate] = FS_EVIDENCE_BACKPORT;
+                }
         }
 }
 
 static void drivers_from_table(FsHost *host) {
         for (FsKind kind = FS_KIND_EXT; kind < _FS_KIND_N; kind++) {
-                if (host->kernel < fs_driver_since[kind])
+                if (host->kernel < fs_driver_since(kind))
                         host->drivers[kind] = FS_TRI_NO;
         }
-        for (size_t i = 0; i < fs_n_not_shipped; i++) {
-                if (release_is(host->release, fs_not_shipped[i].release_part))
-                        host->drivers[fs_not_shipped[i].kind] = FS_TRI_NO;
+        for (size_t i = 0; i < fs_n_distribution_drivers; i++) {
+                const FsDistributionDriver *row = &fs_distribution_drivers[i];
+
+                if (!is_of(host, row->release_part, row->from, row->before))
+                        continue;
+                host_set_driver(host, row->kind, row->built ? FS_TRI_YES : FS_TRI_NO,
+                                FS_EVIDENCE_BACKPORT);
         }
 }
 
@@ -150,8 +185,12 @@ bool fs_host_gate(const FsHost *host, FsGate gate, FsConfidence *confidencep) {
                 *confidencep = FS_CONFIDENCE_HIGH;
         if (gate == FS_GATE_NONE)
                 return true;
-        if (host->gates[gate] != FS_TRI_UNKNOWN)
+        if (host->gates[gate] != FS_TRI_UNKNOWN) {
+                /* The name of a release tells how that is usually built, not how this one was. */
+                if (confidencep && host->gate_evidence[gate] == FS_EVIDENCE_BACKPORT)
+                        *confidencep = FS_CONFIDENCE_MEDIUM;
                 return host->gates[gate] == FS_TRI_YES;
+        }
         if (host->kernel < info->exists_since)
                 return true;
         if (confidencep)

@@ -20,7 +20,7 @@ typedef enum FsTri {
 
 typedef enum FsEvidence {
         FS_EVIDENCE_TABLE = 0, /* release number against the table */
-        FS_EVIDENCE_BACKPORT,  /* table of a distribution's backports */
+        FS_EVIDENCE_BACKPORT,  /* tables of distributions: backports, configurations */
         FS_EVIDENCE_CONFIG,    /* kernel configuration */
         FS_EVIDENCE_SYSFS,     /* /sys/fs, /proc/filesystems */
         FS_EVIDENCE_PROBE,     /* the kernel was asked */
@@ -61,7 +61,9 @@ typedef struct FsHost {
         bool page_assumed; /* nobody told it, nor did the release's name */
         FsByteOrder byte_order;
         FsMask masks[_FS_KIND_N][_FS_CLASS_N];
-        FsTri drivers[_FS_KIND_N]; /* NO only when it was found missing */
+        FsTri drivers[_FS_KIND_N];              /* NO only when it was found missing */
+        FsEvidence driver_evidence[_FS_KIND_N]; /* where it is known */
+        const char *ntfs_driver; /* which of the two this node has; NULL: not known. Static */
         FsTri gates[_FS_GATE_N];
         FsEvidence gate_evidence[_FS_GATE_N];
         uint32_t btrfs_sector_sizes; /* bits of log2: 1 << 12 = 4K; 0 = not told by sysfs */

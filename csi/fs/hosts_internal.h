@@ -6,6 +6,8 @@
 
 #include "csi/fs/hosts.h"
 
+void host_set_driver(FsHost *host, FsKind kind, FsTri tri, FsEvidence evidence);
+
 /* @text: a whole kernel configuration. */
 void host_apply_config(FsHost *host, const char *text);
 

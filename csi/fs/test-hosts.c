@@ -173,6 +173,7 @@ static void test_json(void **state) {
         (void)state;
         assert_int_equal(fs_host_from_release(&host, "5.14.0-503.el9.aarch64", 65536, 0, &err), 0);
         host.gates[FS_GATE_XFS_V4] = FS_TRI_NO;
+        host.gate_evidence[FS_GATE_XFS_V4] = FS_EVIDENCE_CONFIG;
         host.drivers[FS_KIND_XFS] = FS_TRI_YES;
         host.tools[FS_TOOLS_E2FSPROGS] = FS_VERSION(1, 46, 5);
         host.tools[FS_TOOLS_BTRFS] = FS_TOOLS_ABSENT;
@@ -192,7 +193,11 @@ static void test_json(void **state) {
         assert_int_equal(hosts[0].kernel, host.kernel);
         assert_int_equal(hosts[0].page_bytes, 65536);
         assert_int_equal(hosts[0].gates[FS_GATE_XFS_V4], FS_TRI_NO);
-        assert_int_equal(hosts[0].gates[FS_GATE_UNICODE], FS_TRI_UNKNOWN);
+        assert_int_equal(hosts[0].gate_evidence[FS_GATE_XFS_V4], FS_EVIDENCE_CONFIG);
+        assert_int_equal(hosts[0].gates[FS_GATE_SQUASHFS_LZ4], FS_TRI_UNKNOWN);
+        /* What the name tells does not become what was found. */
+        assert_int_equal(hosts[0].gates[FS_GATE_UNICODE], FS_TRI_NO);
+        assert_int_equal(hosts[0].gate_evidence[FS_GATE_UNICODE], FS_EVIDENCE_BACKPORT);
         assert_int_equal(hosts[0].drivers[FS_KIND_XFS], FS_TRI_YES);
         assert_int_equal(hosts[0].tools[FS_TOOLS_E2FSPROGS], FS_VERSION(1, 46, 5));
         assert_int_equal(hosts[0].tools[FS_TOOLS_BTRFS], FS_TOOLS_ABSENT);
@@ -274,6 +279,186 @@ static void test_tool_versions(void **state) {
         assert_int_equal(host_tool_version(""), FS_TOOLS_ABSENT);
 }
 
+/* --- hosts by release, against configurations that were read --- */
+
+#define OPTIONS_MAX 48
+
+typedef struct Config {
+        char release[96];
+        char values[OPTIONS_MAX]; /* 'y', 'm', 'n', '-' */
+} Config;
+
+static char option_names[OPTIONS_MAX][40];
+static size_t n_options;
+
+static FILE *open_data(const char *name) {
+        const char *data = getenv("TEST_DATA");
+        char path[512];
+        FILE *file;
+
+        (void)snprintf(path, sizeof(path), "%s/fs/%s", data ? data : "tests/data", name);
+        file = fopen(path, "r");
+        assert_non_null(file);
+        return file;
+}
+
+static void take_header(char *line) {
+        n_options = 0;
+        (void)strtok(line, ",\n");
+        for (char *name; (name = strtok(NULL, ",\n"));) {
+                assert_true(n_options < OPTIONS_MAX);
+                (void)snprintf(option_names[n_options++], sizeof(option_names[0]), "%s", name);
+        }
+}
+
+static void take_row(char *line, Config *config) {
+        size_t n = 0;
+        char *value = strtok(line, ",\n");
+
+        (void)snprintf(config->release, sizeof(config->release), "%s", value);
+        while ((value = strtok(NULL, ",\n")))
+                config->values[n++] = *value;
+        assert_int_equal(n, n_options);
+}
+
+static bool is_set(const Config *config, const char *option) {
+        for (size_t i = 0; i < n_options; i++) {
+                if (str_equal(option_names[i], option))
+                        return config->values[i] == 'y' || config->values[i] == 'm';
+        }
+        print_error("%s is not in kernel-configs.csv\n", option);
+        fail();
+        return false;
+}
+
+static bool gate_is_set(const Config *config, FsGate gate) {
+        for (size_t i = 0; i < N_ELEMENTS(fs_gates[gate].options); i++) {
+                if (fs_gates[gate].options[i] && !is_set(config, fs_gates[gate].options[i]))
+                        return false;
+        }
+        return true;
+}
+
+static bool driver_is_set(const Config *config, FsKind kind) {
+        for (size_t i = 0; i < fs_n_drivers; i++) {
+                if (fs_drivers[i].kind == kind && host.kernel >= fs_drivers[i].since &&
+                    is_set(config, fs_drivers[i].option))
+                        return true;
+        }
+        return false;
+}
+
+/* What is said of a release, other than as a guess, is what its kernel was built with. */
+static unsigned int compare_gates(const Config *config) {
+        unsigned int n_guessed = 0;
+
+        for (FsGate gate = FS_GATE_NONE + 1; gate < _FS_GATE_N; gate++) {
+                FsConfidence confidence;
+                bool on = fs_host_gate(&host, gate, &confidence);
+
+                if (host.kernel < fs_gates[gate].exists_since)
+                        continue;
+                if (confidence == FS_CONFIDENCE_LOW) {
+                        n_guessed++;
+                        continue;
+                }
+                if (on != gate_is_set(config, gate))
+                        print_error("%s: %s\n", config->release, fs_gate_text(gate));
+                assert_int_equal(on, gate_is_set(config, gate));
+        }
+        return n_guessed;
+}
+
+static void compare_drivers(const Config *config) {
+        for (FsKind kind = FS_KIND_EXT; kind < _FS_KIND_N; kind++) {
+                FsTri built = driver_is_set(config, kind) ? FS_TRI_YES : FS_TRI_NO;
+
+                if (host.drivers[kind] != FS_TRI_UNKNOWN && host.drivers[kind] != built)
+                        print_error("%s: %s\n", config->release, fs_kind_name(kind));
+                assert_true(host.drivers[kind] == FS_TRI_UNKNOWN || host.drivers[kind] == built);
+        }
+}
+
+/* The same by the configuration itself: every driver and gate is then known. */
+static void compare_by_config(const Config *config) {
+        char text[4096] = "\n";
+        size_t n = 1;
+
+        for (size_t i = 0; i < n_options; i++) {
+                if (config->values[i] == 'y' || config->values[i] == 'm')
+                        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s=%c\n",
+                                              option_names[i], config->values[i]);
+                else if (config->values[i] == 'n')
+                        n += (size_t)snprintf(text + n, sizeof(text) - n, "# %s is not set\n",
+                                              option_names[i]);
+        }
+        host_apply_config(&host, text);
+        assert_int_equal(compare_gates(config), 0);
+        compare_drivers(config);
+}
+
+static void test_configs(void **state) {
+        cleanup(fclosep) FILE *file = open_data("kernel-configs.csv");
+        char line[1024];
+        unsigned int n = 0;
+        Error err = {0};
+
+        (void)state;
+        while (fgets(line, sizeof(line), file)) {
+                Config config = {0};
+
+                if (line[0] == '#')
+                        continue;
+                if (str_has_prefix(line, "release,")) {
+                        take_header(line);
+                        continue;
+                }
+                take_row(line, &config);
+                assert_int_equal(fs_host_from_release(&host, config.release, 4096, 0, &err), 0);
+                /* Of Debian's kernels what can be read is known. */
+                if (compare_gates(&config) > (strstr(config.release, "+deb13-") ? 1 : 4))
+                        assert_true(!strstr(config.release, "+deb13-"));
+                compare_drivers(&config);
+                compare_by_config(&config);
+                n++;
+        }
+        assert_true(n > 50);
+}
+
+static void test_page_of_release(void **state) {
+        static const struct {
+                const char *release;
+                uint32_t page_bytes;
+        } rows[] = {
+                {"6.12.118+deb13-arm64", 4096},
+                {"6.12.118+deb13-arm64-16k", 16384},
+                {"6.12.118+deb13-cloud-arm64", 4096},
+                {"6.1.0-50-powerpc64le", 65536},
+                {"4.18.0-513.18.1.el8_9.aarch64", 65536},
+                {"4.18.0-513.18.1.el8_9.ppc64le", 65536},
+                {"4.18.0-513.18.1.el8_9.x86_64", 4096},
+                {"5.14.0-362.24.1.el9_3.aarch64", 4096},
+                {"5.14.0-362.24.1.el9_3.aarch64+64k", 65536},
+                {"6.12.0-55.el10.aarch64+64k", 65536},
+                {"6.6.20+rpt-rpi-2712", 16384},
+                {"6.6.74+rpt-rpi-v8", 4096},
+                {"6.8.0-1021-nvidia-64k", 65536},
+                {"7.1.13-402.asahi.fc44.aarch64+16k", 16384},
+                {"5.10.226-214.880.amzn2.aarch64", 4096},
+                {"6.18.45-talos", 0},
+                {"6.12", 0},
+                {"6.12.0-160000.5-default", 0},
+                {"6.1.0-x16k", 0},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+                if (fs_release_page_bytes(rows[i].release) != rows[i].page_bytes)
+                        print_error("%s\n", rows[i].release);
+                assert_int_equal(fs_release_page_bytes(rows[i].release), rows[i].page_bytes);
+        }
+}
+
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *where) {
         (void)st;
         (void)flag;
@@ -297,6 +482,8 @@ int main(void) {
                 cmocka_unit_test(test_json_bad),
                 cmocka_unit_test(test_json_one_behind_the_other),
                 cmocka_unit_test(test_tool_versions),
+                cmocka_unit_test(test_configs),
+                cmocka_unit_test(test_page_of_release),
         };
 
         assert_non_null(mkdtemp(root));

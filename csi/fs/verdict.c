@@ -282,26 +282,45 @@ static void judge_driver(const Case *c) {
                 add(c, (FsReason){
                                .kind = FS_REASON_DRIVER,
                                .limit = FS_ANSWER_NO,
-                               .need_kernel = fs_driver_since[c->volume->kind],
+                               .need_kernel = fs_driver_since(c->volume->kind),
                                .os_errno = ENODEV,
                        });
 }
 
 /* --- block size against page size --- */
 
+/* Blocks above a page are folios of that order, which only this option gives. */
+static void judge_large_blocks(const Case *c, int os_errno) {
+        FsConfidence confidence;
+        bool on = fs_host_gate(c->host, FS_GATE_THP, &confidence);
+
+        if (on && confidence == FS_CONFIDENCE_HIGH)
+                return;
+        add_sizes(c,
+                  (FsReason){.kind = on ? FS_REASON_UNCONFIRMED : FS_REASON_GATE,
+                             .limit = on ? FS_ANSWER_RW : FS_ANSWER_NO,
+                             .gate = FS_GATE_THP,
+                             .evidence = c->host->gate_evidence[FS_GATE_THP],
+                             .confidence = confidence,
+                             .os_errno = on ? 0 : os_errno},
+                  c->volume->block_bytes, c->host->page_bytes);
+}
+
 static void judge_ext_block(const Case *c) {
         uint32_t block = c->volume->block_bytes, page = c->host->page_bytes,
                  kernel = c->host->kernel;
         bool crypt = c->volume->words[FS_CLASS_INCOMPAT] & EXT_INCOMPAT_CRYPT;
         bool verity = c->volume->words[FS_CLASS_RO_COMPAT] & EXT_RO_VERITY;
-        bool large = c->host->ext_large_blocks == FS_TRI_YES ||
-                     (c->host->ext_large_blocks == FS_TRI_UNKNOWN && kernel >= K(6, 19) &&
-                      fs_host_gate(c->host, FS_GATE_THP, NULL));
+        bool told = c->host->ext_large_blocks != FS_TRI_UNKNOWN;
+        bool large = told ? c->host->ext_large_blocks == FS_TRI_YES : kernel >= K(6, 19);
         FsReason reason = {.kind = FS_REASON_BLOCK_SIZE, .limit = FS_ANSWER_NO, .os_errno = EINVAL};
 
         if (block > page && (!large || crypt)) {
                 reason.need_kernel = crypt ? FS_VERSION_NEVER : K(6, 19);
                 add_sizes(c, reason, block, page);
+        } else if (block > page) {
+                if (!told)
+                        judge_large_blocks(c, EINVAL);
         } else if (block != page && ((crypt && kernel < K(5, 5)) ||
                                      (verity && kernel >= K(5, 4) && kernel < K(6, 3)))) {
                 reason.need_kernel = verity ? K(6, 3) : K(5, 5);
@@ -318,7 +337,8 @@ static void judge_xfs_block(const Case *c) {
 
         if (block <= page)
                 return;
-        if (v5 && c->host->kernel >= K(6, 12) && fs_host_gate(c->host, FS_GATE_THP, NULL)) {
+        if (v5 && c->host->kernel >= K(6, 12)) {
+                judge_large_blocks(c, ENOSYS);
                 if (c->host->kernel < K(6, 19))
                         add(c, (FsReason){.kind = FS_REASON_EXPERIMENTAL,
                                           .need = block,
@@ -768,6 +788,8 @@ static bool rests_on_page(const Case *c) {
 
 /* No number tells which drivers a kernel was built with: ext is in all that run nodes. */
 static FsConfidence driver_confidence(const Case *c) {
+        if (c->host->driver_evidence[c->volume->kind] == FS_EVIDENCE_BACKPORT)
+                return FS_CONFIDENCE_MEDIUM;
         if (c->host->drivers[c->volume->kind] != FS_TRI_UNKNOWN || c->volume->kind == FS_KIND_EXT)
                 return FS_CONFIDENCE_HIGH;
         return c->volume->kind == FS_KIND_NTFS ? FS_CONFIDENCE_LOW : FS_CONFIDENCE_MEDIUM;

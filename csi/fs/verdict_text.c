@@ -90,6 +90,18 @@ static void say_feature(Text *t, const FsReason *reason, const FsVolume *volume)
                 say(t, "the unknown %s bit 0x%llx", class, (unsigned long long)reason->bit);
 }
 
+/* What needs an option of the kernel: a feature, or blocks above a page. */
+static void say_gated(Text *t, const FsReason *reason, const FsVolume *volume) {
+        if (reason->gate != FS_GATE_THP) {
+                say_feature(t, reason, volume);
+                return;
+        }
+        say(t, "blocks of ");
+        say_size(t, reason->need);
+        say(t, " on pages of ");
+        say_size(t, reason->have);
+}
+
 static void say_missing(Text *t, const FsReason *reason, const FsVolume *volume) {
         char need[24];
 
@@ -229,9 +241,9 @@ static void say_note(Text *t, const FsReason *reason, const FsVolume *volume) {
                 say_size(t, reason->have);
                 say(t, " experimental");
         } else {
-                say_feature(t, reason, volume);
-                say(t, " needs %s, and this host's configuration is not known",
-                    fs_gate_text(reason->gate));
+                say_gated(t, reason, volume);
+                say(t, " %s %s, and this host's configuration is not known",
+                    reason->gate == FS_GATE_THP ? "need" : "needs", fs_gate_text(reason->gate));
         }
 }
 
@@ -248,7 +260,7 @@ static void say_reason(Text *t, const FsReason *reason, const FsVolume *volume) 
                 break;
         case FS_REASON_GATE:
                 say(t, "it uses ");
-                say_feature(t, reason, volume);
+                say_gated(t, reason, volume);
                 say(t, ", and the kernel %s built without %s",
                     reason->confidence == FS_CONFIDENCE_HIGH ? "was" : "is usually",
                     fs_gate_text(reason->gate));
@@ -497,7 +509,7 @@ char *fs_reason_short(const FsReason *reason, char text[16]) {
                 [FS_REASON_MMP] = "MMP",
         };
 
-        if (reason->kind == FS_REASON_BLOCK_SIZE)
+        if (reason->kind == FS_REASON_BLOCK_SIZE || reason->gate == FS_GATE_THP)
                 snprintf(text, 16, "block %uK", (unsigned int)(reason->need >> 10) & 0xffffU);
         else if (reason->feature)
                 snprintf(text, 16, "%s", reason->feature->name);

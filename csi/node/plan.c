@@ -192,6 +192,8 @@ static int plan_existing(const MountInput *input, const DeviceFacts *device, Pla
                                  "volume",
                                  path, plan->volume.type, input->fs_type, plan->volume.type);
         plan->fs_type = str_equal(input->fs_type, "ext4") ? "ext4" : plan->volume.type;
+        if (plan->volume.kind == FS_KIND_NTFS && plan->host->ntfs_driver)
+                plan->fs_type = plan->host->ntfs_driver;
         r = judge(input, device, plan, err);
         options_add_for(&plan->options, plan->fs_type);
         if (r == 0)
