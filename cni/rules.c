@@ -316,7 +316,12 @@ static int rules_module_repair(void *userdata, Attachment *at, const CniResult *
                 strbuf_printf(done, "%s\n", other.message);
         if (doing && elements < 0)
                 r = rules_add(&state->sock, &list, at->rtnl, err);
-        return doing && others < 0 && r == 0 ? outside(state, at, err) : r;
+        if (doing && others < 0 && r == 0)
+                r = outside(state, at, err);
+        /* With elements the pod is ours, and its DEL looks for no leftovers of another plugin. */
+        if (doing && r == 0 && list.n_rules > 0)
+                r = legacy_del(&state->sock, legacy_plugins(state->role), at, err);
+        return r;
 }
 
 static int reply_generation(size_t index, const struct nlmsghdr *message, void *userdata) {

@@ -2,13 +2,16 @@
 """Pods that the upstream plugins added before the switch, and nodes with iptables: Debian's own plugins and tools."""
 
 import os
+import re
 import shutil
+import types
 
 import pytest
 
 import cni
 import node as lib
 from node import NODE, OUTSIDE
+from test_cni_repair import Cache
 
 UPSTREAM = '/usr/lib/cni'
 pytestmark = pytest.mark.skipif(not os.path.exists(UPSTREAM + '/portmap'),
@@ -91,6 +94,42 @@ def test_rules_of_upstream_are_removed(node, kind):
     done = cni.chain(upstream(node), 'CHECK', other, result=None, **env('stay', stay))
     node.serve(stay, 'tcp', 80, 'stay')
     assert node.ask(node.outside, 'tcp', NODE, 9090) == f'stay {OUTSIDE}'
+
+
+@pytest.mark.parametrize('kind', ['nft', 'legacy'])
+def test_repair_takes_upstreams_pods_over(node, kind):
+    """CHECK misses our rules and repair makes them. DEL left upstream's: it took the pod for one of ours."""
+    use_tool(kind)
+    netns = node.sandbox.netns('a')
+    result = cni.chain(upstream(node), 'ADD', conflist(node), **env('a', netns)).ok()
+    cache = Cache(node)
+    noted = conflist(node)
+    ports = noted['plugins'][1].pop('runtimeConfig')['portMappings']
+    noted['plugins'][1]['capabilities'] = {'portMappings': True}
+    cache.note(types.SimpleNamespace(name='a', conf=noted, netns=netns, result=result), noted['plugins'], ports)
+    cni.chain(ours(node), 'CHECK', conflist(node), result=result, **env('a', netns)).failed(102)
+    done = cache('repair')
+    assert done.returncode == 0 and 'hostPort 8080/tcp' in done.stdout, done.stdout + done.stderr
+    cni.chain(ours(node), 'CHECK', conflist(node), result=result, **env('a', netns)).ok()
+    node.serve(netns, 'tcp', 80, 'a')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'a {OUTSIDE}'
+    cni.chain(ours(node), 'DEL', conflist(node), result=result, **env('a', netns)).ok()
+    left = [line for line in tables() if '10.1.0.2' in line or 'fd00:1::2' in line or 'id:' in line]
+    assert not left and not lib.elements()
+
+
+@pytest.mark.parametrize('kind', ['nft', 'legacy'])
+def test_back_to_upstream_under_a_pod(node, kind):
+    """What docs/upgrade.md says of a pod that Berth added, and that upstream's plugin is to take away."""
+    use_tool(kind)
+    netns = node.sandbox.netns('a')
+    result = cni.chain(ours(node), 'ADD', conflist(node), **env('a', netns)).ok()
+    done = cni.chain(upstream(node), 'DEL', conflist(node), result=result, **env('a', netns))
+    if done.code != 0:  # that of Debian 12 (1.1.1); later ones ask whether the chain is there
+        chain = re.search(r"(?:Chain '|target `)(CNI-[0-9a-f]+)'", done.stdout)[1]
+        lib.sh('iptables', '-t', 'nat', '-N', chain)
+        cni.chain(upstream(node), 'DEL', conflist(node), result=result, **env('a', netns)).ok()
+    assert not [line for line in tables() if 'id:' in line]
 
 
 @pytest.mark.parametrize('kind', ['nft', 'legacy'])
