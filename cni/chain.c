@@ -82,20 +82,20 @@ static void own_links(Chain *chain) {
         }
 }
 
-static int chain_open(Chain *chain, bool need_netns, Error *err) {
+/* DEL asks for no link: what is taken away is found by its owner. */
+static int chain_open(Chain *chain, bool deleting, Error *err) {
         Request *request = chain->request;
         int r = request_open(request, err);
 
         if (r == 0)
-                r = need_netns ? request_need_netns(request, err)
-                               : request_open_netns(request, err);
+                r = deleting ? request_open_netns(request, err) : request_need_netns(request, err);
         r = r < 0 ? r : request_prepare(request, err);
         if (r < 0)
                 return r;
         chain->kernel.netns_fd = request->netns_fd;
         chain->kernel.own_netns_fd = request->own_netns_fd;
         r = own_addresses(chain, err);
-        if (r == 0)
+        if (r == 0 && !deleting)
                 own_links(chain);
         return r;
 }
@@ -127,7 +127,7 @@ int chain_add(Request *request, Error *err) {
         int r;
 
         r = need_prev(request, "must be called as chained plugin", err);
-        r = r < 0 ? r : chain_open(&chain, true, err);
+        r = r < 0 ? r : chain_open(&chain, false, err);
         if (r < 0)
                 return r;
         r = result_merge(&chain.result, &request->conf.prev);
@@ -142,7 +142,7 @@ int chain_del(Request *request, Error *err) {
         bool detached = request_is_detached(request);
         LinkList doomed = {.n = 0}; /* ifbs */
         Error failed = {0};
-        int r = chain_open(&chain, false, err);
+        int r = chain_open(&chain, true, err);
 
         if (r < 0)
                 return r;
@@ -163,6 +163,6 @@ int chain_check(Request *request, Error *err) {
         int r;
 
         r = need_prev(request, "Required prevResult missing", err);
-        r = r < 0 ? r : chain_open(&chain, true, err);
+        r = r < 0 ? r : chain_open(&chain, false, err);
         return r < 0 ? r : request_modules_check(request, &request->conf.prev, err);
 }

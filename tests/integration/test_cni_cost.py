@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a call costs the node, counted: names looked up, frames that other pods get, round trips."""
 
+import re
 import shutil
+import subprocess
 
 import pytest
 
+import cni
 import node as lib
 from node import Node
 
@@ -43,3 +46,78 @@ def test_switches(node, tmp_path, mode, lacks):
     assert [pod.netns.run('sysctl', '-n', one).stdout.strip() for one in SWITCHES] == ['0', '0', '1', '0', '1']
     assert lib.sh('sysctl', '-n', f'net.ipv6.conf.{pod.host_link}.accept_ra').stdout.strip() == '0'
     node.check(pod).ok()
+
+
+def calls(trace):
+    return [line.split(maxsplit=1)[1] for line in trace.read_text().splitlines() if '(' in line]
+
+
+def route_messages(trace):
+    """Requests to the kernel's tables of links and routes."""
+    return [one for one in calls(trace) if one.startswith('sendmsg(') and '<NETLINK:[ROUTE' in one or
+            'nlmsg_type=RTM_' in one and one.startswith('sendmsg(')]
+
+
+@pytest.mark.parametrize('name', ['portmap', 'firewall'])
+def test_chained_del_asks_for_no_link(node, build, tmp_path, name):
+    """Each question about a link waits for the lock of all links, which the removal of another pod's holds for 20 ms;
+    and nobody is left behind to wait for a transaction that there was not."""
+    programs, trace = tmp_path / 'bin', tmp_path / 'trace'
+    programs.mkdir()
+    (programs / name).symlink_to(f'{build}/cni/berth-cni')
+    pod = node.add(node.conf(firewall=False), 'a')
+    plugin = cni.Plugin(build, name)
+    conf = {'cniVersion': '1.0.0', 'name': 'net', 'type': name}
+    plugin.add({**conf, 'prevResult': pod.result}, pod.netns, lib.container('a')).ok()
+    wrapped = cni.Plugin(build, name, program=programs / name)
+    wrapper = ['strace', '-f', '-qq', '-yy', '-o', str(trace), '-e', 'trace=sendmsg,clone,clone3,fork,vfork,setns']
+    wrapped.delete(conf, pod.netns, lib.container('a'), result=pod.result, wrapper=wrapper).ok()
+    seen = calls(trace)
+    assert not route_messages(trace) and not [one for one in seen if one.startswith('setns')], seen
+    assert len([one for one in seen if re.match(r'clone|v?fork', one)]) == (1 if name == 'firewall' else 0), seen
+    assert not [one for one in lib.elements() if one[1] in ('port_pods', 'firewall')]
+    node.delete(pod)
+
+
+def test_limits_cost_four_round_trips(node, tmp_path):
+    """One for the bucket on the pair; three for the ifb: is the name free, make it, set it up."""
+    counts = []
+    limits = {'ingressRate': 8000000, 'ingressBurst': 800000, 'egressRate': 8000000, 'egressBurst': 800000}
+    for name, more in (('a', {}), ('b', {}), ('c', {'runtimeConfig': {'bandwidth': limits}})):
+        trace = tmp_path / name
+        wrapper = ['strace', '-f', '-qq', '-yy', '-o', str(trace), '-e', 'trace=sendmsg']
+        node.add(node.conf(**more), name, wrapper=wrapper)
+        counts.append(len(route_messages(trace)))
+    assert counts[2] - counts[1] == 4, counts
+
+
+# Counts all frames that reach eth0 until a byte comes on stdin.
+FRAMES = '''
+import select, socket, sys
+frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+frames.bind(('eth0', 0))
+print('ready', flush=True)
+count = 0
+while True:
+    ready, _, _ = select.select([frames, sys.stdin], [], [])
+    if frames in ready:
+        frames.recv(2000)
+        count += 1
+    elif sys.stdin in ready:
+        break
+print(count)
+'''
+
+
+@pytest.mark.parametrize('mode, frames', [('bridge', 1), ('routed', 0)])
+def test_a_pod_that_comes_costs_others_one_frame(node, mode, frames):
+    """On a bridge of 1000 pods each frame to all is a thousand; a routed pod has none to announce itself to."""
+    conf = node.conf(**({'mode': 'routed'} if mode == 'routed' else {}))
+    conf['ipam'] = {**conf['ipam'], 'ranges': conf['ipam']['ranges'][:1]}
+    watcher = node.add(conf, 'watcher')
+    with subprocess.Popen(watcher.netns.argv('/usr/bin/python3', '-c', FRAMES), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == 'ready\n'
+        pod = node.add(conf, 'a')
+        node.delete(pod)
+        assert process.communicate('x\n')[0] == f'{frames}\n'
