@@ -107,10 +107,12 @@ static int check_unwritten(const Entry *entry, const DiskCopy *copy, Error *err)
 }
 
 /* Blocks that a tool writes to a copy are new ones. The last ones of a pool are not for it: they
- * are what the other volumes live from. Return: 1; 0: no room; <0 with @err. */
-static int has_room(Pool *pool, const Entry *entry, Error *err) {
+ * are what the other volumes live from. @fill_bytes: holes that are to be filled. Return: 1; 0: no
+ * room; <0 with @err. */
+static int has_room(Pool *pool, const Entry *entry, uint64_t fill_bytes, Error *err) {
         uint64_t journal = entry->meta.size_bytes / JOURNAL_PART;
-        uint64_t room = ROOM_BYTES + (journal < JOURNAL_BYTES ? journal : JOURNAL_BYTES);
+        uint64_t room =
+                fill_bytes + ROOM_BYTES + (journal < JOURNAL_BYTES ? journal : JOURNAL_BYTES);
         PoolUsage usage;
         int r;
 
@@ -149,8 +151,30 @@ static void give_up(Pool *pool, Entry *entry) {
 
 /* --- 1 --- */
 
+static int say_full(Error *err) {
+        return error_set(err, ERROR_EXHAUSTED, "the pool is nearly full");
+}
+
+/* Not even for the moment until it fails: the writes of other volumes would, too. */
+static int fill_holes(Pool *pool, const Call *call, const Entry *entry, int fd, Error *err) {
+        uint64_t has_bytes;
+        struct stat st;
+        int r;
+
+        if (fstat(fd, &st) < 0)
+                return error_set_errno(err, errno, "stat the copy of %s", entry->meta.id);
+        has_bytes = (uint64_t)st.st_blocks * 512;
+        r = has_room(pool, entry,
+                     has_bytes < entry->meta.size_bytes ? entry->meta.size_bytes - has_bytes : 0,
+                     err);
+        if (r <= 0)
+                return r < 0 ? r : say_full(err);
+        return local_preallocate(call, fd, &entry->meta, 0, err);
+}
+
 /* Holes that were preallocated are not shared, and a thick volume has them filled. */
-static int fill(const Call *call, const Entry *entry, int from_fd, int to_fd, Error *err) {
+static int fill(Pool *pool, const Call *call, const Entry *entry, int from_fd, int to_fd,
+                Error *err) {
         int r;
 
         if (filecopy_is_nocow(from_fd))
@@ -158,7 +182,7 @@ static int fill(const Call *call, const Entry *entry, int from_fd, int to_fd, Er
         r = filecopy_reflink(from_fd, to_fd);
         if (r < 0)
                 return error_set_errno(err, r, "share the blocks of %s", entry->meta.id);
-        return entry->meta.thick ? local_preallocate(call, to_fd, &entry->meta, 0, err) : 0;
+        return entry->meta.thick ? fill_holes(pool, call, entry, to_fd, err) : 0;
 }
 
 static int make(Pool *pool, const Call *call, Entry *entry, DiskCopy *copy, Error *err) {
@@ -171,7 +195,8 @@ static int make(Pool *pool, const Call *call, Entry *entry, DiskCopy *copy, Erro
                 return to_fd;
         /* The loop device has the other one, and takes what there is to tell about it. */
         copy->file_fd = pool_open_copy(pool, &entry->meta, O_RDWR, err);
-        r = copy->file_fd < 0 ? copy->file_fd : fill(call, entry, copy->disk_file_fd, to_fd, err);
+        r = copy->file_fd < 0 ? copy->file_fd
+                              : fill(pool, call, entry, copy->disk_file_fd, to_fd, err);
         if (r == 0)
                 r = attach_copy(pool, entry, to_fd, &attachment, err);
         if (r < 0)
@@ -189,9 +214,9 @@ static int begin(Pool *pool, const Call *call, Entry *entry, DiskCopy *copy, Err
         if (r == 0)
                 r = local_drop_copy(pool, entry, err);
         if (r >= 0)
-                r = has_room(pool, entry, err);
+                r = has_room(pool, entry, 0, err);
         if (r == 0)
-                return error_set(err, ERROR_EXHAUSTED, "the pool is nearly full");
+                return say_full(err);
         if (r > 0)
                 r = begin_watch(pool, entry, copy, err);
         if (r == 0)
@@ -336,7 +361,8 @@ static int end(Pool *pool, Entry *entry, DiskCopy *copy, bool keeps, Error *err)
                         return 0;
         } else {
                 /* Only a full pool is a reason to let the tool at the volume itself. */
-                r = failed < 0 && has_room(pool, entry, NULL) == 0 ? PROVIDER_E_IN_PLACE : failed;
+                r = failed < 0 && has_room(pool, entry, 0, NULL) == 0 ? PROVIDER_E_IN_PLACE
+                                                                      : failed;
         }
         disk_copy_deinit(copy);
         give_up(pool, entry);

@@ -321,6 +321,25 @@ def test_the_last_room_is_not_for_copies(crashed):
     expect_synced(world, volume_id)
 
 
+def test_the_copy_of_a_thick_volume_needs_room(build, sandbox):
+    """Its holes are filled: that took what the other volumes write to, down to nothing where it failed then."""
+    place = sandbox.mounted(sandbox.loop(2048 * MIB, ['mkfs.xfs', '-q']), 'xfs')
+    pool = place / 'pool'
+    pool.mkdir(mode=0o700)
+    world = World(build, sandbox, pool, ['--pool-reserve=20%'])
+    volume_id = world.create('a', 600 * MIB, mount('ext4'), parameters={'provisioning': 'thick'})
+    world.kubelet.stage(volume_id, mount('ext4'))
+    world.kubelet.unstage(volume_id)
+    subprocess.run(['debugfs', '-w', '-R', 'ssv state 2', pool / 'volumes' / f'{volume_id}.img'], check=True)
+    status = os.statvfs(place)
+    subprocess.run(['fallocate', '-l', str(status.f_bavail * status.f_frsize - 800 * MIB), place / 'other'], check=True)
+    world.kubelet.stage(volume_id, mount('ext4'))
+    assert f'no copy of volume {volume_id}: the pool is nearly full' in world.daemon.log()
+    world.kubelet.unstage(volume_id)
+    world.client.close()
+    world.daemon.stop()
+
+
 def test_a_volume_that_is_written_to_meanwhile(crashed):
     """It is not mounted by anybody, and what somebody wrote to its device is not thrown away."""
     world, tools, volume_id = crashed
