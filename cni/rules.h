@@ -46,6 +46,7 @@ typedef enum RuleGroupKind {
         RULE_GROUP_SPOOF,     /* MAC addresses that a link may send from */
         RULE_GROUP_ARP,       /* IPv4 addresses that a link may claim */
         RULE_GROUP_ND,        /* IPv6 addresses that a link may claim */
+        RULE_GROUP_PROTOCOL,  /* links that carry IP and ARP, of hosts and not of servers */
         RULE_GROUP_SOURCE,    /* addresses that a link of a routed pod may send from */
         RULE_GROUP_ISOLATION, /* bridges that do not talk to each other */
         RULE_GROUP_NODE,      /* what of this host is not for host ports, and comes before them */
@@ -99,29 +100,30 @@ typedef struct RuleGroup {
 
 /* Sets of the groups. The first of a group exists if and only if the group does. */
 typedef enum RuleSet {
-        RULE_SET_MASQ,         /* MASQ: pod address */
-        RULE_SET_PORTS,        /* PORTS: protocol . host port -> pod address . port */
-        RULE_SET_PORTS_AT,     /* PORTS: host address . protocol . host port -> likewise */
-        RULE_SET_PORT_PODS,    /* PORTS: pod address -> how many elements its ports have
-                                */
-        RULE_SET_SNAT,         /* SNAT: pod address . protocol . port */
-        RULE_SET_HAIRPIN,      /* SNAT without a subnet: pod address . itself . protocol . port */
-        RULE_SET_SNAT_ALL,     /* SNAT_ALL: pod address . protocol . port */
-        RULE_SET_SPOOF_LINKS,  /* SPOOF: host link that is looked at */
-        RULE_SET_SPOOF_MACS,   /* SPOOF: host link . MAC address that it may send from */
-        RULE_SET_ARP_LINKS,    /* ARP: host link that is looked at */
-        RULE_SET_ARP_SENDERS,  /* ARP: host link . MAC address . address that it may claim */
-        RULE_SET_ND_LINKS,     /* ND: host link that is looked at */
-        RULE_SET_ND_SENDERS,   /* ND: host link . address that it may claim, as a source */
-        RULE_SET_ND_TARGETS,   /* ND: likewise, as a target */
-        RULE_SET_SOURCE_LINKS, /* SOURCE: host link that is looked at */
-        RULE_SET_SOURCES,      /* SOURCE: host link . address that it may send from */
-        RULE_SET_ISOLATED,     /* ISOLATION: bridge */
-        RULE_SET_SAME_BRIDGE,  /* ISOLATION: bridge . bridge that may talk among themselves */
-        RULE_SET_SERVICES,     /* NODE: address of this host that stands for a Service */
-        RULE_SET_HELD,         /* NODE: host address . protocol . port of a program of the host */
-        RULE_SET_LOCALNET,     /* LOCALNET: link, which is the loopback */
-        RULE_SET_FIREWALL,     /* FIREWALL: pod address */
+        RULE_SET_MASQ,           /* MASQ: pod address */
+        RULE_SET_PORTS,          /* PORTS: protocol . host port -> pod address . port */
+        RULE_SET_PORTS_AT,       /* PORTS: host address . protocol . host port -> likewise */
+        RULE_SET_PORT_PODS,      /* PORTS: pod address -> how many elements its ports have
+                                  */
+        RULE_SET_SNAT,           /* SNAT: pod address . protocol . port */
+        RULE_SET_HAIRPIN,        /* SNAT without a subnet: pod address . itself . protocol . port */
+        RULE_SET_SNAT_ALL,       /* SNAT_ALL: pod address . protocol . port */
+        RULE_SET_SPOOF_LINKS,    /* SPOOF: host link that is looked at */
+        RULE_SET_SPOOF_MACS,     /* SPOOF: host link . MAC address that it may send from */
+        RULE_SET_ARP_LINKS,      /* ARP: host link that is looked at */
+        RULE_SET_ARP_SENDERS,    /* ARP: host link . MAC address . address that it may claim */
+        RULE_SET_ND_LINKS,       /* ND: host link that is looked at */
+        RULE_SET_ND_SENDERS,     /* ND: host link . address that it may claim, as a source */
+        RULE_SET_ND_TARGETS,     /* ND: likewise, as a target */
+        RULE_SET_PROTOCOL_LINKS, /* PROTOCOL: host link that is looked at */
+        RULE_SET_SOURCE_LINKS,   /* SOURCE: host link that is looked at */
+        RULE_SET_SOURCES,        /* SOURCE: host link . address that it may send from */
+        RULE_SET_ISOLATED,       /* ISOLATION: bridge */
+        RULE_SET_SAME_BRIDGE,    /* ISOLATION: bridge . bridge that may talk among themselves */
+        RULE_SET_SERVICES,       /* NODE: address of this host that stands for a Service */
+        RULE_SET_HELD,           /* NODE: host address . protocol . port of a program of the host */
+        RULE_SET_LOCALNET,       /* LOCALNET: link, which is the loopback */
+        RULE_SET_FIREWALL,       /* FIREWALL: pod address */
         _RULE_SET_N,
 } RuleSet;
 

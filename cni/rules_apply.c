@@ -182,6 +182,7 @@ static int ask_groups(RulesSocket *sock, Questions *questions, const RuleList *l
                 [RULE_GROUP_SPOOF] = RULE_SET_SPOOF_LINKS,
                 [RULE_GROUP_ARP] = RULE_SET_ARP_LINKS,
                 [RULE_GROUP_ND] = RULE_SET_ND_LINKS,
+                [RULE_GROUP_PROTOCOL] = RULE_SET_PROTOCOL_LINKS,
                 [RULE_GROUP_SOURCE] = RULE_SET_SOURCE_LINKS,
                 [RULE_GROUP_ISOLATION] = RULE_SET_ISOLATED,
                 [RULE_GROUP_NODE] = RULE_SET_SERVICES,

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
+#include <netinet/ip_icmp.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -42,6 +43,7 @@
 #define CHAIN_ARP        "arp-check"
 #define CHAIN_ND         "nd-check"
 #define CHAIN_ND_TARGET  "nd-target-check"
+#define CHAIN_PROTOCOL   "protocol-check"
 #define CHAIN_SOURCE     "source-check"
 #define CHAIN_ISOLATION  "isolation"
 #define CHAIN_LOCALNET   "localnet-check" /* a set's name is no chain's, or nft(8) is confused */
@@ -63,6 +65,7 @@ static const char *const set_names[_RULE_SET_N] = {
         [RULE_SET_ND_LINKS] = "nd-links",
         [RULE_SET_ND_SENDERS] = "nd-senders",
         [RULE_SET_ND_TARGETS] = "nd-targets",
+        [RULE_SET_PROTOCOL_LINKS] = "protocol-links",
         [RULE_SET_SOURCE_LINKS] = "source-links",
         [RULE_SET_SOURCES] = "sources",
         [RULE_SET_ISOLATED] = "isolated",
@@ -479,9 +482,14 @@ static void make_spoof(const Maker *maker) {
 
 #define IPV6_SOURCE 8
 
-/* Of ICMPv6; RFC 4861. */
-#define ND_TYPE   0
+/* Of ICMP and ICMPv6; of ICMPv6 as in RFC 4861. */
+#define ICMP_TYPE 0
 #define ND_TARGET 8
+
+/* Of UDP; a client has them whatever port its server sends from. */
+#define UDP_DESTINATION 2
+#define DHCP_CLIENT     68
+#define DHCPV6_CLIENT   546
 
 static void match_protocol(const Maker *maker, uint16_t protocol) {
         uint16_t wanted = htons(protocol);
@@ -543,15 +551,21 @@ static void make_arp(const Maker *maker) {
         drop_arp(maker, false);
 }
 
-static void begin_nd(const Maker *maker, uint8_t type) {
-        uint8_t icmp = IPPROTO_ICMPV6;
-
-        begin(maker, CHAIN_ND);
-        match_protocol(maker, ETH_P_IPV6);
+static void match_transport(const Maker *maker, uint16_t protocol, uint8_t transport) {
+        match_protocol(maker, protocol);
         nft_expr_meta(maker->batch, NFT_META_L4PROTO, 0);
-        nft_expr_cmp(maker->batch, 0, &icmp, sizeof(icmp), false);
-        nft_expr_payload(maker->batch, NFT_BASE_TRANSPORT, ND_TYPE, 1, 0);
+        nft_expr_cmp(maker->batch, 0, &transport, sizeof(transport), false);
+}
+
+static void match_type(const Maker *maker, uint8_t type) {
+        nft_expr_payload(maker->batch, NFT_BASE_TRANSPORT, ICMP_TYPE, sizeof(type), 0);
         nft_expr_cmp(maker->batch, 0, &type, sizeof(type), false);
+}
+
+static void begin_nd(const Maker *maker, uint8_t type) {
+        begin(maker, CHAIN_ND);
+        match_transport(maker, ETH_P_IPV6, IPPROTO_ICMPV6);
+        match_type(maker, type);
         match_link(maker, RULE_SET_ND_LINKS);
 }
 
@@ -619,6 +633,60 @@ static void make_nd(const Maker *maker) {
         check_target(maker);
 }
 
+static void drop_others(const Maker *maker) {
+        static const uint16_t known[] = {ETH_P_IP, ETH_P_IPV6, ETH_P_ARP};
+
+        begin(maker, CHAIN_PROTOCOL);
+        nft_expr_meta(maker->batch, NFT_META_PROTOCOL, 0);
+        for (size_t i = 0; i < N_ELEMENTS(known); i++) {
+                uint16_t protocol = htons(known[i]);
+
+                nft_expr_cmp(maker->batch, 0, &protocol, sizeof(protocol), true);
+        }
+        match_link(maker, RULE_SET_PROTOCOL_LINKS);
+        drop(maker);
+}
+
+/*
+ * What is neither IP nor ARP nobody has looked at: reverse ARP, ARP in a frame of IEEE 802.3 or
+ * behind two tags. And a pod configures no other: it is neither their DHCP server nor their router,
+ * with or without an address of that family. A packet in fragments has both ports in the first.
+ */
+static void make_protocol(const Maker *maker) {
+        static const struct {
+                uint16_t protocol, port;
+        } clients[] = {{ETH_P_IP, DHCP_CLIENT}, {ETH_P_IPV6, DHCPV6_CLIENT}};
+        static const struct {
+                uint16_t protocol;
+                uint8_t transport, type;
+        } routers[] = {{ETH_P_IP, IPPROTO_ICMP, ICMP_REDIRECT},
+                       {ETH_P_IP, IPPROTO_ICMP, ICMP_ROUTERADVERT},
+                       {ETH_P_IPV6, IPPROTO_ICMPV6, ND_ROUTER_ADVERT},
+                       {ETH_P_IPV6, IPPROTO_ICMPV6, ND_REDIRECT}};
+
+        make_chain(maker, CHAIN_PROTOCOL, "filter", NF_BR_PRE_ROUTING, PRIORITY_EARLY);
+        make_set(maker, RULE_SET_PROTOCOL_LINKS, NFT_TYPE_IFNAME, IFNAMSIZ, true);
+        drop_others(maker);
+        for (size_t i = 0; i < N_ELEMENTS(clients); i++) {
+                uint16_t port = htons(clients[i].port);
+
+                begin(maker, CHAIN_PROTOCOL);
+                match_transport(maker, clients[i].protocol, IPPROTO_UDP);
+                nft_expr_payload(maker->batch, NFT_BASE_TRANSPORT, UDP_DESTINATION, sizeof(port),
+                                 0);
+                nft_expr_cmp(maker->batch, 0, &port, sizeof(port), false);
+                match_link(maker, RULE_SET_PROTOCOL_LINKS);
+                drop(maker);
+        }
+        for (size_t i = 0; i < N_ELEMENTS(routers); i++) {
+                begin(maker, CHAIN_PROTOCOL);
+                match_transport(maker, routers[i].protocol, routers[i].transport);
+                match_type(maker, routers[i].type);
+                match_link(maker, RULE_SET_PROTOCOL_LINKS);
+                drop(maker);
+        }
+}
+
 /* What a routed pod sends is nobody's but its own. Link-local addresses lead no further than its
  * link, where nobody else is. */
 static void make_source(const Maker *maker) {
@@ -664,6 +732,7 @@ const char *rule_group_chain(const RuleGroup *group, char *name) {
                 [RULE_GROUP_SPOOF] = CHAIN_SPOOF,
                 [RULE_GROUP_ARP] = CHAIN_ARP,
                 [RULE_GROUP_ND] = CHAIN_ND,
+                [RULE_GROUP_PROTOCOL] = CHAIN_PROTOCOL,
                 [RULE_GROUP_SOURCE] = CHAIN_SOURCE,
                 [RULE_GROUP_ISOLATION] = CHAIN_ISOLATION,
                 [RULE_GROUP_NODE] = CHAIN_PORTS_IN,
@@ -685,6 +754,7 @@ void rule_group_make(NftBatch *batch, const RuleGroup *group) {
                 [RULE_GROUP_ARP] = make_arp,           [RULE_GROUP_ND] = make_nd,
                 [RULE_GROUP_NODE] = make_node,         [RULE_GROUP_LOCALNET] = make_localnet,
                 [RULE_GROUP_FIREWALL] = make_firewall, [RULE_GROUP_SOURCE] = make_source,
+                [RULE_GROUP_PROTOCOL] = make_protocol,
         };
         Maker maker = maker_of(batch, group);
 

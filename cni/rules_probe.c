@@ -45,7 +45,8 @@ int rules_probe(RulesSocket *sock, const RuleGroup *groups, size_t n, Error *err
 bool rules_can_check_claims(void) {
         static const RuleGroup groups[] = {{.kind = RULE_GROUP_SPOOF, .family = NFPROTO_BRIDGE},
                                            {.kind = RULE_GROUP_ARP, .family = NFPROTO_BRIDGE},
-                                           {.kind = RULE_GROUP_ND, .family = NFPROTO_BRIDGE}};
+                                           {.kind = RULE_GROUP_ND, .family = NFPROTO_BRIDGE},
+                                           {.kind = RULE_GROUP_PROTOCOL, .family = NFPROTO_BRIDGE}};
         cleanup(rules_close) RulesSocket sock = RULES_SOCKET_NULL;
         Error ignored = {0};
 

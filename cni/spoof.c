@@ -2,8 +2,9 @@
 
 /*
  * macspoofchk: what comes out of a pod's link is dropped, in the bridge and before anything else
- * looks at it, when it is a frame from another MAC address than the pod's, or an ARP or neighbour
- * discovery message that claims another address than IPAM gave to the pod.
+ * looks at it, when it is a frame from another MAC address than the pod's, an ARP or neighbour
+ * discovery message that claims another address than IPAM gave to the pod, or, unless anyProtocol
+ * is set, what is neither IP nor ARP or would configure a neighbour.
  *
  * The frame alone would not do: whoever answers "10.1.0.5 is at my MAC address" gets the packets of
  * 10.1.0.5. What a pod without addresses of a family claims is not known here and is let through;
@@ -21,17 +22,20 @@
 #include <linux/netfilter.h>
 
 typedef struct Spoof {
-        bool claims; /* looks at them, too */
+        bool claims;    /* looks at them, too */
+        bool protocols; /* nothing but IP and ARP, of no server */
 } Spoof;
 
 static int spoof_parse(const NetConf *conf, void **statep, Error *err) {
-        static Spoof frames = {.claims = false}, all = {.claims = true};
-        bool check = false;
+        static Spoof frames = {0}, claims = {.claims = true},
+                     all = {.claims = true, .protocols = true};
+        bool check = false, any = false;
 
-        if (json_read_bool(conf->json, "macspoofchk", &check, err) < 0)
+        if (json_read_bool(conf->json, "macspoofchk", &check, err) < 0 ||
+            json_read_bool(conf->json, "anyProtocol", &any, err) < 0)
                 return -EINVAL;
         if (check)
-                *statep = conf->link.n_trunks > 0 ? &frames : &all;
+                *statep = conf->link.n_trunks > 0 ? &frames : any ? &claims : &all;
         return 0;
 }
 
@@ -145,6 +149,13 @@ static int want_claims(RuleList *list, const Attachment *at) {
         return r;
 }
 
+static int want_protocols(RuleList *list, const Attachment *at) {
+        const Rule *rule = append(list, at, RULE_GROUP_PROTOCOL, RULE_SET_PROTOCOL_LINKS,
+                                  "protocol check", at->host_link);
+
+        return rule ? 0 : -ENOMEM;
+}
+
 /* A routed pod has no neighbour but the host, which knows its MAC address: what is left to claim is
  * the source of a packet. The addresses come before the link. */
 static int want_sources(RuleList *list, const Attachment *at) {
@@ -195,6 +206,8 @@ static int spoof_want(const void *state, const Attachment *at, bool deleting, Ru
         r = want_frames(list, at);
         if (r == 0 && (deleting || spoof->claims))
                 r = want_claims(list, at);
+        if (r == 0 && (deleting || spoof->protocols))
+                r = want_protocols(list, at);
         return r < 0 ? error_set_errno(err, r, "macspoofchk") : 0;
 }
 
@@ -203,7 +216,8 @@ const RulePart part_spoof = {
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_BRIDGE),
         .sets = 1U << RULE_SET_SPOOF_LINKS | 1U << RULE_SET_SPOOF_MACS | 1U << RULE_SET_ARP_LINKS |
                 1U << RULE_SET_ARP_SENDERS | 1U << RULE_SET_ND_LINKS | 1U << RULE_SET_ND_SENDERS |
-                1U << RULE_SET_ND_TARGETS | 1U << RULE_SET_SOURCE_LINKS | 1U << RULE_SET_SOURCES,
+                1U << RULE_SET_ND_TARGETS | 1U << RULE_SET_PROTOCOL_LINKS |
+                1U << RULE_SET_SOURCE_LINKS | 1U << RULE_SET_SOURCES,
         .parse = spoof_parse,
         .free = spoof_free,
         .want = spoof_want,

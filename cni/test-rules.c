@@ -131,7 +131,8 @@ static void test_groups_fit(void **state) {
                 RuleGroup group = {
                         .kind = (RuleGroupKind)kind,
                         .family = kind == RULE_GROUP_SPOOF || kind == RULE_GROUP_ARP ||
-                                                  kind == RULE_GROUP_ND
+                                                  kind == RULE_GROUP_ND ||
+                                                  kind == RULE_GROUP_PROTOCOL
                                           ? NFPROTO_BRIDGE
                                           : NFPROTO_IPV6,
                         .subnet = prefix("fd00:1::/64"),

@@ -2,6 +2,7 @@
 """A pod with NET_RAW takes no address of another pod or of the node: real frames, the kernel's neighbour tables."""
 
 import json
+import socket
 import subprocess
 
 import pytest
@@ -93,6 +94,50 @@ def hidden_by_tags(pod, address, to):
             for outer in (0x8100, 0x88a8) for inner in (0x8100, 0x88a8)]
 
 
+def servers(pod, to):
+    """What configures a neighbour: DHCP, a router of either family, a way of the router's that is shorter."""
+    ll, option = frames.link_local(pod.mac), frames.link_option(1, pod.mac)
+    inner = bytes.fromhex('4500001c000100004001') + bytes(2) + socket.inet_aton(to.address) + socket.inet_aton('8.8.8.8')
+    redirect = bytes([5, 1, 0, 0]) + socket.inet_aton(pod.address) + inner + bytes(8)
+    advertised = bytes([64, 0]) + (1800).to_bytes(2, 'big') + bytes(8) + option
+    hop = bytes([0, 17, 0, 1, 4, 0, 0, 0, 0])
+    first = bytes([44, 17, 0, 0, 1, 0, 0, 0, 7])
+    every6 = (LINK_LOCAL_NODES, 'ff02::1')
+    return {
+        'DHCP': frames.udp4(pod.mac, pod.address, '255.255.255.255', (67, 68)),
+        'DHCP from another port': frames.udp4(pod.mac, pod.address, to.address, (6767, 68), to.mac),
+        'DHCP, tagged': tagged(frames.udp4(pod.mac, pod.address, '255.255.255.255', (67, 68))),
+        'DHCP, first fragment': frames.udp4(pod.mac, pod.address, to.address, (67, 68), to.mac, 0x2000),
+        'DHCPv6': frames.udp6(pod.mac, ll, every6[1], (547, 546), every6[0]),
+        'DHCPv6 behind an extension header': frames.udp6(pod.mac, ll, every6[1], (547, 546), every6[0], hop),
+        'DHCPv6, first fragment': frames.udp6(pod.mac, ll, every6[1], (547, 546), every6[0], first),
+        'router': frames.icmp6(pod.mac, frames.RA, ll, every6[1], advertised, every6[0]),
+        'redirect': frames.ip4(pod.mac, GATEWAY, to.address, 1, redirect[:2] + bytes(2) + redirect[4:], to.mac),
+        'router of IPv4': frames.ip4(pod.mac, pod.address, '224.0.0.1', 1, bytes([9, 0]) + bytes(40)),
+        'redirect of IPv6': frames.icmp6(pod.mac, frames.REDIRECT, ll, every6[1], bytes(36), every6[0]),
+    }
+
+
+def tagged(frame):
+    return frame[:12] + bytes([0x81, 0, 0, 0]) + frame[12:]
+
+
+def others(pod, address, to):
+    """Neither IP nor ARP by the number of the frame, whatever is in it."""
+    claim = frames.arp(pod.mac, address, to.address, 2, to.mac)
+    advertised = frames.advertise(pod.mac, to.address6, to.address6, to.mac)
+    return {
+        'reverse ARP': frames.reverse_arp(pod.mac, address, to.mac),
+        'reverse ARP, tagged': tagged(frames.reverse_arp(pod.mac, address, to.mac)),
+        'ARP in SNAP': frames.in_snap(claim),
+        'ARP in SNAP, tagged': tagged(frames.in_snap(claim)),
+        'advertisement in SNAP': frames.in_snap(advertised),
+        'a bridge': frames.ethernet(pod.mac, '01:80:c2:00:00:00', 38, bytes.fromhex('424203') + bytes(35)),
+        'a discovery of PPPoE': frames.ethernet(pod.mac, frames.BROADCAST, 0x8863, bytes(40)),
+        'an unknown one': frames.ethernet(pod.mac, to.mac, 0x88b5, bytes(46)),
+    }
+
+
 def own(pod, to):
     """What a pod sends for its own addresses."""
     ll = frames.link_local(pod.mac)
@@ -111,6 +156,11 @@ def own(pod, to):
         'duplicate detection of the link-local address': frames.solicit(pod.mac, '::', ll, LINK_LOCAL_NODES),
         'router solicitation': frames.icmp6(pod.mac, frames.RS, ll, 'ff02::1', bytes(4) + option, LINK_LOCAL_NODES),
         'router solicitation from ::': frames.icmp6(pod.mac, frames.RS, '::', 'ff02::1', bytes(4), LINK_LOCAL_NODES),
+        'a question to DHCP': frames.udp4(pod.mac, '0.0.0.0', '255.255.255.255', (68, 67)),
+        'a question to DHCPv6': frames.udp6(pod.mac, ll, 'ff02::1:2', (546, 547), '33:33:00:01:00:02'),
+        'a datagram': frames.udp4(pod.mac, pod.address, to.address, (68, 53), to.mac),
+        'echo of IPv4': frames.ip4(pod.mac, pod.address, to.address, 1, bytes([8, 0, 0xf7, 0xff]) + bytes(40), to.mac),
+        'own, in another VLAN': frames.arp(pod.mac, pod.address, to.address, tags=[(0x8100, 7)]),
         'echo': frames.icmp6(pod.mac, 128, pod.address6, to.address6, bytes(24), to.mac),
     }
 
@@ -138,6 +188,43 @@ def test_claims_do_not_arrive(node):
         assert names(sent, arriving(catcher, free, sent.values())) == sorted(sent)
         sent = own(pod, target)
         assert names(sent, arriving(catcher, pod, sent.values())) == sorted(sent)
+
+
+def one_family(node, subnet, **more):
+    """Keys of an ADD: addresses of one family, or of both without a subnet."""
+    if subnet:
+        more['ipam'] = {'type': 'host-local', 'dataDir': str(node.sandbox.path / 'one'),
+                        'ranges': [[{'subnet': subnet}]]}
+    return more
+
+
+def configuring(pod, target):
+    pod.address, pod.address6 = pod.address or '10.1.77.7', pod.address6 or 'fd00:1::777'
+    return servers(pod, target) | others(pod, '10.1.99.99', target)
+
+
+@pytest.mark.parametrize('subnet', [None, '10.1.0.0/16', 'fd00:1::/64'])
+def test_what_configures_a_neighbour_does_not_arrive(node, subnet):
+    """Whatever families the pod has addresses of."""
+    pod, victim = add(node, 'a', **one_family(node, subnet, macspoofchk=True)), add(node, 'victim')
+    for target, catcher in ((victim, victim), (Gateway(), None)):
+        assert names(sent := configuring(pod, target), arriving(catcher, pod, sent.values())) == []
+        if not subnet:
+            free = add(node, f'free{catcher is None}')
+            sent = configuring(free, target)
+            assert names(sent, arriving(catcher, free, sent.values())) == sorted(sent)
+
+
+def test_any_protocol(node):
+    """The key lets through what names no address; claims and routers of a family that is known still are not."""
+    pod, victim = add(node, 'a', macspoofchk=True, anyProtocol=True), add(node, 'victim')
+    assert lib.elements('protocol-links') == []
+    sent = configuring(pod, victim)
+    assert set(sent) - set(names(sent, arriving(victim, pod, sent.values()))) == {'router', 'redirect of IPv6'}
+    sent = claims(pod, '10.1.99.99', 'fd00:1::99', victim)
+    assert names(sent, arriving(victim, pod, sent.values())) == []
+    assert 'anyProtocol' in str(node.plugin.add(node.conf(macspoofchk=True, anyProtocol='yes'),
+                                                node.sandbox.netns('b'), lib.container('b')).failed())
 
 
 def test_neighbours_stay_right(node):
@@ -256,7 +343,8 @@ def test_one_family(node, ranges, known):
     assert names(sent, arriving(victim, pod, sent.values())) == [one for one in sent if one != known]
 
 
-@pytest.mark.parametrize('set_name', ['arp-links', 'arp-senders', 'nd-links', 'nd-senders', 'nd-targets'])
+@pytest.mark.parametrize('set_name', ['arp-links', 'arp-senders', 'nd-links', 'nd-senders', 'nd-targets',
+                                      'protocol-links'])
 def test_check_and_gc_know_them(node, set_name):
     pod = add(node, 'a', macspoofchk=True)
     lib.sh('nft', 'flush', 'set', 'bridge', 'berth', set_name)

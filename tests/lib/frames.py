@@ -12,7 +12,8 @@ import struct
 import sys
 
 BROADCAST = 'ff:ff:ff:ff:ff:ff'
-END = bytes.fromhex('88b5') + b'berth-end'.ljust(46, b'\0')
+# IPv4 of no protocol (253) from 0.0.0.0, which arrives everywhere and which no kernel answers.
+END = bytes.fromhex('0800' '4500002e00000000' '40fd79d4' '00000000' 'ffffffff') + b'berth-end'.ljust(26, b'\0')
 
 RS, RA, NS, NA, REDIRECT = 133, 134, 135, 136, 137
 
@@ -41,6 +42,38 @@ def arp(source, sender, target, operation=1, destination=BROADCAST, hardware=Non
     payload += mac_bytes(hardware or source) + socket.inet_aton(sender)
     payload += mac_bytes('00:00:00:00:00:00' if operation == 1 else destination) + socket.inet_aton(target)
     return ethernet(source, destination, 0x0806, payload, tags)
+
+
+def reverse_arp(source, sender, destination=BROADCAST):
+    payload = struct.pack('!HHBBH', 1, 0x0800, 6, 4, 4) + (mac_bytes(source) + socket.inet_aton(sender)) * 2
+    return ethernet(source, destination, 0x8035, payload)
+
+
+def in_snap(frame):
+    """The same in a frame of IEEE 802.3: length, LLC, SNAP."""
+    payload = bytes.fromhex('aaaa03000000') + frame[12:]
+    return frame[:12] + struct.pack('!H', len(payload)) + payload
+
+
+def ip4(source, address, to, protocol, body, destination=BROADCAST, fragment=0):
+    header = struct.pack('!BBHHHBBH', 0x45, 0, 20 + len(body), 1, fragment, 255, protocol, 0)
+    both = socket.inet_aton(address) + socket.inet_aton(to)
+    header = header[:10] + struct.pack('!H', checksum(header + both))
+    return ethernet(source, destination, 0x0800, header + both + body)
+
+
+def udp4(source, address, to, ports, destination=BROADCAST, fragment=0):
+    """ports: from, to. Without a checksum."""
+    return ip4(source, address, to, 17, struct.pack('!HHHH', *ports, 40, 0) + bytes(32), destination, fragment)
+
+
+def udp6(source, address, to, ports, destination, extension=b''):
+    """extension: a header whose first byte says UDP, behind the number that announces it."""
+    body = struct.pack('!HHHH', *ports, 40, 0xffff) + bytes(32)
+    both = ipaddress.IPv6Address(address).packed + ipaddress.IPv6Address(to).packed
+    kind, extension = (extension[0], extension[1:]) if extension else (17, b'')
+    return ethernet(source, destination, 0x86dd,
+                    struct.pack('!IHBB', 6 << 28, len(extension + body), kind, 255) + both + extension + body)
 
 
 def checksum(data):
