@@ -15,8 +15,8 @@
  *
  * The drive is a disk or CD with the label "config-2", iso9660 or vfat. It is read and never
  * mounted (drive.h); one that somebody mounted at /mnt/config or /media/config-2 is read there.
- * Anybody's volume may have that label: only one with @uuid is believed, what cannot be read is
- * passed over, and two with @uuid that differ are both refused.
+ * Anybody's volume may have that label: a disk of 1 GiB or more is not read, only one with @uuid is
+ * believed, what cannot be read is passed over, and two with @uuid that differ are both refused.
  *
  * Return: 0 with uuid, name, availability zone and project; OPENSTACK_E_NO_DRIVE;
  * ERROR_PRECONDITION.

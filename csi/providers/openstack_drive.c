@@ -18,8 +18,11 @@
 #define LABEL   "config-2"
 #define CONTENT "openstack/latest/meta_data.json"
 
-/* A node has few disks; what has more is not searched to the end. */
+/* Nova attaches no more; loop devices of pods and the like are not counted. */
 #define DISKS_MAX 256
+
+/* Cinder makes no volume below 1 GiB; Nova's drive has 64 MiB, or what an ISO 9660 image needs. */
+#define VOLUME_MIN_BYTES (1LL << 30)
 
 static int take(const char *text, size_t n, MetadataNode *node, Error *err) {
         static const struct {
@@ -90,14 +93,23 @@ static bool may_be_drive(const char *name) {
         return false;
 }
 
+/* Whose UUID is on it says nothing: a pod with user 0 reads the machine's in /sys. Nothing is read
+ * for this, so a volume whose storage hangs keeps nobody waiting. */
+static bool is_volume(int fd) {
+        off_t size = lseek(fd, 0, SEEK_END);
+
+        return size < 0 || size >= VOLUME_MIN_BYTES;
+}
+
 static int read_disk(const char *root, const char *name, MetadataNode *node, Error *err) {
         static const char *const path[] = {"openstack", "latest", "meta_data.json", NULL};
         cleanup(freep) char *device = str_printf("%s/dev/%s", root, name), *text = NULL;
         cleanup(closep) int fd = device ? open(device, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
         const DriveReader reader = {read_fd, &fd};
         size_t n;
-        int r = fd < 0 ? DRIVE_E_OTHER
-                       : drive_read_file(&reader, LABEL, path, METADATA_ANSWER_MAX, &text, &n);
+        int r = fd < 0 || is_volume(fd)
+                        ? DRIVE_E_OTHER
+                        : drive_read_file(&reader, LABEL, path, METADATA_ANSWER_MAX, &text, &n);
 
         if (r == DRIVE_E_OTHER)
                 return OPENSTACK_E_NO_DRIVE;
@@ -153,19 +165,22 @@ static int search_disks(Search *search, const char *root, int root_fd, Error *er
         cleanup(closedirp) DIR *dir = NULL;
         const struct dirent *entry;
         int r = 0, fd = file_open_in_root(root_fd, "sys/block", O_RDONLY | O_DIRECTORY);
+        size_t n = 0;
 
         dir = fd < 0 ? NULL : fdopendir(fd);
         if (!dir) {
                 closep(&fd);
                 return 0;
         }
-        for (size_t i = 0; i < DISKS_MAX && r == 0 && (entry = readdir(dir)); i++) {
+        while (n < DISKS_MAX && r == 0 && (entry = readdir(dir))) {
                 MetadataNode found = {0};
                 Error why = {0};
-                int got = OPENSTACK_E_NO_DRIVE;
+                int got;
 
-                if (may_be_drive(entry->d_name))
-                        got = read_disk(root, entry->d_name, &found, &why);
+                if (!may_be_drive(entry->d_name))
+                        continue;
+                n++;
+                got = read_disk(root, entry->d_name, &found, &why);
                 r = consider(search, entry->d_name, got, &found, &why, err);
         }
         return r;

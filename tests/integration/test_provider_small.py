@@ -350,6 +350,37 @@ def test_openstack_two_drives_that_differ_are_not_believed(make, sandbox):
         assert 'differ' in node.daemon.log()
 
 
+def volume_drive(sandbox, uuid, size=1 << 30, **more):
+    """A Cinder volume, which has a gibibyte at least, that somebody made look like the drive."""
+    image = config_drive(sandbox, uuid, **more)
+    os.truncate(image, size)
+    return image
+
+
+@pytest.mark.parametrize('real', [True, False])
+def test_openstack_a_forged_volume_is_not_read(make, sandbox, real):
+    """A pod with user 0 reads the machine's UUID in /sys: its forged volume stood alone, or put the real drive aside."""
+    case = by_name('openstack')
+    machine, node = make(case)
+    machine.drive('vdc', volume_drive(sandbox, case.node_id, zone='az-evil'))
+    if real:
+        machine.drive('vdd', volume_drive(sandbox, case.node_id, (1 << 30) - 512))
+    with node.daemon as client:
+        zones = list(pairs(client.NodeGetInfo().accessible_topology.segments).values())
+        assert zones == ['az-drive'] if real else 'az-evil' not in zones
+
+
+def test_openstack_loop_devices_do_not_hide_the_drive(make, sandbox):
+    """Disks were counted before they were looked at, and volumes of pods are disks."""
+    case = by_name('openstack')
+    machine, node = make(case)
+    machine.drive('vdc', config_drive(sandbox, case.node_id))
+    for i in range(4000):
+        machine.root.joinpath(f'sys/block/loop{i}').mkdir()
+    with node.daemon as client:
+        assert list(pairs(client.NodeGetInfo().accessible_topology.segments).values()) == ['az-drive']
+
+
 def test_openstack_a_malformed_drive_is_passed_over(make, sandbox):
     """It kept the plugin from ever being ready."""
     case = by_name('openstack')
