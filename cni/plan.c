@@ -176,6 +176,19 @@ static void plan_mtu(Maker *maker, StepLink link, const Link *there) {
                 link_set_step(maker, link, LINK_SET_MTU)->u.change.mtu_bytes = mtu;
 }
 
+/* What a link does not take, the host cuts before it, at several times the cost. An older kernel
+ * keeps its 64 KiB. */
+static void plan_gso(Maker *maker, StepLink link, const Link *there) {
+        uint32_t gso = maker->link->gso_max_bytes;
+        PlanStep *made;
+
+        if (gso == 0 || (there && there->gso_max_bytes == gso))
+                return;
+        made = link_set_step(maker, link, LINK_SET_GSO);
+        made->u.change.gso_max_bytes = gso;
+        made->optional = true;
+}
+
 /* Without a port the kernel may have put its own default there. */
 static bool bridge_mtu_is_open(const HostFacts *facts) {
         return !(facts->bridge.flags & LINK_FLAG_LOWER_UP) &&
@@ -224,6 +237,8 @@ static void plan_vlan_switches(Maker *maker, const Link *there) {
                 plan_mtu(maker, LINK_VLAN, there);
                 plan_mtu(maker, LINK_VLAN_PORT, there);
         }
+        plan_gso(maker, LINK_VLAN, there);
+        plan_gso(maker, LINK_VLAN_PORT, there);
         plan_switches(maker, LINK_VLAN, maker->plan->vlan, there,
                       has_family(maker->input->result, AF_INET6));
         if (!there || !(there->flags & IFF_UP))
@@ -414,17 +429,6 @@ static void plan_port_flags(const LinkConf *link, LinkChange *change) {
         }
 }
 
-/* An older kernel keeps its 64 KiB. */
-static void plan_gso(Maker *maker, StepLink link) {
-        PlanStep *made;
-
-        if (maker->link->gso_max_bytes == 0)
-                return;
-        made = link_set_step(maker, link, LINK_SET_GSO);
-        made->u.change.gso_max_bytes = maker->link->gso_max_bytes;
-        made->optional = true;
-}
-
 /* Each link with IPv6 has a route to ff00::/8 in a list that the kernel walks for the next one. */
 static void plan_routed_switches(Maker *maker) {
         bool v6 = has_family(maker->input->result, AF_INET6);
@@ -458,7 +462,11 @@ static void plan_port(Maker *maker) {
                  * there is one more route to fe80::/64, whose list the kernel walks for each pod,
                  * and noise in the pod. */
                 link_set_step(maker, LINK_HOST, LINK_SET_NO_LINKLOCAL)->optional = true;
-        plan_gso(maker, LINK_HOST);
+        plan_gso(maker, LINK_HOST, NULL);
+        /* A bridge takes no more than its ports did when it was asked, and none is 64 KiB. */
+        if (port)
+                plan_gso(maker, LINK_BRIDGE,
+                         maker->facts->has_bridge ? &maker->facts->bridge : NULL);
         (void)link_set_step(maker, LINK_HOST, LINK_SET_UP);
 }
 
@@ -632,7 +640,7 @@ static void plan_pod(Maker *maker) {
                 (void)link_set_step(maker, LINK_LOOPBACK, LINK_SET_UP);
         if (maker->link->disable_container_interface)
                 return;
-        plan_gso(maker, LINK_POD);
+        plan_gso(maker, LINK_POD, NULL);
         if (is_ipv4_only(maker))
                 link_set_step(maker, LINK_POD, LINK_SET_NO_LINKLOCAL)->optional = true;
         if (maker->input->has_before_up)

@@ -29,7 +29,8 @@ typedef struct Link {
         uint8_t mac[LINK_MAC_SIZE];
         bool has_mac; /* 6 bytes; false for other hardware types */
         uint32_t mtu_bytes;
-        uint32_t txqlen; /* packets */
+        uint32_t gso_max_bytes; /* for IPv6 */
+        uint32_t txqlen;        /* packets */
         uint32_t group;
         unsigned int master;    /* index, 0 if none */
         unsigned int peer;      /* IFLA_LINK: the other end of a veth, in the namespace of... */

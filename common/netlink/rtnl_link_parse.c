@@ -91,6 +91,7 @@ int link_parse(const struct nlmsghdr *message, Link *link) {
                 .index = (unsigned int)info.ifi_index,
                 .flags = info.ifi_flags,
                 .mtu_bytes = nl_get_u32(table[IFLA_MTU], 0),
+                .gso_max_bytes = nl_get_u32(table[IFLA_GSO_MAX_SIZE], 0),
                 .txqlen = nl_get_u32(table[IFLA_TXQLEN], 0),
                 .group = nl_get_u32(table[IFLA_GROUP], 0),
                 .master = nl_get_u32(table[IFLA_MASTER], 0),

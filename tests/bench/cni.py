@@ -4,8 +4,8 @@
 
 sudo tests/bench/cni.py [--build DIR] [--peer DIR]... [--pods N] [--rounds N] [--json FILE] [PART]...
 
-PART: single (one pod after the other), usual, full, many (8 at once), growth (1000 pods), routed (4000 pods), flow (pod
-to pod). Default: all.
+PART: single (one pod after the other), usual, full, udp, many (8 at once), growth (1000 pods), routed (4000 pods), flow
+(pod to pod), far (from a pod of one node to that of another). Default: all.
 --peer: a directory with upstream's plugins; /usr/lib/cni (Debian's) is always one, tests/bench/peers.sh makes another.
 
 Each variant has a host of its own: a process with its own network and mount namespaces. Variants take turns pod by pod,
@@ -20,7 +20,9 @@ import json
 import multiprocessing
 import os
 import pathlib
+import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -49,9 +51,10 @@ LIMITS = {'ingressRate': 10000000, 'ingressBurst': 1000000, 'egressRate': 100000
 
 def extras(case, i):
     """What the runtime asks for with this pod."""
-    if case != 'full':
+    if case not in ('full', 'udp'):
         return {}, {}
-    return {'portMappings': [{'hostPort': 10000 + i, 'containerPort': 80, 'protocol': 'tcp'}]}, {'bandwidth': LIMITS}
+    protocol = 'udp' if case == 'udp' else 'tcp'
+    return {'portMappings': [{'hostPort': 10000 + i, 'containerPort': 80, 'protocol': protocol}]}, {'bandwidth': LIMITS}
 
 
 def berth_confs(case, i, leases, more):
@@ -92,6 +95,7 @@ class Variant:
     def __init__(self, name, build, directory=None, more=None):
         self.name, self.build, self.directory, self.more = name, build, directory, more or {}
         self.filler = None  # who makes the pods that are not looked at; None: this one
+        self.wire_bytes = 0  # what the wire between nodes takes, beyond 64 KiB
 
     @classmethod
     def by_name(cls, build, scratch):
@@ -115,10 +119,24 @@ class Variant:
 
 # --- a host: one process with namespaces of its own ---
 
+IFLA_GSO_MAX_SIZE, IFLA_GRO_MAX_SIZE, IFLA_GSO_IPV4_MAX_SIZE, IFLA_GRO_IPV4_MAX_SIZE = 41, 58, 63, 64
+
+
+def take_big_packets(link, size):
+    """As ip link set gso_max_size and the rest, of which iproute2 6.1 has only the first."""
+    kinds = IFLA_GSO_MAX_SIZE, IFLA_GRO_MAX_SIZE, IFLA_GSO_IPV4_MAX_SIZE, IFLA_GRO_IPV4_MAX_SIZE
+    body = struct.pack('=BxHiII', 0, 0, socket.if_nametoindex(link), 0, 0)
+    body += b''.join(struct.pack('=HHI', 8, kind, size) for kind in kinds)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as rtnl:
+        rtnl.send(struct.pack('=IHHII', 16 + len(body), 16, 5, 1, 0) + body)  # RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK
+        assert struct.unpack_from('=i', rtnl.recv(4096), 16) == (0,)
+
+
 class Host:
     def __init__(self, variant, case, n_pods):
         self.variant, self.case, self.n_pods = variant, case, n_pods
         self.results = {}
+        self.translate = str  # of configurations
 
     def enter(self):
         check(LIBC.unshare(CLONE_NEWNET | CLONE_NEWNS))
@@ -156,7 +174,8 @@ class Host:
         fds = [os.memfd_create('in'), os.memfd_create('out')]
         if conf is not None:
             previous = self.results.get(i)
-            os.write(fds[0], json.dumps({**conf, 'prevResult': previous} if previous else conf).encode())
+            text = json.dumps({**conf, 'prevResult': previous} if previous else conf)
+            os.write(fds[0], self.translate(text).encode())
             os.lseek(fds[0], 0, os.SEEK_SET)
         null = os.open('/dev/null', os.O_WRONLY)
         env = {'CNI_COMMAND': verb, 'CNI_CONTAINERID': f'c{i}', 'CNI_NETNS': f'/run/netns/p{i}', 'CNI_IFNAME': 'eth0',
@@ -225,8 +244,27 @@ class Host:
             list(pool.map(lambda i: self.run(verb, i), range(self.n_pods)))
         return self.n_pods / (time.perf_counter() - start)
 
+    def pair(self):
+        """Two pods of this node."""
+        for i in range(2):
+            self.run('ADD', i)
+
+    def pair_of_nodes(self):
+        """A pod of this node, one of another, and the wire between."""
+        self.run('ADD', 1)
+        for link in ('eth0', 'wire') if self.variant.wire_bytes else ():
+            take_big_packets(link, self.variant.wire_bytes)
+        self.make_netns('/run/netns/node')
+        node = ['nsenter', '--net=/run/netns/node']
+        subprocess.run(['ip', 'link', 'set', 'wire', 'netns', 'node'], check=True)
+        subprocess.run([*node, 'sh', '-c', 'ip link set lo up; ip addr add 192.0.2.2/24 dev wire; ip link set wire up; '
+                        'ip route add 10.1.0.0/16 via 192.0.2.1'], check=True)
+        subprocess.run('ip route add 10.2.0.0/16 via 192.0.2.2', shell=True, check=True)
+        self.translate = lambda text: text.replace('10.1.0.0/16', '10.2.0.0/16').replace('"net"', '"far"')
+        self.run('ADD', 0, node)
+
     def flow(self, tool):
-        """Gigabits per second of 1 and 4 streams, microseconds of a round trip."""
+        """Gigabits per second of 1 and 4 streams, microseconds of a round trip, from the second pod to the first."""
         inside = ['nsenter', '--net=/run/netns/p0']
         address = self.results[0]['ips'][0]['address'].split('/')[0]
         with subprocess.Popen([*inside, tool, 'serve', '5000'], stdout=subprocess.PIPE, text=True) as server:
@@ -417,20 +455,19 @@ def routed_variants(build, named, peers):
     return found
 
 
-def flow(variants, build, rounds=8):
+def flow(variants, build, rounds, how, title):
     hosts = [Remote(one, 'single', 2) for one in variants]
     found = {one.name: [] for one in variants}
     try:
         for host in hosts:
-            for i in range(2):
-                host('run', 'ADD', i)
+            host(how)
         for _ in range(rounds):
             for host in hosts:
                 found[host.variant.name].append(host('flow', str(build / 'tests' / 'bench' / 'flow')))
     finally:
         for host in hosts:
             host.close()
-    table(f'Pod to pod, median of {rounds} rounds', ['', '1 stream Gb/s', '4 streams Gb/s', 'round trip us'],
+    table(f'{title}, median of {rounds} rounds', ['', '1 stream Gb/s', '4 streams Gb/s', 'round trip us'],
           [[name, *(f'{statistics.median(one[i] for one in all_rounds):.2f}' for i in range(3))]
            for name, all_rounds in found.items()])
     return found
@@ -446,7 +483,7 @@ def main():
     parser.add_argument('part', nargs='*')
     options = parser.parse_args()
     build = options.build.resolve()
-    parts = options.part or ['single', 'usual', 'full', 'many', 'growth', 'routed', 'flow']
+    parts = options.part or ['single', 'usual', 'full', 'udp', 'many', 'growth', 'routed', 'flow', 'far']
     peers = []
     for directory in [DEBIAN, *options.peer]:
         if (directory / 'bridge').exists():
@@ -465,7 +502,7 @@ def main():
         pass
     results = {}
     for case, title in (('single', 'bridge + host-local'), ('usual', 'the usual pod of a cluster'),
-                        ('full', 'with a host port and limits')):
+                        ('full', 'with a host port and limits'), ('udp', 'with a UDP host port and limits')):
         if case in parts:
             variants = [*([floor] if case == 'single' else []), berth, waiting, named, *peers]
             results[case] = one_by_one(case, variants, options.pods)
@@ -476,11 +513,17 @@ def main():
         results['growth'] = growth(berth, floor)
     if 'routed' in parts:
         results['routed'] = routed(routed_variants(build, named, peers[-1:]))
-    if 'flow' in parts:
+    if 'flow' in parts or 'far' in parts:
         more = {'macspoofchk': {'macspoofchk': True}, 'gsoMaxSize': {'gsoMaxSize': 196608},
                 'routed': {'mode': 'routed'}, 'routed, gsoMaxSize': {'mode': 'routed', 'gsoMaxSize': 196608}}
         found = [Variant(f'berth, {name}', build, more=keys) for name, keys in more.items()]
-        results['flow'] = flow([berth, *found, *peers], build, options.rounds)
+        for part, how, title in (('flow', 'pair', 'Pod to pod'), ('far', 'pair_of_nodes', 'From node to node')):
+            if part in parts:
+                results[part] = flow([berth, *found, *peers[-1:]], build, options.rounds, how, title)
+            for one in list(found):
+                if part == 'flow' and 'gsoMaxSize' in one.more:
+                    found.append(Variant(f'{one.name}, wire too', build, more=one.more))
+                    found[-1].wire_bytes = one.more['gsoMaxSize']
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding='utf-8')
 

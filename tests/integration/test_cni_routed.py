@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Routed pods: no bridge, the host routes to each; everything that a pod of a bridge has works for them too."""
 
+import base64
 import json
 import os
 import subprocess
@@ -114,18 +115,16 @@ def test_source_that_is_not_the_pods(node, v6):
     assert lib.elements() == []
 
 
-def test_repair(node):
-    """What a link that was set down has lost, repair puts back."""
-    import base64
-    pod = node.add(node.conf(), 'a')
+def people(node, pod):
+    """berth-cni's commands for this pod, as libcni noted it."""
     cache, programs = node.sandbox.path / 'cache', node.sandbox.path / 'bin'
     (cache / 'results').mkdir(parents=True)
     programs.mkdir()
     (programs / 'berth-cni').symlink_to(node.plugin.program)
     plugin = {key: value for key, value in pod.conf.items() if key not in ('name', 'cniVersion')}
     conflist = {'cniVersion': pod.conf['cniVersion'], 'name': 'net', 'plugins': [plugin]}
-    (cache / 'results' / f'net-{lib.container("a")}-eth0').write_text(json.dumps({
-        'kind': 'cniCacheV1', 'containerId': lib.container('a'), 'networkName': 'net', 'ifName': 'eth0',
+    (cache / 'results' / f'net-{lib.container(pod.name)}-eth0').write_text(json.dumps({
+        'kind': 'cniCacheV1', 'containerId': lib.container(pod.name), 'networkName': 'net', 'ifName': 'eth0',
         'netns': pod.netns.path, 'config': base64.b64encode(json.dumps(conflist).encode()).decode(),
         'result': pod.result}))
 
@@ -133,6 +132,13 @@ def test_repair(node):
         return subprocess.run([node.plugin.program, command, '--cache-dir', cache, '--bin-dir', programs],
                               capture_output=True, text=True, timeout=60, check=False)
 
+    return run
+
+
+def test_repair(node):
+    """What a link that was set down has lost, repair puts back."""
+    pod = node.add(node.conf(), 'a')
+    run = people(node, pod)
     assert run('check').returncode == 0
     lib.sh('ip', 'link', 'set', pod.host_link, 'down')
     pod.netns.run('ip', 'link', 'set', 'eth0', 'down')
@@ -155,9 +161,12 @@ def test_gso_max_size(node, mode):
         for one in lib.link_json() + pod.netns.ip('link'):
             if one['ifname'] in (pod.host_link, 'eth0') and one.get('gso_max_size'):
                 assert one['gso_max_size'] == 196608, one
-    assert next(one for one in lib.link_json() if one['ifname'] == plain.host_link)['gso_max_size'] == 65536
+    sizes = {one['ifname']: one['gso_max_size'] for one in lib.link_json()}
+    assert sizes[plain.host_link] == 65536 and sizes.get('cni0', 196608) == 196608
     assert node.megabits(pods[0].netns, pods[1].netns, pods[0].address, seconds=0.2) > 0
     assert node.megabits(plain.netns, pods[1].netns, plain.address, port=5001, seconds=0.2) > 0
+    done = people(node, pods[0])('check')
+    assert done.returncode == 0, done.stdout
 
 
 def test_refused(node):
