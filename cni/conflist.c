@@ -98,6 +98,7 @@ static int by_bytes(const struct dirent **a, const struct dirent **b) {
 int conflist_find(const char *directory, const char *name, json_t **listp, Error *err) {
         cleanup(closep) int dir_fd = -1;
         struct dirent **entries = NULL;
+        Error unread = {0};
         bool found = false;
         int n;
 
@@ -108,20 +109,27 @@ int conflist_find(const char *directory, const char *name, json_t **listp, Error
         if (n < 0)
                 return error_set_errno(err, errno, "read %s", directory);
         for (int i = 0; i < n; i++) {
-                Error ignored = {0};
+                Error failed = {0};
                 json_t *list = NULL;
 
                 if (!found && i < FILES_MAX &&
-                    conflist_read(dir_fd, entries[i]->d_name, &list, &ignored) == 0) {
+                    conflist_read(dir_fd, entries[i]->d_name, &list, &failed) == 0) {
                         found = str_equal(json_string_value(json_find(list, "name")), name) ||
                                 strcmp(entries[i]->d_name, name) == 0;
                         if (found)
                                 *listp = json_incref(list);
                 }
+                if (error_is_set(&failed) && !error_is_set(&unread))
+                        unread = failed;
                 json_decref(list);
                 free(entries[i]);
         }
         free(entries);
-        return found ? 0
-                     : error_set(err, ERROR_NOT_FOUND, "no network \"%s\" in %s", name, directory);
+        if (found)
+                return 0;
+        if (error_is_set(&unread))
+                return error_set(err, ERROR_NOT_FOUND,
+                                 "no network \"%s\" in %s, but one file there cannot be read: %s",
+                                 name, directory, unread.message);
+        return error_set(err, ERROR_NOT_FOUND, "no network \"%s\" in %s", name, directory);
 }

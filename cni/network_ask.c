@@ -71,8 +71,6 @@ static int ask(const Question *question, const char *type, const json_t *conf, j
 
         if (!path || !text || !search)
                 return error_set_errno(err, ENOMEM, "%s", type);
-        if (is_status && access(path, X_OK) < 0)
-                return error_set_errno(err, errno, "the runtime cannot run %s", path);
         request.n_input = strlen(text);
         r = exec_run(&request, &result);
         if (r < 0)
@@ -131,6 +129,16 @@ static int set(json_t *object, const char *key, json_t *value) {
         return json_object_set_new(object, key, value);
 }
 
+/* A list without one of its programs makes no pod, whoever is asked what. */
+static int check_program(const Question *question, const char *type, Error *err) {
+        cleanup(freep) char *path = str_printf("%s/%s", question->plugins, type);
+
+        if (question->verb != QUESTION_STATUS || (path && access(path, X_OK) == 0))
+                return 0;
+        return error_set_errno(err, path ? errno : ENOMEM, "the runtime cannot run %s/%s",
+                               question->plugins, type);
+}
+
 /* {"type", "ready", "notAsked" or "message", "answer"} */
 static json_t *ask_plugin(const Question *question, const json_t *list, const json_t *plugin) {
         const char *type = json_string_value(json_find(plugin, "type"));
@@ -138,12 +146,16 @@ static json_t *ask_plugin(const Question *question, const json_t *list, const js
         json_t *told = json_pack("{s:s, s:b}", "type", type, "ready", true);
         const char *why = is_ours(type) ? NULL : reason_not_to_ask(question, list);
         Error err = {0};
+        int r;
 
         if (!conf || !told)
                 return told;
-        if (why) {
+        r = check_program(question, type, &err);
+        if (r == 0 && why)
                 (void)set(told, "notAsked", json_string(why));
-        } else if (ask(question, type, conf, &answer, &err) < 0) {
+        else if (r == 0)
+                r = ask(question, type, conf, &answer, &err);
+        if (r < 0) {
                 (void)set(told, "ready", json_false());
                 (void)set(told, "message", json_string(err.message));
         } else if (answer) {

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define IPV4_MTU_MIN 68
 #define IPV6_MTU_MIN 1280
 
 /* IP6_RT_PRIO_ADDRCONF of the kernel. */
@@ -733,14 +734,17 @@ static uint32_t pair_mtu(const Maker *maker) {
         return uplink;
 }
 
-/* RFC 8200, section 5. The kernel says only "Invalid argument", and a bridge would be left so. */
+/* RFC 791 and RFC 8200, section 5. The kernel says only "Invalid argument", and a bridge would be
+ * left so. */
 static int check_mtu(const Maker *maker) {
-        uint32_t mtu = pair_mtu(maker);
+        bool six = has_family(maker->input->result, AF_INET6);
+        uint32_t mtu = pair_mtu(maker), least = six ? IPV6_MTU_MIN : IPV4_MTU_MIN;
 
-        if (mtu == 0 || mtu >= IPV6_MTU_MIN || !has_family(maker->input->result, AF_INET6))
+        if (mtu == 0 || mtu >= least)
                 return 0;
         return error_set(maker->err, ERROR_INVALID,
-                         "an MTU of %u is too small: IPv6 needs at least %d", mtu, IPV6_MTU_MIN);
+                         "an MTU of %u is too small: IPv%d needs at least %u", mtu, six ? 6 : 4,
+                         least);
 }
 
 static void copy_name(char *to, const char *from) {

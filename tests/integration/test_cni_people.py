@@ -344,9 +344,16 @@ def test_status_for_people(berth, node, sandbox):
     for name in ('berth-cni', 'portmap'):
         (programs / name).symlink_to(node.plugin.program)
     where = ('--conf-dir', directory, '--bin-dir', programs)
+    # Missing is missing, also of a plugin that its list is too old to ask.
+    done = berth('status', *where, 'net', check=False)
+    assert done.returncode == 1 and 'net: something-else: the runtime cannot run ' in done.stdout
+    (programs / 'something-else').symlink_to('/bin/false')
     out = berth('status', *where, 'net').stdout
     assert 'net: berth-cni: ready' in out and 'net: portmap: ready' in out
     assert 'something-else: not asked' in out
+    # A file that cannot be read may be the network's.
+    done = berth('status', *where, 'broken', check=False)
+    assert done.returncode == 1 and '05-broken.conflist: ' in done.stderr
     # Without a network: every list in the runtime's order, of which it takes the first, broken or not.
     done = berth('status', *where, check=False)
     first, error, second = done.stdout.splitlines()[:3]
@@ -400,6 +407,7 @@ def test_status_asks_what_add_asks(berth, node, sandbox):
     for number, (more, words) in enumerate([
             ({}, None), ({'type': 'bridge'}, None),
             ({'mtu': 1000}, 'an MTU of 1000 is too small'),
+            ({'mtu': 60, 'ipam': {'type': 'host-local', 'subnet': '10.1.0.0/16'}}, 'an MTU of 60 is too small: IPv4'),
             ({'mtu': 99999}, '"mtu"'),
             ({'vlan': 5000}, 'invalid VLAN ID 5000'),
             ({'bridge': 'taken'}, 'is not a bridge'),
@@ -425,7 +433,8 @@ def test_status_asks_what_add_asks(berth, node, sandbox):
 
 def test_status_in_json(berth, node, sandbox):
     directory = write_list(sandbox, node.conf(mtu=1444), {'type': 'portmap'}, {'type': 'elsewhere'})
-    where = ('--conf-dir', directory, '--bin-dir', programs_of(sandbox, node, 'berth-cni', 'portmap'), '--json')
+    programs = programs_of(sandbox, node, 'berth-cni', 'portmap', 'elsewhere')
+    where = ('--conf-dir', directory, '--bin-dir', programs, '--json')
     one = json.loads(berth('status', *where, 'net').stdout)
     assert (one['network'], one['ready'], one['cniVersion']) == ('net', True, '1.0.0')
     ours, portmap, other = one['plugins']
