@@ -18,8 +18,8 @@ def wanted(build):
     # A build without one of the programs installs what belongs to the other.
     cni = {'berth-cni', 'berth-node'}
     return {name for name in names
-            if (options['csi'] or 'csi' not in name) and (options['cni'] or not cni & set(re.split('[/.]', name)))
-            if options['man'] or '/man/' not in name}
+            if (options['csi'] or 'csi' not in name) and (options['cni'] or not cni & set(re.split('[/._]', name)))
+            if options['man'] or '/share/' not in name}
 
 
 def introspect(build):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manual pages and --help name the same commands and flags, and what they say of exit codes is so."""
+"""The manual pages, --help and the completions name the same commands and flags; what is said of exit codes is so."""
 
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -75,3 +76,40 @@ def test_wrong_usage_is_64(build, argv):
     done = run(build, 'csi/berth-csi', *argv)
     assert done.returncode == 64
     assert done.stderr and not done.stdout
+
+
+# Asks the shell itself: the words before the cursor, and what it offers there.
+BASH = r'''source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+    $(complete -p "$1" | sed 's/.* -F \([^ ]*\) .*/\1/'); printf '%s\n' "${COMPREPLY[@]}"'''
+FISH = 'source $argv[1]; complete -C (string join -- " " $argv[2..-1])'
+# zsh offers only at a terminal: what is given to its _arguments is taken instead.
+ZSH = r'''_arguments() { print -rl -- $@ }; file=$1; shift; words=($@) CURRENT=$#; source $file'''
+
+
+def complete(build, shell, *words):
+    """What @shell offers at the end of @words."""
+    name = words[0]
+    path = build / 'man' / {'bash': name, 'fish': f'{name}.fish', 'zsh': f'_{name}'}[shell]
+    argv = {'bash': ['bash', '--norc', '-c', BASH, 'bash', path, *words],
+            'fish': ['fish', '-N', '-c', FISH, path, *words],
+            'zsh': ['zsh', '-f', '-c', ZSH, 'zsh', path, *words]}[shell]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(re.findall(r'^[*]?([a-z-][a-z0-9-]*)', done.stdout, re.M))
+
+
+@pytest.fixture(name='shell', params=('bash', 'fish', 'zsh'))
+def shell_fixture(request):
+    if not shutil.which(request.param):
+        pytest.skip(f'no {request.param}')
+    return request.param
+
+
+@pytest.mark.parametrize('program, command', sorted({(program, tuple(argv[:-1])) for program, argv, _ in HELP}))
+def test_completed_is_what_help_says(build, shell, program, command):
+    offered = complete(build, shell, program.split('/')[1], *command, '--')
+    text = run(build, program, *command, '--help').stdout
+    flags = set(re.findall(r'^ +(--[a-z][a-z0-9-]+)', text, re.M))
+    if not command and 'node' not in program:
+        flags = {'--help', '--version'}
+    assert flags and flags <= offered | {'--no-' + flag[2:] for flag in offered}, sorted(flags - offered)
