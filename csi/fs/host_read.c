@@ -177,12 +177,13 @@ static const SysfsFile f2fs_files[] = {
 };
 
 static const SysfsFile erofs_files[] = {
-        {"zero_padding", FS_CLASS_INCOMPAT, 0x1, FS_VERSION(5, 16, 0), FS_VERSION(6, 17, 4095)},
+        {"zero_padding", FS_CLASS_INCOMPAT, 0x1, FS_VERSION(5, 16, 0), FS_VERSION(6, 18, 4095)},
         {"big_pcluster", FS_CLASS_INCOMPAT, 0x2, FS_VERSION(5, 16, 0), 0},
         {"chunked_file", FS_CLASS_INCOMPAT, 0x4, FS_VERSION(5, 16, 0), 0},
         {"device_table", FS_CLASS_INCOMPAT, 0x8, FS_VERSION(5, 16, 0), 0},
         {"ztailpacking", FS_CLASS_INCOMPAT, 0x10, FS_VERSION(5, 17, 0), 0},
         {"fragments", FS_CLASS_INCOMPAT, 0x20, FS_VERSION(6, 1, 0), 0},
+        {"xattr_prefixes", FS_CLASS_INCOMPAT, 0x40, FS_VERSION_NEVER, 0},
         {"48bit", FS_CLASS_INCOMPAT, 0x80, FS_VERSION_NEVER, 0},
         {"metabox", FS_CLASS_INCOMPAT, 0x100, FS_VERSION_NEVER, 0},
 };

@@ -38,6 +38,18 @@ static void put(const char *path, const char *text) {
         close(fd);
 }
 
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *where) {
+        (void)st;
+        (void)flag;
+        (void)where;
+        return remove(path);
+}
+
+static int clean(void **state) {
+        (void)state;
+        return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static void read_root(const char *release) {
         cleanup(closep) int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         FsHostRead how = {.root_fd = fd, .release = release};
@@ -425,6 +437,54 @@ static void test_configs(void **state) {
         assert_true(n > 50);
 }
 
+/* What a kernel has and does not list is not taken from it: lists as the kernels' sources have
+ * them. */
+static void compare_listed(const char *kernel, const char *fs, char *names) {
+        FsHost by_number;
+        Error err = {0};
+
+        (void)snprintf(root, sizeof(root), "/tmp/berth-hosts-XXXXXX");
+        assert_non_null(mkdtemp(root));
+        for (char *name = strtok(names, " \n"); name; name = strtok(NULL, " \n")) {
+                char path[128];
+
+                (void)snprintf(path, sizeof(path), "sys/fs/%s/features/%s", fs, name);
+                put(path, "supported\n");
+        }
+        read_root(kernel);
+        assert_int_equal(fs_host_from_release(&by_number, kernel, 4096, 0, &err), 0);
+        for (FsKind kind = FS_KIND_EXT; kind < _FS_KIND_N; kind++) {
+                for (FsClass class = 0; class < _FS_CLASS_N; class ++) {
+                        uint64_t lost =
+                                by_number.masks[kind][class].have & ~host.masks[kind][class].have;
+
+                        if (lost)
+                                print_error("%s %s: 0x%llx is not listed, and taken for a no\n",
+                                            kernel, fs, (unsigned long long)lost);
+                        assert_int_equal(lost, 0);
+                }
+        }
+}
+
+static void test_listed(void **state) {
+        cleanup(fclosep) FILE *file = open_data("sysfs-features.csv");
+        char line[1024], kernel[32], fs[16];
+        unsigned int n_lists = 0;
+        int n;
+
+        (void)state;
+        while (fgets(line, sizeof(line), file)) {
+                if (line[0] == '#' || sscanf(line, "%31[^,],%15[^,],%n", kernel, fs, &n) != 2)
+                        continue;
+                compare_listed(kernel, fs, line + n);
+                (void)clean(state);
+                n_lists++;
+        }
+        assert_true(n_lists >= 19);
+        (void)snprintf(root, sizeof(root), "/tmp/berth-hosts-XXXXXX");
+        assert_non_null(mkdtemp(root));
+}
+
 static void test_page_of_release(void **state) {
         static const struct {
                 const char *release;
@@ -459,18 +519,6 @@ static void test_page_of_release(void **state) {
         }
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *where) {
-        (void)st;
-        (void)flag;
-        (void)where;
-        return remove(path);
-}
-
-static int clean(void **state) {
-        (void)state;
-        return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_release),
@@ -483,6 +531,7 @@ int main(void) {
                 cmocka_unit_test(test_json_one_behind_the_other),
                 cmocka_unit_test(test_tool_versions),
                 cmocka_unit_test(test_configs),
+                cmocka_unit_test_teardown(test_listed, clean),
                 cmocka_unit_test(test_page_of_release),
         };
 

@@ -242,8 +242,11 @@ static void say_note(Text *t, const FsReason *reason, const FsVolume *volume) {
                 say(t, " experimental");
         } else {
                 say_gated(t, reason, volume);
-                say(t, " %s %s, and this host's configuration is not known",
-                    reason->gate == FS_GATE_THP ? "need" : "needs", fs_gate_text(reason->gate));
+                say(t, " %s %s, %s", reason->gate == FS_GATE_THP ? "need" : "needs",
+                    fs_gate_text(reason->gate),
+                    reason->confidence == FS_CONFIDENCE_MEDIUM
+                            ? "with which kernels of this name are usually built"
+                            : "and this host's configuration is not known");
         }
 }
 

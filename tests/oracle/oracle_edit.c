@@ -171,7 +171,7 @@ void oracle_set_bit(const char *path, FsKind kind, FsClass class, uint64_t bit) 
         else if (kind == FS_KIND_XFS)
                 set_bits(fd, xfs[class], bit, 4, true);
         else if (kind == FS_KIND_EROFS)
-                set_bits(fd, 1024 + 0x50, bit, 4, false);
+                set_bits(fd, 1024 + (class == FS_CLASS_COMPAT ? 0x8 : 0x50), bit, 4, false);
         else if (kind == FS_KIND_F2FS)
                 for (unsigned int copy = 0; copy < 2; copy++)
                         set_bits(fd, 1024 + 0x884 + 4096 * copy, bit, 4, false);

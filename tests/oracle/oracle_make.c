@@ -368,7 +368,7 @@ static bool needs_geometry(FsKind kind, FsClass class, uint64_t bit) {
         if (kind == FS_KIND_XFS)
                 return class == FS_CLASS_INCOMPAT && bit & 0x300;
         if (kind == FS_KIND_EROFS)
-                return true;
+                return class != FS_CLASS_COMPAT || bit & 0x3c;
         if (kind == FS_KIND_F2FS)
                 return bit & 0x1a012;
         if (kind == FS_KIND_BTRFS)
@@ -449,8 +449,10 @@ static void make_all_bits(OracleSet *set) {
                 bit_case(set, &bases[1], "xfs", FS_CLASS_VERSIONNUM, UINT64_C(1) << i);
         if (has_image(set, bases[3].name))
                 make_bits(set, &bases[3], FS_CLASS_FEATURE, 32);
-        if (has_image(set, bases[4].name))
+        if (has_image(set, bases[4].name)) {
+                make_bits(set, &bases[4], FS_CLASS_COMPAT, 32);
                 make_bits(set, &bases[4], FS_CLASS_INCOMPAT, 32);
+        }
         for (unsigned int i = 33; i <= 40; i++)
                 bit_case(set, &bases[2], "btrfs", FS_CLASS_FLAGS, UINT64_C(1) << i);
 }
