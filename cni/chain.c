@@ -44,6 +44,7 @@ static int own_addresses(Chain *chain, Error *err) {
         }
         at->ips = chain->ips;
         at->n_ips = n;
+        at->knows_ips = chain->request->conf.has_prev;
         return 0;
 }
 

@@ -205,6 +205,17 @@ static int requested_left(const HostLocalConf *conf, Error *err) {
         return error_set(err, ERROR_INVALID, "failed to allocate all requested IPs:%s", list);
 }
 
+static int record(const Allocation *allocation, Error *err) {
+        const CniEnv *env = allocation->ipam->env;
+        IpPrefix ips[N_ELEMENTS(allocation->ips)];
+
+        for (size_t i = 0; i < allocation->n; i++)
+                ips[i] = (IpPrefix){.address = allocation->ips[i],
+                                    .length = allocation->ranges[i]->subnet.length};
+        return lease_record(&allocation->store, env->container_id, env->ifname, ips, allocation->n,
+                            err);
+}
+
 static int take_all(Allocation *allocation, Error *err) {
         const CniEnv *env = allocation->ipam->env;
         Error ignored = {0};
@@ -215,8 +226,7 @@ static int take_all(Allocation *allocation, Error *err) {
         if (r == 0)
                 r = requested_left(&allocation->conf, err);
         if (r == 0)
-                r = lease_record(&allocation->store, env->container_id, env->ifname,
-                                 allocation->ips, allocation->n, err);
+                r = record(allocation, err);
         for (size_t i = 0; r < 0 && i < allocation->n; i++)
                 (void)lease_drop(&allocation->store, &allocation->ips[i], env->container_id,
                                  env->ifname, &ignored);
@@ -227,7 +237,7 @@ static int take_all(Allocation *allocation, Error *err) {
  * Addresses that this interface holds already, one per set and, where some were requested, those.
  * Return: true when they serve as the answer.
  */
-static bool take_over(Allocation *allocation, const IpAddress *held, size_t n_held) {
+static bool take_over(Allocation *allocation, const IpPrefix *held, size_t n_held) {
         const HostLocalConf *conf = &allocation->conf;
 
         if (n_held != conf->n_sets)
@@ -236,8 +246,8 @@ static bool take_over(Allocation *allocation, const IpAddress *held, size_t n_he
                 const IpamRange *range = NULL;
 
                 for (size_t j = 0; !range && j < n_held; j++) {
-                        range = ipam_set_find(&conf->sets[i], &held[j]);
-                        allocation->ips[i] = held[j];
+                        range = ipam_set_find(&conf->sets[i], &held[j].address);
+                        allocation->ips[i] = held[j].address;
                         allocation->ranges[i] = range;
                 }
                 if (!range)
@@ -247,7 +257,7 @@ static bool take_over(Allocation *allocation, const IpAddress *held, size_t n_he
                 bool found = false;
 
                 for (size_t j = 0; j < n_held; j++)
-                        found = found || ip_equal(&conf->requested[i], &held[j]);
+                        found = found || ip_equal(&conf->requested[i], &held[j].address);
                 if (!found)
                         return false;
         }
@@ -257,7 +267,7 @@ static bool take_over(Allocation *allocation, const IpAddress *held, size_t n_he
 
 static int held_already(Allocation *allocation, Error *err) {
         const CniEnv *env = allocation->ipam->env;
-        IpAddress held[LEASE_IPS_MAX];
+        IpPrefix held[LEASE_IPS_MAX];
         char text[IP_TEXT_MAX];
         size_t n_held = 0;
         int r;
@@ -270,7 +280,7 @@ static int held_already(Allocation *allocation, Error *err) {
                 return error_set(err, ERROR_CONFLICT,
                                  "failed to allocate for range 0: %s has been allocated to %s, "
                                  "duplicate allocation is not allowed",
-                                 ip_format(&held[0], text), env->container_id);
+                                 ip_format(&held[0].address, text), env->container_id);
         allocation->ipam->kept = take_over(allocation, held, n_held);
         if (allocation->ipam->kept)
                 return 0;
@@ -368,7 +378,7 @@ int host_local_del(Ipam *ipam, Error *err) {
 
 int host_local_find(Ipam *ipam, CniResult *result, Error *err) {
         cleanup(lease_store_close) LeaseStore store = LEASE_STORE_NULL;
-        IpAddress ips[LEASE_IPS_MAX];
+        IpPrefix ips[LEASE_IPS_MAX];
         size_t n = 0;
         int r = open_existing(ipam, &store, err);
 
@@ -380,13 +390,13 @@ int host_local_find(Ipam *ipam, CniResult *result, Error *err) {
         if (r < 0)
                 return r;
         lease_store_commit(&store);
-        for (size_t i = 0; r >= 0 && i < n; i++)
-                r = result_add_ip(result,
-                                  &(ResultIp){
-                                          .address = {.address = ips[i],
-                                                      .length = (uint8_t)(ip_size(&ips[i]) * 8)},
-                                          .interface = -1,
-                                  });
+        ipam->found_whole = n > 0;
+        for (size_t i = 0; r >= 0 && i < n; i++) {
+                ipam->found_whole = ipam->found_whole && ips[i].length > 0;
+                if (ips[i].length == 0)
+                        ips[i].length = (uint8_t)(ip_size(&ips[i].address) * 8);
+                r = result_add_ip(result, &(ResultIp){.address = ips[i], .interface = -1});
+        }
         return r < 0 ? error_set_errno(err, r, "host-local") : 0;
 }
 

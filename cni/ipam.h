@@ -25,8 +25,10 @@ typedef struct Ipam {
          * of host-local. */
         bool reuse;
 
-        bool kept;      /* out: ADD gave an address that was held before; undo must leave it */
-        Failure passed; /* out: what an executed plugin said; code 0 if it said nothing */
+        bool kept;        /* out: ADD gave an address that was held before; undo must leave it */
+        bool found_whole; /* out: what ipam_find() told are the addresses of ADD with their subnets
+                           */
+        Failure passed;   /* out: what an executed plugin said; code 0 if it said nothing */
 } Ipam;
 
 /* @result: gets ips, routes and dns; empty before. Return: 0; negative with @err filled, and

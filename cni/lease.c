@@ -73,7 +73,14 @@ bool lease_is_held(int dir_fd, const char *name, const char *container_id, const
                (content.ifname[0] == '\0' || str_equal(content.ifname, ifname));
 }
 
-int lease_entry_parse(const char *text, IpAddress *ips, size_t room) {
+static int entry_item_parse(const char *item, IpPrefix *ip) {
+        if (strchr(item, '/'))
+                return ip_prefix_parse(item, ip);
+        ip->length = 0;
+        return ip_parse(item, &ip->address);
+}
+
+int lease_entry_parse(const char *text, IpPrefix *ips, size_t room) {
         char copy[LEASE_ENTRY_MAX], *rest = copy, *item;
         size_t n = 0;
 
@@ -81,7 +88,7 @@ int lease_entry_parse(const char *text, IpAddress *ips, size_t room) {
                 return -EBADMSG;
         memcpy(copy, text, strlen(text) + 1);
         while ((item = strsep(&rest, ","))) {
-                if (n == room || ip_parse(item, &ips[n]) < 0)
+                if (n == room || entry_item_parse(item, &ips[n]) < 0)
                         return -EBADMSG;
                 n++;
         }
@@ -89,7 +96,7 @@ int lease_entry_parse(const char *text, IpAddress *ips, size_t room) {
 }
 
 /* Return: how many addresses; 0 without an entry; -errno. */
-static int entry_read(const LeaseStore *store, const char *path, IpAddress *ips) {
+static int entry_read(const LeaseStore *store, const char *path, IpPrefix *ips) {
         char text[LEASE_ENTRY_MAX];
         ssize_t n = readlinkat(store->dir_fd, path, text, sizeof(text) - 1);
 
@@ -100,9 +107,9 @@ static int entry_read(const LeaseStore *store, const char *path, IpAddress *ips)
 }
 
 int lease_find(const LeaseStore *store, const char *container_id, const char *ifname, bool ancient,
-               IpAddress *ips, size_t *np, Error *err) {
+               IpPrefix *ips, size_t *np, Error *err) {
         char path[LEASE_PATH_MAX], name[IP_TEXT_MAX];
-        IpAddress found[LEASE_IPS_MAX];
+        IpPrefix found[LEASE_IPS_MAX];
         size_t n = 0;
         int r;
 
@@ -117,7 +124,8 @@ int lease_find(const LeaseStore *store, const char *container_id, const char *if
         if (r < 0)
                 return error_set_errno(err, r, "read %s", path);
         for (int i = 0; i < r; i++)
-                if (lease_is_held(store->dir_fd, ip_format(&found[i], name), container_id, ifname))
+                if (lease_is_held(store->dir_fd, ip_format(&found[i].address, name), container_id,
+                                  ifname))
                         ips[n++] = found[i];
         *np = n;
         return 0;
@@ -148,14 +156,15 @@ int lease_take(const LeaseStore *store, const IpAddress *ip, const char *contain
         return 0;
 }
 
-int lease_entry_write(int dir_fd, const char *path, const IpAddress *ips, size_t n) {
+int lease_entry_write(int dir_fd, const char *path, const IpPrefix *ips, size_t n) {
         char text[LEASE_ENTRY_MAX], name[IP_TEXT_MAX];
         size_t used = 0;
 
         text[0] = '\0';
         for (size_t i = 0; i < n; i++)
                 used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i > 0 ? "," : "",
-                                         ip_format(&ips[i], name));
+                                         ips[i].length ? ip_prefix_format(&ips[i], name)
+                                                       : ip_format(&ips[i].address, name));
         if (symlinkat(text, dir_fd, path) == 0)
                 return 0;
         if (errno == ENOENT) {
@@ -171,7 +180,7 @@ int lease_entry_write(int dir_fd, const char *path, const IpAddress *ips, size_t
 }
 
 int lease_record(const LeaseStore *store, const char *container_id, const char *ifname,
-                 const IpAddress *ips, size_t n, Error *err) {
+                 const IpPrefix *ips, size_t n, Error *err) {
         char path[LEASE_PATH_MAX];
         int r;
 
@@ -196,7 +205,7 @@ int lease_drop(const LeaseStore *store, const IpAddress *ip, const char *contain
 static int entry_release(const LeaseStore *store, const char *container_id, const char *ifname,
                          const char *entry_ifname, Error *err) {
         char path[LEASE_PATH_MAX];
-        IpAddress ips[LEASE_IPS_MAX];
+        IpPrefix ips[LEASE_IPS_MAX];
         int n, r;
 
         lease_entry_path(container_id, entry_ifname, path);
@@ -208,7 +217,7 @@ static int entry_release(const LeaseStore *store, const char *container_id, cons
         if (n < 0)
                 return error_set_errno(err, n, "read %s", path);
         for (int i = 0; i < n; i++) {
-                r = lease_drop(store, &ips[i], container_id, ifname, err);
+                r = lease_drop(store, &ips[i].address, container_id, ifname, err);
                 if (r < 0)
                         return r;
         }

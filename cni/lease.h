@@ -12,13 +12,15 @@
  *
  * and an index beside it, which host-local reads past because its entries are dangling links:
  *
- *         <dataDir>/<network>/.berth/<container id>@<ifname> -> 10.1.0.5,fd00::5
+ *         <dataDir>/<network>/.berth/<container id>@<ifname> -> 10.1.0.5/24,fd00::5/64
  *         <dataDir>/<network>/.berth/boot                    -> boot id under which they were made
  *
  * How we know that nobody else changed the leases since: we end every operation by setting the
  * directory's modification time to a fixed value of the past. A lease that host-local makes or
  * removes, and a crash of ours in the middle, leaves another time there; then the index is made
  * anew from the leases, once. An entry is a hint even so: a lease is ours only if its file says so.
+ * The length of the subnet is there for a DEL that nobody tells the result of ADD; entries made
+ * anew, and those of versions before, have none.
  */
 
 #include "cni/address.h"
@@ -69,10 +71,11 @@ void lease_store_commit(LeaseStore *store);
 /* Unlocks. Safe on a store that is not open. */
 void lease_store_close(LeaseStore *store);
 
-/* The addresses of one interface. *@np is 0 if it has none. @ancient: also look for a lease of the
- * oldest format, which names no interface. Return: 0; negative. */
+/* The addresses of one interface, with length 0 where their subnet is not known. *@np is 0 if it
+ * has none. @ancient: also look for a lease of the oldest format, which names no interface. Return:
+ * 0; negative. */
 int lease_find(const LeaseStore *store, const char *container_id, const char *ifname, bool ancient,
-               IpAddress *ips, size_t *np, Error *err);
+               IpPrefix *ips, size_t *np, Error *err);
 
 /* Makes the lease file. Return: 0; LEASE_E_TAKEN; negative. */
 int lease_take(const LeaseStore *store, const IpAddress *ip, const char *container_id,
@@ -80,7 +83,7 @@ int lease_take(const LeaseStore *store, const IpAddress *ip, const char *contain
 
 /* Enters what lease_take() took into the index. */
 int lease_record(const LeaseStore *store, const char *container_id, const char *ifname,
-                 const IpAddress *ips, size_t n, Error *err);
+                 const IpPrefix *ips, size_t n, Error *err);
 
 /* Gives back one address if it is held by this interface; missing is done. */
 int lease_drop(const LeaseStore *store, const IpAddress *ip, const char *container_id,
@@ -125,7 +128,7 @@ int lease_each_owner(const LeaseStore *store,
  */
 int lease_content_parse(char *text, const char **idp, const char **ifnamep);
 
-/* "10.1.0.5,fd00::5" of an index entry. Pure. Return: how many; -EBADMSG. */
-int lease_entry_parse(const char *text, IpAddress *ips, size_t room);
+/* "10.1.0.5/24,fd00::5" of an index entry. Pure. Return: how many; -EBADMSG. */
+int lease_entry_parse(const char *text, IpPrefix *ips, size_t room);
 
 #endif

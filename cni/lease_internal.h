@@ -26,7 +26,7 @@ bool lease_is_held(int dir_fd, const char *name, const char *container_id, const
 void lease_entry_path(const char *container_id, const char *ifname, char *path);
 
 /* Replaces the entry; makes the index directory if it is missing. Return: 0; -errno. */
-int lease_entry_write(int dir_fd, const char *path, const IpAddress *ips, size_t n);
+int lease_entry_write(int dir_fd, const char *path, const IpPrefix *ips, size_t n);
 
 /* Every name in @path below @dir_fd. Links and dot names are told, too. */
 typedef int (*NameEach)(int dir_fd, const char *name, void *userdata, Error *err);
@@ -34,7 +34,7 @@ int lease_each_name(int dir_fd, const char *path, NameEach each, void *userdata,
 
 /* The same as lease_find() and lease_release(), by reading every lease. */
 int lease_walk_find(const LeaseStore *store, const char *container_id, const char *ifname,
-                    IpAddress *ips, size_t *np, Error *err);
+                    IpPrefix *ips, size_t *np, Error *err);
 int lease_walk_release(const LeaseStore *store, const char *container_id, const char *ifname,
                        Error *err);
 

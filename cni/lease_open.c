@@ -149,7 +149,7 @@ int lease_each_name(int dir_fd, const char *path, NameEach each, void *userdata,
         return errno ? error_set_errno(err, errno, "read %s", path) : 0;
 }
 
-static int entry_ips(int dir_fd, const char *path, IpAddress *ips) {
+static int entry_ips(int dir_fd, const char *path, IpPrefix *ips) {
         char text[LEASE_ENTRY_MAX];
         ssize_t n = readlinkat(dir_fd, path, text, sizeof(text) - 1);
 
@@ -181,7 +181,7 @@ static bool entry_holds(int dir_fd, const EntryPath *entry, const IpAddress *ip)
 /* Leases recorded before this boot. The file must still say what the entry says: host-local may
  * have given the address to a container of this boot. */
 static int reclaim_entry(int dir_fd, const char *name, void *userdata, Error *err) {
-        IpAddress ips[LEASE_IPS_MAX];
+        IpPrefix ips[LEASE_IPS_MAX];
         char text[IP_TEXT_MAX];
         EntryPath entry = {0};
         int n;
@@ -189,8 +189,8 @@ static int reclaim_entry(int dir_fd, const char *name, void *userdata, Error *er
         entry_path(name, &entry);
         n = entry_ips(dir_fd, entry.path, ips);
         for (int i = 0; i < n; i++)
-                if (entry_holds(dir_fd, &entry, &ips[i]))
-                        (void)unlinkat(dir_fd, ip_format(&ips[i], text), 0);
+                if (entry_holds(dir_fd, &entry, &ips[i].address))
+                        (void)unlinkat(dir_fd, ip_format(&ips[i].address, text), 0);
         if (unlinkat(dir_fd, entry.path, 0) < 0 && errno != ENOENT && errno != EISDIR)
                 return error_set_errno(err, errno, "remove %s", entry.path);
         return 0;
@@ -212,7 +212,7 @@ static int reclaim(LeaseStore *store, const char *boot, Error *err) {
 
 /* Drops what is not a live lease any more; what is missing is added by index_lease(). */
 static int prune_entry(int dir_fd, const char *name, void *userdata, Error *err) {
-        IpAddress ips[LEASE_IPS_MAX];
+        IpPrefix ips[LEASE_IPS_MAX];
         EntryPath entry;
         bool keep;
         int n;
@@ -223,7 +223,7 @@ static int prune_entry(int dir_fd, const char *name, void *userdata, Error *err)
         n = entry_ips(dir_fd, entry.path, ips);
         keep = n > 0;
         for (int i = 0; keep && i < n; i++)
-                keep = entry_holds(dir_fd, &entry, &ips[i]);
+                keep = entry_holds(dir_fd, &entry, &ips[i].address);
         /* A directory is none of ours, and in nobody's way. */
         if (!keep && unlinkat(dir_fd, entry.path, 0) < 0 && errno != ENOENT && errno != EISDIR)
                 return error_set_errno(err, errno, "remove %s", entry.path);
@@ -232,7 +232,7 @@ static int prune_entry(int dir_fd, const char *name, void *userdata, Error *err)
 
 static int entry_append(int dir_fd, const LeaseContent *content, const IpAddress *ip) {
         char path[LEASE_PATH_MAX];
-        IpAddress ips[LEASE_IPS_MAX];
+        IpPrefix ips[LEASE_IPS_MAX];
         int n;
 
         lease_entry_path(content->id, content->ifname, path);
@@ -240,11 +240,11 @@ static int entry_append(int dir_fd, const LeaseContent *content, const IpAddress
         if (n < 0)
                 n = 0;
         for (int i = 0; i < n; i++)
-                if (ip_equal(&ips[i], ip))
+                if (ip_equal(&ips[i].address, ip))
                         return 0;
         if (n == LEASE_IPS_MAX)
                 return -E2BIG;
-        ips[n++] = *ip;
+        ips[n++] = (IpPrefix){.address = *ip};
         return lease_entry_write(dir_fd, path, ips, (size_t)n);
 }
 
@@ -410,13 +410,13 @@ typedef struct EachOwner {
 
 /* An entry with a hashed name: whose it is stands in the lease. */
 static bool hashed_owner(int dir_fd, const char *name, LeaseContent *content) {
-        IpAddress ips[LEASE_IPS_MAX];
+        IpPrefix ips[LEASE_IPS_MAX];
         char text[IP_TEXT_MAX];
         EntryPath entry;
 
         entry_path(name, &entry);
         return entry_ips(dir_fd, entry.path, ips) > 0 &&
-               lease_read(dir_fd, ip_format(&ips[0], text), content) == 0;
+               lease_read(dir_fd, ip_format(&ips[0].address, text), content) == 0;
 }
 
 static int each_owner_name(int dir_fd, const char *name, void *userdata, Error *err) {
@@ -458,7 +458,7 @@ int lease_each_owner(const LeaseStore *store,
 
 typedef struct Holder {
         const char *container_id, *ifname;
-        IpAddress *ips;
+        IpPrefix *ips;
         size_t n;
 } Holder;
 
@@ -468,12 +468,12 @@ static int walk_find(int dir_fd, const char *name, void *userdata, Error *err) {
 
         if (ip_parse(name, &ip) == 0 && holder->n < LEASE_IPS_MAX &&
             lease_is_held(dir_fd, name, holder->container_id, holder->ifname))
-                holder->ips[holder->n++] = ip;
+                holder->ips[holder->n++] = (IpPrefix){.address = ip};
         return 0;
 }
 
 int lease_walk_find(const LeaseStore *store, const char *container_id, const char *ifname,
-                    IpAddress *ips, size_t *np, Error *err) {
+                    IpPrefix *ips, size_t *np, Error *err) {
         Holder holder = {.container_id = container_id, .ifname = ifname, .ips = ips};
         int r = lease_each_name(store->dir_fd, ".", walk_find, &holder, err);
 
@@ -485,11 +485,11 @@ int lease_walk_find(const LeaseStore *store, const char *container_id, const cha
 
 int lease_walk_release(const LeaseStore *store, const char *container_id, const char *ifname,
                        Error *err) {
-        IpAddress ips[LEASE_IPS_MAX];
+        IpPrefix ips[LEASE_IPS_MAX];
         size_t n = 0;
         int r = lease_walk_find(store, container_id, ifname, ips, &n, err);
 
         for (size_t i = 0; r == 0 && i < n; i++)
-                r = lease_drop(store, &ips[i], container_id, ifname, err);
+                r = lease_drop(store, &ips[i].address, container_id, ifname, err);
         return r;
 }

@@ -112,11 +112,13 @@ static void recall_addresses(LinkDel *del) {
         if (request->conf.has_prev) {
                 request->at.ips = request->conf.prev.ips;
                 request->at.n_ips = request->conf.prev.n_ips;
+                request->at.knows_ips = true;
                 return;
         }
         if (ipam_find(&request->ipam, &del->leases, &ignored) == 0) {
                 request->at.ips = del->leases.ips;
                 request->at.n_ips = del->leases.n_ips;
+                request->at.knows_ips = request->ipam.found_whole;
         }
 }
 

@@ -52,6 +52,7 @@ typedef struct Attachment {
         uint8_t pod_mac[6];  /* of ifname; on DEL from prevResult, if that tells it */
         const ResultIp *ips; /* the pod's addresses with their gateways, both families */
         size_t n_ips;        /* 0 on DEL when nobody knows them any more: search by owner */
+        bool knows_ips;      /* DEL: those, with their subnets, are what ADD was given */
         /* DEL: links that go together after all modules, because each removal alone waits 20 ms in
          * the kernel. NULL: a module removes its own itself. */
         LinkList *doomed;

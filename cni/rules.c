@@ -136,7 +136,7 @@ static unsigned int sets_to_scan(const RulesState *state, const Attachment *at,
         bool had_ports = false, all_ports = true;
         unsigned int sets = 0;
 
-        for (size_t i = 0; i < N_ELEMENTS(parts) && !state->conf->has_prev; i++)
+        for (size_t i = 0; i < N_ELEMENTS(parts) && !at->knows_ips; i++)
                 sets |= takes_part(state, i) ? parts[i]->sets : 0;
         for (size_t i = 0; i < list->n_rules; i++) {
                 RuleSet set = list->rules[i].set;

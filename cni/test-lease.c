@@ -66,18 +66,18 @@ static void close_store(LeaseStore *store) {
 
 /* Takes one address for one interface, as ADD does. */
 static void take(const char *address, const char *id, const char *ifname) {
-        IpAddress one = ip(address);
+        IpPrefix one = {.address = ip(address), .length = 24};
         LeaseStore store;
         Error err = {0};
 
         open_store(&store);
-        assert_int_equal(lease_take(&store, &one, id, ifname, &err), 0);
+        assert_int_equal(lease_take(&store, &one.address, id, ifname, &err), 0);
         assert_int_equal(lease_record(&store, id, ifname, &one, 1, &err), 0);
         close_store(&store);
 }
 
 static size_t n_found(const char *id, const char *ifname) {
-        IpAddress ips[LEASE_IPS_MAX];
+        IpPrefix ips[LEASE_IPS_MAX];
         LeaseStore store;
         size_t n = 99;
         Error err = {0};
@@ -127,6 +127,34 @@ static void test_layout(void **state) {
         assert_false(is_there("fd00::5"));
         assert_false(is_there(".berth/c1@eth0"));
         release("c1", "eth0");
+}
+
+/* The subnet is remembered; not in what is made anew from the leases, or was written before. */
+static void test_subnet(void **state) {
+        IpPrefix ips[LEASE_IPS_MAX];
+        LeaseStore store;
+        Error err = {0};
+        size_t n = 0;
+
+        take("10.0.0.7", "c1", "eth0");
+        open_store(&store);
+        assert_int_equal(lease_find(&store, "c1", "eth0", false, ips, &n, &err), 0);
+        close_store(&store);
+        assert_int_equal(n, 1);
+        assert_int_equal(ips[0].length, 24);
+        release("c1", "eth0");
+        put("10.0.0.8", "c2\r\neth0");
+        open_store(&store);
+        assert_int_equal(lease_find(&store, "c2", "eth0", false, ips, &n, &err), 0);
+        close_store(&store);
+        assert_int_equal(n, 1);
+        assert_int_equal(ips[0].length, 0);
+        release("c2", "eth0");
+        assert_int_equal(lease_entry_parse("10.0.0.1,fd00::5/64", ips, 2), 2);
+        assert_int_equal(ips[0].length, 0);
+        assert_int_equal(ips[1].length, 64);
+        assert_true(lease_entry_parse("10.0.0.1/33", ips, 2) < 0);
+        assert_true(lease_entry_parse("10.0.0.1/", ips, 2) < 0);
 }
 
 static void test_absent_directory(void **state) {
@@ -323,12 +351,12 @@ static void test_lock_waits(void **state) {
 int main(void) {
 #define WITH_ROOT(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
         const struct CMUnitTest tests[] = {
-                WITH_ROOT(test_layout),         WITH_ROOT(test_absent_directory),
-                WITH_ROOT(test_foreign_hand),   WITH_ROOT(test_stale_entry),
-                WITH_ROOT(test_index_is_used),  WITH_ROOT(test_torn),
-                WITH_ROOT(test_boot),           WITH_ROOT(test_long_id),
-                WITH_ROOT(test_walks),          WITH_ROOT(test_lock_waits),
-                cmocka_unit_test(test_content),
+                WITH_ROOT(test_layout),      WITH_ROOT(test_absent_directory),
+                WITH_ROOT(test_subnet),      WITH_ROOT(test_foreign_hand),
+                WITH_ROOT(test_stale_entry), WITH_ROOT(test_index_is_used),
+                WITH_ROOT(test_torn),        WITH_ROOT(test_boot),
+                WITH_ROOT(test_long_id),     WITH_ROOT(test_walks),
+                WITH_ROOT(test_lock_waits),  cmocka_unit_test(test_content),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ static void check_address(const char *text) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         cleanup(freep) char *text = malloc(n + 1);
         const char *id = NULL, *ifname = NULL;
-        IpAddress ips[LEASE_IPS_MAX];
+        IpPrefix ips[LEASE_IPS_MAX];
         int found;
 
         assert(text);

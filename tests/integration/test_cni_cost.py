@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a call costs the node, counted: names looked up, frames that other pods get, round trips."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -121,3 +122,24 @@ def test_a_pod_that_comes_costs_others_one_frame(node, mode, frames):
         pod = node.add(conf, 'a')
         node.delete(pod)
         assert process.communicate('x\n')[0] == f'{frames}\n'
+
+
+@pytest.mark.parametrize('old', [False, True])
+def test_del_without_a_result_looks_through_no_set(node, tmp_path, old):
+    """The lease tells the address and its subnet, so an element is asked for by its key; as a version before wrote it, or
+    made anew, it does not."""
+    trace = tmp_path / 'trace'
+    conf = node.conf(ipMasq=True, firewall=True)
+    other, pod = node.add(conf, 'other'), node.add(conf, 'a')
+    entry = node.sandbox.path / 'leases' / 'net' / '.berth' / f'{lib.container("a")}@eth0'
+    assert os.readlink(entry) == f'{pod.address}/16,{pod.address6}/64'
+    if old:
+        entry.unlink()
+        entry.symlink_to(f'{pod.address},{pod.address6}')
+    before = lib.elements()
+    node.delete(pod, result=None, wrapper=['strace', '-f', '-qq', '-o', str(trace), '-e', 'trace=sendmsg'])
+    dumps = [one for one in calls(trace) if 'NFT_MSG_GETSETELEM' in one and 'NLM_F_DUMP' in one]
+    assert bool(dumps) == old, dumps
+    assert not [one for one in lib.elements() if pod.address in str(one) or pod.address6 in str(one)]
+    assert len(before) - len(lib.elements()) == 4
+    node.check(other).ok()

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import time
@@ -42,7 +43,8 @@ class Leases:
 
     def index(self):
         directory = self.path / 'net' / '.berth'
-        return {one: os.readlink(directory / one) for one in os.listdir(directory) if one != 'boot'}
+        return {one: re.sub(r'/\d+', '', os.readlink(directory / one))
+                for one in os.listdir(directory) if one != 'boot'}
 
 
 @pytest.fixture(name='leases')
