@@ -5,6 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
+#include "csi/node/note.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -32,27 +33,8 @@ bool mapper_note_is_of(const MapperNote *note, const Mapper *mapper) {
                str_has_prefix(note->uuid, "CRYPT-LUKS") && str_has_prefix(mapper->uuid, note->uuid);
 }
 
-/* Only root's, and nothing that somebody else may write to. */
 static int open_directory(const char *state_dir, bool makes) {
-        cleanup(freep) char *path = NULL;
-        struct stat status;
-        int fd;
-
-        if (str_is_empty(state_dir))
-                return -ENOENT;
-        path = str_printf("%s/mappers", state_dir);
-        if (!path)
-                return -ENOMEM;
-        if (makes && mkdir(path, 0700) < 0 && errno != EEXIST)
-                return -errno;
-        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        if (fstat(fd, &status) == 0 && status.st_uid == geteuid() &&
-            !(status.st_mode & (S_IWGRP | S_IWOTH)))
-                return fd;
-        close(fd);
-        return -EPERM;
+        return note_open_directory(state_dir, "mappers", makes);
 }
 
 static int note_name(const char *mapper, char name[NAME_MAX + 1]) {

@@ -64,3 +64,25 @@ int note_remove(const NodePath *path, const char *name) {
                         r = -errno;
         return r;
 }
+
+int note_open_directory(const char *state_dir, const char *name, bool makes) {
+        cleanup(freep) char *path = NULL;
+        struct stat status;
+        int fd;
+
+        if (str_is_empty(state_dir))
+                return -ENOENT;
+        path = str_printf("%s/%s", state_dir, name);
+        if (!path)
+                return -ENOMEM;
+        if (makes && mkdir(path, 0700) < 0 && errno != EEXIST)
+                return -errno;
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &status) == 0 && status.st_uid == geteuid() &&
+            !(status.st_mode & (S_IWGRP | S_IWOTH)))
+                return fd;
+        close(fd);
+        return -EPERM;
+}

@@ -3,7 +3,8 @@
 #define BERTH_CSI_NODE_NOTE_H
 
 /* A small file in a staging directory that says what is being done to the volume: marker.h,
- * growing.h. What is at a path that is no directory has none. */
+ * growing.h. What is at a path that is no directory has none. Others are in directories of their
+ * own beside the socket: mapper_note.h, share_note.h. */
 
 #include "csi/node/path.h"
 
@@ -16,5 +17,9 @@ int note_write(const NodePath *path, const char *name, const char *text);
 
 /* Gone already is done; takes along what a note_write() left that was killed. Return: 0; -errno. */
 int note_remove(const NodePath *path, const char *name);
+
+/* <state directory>/@name, which is root's, and nobody else may write to it. @makes: if it is not
+ * there. Return: a descriptor; -ENOENT, also with @state_dir NULL or ""; another -errno. */
+int note_open_directory(const char *state_dir, const char *name, bool makes);
 
 #endif

@@ -7,6 +7,7 @@
 #include "common/base/str.h"
 #include "common/mount/mountinfo.h"
 #include "csi/node/share_internal.h"
+#include "csi/node/share_note.h"
 #include "csi/node/timed.h"
 
 #include <fcntl.h>
@@ -60,6 +61,11 @@ bool share_is_same_source(const char *a, const char *b) {
                         return false;
         } while (one);
         return true;
+}
+
+bool share_is_of(const Node *node, const Mount *mount, const char *source) {
+        return share_is_same_source(mount->source, source) ||
+               share_note_is(node->config.state_dir, mount->target, source, mount->source);
 }
 
 /* --- what is mounted, by mountinfo --- */
@@ -155,7 +161,7 @@ static int check_single(const Job *job, const NodePublishRequest *request, const
                 const Mount *mount = &table->mounts[i];
 
                 if (share_is_remote(mount->fs_type) &&
-                    share_is_same_source(mount->source, share->source) &&
+                    share_is_of(job->node, mount, share->source) &&
                     node_root_below(root, mount->target) && !str_equal(mount->target, real))
                         return error_set(err, ERROR_PRECONDITION,
                                          "the volume is published at %s already, and its access "
@@ -172,7 +178,7 @@ static int judge_mounted(Job *job, const Mount *mount, const Share *share, bool 
         struct statvfs usage;
         int r;
 
-        if (!share_is_remote(mount->fs_type) || !share_is_same_source(mount->source, share->source))
+        if (!share_is_remote(mount->fs_type) || !share_is_of(job->node, mount, share->source))
                 return error_set(err, ERROR_CONFLICT,
                                  "%s is taken: %.200s (%s) is mounted there, not %.200s",
                                  job->target.text, mount->source, mount->fs_type, share->source);

@@ -15,4 +15,7 @@ int share_real_path(const NodePath *path, char text[PATH_MAX], Error *err);
 /* The topmost mount at @path; NULL: none. @tablep: owns it. */
 int share_find_mount(const NodePath *path, MountTable **tablep, const Mount **mountp, Error *err);
 
+/* Whether a mount is of @source, or of what the server led that to. */
+bool share_is_of(const Node *node, const Mount *mount, const char *source);
+
 #endif

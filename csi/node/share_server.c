@@ -11,6 +11,7 @@
 #include "csi/node/holder.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/share_internal.h"
+#include "csi/node/share_note.h"
 #include "csi/node/timed.h"
 
 /* kubelet gives up after two minutes, and calls again. */
@@ -65,6 +66,13 @@ static int detach_one(Node *node, const NodePath *path, const MountTable *table,
         return r == -EINVAL || r == -ENOENT || r == -ETIMEDOUT ? 0 : r;
 }
 
+static void forget(const Node *node, const NodePath *path) {
+        char real[PATH_MAX];
+
+        if (share_real_path(path, real, NULL) == 0)
+                share_note_remove(node->config.state_dir, real);
+}
+
 int share_detach(Node *node, const NodePath *path, Error *err) {
         uint64_t last_id = 0;
 
@@ -76,8 +84,10 @@ int share_detach(Node *node, const NodePath *path, Error *err) {
                 r = share_find_mount(path, &table, &mount, err);
                 if (r < 0)
                         return r;
-                if (!mount || !share_is_remote(mount->fs_type))
+                if (!mount || !share_is_remote(mount->fs_type)) {
+                        forget(node, path);
                         return 0;
+                }
                 if (mount->id == last_id)
                         return error_set(err, ERROR_UNAVAILABLE,
                                          "%.200s could not be unmounted from %s in time",
@@ -195,7 +205,7 @@ static int run_helper(const Work *work, const char *target, Error *err) {
 /* The helper was given a path, where no server's filesystem was. What is there now is what was
  * asked for: NFSv4 may have been led on by the server, by a link or a referral, and shows where it
  * came to. */
-static int verify(const Work *work, Error *err) {
+static int verify(const Node *node, const Work *work, Error *err) {
         cleanup(mount_table_freep) MountTable *table = NULL;
         const LogField field = {"volume", work->volume_id};
         const char *source = work->plan->share->source;
@@ -206,10 +216,13 @@ static int verify(const Work *work, Error *err) {
         if (r < 0)
                 return r;
         if (mount && share_is_remote(mount->fs_type)) {
-                if (!share_is_same_source(mount->source, source))
-                        log_fields(LOG_LEVEL_INFO, &field, 1, "%.200s led to %.200s", source,
-                                   mount->source);
-                return 0;
+                if (share_is_same_source(mount->source, source))
+                        return 0;
+                log_fields(LOG_LEVEL_INFO, &field, 1, "%.200s led to %.200s", source,
+                           mount->source);
+                /* The same request is CONFLICT without it, when kubelet makes it again. */
+                r = share_note_write(node->config.state_dir, mount->target, source, mount->source);
+                return r < 0 ? error_set_errno(err, r, "note where %.200s led to", source) : 0;
         }
         return error_set(err, ERROR_UNAVAILABLE,
                          "%s said that it mounted %.200s at %s, and it is "
@@ -241,7 +254,7 @@ int share_mount(Node *node, Work *work, Error *err) {
         closep(&work->target->fd);
         r = run_helper(work, real, err);
         if (r == 0)
-                r = verify(work, err);
+                r = verify(node, work, err);
         if (r == 0)
                 r = set_mode(node, work, err);
         /* Also where the helper was ended: the kernel may have been faster. */

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -306,6 +307,54 @@ def test_nfs_helper_lies(sandbox, nfs):
             publish_nfs(client, target)
         assert failure.value.code == 'UNAVAILABLE' and 'it is not there' in failure.value.message
         assert not target.exists()
+
+
+# A mount.nfs whose server leads it elsewhere, as NFSv4's links and referrals do: a directory by FUSE.
+LED = '''
+import ctypes, os, struct, sys
+fd = os.open('/dev/fuse', os.O_RDWR)
+options = f'fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other'
+if ctypes.CDLL(None).mount(b'192.0.2.10:/moved', sys.argv[1].encode(), b'fuse.nas', 0, options.encode()) < 0:
+    sys.exit(1)
+if os.fork():
+    os._exit(0)
+os.closerange(0, 3)
+attributes = struct.pack('=QIIQQQQQQIIIIIIIIII', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0o40755, 2, 0, 0, 0, 4096, 0)
+answers = {26: struct.pack('=IIIIHHIIHHI7I', 7, 31, 65536, 0, 12, 9, 65536, 1, 16, 0, 0, *[0] * 7), 3: attributes,
+           17: struct.pack('=QQQQQIIII6I', 9, 9, 9, 9, 9, 4096, 255, 4096, 0, *[0] * 6), 27: bytes(16), 29: b''}
+while True:
+    try:
+        _, opcode, unique = struct.unpack_from('=IIQ', os.read(fd, 1 << 20))
+    except OSError:
+        os._exit(0)
+    body = answers.get(opcode)
+    if opcode not in (2, 42):
+        os.write(fd, struct.pack('=IiQ', 16 + len(body or b''), 0 if body is not None else -38, unique) + (body or b''))
+'''
+
+
+def test_nfs_led_elsewhere(sandbox, nfs):
+    """Published again, after a restart of kubelet, it was "taken" by what the server had led it to."""
+    script = sandbox.path / 'led.py'
+    script.write_text(LED, encoding='utf-8')
+    nfs.environment |= helper(sandbox, f'exec {sys.executable} {script} "$2"\n')
+    target = target_of(nfs, 'a')
+    notes = nfs.socket_path.parent / 'shares'
+    with nfs.start() as client:
+        publish_nfs(client, target)
+        publish_nfs(client, target)
+        assert '192.0.2.9:/export led to 192.0.2.10:/moved' in nfs.log()
+    nfs.stop()
+    with nfs.start() as client:
+        publish_nfs(client, target)
+        assert len(mounts_at(target)) == 1
+        # It is of that request only.
+        with pytest.raises(Failure) as failure:
+            publish_nfs(client, target, volume_context={**NAS, 'share': '/other'})
+        assert failure.value.code == 'ALREADY_EXISTS' and 'is taken' in failure.value.message
+        assert len(list(notes.iterdir())) == 1
+        client.NodeUnpublishVolume(volume_id='nas##export', target_path=str(target))
+        assert not target.exists() and not list(notes.iterdir())
 
 
 def test_nfs_without_helper(sandbox, nfs):
