@@ -121,6 +121,13 @@ int firewalld_remove(const char *zone, const ResultIp *ips, size_t n, Error *err
         return ask_each(&batch, "removeSource", zone, ips, n, err);
 }
 
+bool firewalld_runs(void) {
+        cleanup(freep_batch) Batch *batch = calloc(1, sizeof(*batch));
+        DbusCall *call = batch ? add_call(batch, "getActiveZones") : NULL;
+
+        return call && run(batch, NULL) == 0;
+}
+
 int firewalld_check(const char *zone, const ResultIp *ips, size_t n, Error *err) {
         cleanup(freep_batch) Batch *batch = NULL;
         int r = ask_each(&batch, "querySource", zone, ips, n, err);

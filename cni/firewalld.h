@@ -21,6 +21,9 @@ int firewalld_add(const char *zone, const ResultIp *ips, size_t n, Error *err);
 /* Missing is done. Return: as above. */
 int firewalld_remove(const char *zone, const ResultIp *ips, size_t n, Error *err);
 
+/* Is it there to be asked? */
+bool firewalld_runs(void);
+
 /* Return: as above; NOT_FOUND naming the address. */
 int firewalld_check(const char *zone, const ResultIp *ips, size_t n, Error *err);
 

@@ -19,6 +19,9 @@
  */
 
 #include "cni/rules.h"
+#include "common/nft/xtables.h"
+
+#include <net/if.h>
 
 #define FORWARD_CHAIN       "CNI-FORWARD"
 #define FORWARD_ADMIN_CHAIN "CNI-ADMIN"
@@ -37,23 +40,36 @@ int forward_check(RulesSocket *sock, uint8_t family, const char *admin_chain, Er
 /* Removes the rules of whole subnets that earlier versions made. */
 int forward_forget_subnets(RulesSocket *sock, uint8_t family, Error *err);
 
+/* --- what others drop (cni/forward_walk.c) ------------------------------------------------- */
+
+/* As much of a link's name as is known: all IFNAMSIZ bytes of it, how it begins, or 0 bytes. */
+typedef struct ForwardLink {
+        char name[IFNAMSIZ]; /* zeros behind it */
+        size_t n_known;
+} ForwardLink;
+
+/* The first packet of a TCP connection from a pod to another network. */
+typedef struct ForwardPacket {
+        ForwardLink input, output;
+        bool iptables_opens;  /* ADD opens chain FORWARD of iptables, whichever backend it has */
+        bool firewalld_opens; /* ADD makes the pod a source of a zone of firewalld */
+} ForwardPacket;
+
 /**
- * forward_find_drop() - a chain that certainly drops what pods forward
- * @opens: ADD opens chain FORWARD of iptables, whichever backend it has: that is none then
+ * forward_find_drop() - a chain that certainly drops it
  * @text: names it: "chain forward of table inet filter: its policy is drop"
- *
- * Certain is only what has the policy drop, or a drop of everything, and before it no rule that
- * could let a new packet pass. A chain that FORWARD_CHAIN opens is none.
  *
  * Return: 0: none is found; 1 with @text; -errno.
  */
-int forward_find_drop(RulesSocket *sock, bool opens, char text[256]);
+int forward_find_drop(RulesSocket *sock, const ForwardPacket *packet, char text[256]);
 
 /* --- iptables-legacy (cni/forward_legacy.c) ------------------------------------------------- */
 
 /* Return: 1 when a packet with the mark passes, 0 when not; negative. */
 int forward_legacy_is_open(uint8_t family, const char *admin_chain, Error *err);
 int forward_legacy_add(uint8_t family, const char *admin_chain, Error *err);
-int forward_legacy_find_drop(char text[256]);
+
+/* The filter table. Return: 0, freed by xtables_deinit(); negative. */
+int forward_legacy_read(uint8_t family, XtTable *xt, Error *err);
 
 #endif

@@ -106,7 +106,7 @@ static LegacyRule accept_mark(void) {
 
 /* --- reading ------------------------------------------------------------------------------ */
 
-static int read_filter(uint8_t family, XtTable *xt, Error *err) {
+int forward_legacy_read(uint8_t family, XtTable *xt, Error *err) {
         int r = -EAGAIN;
 
         for (unsigned int try = 0; try < TRIES_MAX && r == -EAGAIN; try++)
@@ -150,44 +150,9 @@ static bool is_open(const XtTable *xt, const char *admin_chain) {
 
 int forward_legacy_is_open(uint8_t family, const char *admin_chain, Error *err) {
         cleanup(xtables_deinit) XtTable xt = {0};
-        int r = read_filter(family, &xt, err);
+        int r = forward_legacy_read(family, &xt, err);
 
         return r < 0 ? r : is_open(&xt, admin_chain);
-}
-
-/* As forward_find_drop() says; a target that is no verdict may let packets pass. */
-static bool surely_drops(const XtTable *xt, bool *by_policyp) {
-        uint32_t offset = xt->first[NF_INET_FORWARD], end = xt->policy[NF_INET_FORWARD];
-        XtRule rule;
-
-        for (; offset < end && xtables_rule(xt, offset, &rule) == 0; offset = rule.next) {
-                if (rule.unconditional && rule.is_verdict && rule.verdict == NF_DROP) {
-                        *by_policyp = false;
-                        return true;
-                }
-                if (rule.is_verdict && rule.verdict != NF_DROP)
-                        return false;
-        }
-        *by_policyp = true;
-        return xtables_rule(xt, end, &rule) == 0 && rule.is_verdict && rule.verdict == NF_DROP;
-}
-
-int forward_legacy_find_drop(char text[256]) {
-        static const uint8_t families[] = {AF_INET, AF_INET6};
-
-        for (size_t i = 0; i < N_ELEMENTS(families); i++) {
-                cleanup(xtables_deinit) XtTable xt = {0};
-                bool by_policy;
-
-                if (!xtables_has(families[i], "filter") ||
-                    read_filter(families[i], &xt, NULL) < 0 || !surely_drops(&xt, &by_policy))
-                        continue;
-                snprintf(text, 256, "chain FORWARD of %s-legacy: %s",
-                         families[i] == AF_INET ? "iptables" : "ip6tables",
-                         by_policy ? "its policy is drop" : "a rule drops everything");
-                return 1;
-        }
-        return 0;
 }
 
 /* --- writing ------------------------------------------------------------------------------ */

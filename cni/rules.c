@@ -7,10 +7,13 @@
 
 #include "cni/rules.h"
 
+#include "cni/firewalld.h"
 #include "cni/forward.h"
 #include "cni/legacy.h"
 #include "cni/request.h"
 #include "common/base/cleanup.h"
+#include "common/netlink/rtnl_link.h"
+#include "common/netlink/rtnl_route.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -331,11 +334,55 @@ static void questions_deinit(NlBatch *batch) {
         nl_batch_deinit(batch);
 }
 
+static int take_default(const Route *route, void *userdata) {
+        Route *found = userdata;
+
+        if (!route)
+                *found = (Route){0};
+        else if (route->prefix == 0 && route->index != 0 &&
+                 (route->table == 0 || route->table == RT_TABLE_MAIN) &&
+                 (found->index == 0 || route->priority < found->priority))
+                *found = *route;
+        return 0;
+}
+
+static void know_name(ForwardLink *link, const char *name, size_t n_known) {
+        *link = (ForwardLink){.n_known = n_known};
+        snprintf(link->name, sizeof(link->name), "%s", name);
+}
+
+static void find_output(ForwardLink *output) {
+        static const uint8_t families[] = {AF_INET, AF_INET6};
+        cleanup(nl_socket_close) NlSocket rtnl = NL_SOCKET_NULL;
+        Route found = {0};
+        Link link;
+
+        if (nl_socket_open(&rtnl, NETLINK_ROUTE) < 0)
+                return;
+        for (size_t i = 0; i < N_ELEMENTS(families) && found.index == 0; i++)
+                if (route_dump(&rtnl, families[i], take_default, &found) < 0)
+                        return;
+        if (found.index != 0 && link_find(&rtnl, found.index, NULL, &link) == 0)
+                know_name(output, link.name, IFNAMSIZ);
+}
+
+/* Of a plugin that is chained behind another nobody knows here what pods' links are called. */
+static void describe_packet(const NetConf *conf, bool firewall, ForwardPacket *packet) {
+        find_output(&packet->output);
+        if (conf_is_pair(conf))
+                know_name(&packet->input, "veth", 4);
+        else if (conf->role != ROLE_FIREWALL)
+                know_name(&packet->input, conf->link.bridge, IFNAMSIZ);
+        packet->iptables_opens = firewall;
+        packet->firewalld_opens = firewall && firewalld_runs();
+}
+
 /*
  * What opens FORWARD of iptables, another plugin of the list may be; only who asks about the whole
  * list (berth-cni status) knows that there is none.
  */
 static int forward_status(RulesState *state, Error *err) {
+        ForwardPacket packet = {.iptables_opens = false};
         bool firewall = true;
         char text[256];
         int r;
@@ -344,7 +391,8 @@ static int forward_status(RulesState *state, Error *err) {
         if (state->role != ROLE_FIREWALL &&
             !(state->role == ROLE_BERTH && state->conf->link.is_gateway))
                 return 0;
-        r = forward_find_drop(&state->sock, firewall, text);
+        describe_packet(state->conf, firewall, &packet);
+        r = forward_find_drop(&state->sock, &packet, text);
         if (r <= 0)
                 return 0;
         return error_set(err, ERROR_UNAVAILABLE,

@@ -2,7 +2,7 @@
 
 /* Questions, answers and dumps of nf_tables. Believes nothing about lengths. */
 
-#include "common/nft/nft_query.h"
+#include "common/nft/nft_answer.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
@@ -74,12 +74,12 @@ void nft_ask_element(NlBatch *batch, const NftElement *element) {
 
 /* --- answers ----------------------------------------------------------------------------- */
 
-static uint32_t get_u32(const struct nlattr *attr, uint32_t fallback) {
+uint32_t nft_get_u32(const struct nlattr *attr, uint32_t fallback) {
         return ntohl(nl_get_u32(attr, htonl(fallback)));
 }
 
 /* Reads the comment out of user data; "" when there is none or it is not text with its NUL. */
-static void get_comment(const struct nlattr *attr, char *text, size_t n_text) {
+void nft_get_comment(const struct nlattr *attr, char *text, size_t n_text) {
         const uint8_t *data;
         size_t n;
 
@@ -112,12 +112,12 @@ int nft_parse_generation(const struct nlmsghdr *message, uint32_t *generationp) 
                 return r;
         if (!table[NFTA_GEN_ID])
                 return -EBADMSG;
-        *generationp = get_u32(table[NFTA_GEN_ID], 0);
+        *generationp = nft_get_u32(table[NFTA_GEN_ID], 0);
         return 0;
 }
 
 /* The bytes of NFTA_DATA_VALUE inside @attr. */
-static int get_value(const struct nlattr *attr, const uint8_t **valuep, size_t *np) {
+int nft_get_value(const struct nlattr *attr, const uint8_t **valuep, size_t *np) {
         const struct nlattr *table[NFTA_DATA_MAX + 1];
         int r;
 
@@ -143,21 +143,21 @@ static int parse_element(const struct nlattr *item, NftElementEach each, void *u
         r = nl_nested(item, table, NFTA_SET_ELEM_MAX + 1);
         if (r < 0)
                 return r;
-        r = get_value(table[NFTA_SET_ELEM_KEY], &found.key, &found.n_key);
+        r = nft_get_value(table[NFTA_SET_ELEM_KEY], &found.key, &found.n_key);
         if (r < 0)
                 return r;
-        r = get_value(table[NFTA_SET_ELEM_DATA], &found.data, &found.n_data);
+        r = nft_get_value(table[NFTA_SET_ELEM_DATA], &found.data, &found.n_data);
         if (r < 0)
                 return r;
         if (!found.key)
                 return 0; /* the catch-all */
-        get_comment(table[NFTA_SET_ELEM_USERDATA], found.comment, sizeof(found.comment));
+        nft_get_comment(table[NFTA_SET_ELEM_USERDATA], found.comment, sizeof(found.comment));
         return each(&found, userdata);
 }
 
 /* The attributes of a list, all of one type. Return: 0; -EBADMSG; what @each returned. */
-static int for_list(const struct nlattr *list, int (*each)(const struct nlattr *item, void *data),
-                    void *data) {
+int nft_for_list(const struct nlattr *list, int (*each)(const struct nlattr *item, void *data),
+                 void *data) {
         int left = nla_len(list);
         const struct nlattr *item = nla_data(list);
 
@@ -197,138 +197,7 @@ int nft_parse_elements(const struct nlmsghdr *message, NftElementEach each, void
                 return r;
         if (!table[NFTA_SET_ELEM_LIST_ELEMENTS])
                 return 0;
-        return for_list(table[NFTA_SET_ELEM_LIST_ELEMENTS], each_element, &list);
-}
-
-static int parse_immediate(const struct nlattr *data, NftRule *rule) {
-        const struct nlattr *table[NFTA_IMMEDIATE_MAX + 1];
-        const struct nlattr *value[NFTA_DATA_MAX + 1];
-        const struct nlattr *verdict[NFTA_VERDICT_MAX + 1];
-        int r;
-
-        r = nl_nested(data, table, NFTA_IMMEDIATE_MAX + 1);
-        if (r < 0 || !table[NFTA_IMMEDIATE_DATA] || rule->verdict != INT32_MIN)
-                return r;
-        r = nl_nested(table[NFTA_IMMEDIATE_DATA], value, NFTA_DATA_MAX + 1);
-        if (r < 0 || !value[NFTA_DATA_VERDICT])
-                return r;
-        r = nl_nested(value[NFTA_DATA_VERDICT], verdict, NFTA_VERDICT_MAX + 1);
-        if (r < 0 || !verdict[NFTA_VERDICT_CODE])
-                return r;
-        rule->verdict = (int32_t)get_u32(verdict[NFTA_VERDICT_CODE], 0);
-        nl_get_text(verdict[NFTA_VERDICT_CHAIN], rule->target, sizeof(rule->target));
-        return 0;
-}
-
-static int parse_payload(const struct nlattr *data, NftRule *rule) {
-        const struct nlattr *table[NFTA_PAYLOAD_MAX + 1];
-        int r;
-
-        r = nl_nested(data, table, NFTA_PAYLOAD_MAX + 1);
-        if (r < 0 || rule->has_payload)
-                return r;
-        rule->has_payload = true;
-        rule->payload_base = get_u32(table[NFTA_PAYLOAD_BASE], UINT32_MAX);
-        rule->payload_offset = get_u32(table[NFTA_PAYLOAD_OFFSET], UINT32_MAX);
-        rule->payload_size = get_u32(table[NFTA_PAYLOAD_LEN], 0);
-        return 0;
-}
-
-static int parse_cmp(const struct nlattr *data, NftRule *rule) {
-        const struct nlattr *table[NFTA_CMP_MAX + 1];
-        const uint8_t *value;
-        size_t n;
-        int r;
-
-        r = nl_nested(data, table, NFTA_CMP_MAX + 1);
-        if (r < 0)
-                return r;
-        r = get_value(table[NFTA_CMP_DATA], &value, &n);
-        if (r < 0 || !value || rule->n_compared > 0 || !rule->has_payload)
-                return r;
-        if (n > sizeof(rule->compared))
-                return -EBADMSG;
-        memcpy(rule->compared, value, n);
-        rule->n_compared = n;
-        rule->differs = get_u32(table[NFTA_CMP_OP], NFT_CMP_EQ) != NFT_CMP_EQ;
-        return 0;
-}
-
-/* A lookup in a map of verdicts has the verdict's register for its result. */
-static bool is_verdict_map(const struct nlattr *data) {
-        const struct nlattr *table[NFTA_LOOKUP_MAX + 1];
-
-        return data && nl_nested(data, table, NFTA_LOOKUP_MAX + 1) == 0 &&
-               table[NFTA_LOOKUP_DREG] && get_u32(table[NFTA_LOOKUP_DREG], 1) == NFT_REG_VERDICT;
-}
-
-/* What kind of rule it is, as far as its expressions' names tell. */
-static void note_kind(NftRule *rule, const char *name, const struct nlattr *data) {
-        static const char *const verdicts[] = {"target",       "queue",  "objref", "synproxy",
-                                               "flow_offload", "tproxy", "fwd"};
-
-        if (strcmp(name, "counter") == 0 || strcmp(name, "log") == 0 ||
-            strcmp(name, "immediate") == 0)
-                return;
-        if (strcmp(name, "reject") == 0) {
-                rule->verdict = NF_DROP;
-                return;
-        }
-        for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++)
-                rule->has_other_verdict = rule->has_other_verdict || strcmp(name, verdicts[i]) == 0;
-        rule->has_other_verdict =
-                rule->has_other_verdict || (strcmp(name, "lookup") == 0 && is_verdict_map(data));
-        if (rule->is_plain)
-                rule->is_of_answers = strcmp(name, "ct") == 0;
-        rule->is_plain = false;
-        if (strcmp(name, "ct") != 0 && strcmp(name, "bitwise") != 0 && strcmp(name, "cmp") != 0)
-                rule->is_of_answers = false;
-}
-
-static int each_expression(const struct nlattr *item, void *userdata) {
-        static const struct {
-                const char *name;
-                int (*parse)(const struct nlattr *data, NftRule *rule);
-        } kinds[] = {
-                {"immediate", parse_immediate},
-                {"payload", parse_payload},
-                {"cmp", parse_cmp},
-        };
-        const struct nlattr *table[NFTA_EXPR_MAX + 1];
-        char name[32];
-        int r;
-
-        r = nl_nested(item, table, NFTA_EXPR_MAX + 1);
-        if (r < 0)
-                return r;
-        nl_get_text(table[NFTA_EXPR_NAME], name, sizeof(name));
-        note_kind(userdata, name, table[NFTA_EXPR_DATA]);
-        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-                if (table[NFTA_EXPR_DATA] && strcmp(name, kinds[i].name) == 0)
-                        return kinds[i].parse(table[NFTA_EXPR_DATA], userdata);
-        return 0;
-}
-
-int nft_parse_rule(const struct nlmsghdr *message, NftRule *rule) {
-        const struct nlattr *table[NFTA_RULE_MAX + 1];
-        uint64_t handle;
-        int r;
-
-        *rule = (NftRule){.verdict = INT32_MIN, .is_plain = true};
-        if (message->nlmsg_type != TYPE(NFT_MSG_NEWRULE))
-                return -ENOMSG;
-        r = nl_attributes(message, HEADER_SIZE, table, NFTA_RULE_MAX + 1);
-        if (r < 0)
-                return r;
-        if (!table[NFTA_RULE_HANDLE] || nla_len(table[NFTA_RULE_HANDLE]) < (int)sizeof(handle))
-                return -EBADMSG;
-        memcpy(&handle, nla_data(table[NFTA_RULE_HANDLE]), sizeof(handle));
-        rule->handle = be64toh(handle);
-        nl_get_text(table[NFTA_RULE_CHAIN], rule->chain, sizeof(rule->chain));
-        get_comment(table[NFTA_RULE_USERDATA], rule->comment, sizeof(rule->comment));
-        if (!table[NFTA_RULE_EXPRESSIONS])
-                return 0;
-        return for_list(table[NFTA_RULE_EXPRESSIONS], each_expression, rule);
+        return nft_for_list(table[NFTA_SET_ELEM_LIST_ELEMENTS], each_element, &list);
 }
 
 /* --- dumps ------------------------------------------------------------------------------- */
@@ -375,9 +244,9 @@ static int reply_chain(const Dump *dump, const struct nlmsghdr *message) {
         nl_get_text(table[NFTA_CHAIN_NAME], found.name, sizeof(found.name));
         nl_get_text(table[NFTA_CHAIN_TYPE], found.type, sizeof(found.type));
         if (found.hooked) {
-                found.hook = get_u32(hook[NFTA_HOOK_HOOKNUM], 0);
-                found.priority = (int32_t)get_u32(hook[NFTA_HOOK_PRIORITY], 0);
-                found.policy = get_u32(table[NFTA_CHAIN_POLICY], NF_ACCEPT);
+                found.hook = nft_get_u32(hook[NFTA_HOOK_HOOKNUM], 0);
+                found.priority = (int32_t)nft_get_u32(hook[NFTA_HOOK_PRIORITY], 0);
+                found.policy = nft_get_u32(table[NFTA_CHAIN_POLICY], NF_ACCEPT);
         }
         return dump->chain(&found, dump->userdata);
 }

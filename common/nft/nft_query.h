@@ -44,7 +44,24 @@ typedef int (*NftElementEach)(const NftFound *found, void *userdata);
 /* @each for every element of one answer. Return: 0; -EBADMSG; -ENOMSG; what @each returned. */
 int nft_parse_elements(const struct nlmsghdr *message, NftElementEach each, void *userdata);
 
-/* A rule as far as it can be recognised: the first of each kind of expression counts. */
+/* What a rule asks of a packet. */
+typedef enum NftSubject {
+        NFT_SUBJECT_INPUT,    /* name of the link: as many bytes as there are, NUL included */
+        NFT_SUBJECT_OUTPUT,   /* likewise */
+        NFT_SUBJECT_PROTOCOL, /* IPPROTO_*, a byte */
+} NftSubject;
+
+typedef struct NftCondition {
+        NftSubject subject;
+        bool differs;
+        uint8_t value[16]; /* IFNAMSIZ */
+        size_t n;
+} NftCondition;
+
+#define NFT_CONDITIONS_MAX 4
+
+/* A rule as far as it can be recognised: the first payload and its comparison count, and all
+ * conditions. (common/nft/nft_rule.c) */
 typedef struct NftRule {
         uint64_t handle;
         char chain[NFT_NAME_MAX + 1];
@@ -55,9 +72,11 @@ typedef struct NftRule {
         uint32_t payload_base, payload_offset, payload_size;
         uint8_t compared[NFT_VALUE_MAX]; /* with what, "" if not by cmp */
         size_t n_compared;
-        bool differs;           /* cmp is != */
-        bool is_plain;          /* a verdict and nothing that could keep it from being reached */
-        bool is_of_answers;     /* it asks conntrack and nothing of the packet */
+        bool differs; /* cmp is != */
+        NftCondition conditions[NFT_CONDITIONS_MAX];
+        size_t n_conditions;
+        bool is_of_answers;     /* never of a connection's first packet */
+        bool asks_more;         /* beside these */
         bool has_other_verdict; /* by a map, of xtables, to a queue, ... */
 } NftRule;
 

@@ -4,6 +4,8 @@
 
 /* Tables of iptables-legacy, read only: they are one blob, which getsockopt(2) hands out. */
 
+#include "common/nft/nft_query.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,12 +35,16 @@ typedef struct XtRule {
         uint32_t jump;
         char target[32];
         char chain[32]; /* of a head of a chain: its name; then nothing else counts */
+        bool is_goto;   /* not a jump */
         const uint8_t *bytes;
         size_t n_bytes;
 } XtRule;
 
 /* The rule at @offset. Return: 0; -ENOENT behind the last; -EBADMSG. */
 int xtables_rule(const XtTable *xt, uint32_t offset, XtRule *rule);
+
+/* What it asks of a packet and says of it, as NftRule has that; a jump has no @target here. */
+void xtables_describe(const XtTable *xt, const XtRule *rule, NftRule *description);
 
 /* Where the rules of @chain, which is no hook's own, begin. Return: 0; -ENOENT; -EBADMSG. */
 int xtables_chain(const XtTable *xt, const char *chain, uint32_t *offsetp);

@@ -38,6 +38,7 @@ static void check_rule(const struct nlmsghdr *message) {
         assert(memchr(rule.target, '\0', sizeof(rule.target)));
         assert(memchr(rule.comment, '\0', sizeof(rule.comment)));
         assert(rule.n_compared <= sizeof(rule.compared));
+        assert(rule.n_conditions <= NFT_CONDITIONS_MAX);
 }
 
 static void check_event(const struct nlmsghdr *message) {
@@ -54,6 +55,7 @@ static void check_event(const struct nlmsghdr *message) {
 /* A table of iptables-legacy, as the kernel hands it out. */
 static void check_xtables(const uint8_t *data, size_t n, uint8_t family) {
         const XtTable xt = {.family = family, .entries = data, .n_entries = n};
+        NftRule description;
         uint32_t at = 0;
         XtRule rule;
 
@@ -61,6 +63,8 @@ static void check_xtables(const uint8_t *data, size_t n, uint8_t family) {
                 assert(i < n && rule.next > at && rule.next <= n);
                 assert(memchr(rule.chain, '\0', sizeof(rule.chain)));
                 assert(memchr(rule.target, '\0', sizeof(rule.target)));
+                xtables_describe(&xt, &rule, &description);
+                assert(description.n_conditions <= NFT_CONDITIONS_MAX);
         }
         (void)xtables_chain(&xt, "CNI-FORWARD", &at);
         (void)xtables_rule(&xt, UINT32_MAX, &rule);
