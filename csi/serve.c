@@ -192,6 +192,7 @@ static int choose_registration(Serve *serve, Error *err) {
 static int prepare_socket_directory(Serve *serve, Error *err) {
         cleanup(freep) char *directory = strdup(serve->socket_path);
         struct stat st;
+        bool is_open;
         int r;
 
         if (!directory)
@@ -204,12 +205,13 @@ static int prepare_socket_directory(Serve *serve, Error *err) {
                 return error_set_errno(err, r, "make %s", directory);
         if (stat(directory, &st) < 0)
                 return error_set_errno(err, errno, "look at %s", directory);
-        if ((st.st_uid != 0 && st.st_uid != geteuid()) ||
-            ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX)))
+        is_open = (st.st_mode & S_IWOTH) ||
+                  ((st.st_mode & S_IWGRP) && st.st_gid != 0 && st.st_gid != getegid());
+        if ((st.st_uid != 0 && st.st_uid != geteuid()) || (is_open && !(st.st_mode & S_ISVTX)))
                 return error_set(err, ERROR_PRECONDITION,
-                                 "%s belongs to user %u with mode %o: others could replace the "
-                                 "socket in it",
-                                 directory, st.st_uid, st.st_mode & 07777U);
+                                 "%s belongs to user %u and group %u with mode %o: others could "
+                                 "replace the socket in it",
+                                 directory, st.st_uid, st.st_gid, st.st_mode & 07777U);
         return 0;
 }
 

@@ -195,11 +195,19 @@ static void subnets_done(Node *node, uint64_t now) {
         job_due(node, NODE_JOB_INSTALL, now);
 }
 
+static void watch_files(Node *node) {
+        int r = node_watch_add(&node->watch, node->args);
+
+        if (r < 0)
+                log_warning("changes of files are seen with the next look only: inotify: %s",
+                            strerrordesc_np(-r));
+}
+
 static void install_done(Node *node, uint64_t now) {
         bool first = !node->counts.is_ready;
 
         node->counts.is_ready = true;
-        node_watch_add(&node->watch, node->args);
+        watch_files(node);
         if (first && node->args->gc_secs > 0)
                 job_due(node, NODE_JOB_GC, now + FIRST_GC_MSECS);
 }
@@ -491,16 +499,13 @@ static int start(Node *node, Error *err) {
         r = open_signals(node);
         if (r < 0)
                 return error_set_errno(err, r, "take signals");
-        r = node_watch_open(&node->watch);
-        if (r < 0)
-                return error_set_errno(err, r, "watch files");
         r = open_announcements(node);
         if (r < 0)
                 return error_set_errno(err, r, "listen to the kernel");
         make_counters();
         open_sysctls(node->args->sysctls);
         r = start_http(node, err);
-        node_watch_add(&node->watch, node->args);
+        watch_files(node);
         for (unsigned int i = 0; i < _NODE_JOB_N; i++)
                 node->jobs[i].due_msecs = NEVER;
         job_due(node, node_args_ask(node->args) ? NODE_JOB_SUBNETS : NODE_JOB_INSTALL, 0);

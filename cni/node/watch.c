@@ -9,11 +9,6 @@
 
 #define CHANGES (IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR)
 
-int node_watch_open(NodeWatch *watch) {
-        watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-        return watch->fd < 0 ? -errno : 0;
-}
-
 void node_watch_close(NodeWatch *watch) {
         closep(&watch->fd);
 }
@@ -24,16 +19,21 @@ static void add(const NodeWatch *watch, int *idp, const char *path) {
                 *idp = inotify_add_watch(watch->fd, path, CHANGES);
 }
 
-void node_watch_add(NodeWatch *watch, const NodeArgs *args) {
+int node_watch_add(NodeWatch *watch, const NodeArgs *args) {
         cleanup(freep) char *directory = args->subnet_file ? strdup(args->subnet_file) : NULL;
         char *slash = directory ? strrchr(directory, '/') : NULL;
 
+        if (watch->fd < 0)
+                watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        if (watch->fd < 0)
+                return -errno;
         add(watch, &watch->plugins, args->plugins);
         add(watch, &watch->configurations, args->configurations);
         if (slash) {
                 *slash = '\0';
                 add(watch, &watch->subnets, directory[0] ? directory : "/");
         }
+        return 0;
 }
 
 static bool is_plugin(const char *name) {

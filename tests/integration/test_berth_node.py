@@ -144,6 +144,21 @@ def test_installs_and_leaves(daemon):
     assert not os.path.exists('/run/berth')
 
 
+def test_without_inotify(daemon, monkeypatch):
+    """Pods of user 0 can have all of root's 128 instances: that kept it from starting, and the node without a network."""
+    if not shutil.which('strace'):
+        pytest.skip('needs strace')
+    inject = ('strace', '-D', '-qq', '-o', '/dev/null', '-e', 'inject=inotify_init1:error=EMFILE:when=1')
+    command = Daemon.command
+    monkeypatch.setattr(Daemon, 'command', lambda self, *words: [*inject, *command(self, *words)])
+    one = ready(daemon, '--subnet', SUBNET)
+    assert one.says('changes of files are seen with the next look only: inotify: Too many open files')
+    assert one.subnets() == [SUBNET]
+    # By then it has one: a list that somebody changed is put right at once.
+    (one.conf / LIST).unlink()
+    wait_for((one.conf / LIST).exists)
+
+
 def test_mode_of_the_list(daemon):
     """Handed on to install, at the next start too."""
     one = ready(daemon, '--subnet', SUBNET, '--mode', 'routed')

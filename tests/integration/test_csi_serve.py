@@ -167,9 +167,11 @@ def test_not_ready_without_what_is_run(build, short, absent):
     assert daemon.stop() == 0
 
 
-def test_a_directory_that_others_may_write_is_refused(build, tmp_path):
+@pytest.mark.parametrize('mode, group', [(0o777, 0), (0o770, 1234)])
+def test_a_directory_that_others_may_write_is_refused(build, tmp_path, mode, group):
     (tmp_path / 'open').mkdir()
-    os.chmod(tmp_path / 'open', 0o777)
+    os.chown(tmp_path / 'open', -1, group)
+    os.chmod(tmp_path / 'open', mode)
     daemon = csi.Daemon(build, tmp_path, argv=[f'--endpoint=unix://{tmp_path}/open/csi.sock'])
     daemon.start(ready_seconds=0)
     assert daemon.process.wait(10) == 1
