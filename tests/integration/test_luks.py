@@ -105,6 +105,7 @@ def mapper_names():
 def close_all():
     """What a failed test left: nothing in these namespaces owns a mapper."""
     for name in mapper_names():
+        subprocess.run(['umount', '--all-targets', f'/dev/mapper/{name}'], capture_output=True, check=False)
         subprocess.run(['dmsetup', 'remove', '--retry', '--force', name], capture_output=True, check=False)
 
 

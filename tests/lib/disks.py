@@ -14,8 +14,9 @@ import os
 import pathlib
 import struct
 import subprocess
+import time
 
-from csi import Daemon, mount_capability
+from csi import Daemon, Failure, mount_capability
 
 GIB = 1 << 30
 
@@ -273,10 +274,16 @@ class Kubelet:
         path.rmdir()
 
     def expand(self, volume_id, path, required_bytes):
-        reply = self.client.NodeExpandVolume(volume_id=volume_id, volume_path=str(path),
-                                             staging_target_path=str(self.staging(volume_id)),
-                                             capacity_range={'required_bytes': required_bytes})
-        return reply.capacity_bytes
+        end = time.monotonic() + 300
+        while True:
+            try:
+                return self.client.NodeExpandVolume(
+                    volume_id=volume_id, volume_path=str(path), staging_target_path=str(self.staging(volume_id)),
+                    capacity_range={'required_bytes': required_bytes}).capacity_bytes
+            except Failure as failure:
+                # It goes on by itself, and kubelet asks again; each call waits for some seconds.
+                if 'still being grown' not in failure.message or time.monotonic() > end:
+                    raise
 
 
 def can_grow_mounted_ext():
