@@ -4,6 +4,7 @@
 image, the host that was asked about, the right answer, and a word of the reason. Besides, what was once wrong."""
 
 import json
+import random
 import struct
 import subprocess
 
@@ -51,6 +52,8 @@ def image(tmp_path, size, *mkfs):
     return path
 
 
+OLD_XFS = [*XFS, '-m', 'bigtime=0,inobtcount=0,reflink=1']
+CASEFOLD = [*EXT4, '-O', 'casefold']
 NREXT64 = [*XFS, '-i', 'nrext64=1']
 REPORTS = [
     ('bottlerocket-os/bottlerocket#4281', 300, NREXT64, ['5.15'], 'no', 'nrext64'),
@@ -76,6 +79,15 @@ REPORTS = [
     ('MichaIng/DietPi#8259', 128, [*BTRFS, '-s', '4096'], ['6.12.47+rpt-rpi-2712'], 'rw', ''),
     ('nohajc/anylinuxfs#25', 256, [*BTRFS, '-s', '16384', '-n', '16384'], ['6.12', '--page-sizes', '4K'], 'no',
      'sectorsize of 16K'),
+    ('topolvm/topolvm#257', 300, OLD_XFS, ['3.10.0-1160.15.2.el7.x86_64'], 'ro', 'reflink'),
+    ('elastio/elastio-snap#139', 300, [*OLD_XFS, '-i', 'sparse=0'], ['3.16.0-11-amd64'], 'ro', 'reflink'),
+    ('kubernetes-sigs/vsphere-csi-driver#3168', 300, XFS, ['5.4.0-204-generic'], 'no', 'bigtime'),
+    ('raspberrypi/linux#6808', 64, CASEFOLD, ['6.6.74+rpt-rpi-v8'], 'no', 'CONFIG_UNICODE'),
+    ('microsoft/WSL#10371', 64, CASEFOLD, ['5.15.90.1-microsoft-standard-WSL2'], 'no', 'CONFIG_UNICODE'),
+    ('friendlyarm/linux-3.4.y#20', 64, [*EXT4, '-O', '^orphan_file,^metadata_csum_seed'], ['3.4.39'], 'ro',
+     'metadata_csum'),
+    ('archlinuxarm/PKGBUILDs#1223', 128, [*BTRFS, '-O', '^no-holes', '-R', '^free-space-tree'], ['3.8.13.29-2'], 'no',
+     'skinny_metadata'),
     ('tytso/e2fsprogs#147', 64, [*EXT4, '-O', 'orphan_file'], ['5.10'], 'rw', ''),
 ]
 
@@ -86,6 +98,64 @@ def test_report(build, tmp_path, report, size, mkfs, asked, answer, word):
     verdict, _ = check(build, image(tmp_path, size * MIB, *mkfs), '--kernel', *asked)
     assert verdict['answer'] == answer, report
     assert word in verdict['sentence'], report
+
+
+def told(tmp_path, **facts):
+    """A host as a node tells of itself."""
+    path = tmp_path / 'node.json'
+    path.write_text(json.dumps({'name': 'node-1', **facts}), encoding='utf-8')
+    return '--host', path
+
+
+@pytest.mark.parametrize('report, features, tools, word', [
+    ('rauc/rauc#1190', 'orphan_file', '1.46.5', 'orphan_file'),
+    ('opencomputeproject/onie#912', 'metadata_csum', '1.42.13', 'metadata_csum'),
+])
+def test_tools_that_refuse_what_the_kernel_mounts(build, tmp_path, report, features, tools, word):
+    path = image(tmp_path, 64 * MIB, *EXT4, '-O', f'none,has_journal,extent,{features}')
+    verdict, code = check(build, path, *told(tmp_path, kernel='5.15', page_size=4096, tools={'e2fsprogs': tools}))
+    assert (verdict['answer'], code) == ('rw', 0), report
+    assert any(word in reason['text'] and tools in reason['text'] for reason in verdict['reasons'])
+
+
+def test_a_number_does_not_tell_an_option(build, tmp_path):
+    """NixOS/nixpkgs#109432: 5.10.5 without CONFIG_UNICODE; the same number with it mounts."""
+    path = image(tmp_path, 64 * MIB, *CASEFOLD)
+    verdict, code = check(build, path, '--kernel', '5.10.5')
+    assert (verdict['answer'], verdict['confidence'], code) == ('rw', 'low', 3)
+    verdict, code = check(build, path, *told(tmp_path, kernel='5.10.5', config={'CONFIG_UNICODE': False}))
+    assert (verdict['answer'], code) == ('no', 2) and 'CONFIG_UNICODE' in verdict['sentence']
+
+
+def test_clusters_above_a_page(build, tmp_path):
+    """FlopKernel-Series/flop_exynos2100_kernel#4: an erofs of today on Linux 5.4."""
+    source = tmp_path / 'tree'
+    source.mkdir()
+    (source / 'file').write_bytes(random.Random(1).randbytes(200000).hex().encode())
+    path = tmp_path / 'image'
+    made = subprocess.run(['mkfs.erofs', '-zlz4hc', '-C65536', path, source], capture_output=True, check=False)
+    if made.returncode or path.stat().st_size < 8192:
+        pytest.skip('mkfs.erofs makes no clusters of 64K here')
+    verdict, code = check(build, path, '--kernel', '5.4.302')
+    assert (verdict['answer'], code) == ('no', 2) and 'big_pcluster' in verdict['sentence']
+    assert check(build, path, '--kernel', '5.15')[0]['answer'] == 'ro'
+
+
+def test_distributions_build_what_they_build(build, tmp_path):
+    """Checked against their configurations: tests/data/fs/kernel-configs.csv."""
+    path = image(tmp_path, 64 * MIB, 'mkfs.f2fs', '-q', '-f')
+    verdict, code = check(build, path, '--kernel', '6.12.118+deb13-cloud-amd64')
+    assert (verdict['answer'], verdict['confidence'], code) == ('no', 'medium', 2)
+    assert check(build, path, '--kernel', '6.12.118+deb13-amd64')[0]['answer'] == 'rw'
+    assert check(build, path, '--kernel', '6.18.45-talos')[0]['answer'] == 'no'
+
+
+def test_checksums_of_btrfs_need_no_option(build, tmp_path):
+    """Debian 7.2 has no CONFIG_CRYPTO_XXHASH, and its btrfs has xxhash64."""
+    path = image(tmp_path, 128 * MIB, *BTRFS, '--csum', 'xxhash64')
+    node = told(tmp_path, kernel='7.2.12+deb13-amd64', config={'CONFIG_CRYPTO_XXHASH': False})
+    verdict, code = check(build, path, *node)
+    assert (verdict['answer'], code) == ('rw', 0)
 
 
 def test_exchange_and_parent_before_6_10(build, tmp_path):
