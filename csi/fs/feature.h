@@ -184,6 +184,7 @@ typedef struct FsDistributionDriver {
         FsKind kind;
         bool built;
         const char *source;
+        const char *name; /* which of two drivers; NULL: there is one, or it is not known */
 } FsDistributionDriver;
 
 extern const FsDistributionDriver fs_distribution_drivers[];

@@ -331,7 +331,8 @@ const FsDistributionGate fs_distribution_gates[] = {
 {".el9", K(5, 14), K(5, 15), G(XFS_V4) | QUOTAS | G(THP) | G(ZONED) | SQUASHFS_OLD | G(SQUASHFS_ZSTD), true, EL9},
 {".el9", K(5, 14), K(5, 15), G(XFS_RT) | G(UNICODE) | G(ENCRYPTION), false, EL9},
 {".el10", K(6, 12), NEVER, G(XFS_V4), false, "oamg/leapp-repository#1318"},
-{"-default", K(6, 12), NEVER, G(XFS_V4), false, "SUSE/suse-migration-services#478"},
+/* SLES 16; Tumbleweed has names in -default too, and upstream's default. */
+{"-160000|-160100|-160200", K(6, 12), K(6, 13), G(XFS_V4), false, "SUSE/suse-migration-services#478"},
 
 {"-talos", K(6, 18), K(6, 19), G(XFS_V4) | G(XFS_ASCII_CI) | QUOTAS | G(THP) | G(SQUASHFS_XZ) | G(SQUASHFS_ZSTD) | G(ENCRYPTION), true, TALOS},
 {"-talos", K(6, 18), K(6, 19), G(XFS_RT) | G(UNICODE) | G(ZONED) | G(SQUASHFS_ZLIB) | G(SQUASHFS_LZO) | G(SQUASHFS_LZ4) | G(VERITY) | G(BTRFS_EXPERIMENTAL), false, TALOS},
@@ -344,24 +345,24 @@ const FsDistributionGate fs_distribution_gates[] = {
 const size_t fs_n_distribution_gates = sizeof(fs_distribution_gates) / sizeof(fs_distribution_gates[0]);
 
 const FsDistributionDriver fs_distribution_drivers[] = {
-{"-cloud-amd64|-cloud-arm64", K(5, 10), K(7, 4), FS_KIND_F2FS, false, DEBIAN_ALL},
-{DEBIAN, K(6, 1), K(6, 2), FS_KIND_NTFS, false, "Debian linux-config-6.1"},
-{DEBIAN, K(6, 12), K(6, 13), FS_KIND_NTFS, true, "Debian linux-config-6.12"},
-{DEBIAN, K(7, 2), K(7, 4), FS_KIND_NTFS, true, "Debian linux-config-7.2, 7.3: CONFIG_NTFS_FS, no CONFIG_NTFS3_FS"},
-{".el7", ANY, NEVER, FS_KIND_F2FS, false, "kernel-3.10.0-1160.el7, kernel-3.10.0-x86_64.config"},
-{".el8", ANY, NEVER, FS_KIND_BTRFS, false, EL8},
-{".el8", ANY, NEVER, FS_KIND_F2FS, false, EL8},
-{".el9", ANY, NEVER, FS_KIND_BTRFS, false, EL9},
-{".el9", ANY, NEVER, FS_KIND_F2FS, false, EL9},
-{".el10", ANY, NEVER, FS_KIND_BTRFS, false, ARK},
-{".el10", ANY, NEVER, FS_KIND_F2FS, false, ARK},
-{"-talos", K(6, 18), K(6, 19), FS_KIND_F2FS, false, TALOS},
-{"-talos", K(6, 18), K(6, 19), FS_KIND_EROFS, false, TALOS},
-{"-talos", K(6, 18), K(6, 19), FS_KIND_EXFAT, false, TALOS},
-{"-talos", K(6, 18), K(6, 19), FS_KIND_NTFS, false, TALOS},
-{"-flatcar", K(6, 12), K(6, 13), FS_KIND_F2FS, false, FLATCAR},
-{"-flatcar", K(6, 12), K(6, 13), FS_KIND_EXFAT, false, FLATCAR},
-{"-flatcar", K(6, 12), K(6, 13), FS_KIND_NTFS, false, FLATCAR},
+{"-cloud-amd64|-cloud-arm64", K(5, 10), K(7, 4), FS_KIND_F2FS, false, DEBIAN_ALL, NULL},
+{DEBIAN, K(6, 1), K(6, 2), FS_KIND_NTFS, false, "Debian linux-config-6.1", NULL},
+{DEBIAN, K(6, 12), K(6, 13), FS_KIND_NTFS, true, "Debian linux-config-6.12", "ntfs3"},
+{DEBIAN, K(7, 2), K(7, 4), FS_KIND_NTFS, true, "Debian linux-config-7.2, 7.3: CONFIG_NTFS_FS, no CONFIG_NTFS3_FS", "ntfs"},
+{".el7", ANY, NEVER, FS_KIND_F2FS, false, "kernel-3.10.0-1160.el7, kernel-3.10.0-x86_64.config", NULL},
+{".el8", ANY, NEVER, FS_KIND_BTRFS, false, EL8, NULL},
+{".el8", ANY, NEVER, FS_KIND_F2FS, false, EL8, NULL},
+{".el9", ANY, NEVER, FS_KIND_BTRFS, false, EL9, NULL},
+{".el9", ANY, NEVER, FS_KIND_F2FS, false, EL9, NULL},
+{".el10", ANY, NEVER, FS_KIND_BTRFS, false, ARK, NULL},
+{".el10", ANY, NEVER, FS_KIND_F2FS, false, ARK, NULL},
+{"-talos", K(6, 18), K(6, 19), FS_KIND_F2FS, false, TALOS, NULL},
+{"-talos", K(6, 18), K(6, 19), FS_KIND_EROFS, false, TALOS, NULL},
+{"-talos", K(6, 18), K(6, 19), FS_KIND_EXFAT, false, TALOS, NULL},
+{"-talos", K(6, 18), K(6, 19), FS_KIND_NTFS, false, TALOS, NULL},
+{"-flatcar", K(6, 12), K(6, 13), FS_KIND_F2FS, false, FLATCAR, NULL},
+{"-flatcar", K(6, 12), K(6, 13), FS_KIND_EXFAT, false, FLATCAR, NULL},
+{"-flatcar", K(6, 12), K(6, 13), FS_KIND_NTFS, false, FLATCAR, NULL},
 };
 const size_t fs_n_distribution_drivers = sizeof(fs_distribution_drivers) / sizeof(fs_distribution_drivers[0]);
 /* clang-format on */

@@ -118,6 +118,8 @@ static void drivers_from_table(FsHost *host) {
                         continue;
                 host_set_driver(host, row->kind, row->built ? FS_TRI_YES : FS_TRI_NO,
                                 FS_EVIDENCE_BACKPORT);
+                if (row->kind == FS_KIND_NTFS)
+                        host->ntfs_driver = row->name;
         }
 }
 

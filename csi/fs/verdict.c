@@ -7,6 +7,8 @@
 
 #include "csi/fs/verdict.h"
 
+#include "common/base/str.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -467,8 +469,11 @@ static void judge_block(const Case *c) {
 
 /* The largest logical sector of a device that a driver takes; 0: any. XFS, vfat and exfat compare
  * with the sector that they were made for; ext, f2fs, erofs and NTFS set their block size on the
- * device; btrfs reads its superblock in blocks of 4 KiB; squashfs takes the device's. */
-static uint32_t largest_sector(const FsVolume *v) {
+ * device; btrfs reads its superblock in blocks of 4 KiB; squashfs takes the device's. Of NTFS'
+ * drivers `ntfs` compares (ntfs_validate_mft_io_geometry()). */
+static uint32_t largest_sector(const FsVolume *v, const FsHost *host) {
+        if (v->kind == FS_KIND_NTFS && host->ntfs_driver && str_equal(host->ntfs_driver, "ntfs"))
+                return v->sector_bytes;
         switch (v->kind) {
         case FS_KIND_EXT:
         case FS_KIND_F2FS:
@@ -490,7 +495,8 @@ static uint32_t largest_sector(const FsVolume *v) {
 }
 
 static void judge_sector(const Case *c) {
-        uint32_t largest = largest_sector(c->volume), logical = c->situation.logical_sector_bytes;
+        uint32_t largest = largest_sector(c->volume, c->host),
+                 logical = c->situation.logical_sector_bytes;
         uint32_t page = c->host->page_bytes;
         bool own = c->volume->kind == FS_KIND_XFS && c->volume->sector_bytes > page;
 

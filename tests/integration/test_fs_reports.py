@@ -150,6 +150,21 @@ def test_distributions_build_what_they_build(build, tmp_path):
     assert check(build, path, '--kernel', '6.18.45-talos')[0]['answer'] == 'no'
 
 
+def test_two_drivers_of_ntfs(build, tmp_path):
+    """Debian has no driver in 6.1, ntfs3 in 6.12, and from 7.2 on `ntfs`, which wants sectors that the disk has."""
+    boot = bytearray(512)
+    boot[3:14] = b'NTFS    ' + struct.pack('<HB', 512, 8)
+    boot[40:48] = struct.pack('<Q', 131071)
+    boot[510:512] = b'\x55\xaa'
+    path = tmp_path / 'image'
+    path.write_bytes(bytes(boot) + bytes(64 * MIB - 512))
+    answers = {release: check(build, path, '--kernel', release)[0]['answer']
+               for release in ('6.1.0-50-amd64', '6.12.118+deb13-amd64', '7.3.4+deb13-amd64')}
+    assert list(answers.values()) == ['no', 'rw', 'rw']
+    assert check(build, path, '--kernel', '6.12.118+deb13-amd64', '--sector', '4096')[0]['answer'] == 'rw'
+    assert check(build, path, '--kernel', '7.3.4+deb13-amd64', '--sector', '4096')[0]['answer'] == 'no'
+
+
 def test_checksums_of_btrfs_need_no_option(build, tmp_path):
     """Debian 7.2 has no CONFIG_CRYPTO_XXHASH, and its btrfs has xxhash64."""
     path = image(tmp_path, 128 * MIB, *BTRFS, '--csum', 'xxhash64')
