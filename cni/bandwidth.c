@@ -143,12 +143,16 @@ static int reply_ifb(size_t index, const struct nlmsghdr *message, void *userdat
 static int find_ifbs(const Attachment *at, Ifbs *ifbs) {
         cleanup(batch_deinit) NlBatch batch = {0};
         char name[IFNAMSIZ];
+        bool any = false;
         int r;
 
         for (unsigned int i = 0; i < N_NAMES; i++) {
                 ifb_name(at, i, name);
+                any = any || link_may_be_there(name);
                 link_get(&batch, 0, name);
         }
+        if (!any)
+                return 0;
         r = nl_batch_run(at->rtnl, &batch, reply_ifb, ifbs);
         for (size_t i = 0; r < 0 && i < batch.n && batch.failed < batch.n; i++)
                 if (batch.results[i] < 0 && batch.results[i] != -ENODEV)

@@ -6,11 +6,13 @@
 
 #include "common/base/cleanup.h"
 
+#include <errno.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
+#include <net/if.h>
 #include <string.h>
 
 /* Every request below fits: two names, an alias, two addresses and a dozen numbers. */
@@ -67,6 +69,10 @@ void link_get(NlBatch *batch, unsigned int index, const char *name) {
         if (index == 0)
                 put_text(batch, message, IFLA_IFNAME, name);
         put_u32(batch, message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+}
+
+bool link_may_be_there(const char *name) {
+        return if_nametoindex(name) != 0 || errno != ENODEV;
 }
 
 void link_add_bridge(NlBatch *batch, const BridgeSpec *spec) {

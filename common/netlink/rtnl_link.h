@@ -59,6 +59,11 @@ int link_parse(const struct nlmsghdr *message, Link *link);
  * for. */
 void link_get(NlBatch *batch, unsigned int index, const char *name);
 
+/* In the namespace of the calling thread, and without the lock of all links, which link_get() waits
+ * for while any namespace's are removed (SIOCGIFINDEX). Return: false when there is none; true also
+ * when it cannot be told. */
+bool link_may_be_there(const char *name);
+
 /**
  * link_find() - link_get() as one round trip
  *
