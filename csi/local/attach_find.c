@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 void attachment_deinit(Attachment *attachment) {
         closep(&attachment->fd);
@@ -25,20 +26,26 @@ void attach_make_tag(const Pool *pool, const char *stem, char tag[LOOP_TAG_MAX +
         (void)snprintf(tag, LOOP_TAG_MAX + 1, ATTACH_TAG_PREFIX "%.16s:%s", pool->uuid, stem);
 }
 
-int attach_open_number(unsigned int number, int flags, uint64_t devno, Error *err) {
+static int open_number(unsigned int number, int flags, uint64_t devno) {
         char path[LOOP_PATH_MAX];
-        int fd;
 
         loop_path(number, path);
-        fd = block_open(path, flags, devno);
-        if (fd >= 0 || fd == -EBUSY)
+        return block_open(path, flags, devno);
+}
+
+static int say_unopened(unsigned int number, int r, Error *err) {
+        return error_set(err, ERROR_UNAVAILABLE, "open /dev/loop%u: %s", number,
+                         r == -ENOENT ? "there is no such node in this container's /dev"
+                                      : "it cannot be looked at");
+}
+
+int attach_open_number(unsigned int number, int flags, uint64_t devno, Error *err) {
+        int fd = open_number(number, flags, devno);
+
+        /* ENXIO: it was found, and is being detached. */
+        if (fd >= 0 || fd == -EBUSY || fd == -ENXIO)
                 return fd;
-        /* It was found, and is being detached. */
-        if (fd == -ENXIO)
-                return -ENXIO;
-        return error_set(err, ERROR_UNAVAILABLE, "open %s: %s", path,
-                         fd == -ENOENT ? "there is no such node in this container's /dev"
-                                       : "it cannot be looked at");
+        return say_unopened(number, fd, err);
 }
 
 static int fill(unsigned int number, int fd, const LoopStatus *status, Attachment *attachment,
@@ -271,14 +278,46 @@ typedef enum Rank {
 
 typedef struct FileSearch {
         const AttachProof *proof;
+        int data_fd; /* of the file; borrowed */
         Rank rank;
         unsigned int number; /* the lowest of @rank */
+        Error error;         /* of one that could not be looked at, and may be it */
 } FileSearch;
 
-static Rank rank_of(const AttachProof *proof, unsigned int number) {
-        cleanup(closep) int fd = attach_open_number(number, O_RDONLY, 0, NULL);
+/* Whether a device that cannot be opened, with @r, may be on the file: by the name that the kernel
+ * remembers of its own, which is of another mount namespace now and then. */
+static bool may_be_on(const FileSearch *search, unsigned int number, int r) {
+        char path[PATH_MAX], own[PATH_MAX], link[32];
+        const char *name, *own_name;
+        struct stat st;
+        ssize_t n;
+
+        if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
+                return true;
+        if (loop_get_path(number, path, sizeof(path)) != 0)
+                return false;
+        if (stat(path, &st) == 0)
+                return st.st_dev == search->proof->backing_dev &&
+                       st.st_ino == search->proof->backing_inode;
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", search->data_fd);
+        n = readlink(link, own, sizeof(own) - 1);
+        if (n < 0)
+                return true;
+        own[n] = '\0';
+        name = strrchr(path, '/');
+        own_name = strrchr(own, '/');
+        return name && own_name && str_equal(name, own_name);
+}
+
+/* Return: a Rank; <0 with the search's error. */
+static int rank_of(FileSearch *search, unsigned int number) {
+        const AttachProof *proof = search->proof;
+        cleanup(closep) int fd = open_number(number, O_RDONLY, 0);
         LoopStatus status;
 
+        /* Not "it is on none", with which a volume in use is deleted, or attached twice. */
+        if (fd < 0 && fd != -ENXIO && may_be_on(search, number, fd))
+                return say_unopened(number, fd, &search->error);
         if (fd < 0 || loop_get_status(fd, &status) != 0 || !is_ours(proof, fd, &status))
                 return RANK_NONE;
         if (is_marked(proof, fd, &status))
@@ -288,34 +327,34 @@ static Rank rank_of(const AttachProof *proof, unsigned int number) {
 
 static int look_at(void *userdata, unsigned int number) {
         FileSearch *search = userdata;
-        Rank rank = rank_of(search->proof, number);
+        int r = rank_of(search, number);
+        Rank rank = r < 0 ? RANK_NONE : (Rank)r;
 
         if (rank > search->rank ||
             (rank != RANK_NONE && rank == search->rank && number < search->number)) {
                 search->rank = rank;
                 search->number = number;
         }
-        return 0;
+        return r < 0 ? r : 0;
 }
 
-/* Return: 0; LOOP_E_NONE; -errno. */
-static int find_number(const AttachProof *proof, unsigned int hint, unsigned int *numberp) {
-        FileSearch search = {.proof = proof};
-        int r;
+/* Return: 0; LOOP_E_NONE; <0, with the search's error or as an errno. */
+static int find_number(FileSearch *search, unsigned int hint) {
+        int r = hint != UINT_MAX ? rank_of(search, hint) : RANK_NONE;
 
-        if (hint != UINT_MAX && rank_of(proof, hint) == RANK_MARKED) {
-                *numberp = hint;
+        if (r == RANK_MARKED) {
+                search->number = hint;
                 return 0;
         }
-        r = loop_each(look_at, &search);
-        *numberp = search.number;
-        return r < 0 ? r : search.rank == RANK_NONE ? LOOP_E_NONE : 0;
+        if (r >= 0)
+                r = loop_each(look_at, search);
+        return r < 0 ? r : search->rank == RANK_NONE ? LOOP_E_NONE : 0;
 }
 
 /* The device on the file of @data_fd, which is @what's; of the proof only the file is filled in. */
 static int find_on_file(int data_fd, const char *what, unsigned int hint, AttachProof *proof,
                         Attachment *attachment, Error *err) {
-        unsigned int number;
+        FileSearch search = {.proof = proof, .data_fd = data_fd};
         struct stat st;
         int r;
 
@@ -325,12 +364,14 @@ static int find_on_file(int data_fd, const char *what, unsigned int hint, Attach
                 return ATTACH_E_NONE;
         proof->backing_dev = (uint64_t)st.st_dev;
         proof->backing_inode = (uint64_t)st.st_ino;
-        r = find_number(proof, hint, &number);
+        r = find_number(&search, hint);
         if (r == LOOP_E_NONE)
                 return ATTACH_E_NONE;
+        if (r < 0 && error_is_set(&search.error))
+                return error_set(err, search.error.code, "%s", search.error.message);
         if (r < 0)
                 return error_set(err, ERROR_UNAVAILABLE, "find the loop device of %s: %d", what, r);
-        return attach_prove(number, proof, attachment, err);
+        return attach_prove(search.number, proof, attachment, err);
 }
 
 /* Where it was the last time, else proven to be nowhere, else looked for: only that takes longer

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -236,6 +237,28 @@ def test_unstage_of_a_published_raw_block_volume(world):
     world.kubelet.unpublish(first, target)
     world.kubelet.unstage(first, staging)
     csi.until(lambda: len(world.loops()) == 1)
+
+
+def test_a_missing_node_is_no_missing_volume(build, sandbox, disk):
+    """ENOENT of /dev/loopN was NOT_FOUND, which a provisioner takes for the end of the volume."""
+    world = pool_world(build, sandbox, disk[1])
+    volume_id, staging, target = raw(world, 'a')
+    (name,) = world.loops()
+    nodes = [(entry.path, entry.stat(follow_symlinks=False)) for entry in os.scandir('/dev')]
+    sandbox_module.mount('tmpfs', '/dev', 'tmpfs')
+    for path, status in nodes:
+        if (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)) and not path.endswith(f'/{name}'):
+            os.mknod(path, status.st_mode, status.st_rdev)
+    for method, fields in (('DeleteVolume', {}), ('CreateSnapshot', {}), ('NodeStageVolume', {
+            'staging_target_path': str(staging), 'volume_capability': block()})):
+        fields |= {'name': 's', 'source_volume_id': volume_id} if method == 'CreateSnapshot' else {
+            'volume_id': volume_id}
+        assert 'no such node' in world.client.fails('UNAVAILABLE', method, **fields)
+    sandbox_module.umount('/dev')
+    world.kubelet.unpublish(volume_id, target)
+    world.kubelet.unstage(volume_id, staging)
+    world.client.DeleteVolume(volume_id=volume_id)
+    end(world)
 
 
 @pytest.mark.parametrize('alive', (True, False))
