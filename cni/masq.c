@@ -188,8 +188,9 @@ static int want_one(RuleList *list, const Masq *masq, const IpPrefix *outside_of
         return 0;
 }
 
-static bool has_options(const Masq *masq) {
-        return masq && (masq->names[0][0] || masq->names[1][0]);
+/* Of a family: the other one may have none. */
+static bool has_options(const Masq *masq, uint8_t family) {
+        return masq && masq->names[family == AF_INET6][0] != '\0';
 }
 
 static int masq_want(const void *state, const Attachment *at, bool deleting, RuleList *list,
@@ -201,8 +202,10 @@ static int masq_want(const void *state, const Attachment *at, bool deleting, Rul
                 IpPrefix wide = inside(state, address);
 
                 r = want_one(list, state, &wide, address, err);
-                /* A pod from before clusterCIDR and the options were set. */
-                if (r == 0 && deleting && (wide.length != address->length || has_options(state)))
+                /* A pod from before clusterCIDR and the options were set. The same element twice
+                 * would be a transaction that fails. */
+                if (r == 0 && deleting &&
+                    (wide.length != address->length || has_options(state, address->address.family)))
                         r = want_one(list, NULL, address, address, err);
         }
         return r;

@@ -133,11 +133,12 @@ static bool is_owners(const RuleOwner *owner, const NftFound *found, void *userd
         return memcmp(owner->owner, userdata, OWNER_SIZE) == 0;
 }
 
-/* Elements that the list does not name: the ports were others, or nobody told the addresses. */
+/* Elements that the list does not name: the ports were others, the options of the masquerade were,
+ * which are in its set's name, or nobody told the addresses. */
 static unsigned int sets_to_scan(const RulesState *state, const Attachment *at,
                                  const RuleList *list, const RuleFound *found) {
         bool had_ports = false, all_ports = true;
-        unsigned int sets = 0;
+        unsigned int sets = 0, masq = 0, had_masq = 0; /* bits of families */
 
         for (size_t i = 0; i < N_ELEMENTS(parts) && !at->knows_ips; i++)
                 sets |= takes_part(state, i) ? parts[i]->sets : 0;
@@ -147,6 +148,10 @@ static unsigned int sets_to_scan(const RulesState *state, const Attachment *at,
                 if (set == RULE_SET_PORT_PODS && found[i] != RULE_FOUND_NOT) {
                         had_ports = true;
                         all_ports = all_ports && found[i] == RULE_FOUND_SAME;
+                } else if (set == RULE_SET_MASQ) {
+                        masq |= 1U << list->rules[i].element.family;
+                        if (found[i] != RULE_FOUND_NOT)
+                                had_masq |= 1U << list->rules[i].element.family;
                 } else if (PORT_SETS & 1U << set) {
                         all_ports = all_ports && found[i] != RULE_FOUND_NOT;
                 } else if (set == RULE_SET_SPOOF_LINKS && found[i] != RULE_FOUND_NOT &&
@@ -154,6 +159,8 @@ static unsigned int sets_to_scan(const RulesState *state, const Attachment *at,
                         sets |= SENDER_SETS;
                 }
         }
+        if (state->conf->ip_masq && masq != had_masq)
+                sets |= (1U << RULE_SET_MASQ) & part_masq.sets;
         return had_ports && !all_ports ? sets | PORT_SETS : sets;
 }
 

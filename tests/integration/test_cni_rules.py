@@ -735,6 +735,18 @@ def test_networks_that_see_the_pod(node):
     assert 'nonMasqueradeCIDRs: "x" is not a subnet' in str(error)
 
 
+@pytest.mark.parametrize('options', [{'nonMasqueradeCIDRs': ['198.51.100.0/24']}, {'egressAddress': [NODE_SECOND]},
+                                     {'egressAddress': ['2001:db8::1']}, {'randomFully': True}], ids=str)
+def test_masquerade_with_options_is_taken_away(node, options):
+    """Options of one family or of both, that are the same at DEL, are no more, or are new."""
+    plain, with_options = node.conf(ipMasq=True), node.conf(ipMasq=True, **options)
+    for n, (added, deleted) in enumerate([(with_options, with_options), (with_options, plain), (plain, with_options)]):
+        for tells in (True, False):
+            pod = node.add(added, f'p{n}{tells}')
+            node.delete(pod, conf=deleted, result=pod.result if tells else None)
+            assert lib.elements() == [], (added, deleted, tells)
+
+
 def test_egress_address(node):
     """egressAddress: pods leave under this address of the node; randomFully: from a random port."""
     node.serve(node.outside, 'tcp', 80, 'outside')
