@@ -5,11 +5,13 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import time
 
 import pytest
+import yaml
 
 import cgroups
 import containerd as containerd_lib
@@ -192,6 +194,159 @@ def test_dynamic_provisioning(world):
     cluster.delete('pvc', 'data')
     cluster.wait(lambda: not list((world.daemon.pool / 'volumes').glob('*.img')), 60, 'deleted volume')
     cluster.wait(lambda: settled(world), 60, 'clean node')
+
+
+def example(name):
+    """The pod of an example, with the image that is here."""
+    made = yaml.safe_load((MANIFESTS / 'examples' / name / 'pod.yaml').read_text())
+    for one in made['spec']['containers']:
+        one |= {'image': IMAGE, 'imagePullPolicy': 'Never', 'command': ['/bin/sleep', '1000']}
+    return made
+
+
+@pytest.mark.deadline(600)
+def test_a_restricted_tenant_gets_volumes_and_network(world):
+    """In a namespace that enforces the Pod Security Standard "restricted": a claim, an inline volume, the network. What
+    the standard refuses is refused by the API server, and what a pod has of the rest does not work in it."""
+    cluster = world.cluster
+    world.daemon.start(ready_seconds=0)
+    cluster.apply(CSI_DRIVER, STORAGE_CLASS)
+    cluster.wait(lambda: DRIVER in cluster.drivers(), 60, 'CSINode')
+    cluster.kubectl('label', 'namespace', 'default', 'pod-security.kubernetes.io/enforce=restricted')
+    made = csi.Client(world.daemon.socket_path).CreateVolume(
+        name='work', capacity_range={'required_bytes': 64 * MIB},
+        volume_capabilities=[csi.mount_capability('ext4')]).volume
+    claim = {**CLAIM, 'metadata': {**CLAIM['metadata'], 'name': 'work'}, 'spec': {**CLAIM['spec'], 'volumeName': 'work'}}
+    cluster.apply({'apiVersion': 'v1', 'kind': 'PersistentVolume', 'metadata': {'name': 'work'},
+                   'spec': {'capacity': {'storage': '64Mi'}, 'accessModes': ['ReadWriteOnce'],
+                            'persistentVolumeReclaimPolicy': 'Retain', 'storageClassName': 'berth-local',
+                            'csi': {'driver': DRIVER, 'volumeHandle': made.volume_id, 'fsType': 'ext4',
+                                    'volumeAttributes': csi.pairs(made.volume_context)}}}, claim)
+    tenant = example('restricted')
+    tenant['spec']['volumes'][1]['csi']['volumeAttributes']['size'] = '64Mi'
+    address = cluster.run_pod(tenant, 90)
+    assert address.startswith('10.5.0.')
+
+    def tries(script):
+        done = cluster.kubectl('exec', 'worker', '--', 'sh', '-c', script, check=False)
+        return done.returncode == 0
+    assert tries('test $(id -u) = 1000 && echo x >/data/file && echo x >/scratch/file && sync')
+    assert tries('httpd -p 8080 -h /data')
+    assert lib.sh('busybox', 'wget', '-qO-', f'http://{address}:8080/file').stdout == 'x\n'
+    status = cluster.exec('worker', 'cat', '/proc/self/status')
+    assert re.search(r'CapEff:\s*0{16}\n', status) and re.search(r'CapBnd:\s*0{16}\n', status), status
+    for script in ('arping -c 1 -I eth0 10.5.0.1', 'mknod /data/disk b 7 0', 'mount -t tmpfs x /data',
+                   'ip link set eth0 address 02:00:00:00:00:99', 'ip addr add 10.5.0.99/24 dev eth0',
+                   'cat /dev/loop-control', 'ls /var/lib/kubelet/plugins'):
+        done = cluster.kubectl('exec', 'worker', '--', 'busybox', *script.split(), check=False)
+        assert re.search('not permitted|denied|No such file', done.stderr), (script, done)
+    lines = [line.split() for line in cluster.exec('worker', 'cat', '/proc/mounts').splitlines()]
+    for line in lines:
+        if line[1] in ('/data', '/scratch'):
+            assert {'nosuid', 'nodev'} <= set(line[3].split(',')), line
+    # Not by another pod either.
+    for name, change in {'hostPort': {'ports': [{'containerPort': 80, 'hostPort': 8080}]},
+                         'root': {'securityContext': {'runAsUser': 0, 'runAsNonRoot': False}},
+                         'NET_RAW': {'securityContext': {'capabilities': {'drop': ['ALL'], 'add': ['NET_RAW']}}},
+                         'privileged': {'securityContext': {'privileged': True}}}.items():
+        other = example('restricted')
+        other['metadata']['name'] = name.lower().replace('_', '-')
+        other['spec']['containers'][0] |= change
+        done = cluster.kubectl('apply', '-f', '-', given=json.dumps(other), check=False)
+        assert done.returncode != 0 and 'violates PodSecurity "restricted' in done.stderr, (name, done.stderr)
+    cluster.delete('pod', 'worker')
+    cluster.wait(lambda: settled(world), 60, 'clean node')
+
+
+# --- the token of a node ---
+
+PROVISIONER = 'berth-csi'
+
+
+def of_node(name, node, driver=DRIVER, key='topology.local.berth.dev/node', size='1Gi'):
+    term = {'matchExpressions': [{'key': key, 'operator': 'In', 'values': [node]}]}
+    return {'apiVersion': 'v1', 'kind': 'PersistentVolume', 'metadata': {'name': name},
+            'spec': {'capacity': {'storage': size}, 'accessModes': ['ReadWriteOnce'],
+                     'persistentVolumeReclaimPolicy': 'Retain', 'csi': {'driver': driver, 'volumeHandle': name},
+                     'nodeAffinity': {'required': {'nodeSelectorTerms': [term]}}}}
+
+
+@pytest.mark.deadline(300)
+def test_the_provisioner_of_a_node_changes_its_own_volumes_only(sandbox, build):
+    """components/own-node in the API server, with tokens that it made for pods of two nodes."""
+    lib.Node(sandbox, build)
+    cluster = kubernetes.Kubernetes(sandbox, PROGRAMS, None)
+    try:
+        cluster.start_control_plane()
+        system(cluster, 'create', 'serviceaccount', PROVISIONER)
+        cluster.kubectl('apply', '-f', MANIFESTS / 'overlays/providers/local/clusterrole.yaml')
+        role = yaml.safe_load((MANIFESTS / 'overlays/providers/local/clusterrole.yaml').read_text())['metadata']['name']
+        cluster.kubectl('create', 'clusterrolebinding', 'p', f'--clusterrole={role}',
+                        f'--serviceaccount=kube-system:{PROVISIONER}')
+        tokens = {'nobody': system(cluster, 'create', 'token', PROVISIONER).strip()}
+        for node in ('node-a', 'node-b'):
+            cluster.apply({'apiVersion': 'v1', 'kind': 'Node', 'metadata': {'name': node}},
+                          {'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': node, 'namespace': 'kube-system'},
+                           'spec': {'nodeName': node, 'serviceAccountName': PROVISIONER,
+                                    'containers': [{'name': 'c', 'image': IMAGE}]}})
+            tokens[node] = system(cluster, 'create', 'token', PROVISIONER, '--bound-object-kind=Pod',
+                                  f'--bound-object-name={node}').strip()
+
+        # With its certificate alone: the token of kubeconfig is the administrator's.
+        bare = cluster.path / 'bare'
+        bare.write_text(json.dumps({**(text := json.loads(cluster.config.read_text())), 'users': [],
+                                    'contexts': [{'name': 'c', 'context': {'cluster': 'c'}}],
+                                    'clusters': text['clusters']}))
+
+        def asks(who, *argv, given=None):
+            """None where it is allowed, else what the API server says."""
+            done = subprocess.run([PROGRAMS / 'kubectl', '--kubeconfig', bare, '--token', tokens[who], *argv],
+                                  check=False, capture_output=True, text=True, timeout=60, cwd=cluster.path,
+                                  input=json.dumps(given) if given else None)
+            return None if done.returncode == 0 else done.stderr
+
+        def makes(who, volume):
+            return asks(who, 'create', '-f', '-', given=volume)
+        # What the component is for: without it any of them deletes any volume.
+        cluster.apply(of_node('theirs', 'node-b'), of_node('ours', 'node-a'), of_node('cloud', 'node-a', 'ebs.csi.aws.com'))
+        assert makes('node-a', of_node('early', 'node-b')) is None
+        assert asks('node-a', 'delete', 'pv', 'early', '--wait=false') is None
+        for one in ('policy', 'binding'):
+            cluster.kubectl('apply', '-f', MANIFESTS / f'components/own-node/{one}.yaml')
+        cluster.wait(lambda: makes('node-a', of_node('probe', 'node-b')) or asks('node-a', 'delete', 'pv', 'probe'), 60,
+                     'the policy')
+        cluster.kubectl('delete', 'pv', 'probe', '--ignore-not-found', '--wait=false')
+        # Its own work.
+        assert makes('node-a', of_node('new', 'node-a')) is None
+        assert asks('node-a', 'patch', 'pv', 'new', '-p', '{"metadata": {"annotations": {"a": "b"}}}') is None
+        assert asks('node-a', 'delete', 'pv', 'new', '--wait=false') is None
+        assert makes('node-b', of_node('new-b', 'node-b')) is None
+        # Another's.
+        said = 'of that node only'
+        open_term = of_node('x', 'node-a')
+        open_term['spec']['nodeAffinity']['required']['nodeSelectorTerms'].append(
+            {'matchExpressions': [{'key': 'topology.local.berth.dev/node', 'operator': 'In', 'values': ['node-b']}]})
+        both = of_node('x', 'node-a')
+        both['spec']['nodeAffinity']['required']['nodeSelectorTerms'][0]['matchExpressions'][0]['values'] += ['node-b']
+        nowhere = of_node('x', 'node-a')
+        del nowhere['spec']['nodeAffinity']
+        host_path = of_node('x', 'node-a')
+        del host_path['spec']['csi']
+        host_path['spec']['hostPath'] = {'path': '/'}
+        for volume in (of_node('x', 'node-b'), of_node('x', 'node-a', 'ebs.csi.aws.com'), open_term, both, nowhere,
+                       host_path, of_node('x', 'node-a', key='kubernetes.io/hostname')):
+            assert said in (makes('node-a', volume) or ''), volume
+        assert said in makes('nobody', of_node('x', 'node-a'))
+        for volume in ('theirs', 'cloud', 'new-b'):
+            assert said in asks('node-a', 'delete', 'pv', volume, '--wait=false')
+            assert said in asks('node-a', 'patch', 'pv', volume, '-p', '{"metadata": {"annotations": {"a": "b"}}}')
+        assert said in asks('node-a', 'delete', 'pv', '--all', '--wait=false')
+        left = {one['metadata']['name'] for one in cluster.get('pv')['items']}
+        assert {'theirs', 'cloud', 'new-b'} <= left
+        # Who is not the provisioner is not asked.
+        cluster.kubectl('delete', 'pv', 'theirs', '--wait=false')
+    finally:
+        cluster.close()
 
 
 @pytest.mark.deadline(300)

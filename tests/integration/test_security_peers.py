@@ -4,6 +4,7 @@ other files try."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -78,7 +79,8 @@ except (BrokenPipeError, ConnectionResetError):
 
 
 def test_cve_2023_1428(build, sandbox):
-    """gRPC: "te: x", then more than 8 KiB of headers, ended the server. Whoever is not root is hung up on unread."""
+    """gRPC: "te: x", then more than 8 KiB of headers, ended the server. Whoever is not root is hung up on unread;
+    root is answered, and the server goes on."""
     lines = [(':method', 'POST'), (':scheme', 'x'), (':path', '/csi.v1.Identity/Probe'), ('te', 'x'),
              ('grpclb_client_stats', 'x')]
     lines += [(f'x{number}', 'y' * 120) for number in range(100)]
@@ -91,6 +93,14 @@ def test_cve_2023_1428(build, sandbox):
         subprocess.run([sys.executable, '-c', STRANGER, daemon.socket_path, sent.hex()], check=True, timeout=60)
         csi.until(lambda: 'hung up on user 65534' in daemon.log())
         assert client.Probe().ready.value
+        with socket.socket(socket.AF_UNIX) as root:
+            root.settimeout(60)
+            root.connect(str(daemon.socket_path))
+            root.sendall(sent)
+            root.shutdown(socket.SHUT_WR)
+            while root.recv(65536):  # until it has read all
+                pass
+        assert client.Probe().ready.value and daemon.process.poll() is None
 
 
 @pytest.mark.parametrize('words', ('$(touch RAN)', '`touch RAN`', '10.1.3.0/24; touch RAN', "10.1.3.0/24' touch RAN '",
