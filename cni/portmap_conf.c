@@ -181,7 +181,14 @@ static int parse_services(const NetConf *conf, PortmapConf *portmap, Error *err)
 
 /* --- sockets of the host ------------------------------------------------------------------ */
 
-/* Return: does the socket wait at an address that the port is for? */
+static bool is_everywhere(const WaitingSocket *socket) {
+        static const uint8_t zero[sizeof(socket->address)];
+
+        return memcmp(socket->address, zero, sizeof(zero)) == 0;
+}
+
+/* Return: does the socket wait at an address that the port is for? As bind(2) sees it: one that
+ * waits at every address waits at each of them. */
 static bool overlaps(const PortMapping *port, const WaitingSocket *socket) {
         bool any_port = !ip_is_set(&port->host_ip) || ip_is_zero(&port->host_ip);
 
@@ -191,7 +198,7 @@ static bool overlaps(const PortMapping *port, const WaitingSocket *socket) {
                 return true;
         if (socket->family != port->host_ip.family && !socket->both_families)
                 return false;
-        return any_port ||
+        return any_port || is_everywhere(socket) ||
                (socket->family == port->host_ip.family &&
                 memcmp(socket->address, port->host_ip.bytes, ip_size(&port->host_ip)) == 0);
 }
@@ -210,7 +217,6 @@ static int hold(PortmapConf *conf, const PortMapping *port, const WaitingSocket 
 }
 
 int portmap_conf_hold(PortmapConf *conf, const WaitingSocket *socket, Error *err) {
-        static const uint8_t zero[sizeof(socket->address)];
         IpAddress address = {.family = socket->family};
         char text[IP_TEXT_MAX];
 
@@ -221,14 +227,14 @@ int portmap_conf_hold(PortmapConf *conf, const WaitingSocket *socket, Error *err
 
                 if (!overlaps(port, socket))
                         continue;
-                if (anywhere && memcmp(socket->address, zero, sizeof(zero)) != 0) {
+                if (anywhere && !is_everywhere(socket)) {
                         if (hold(conf, port, socket) < 0)
                                 return error_set_errno(err, ENOMEM, "portMappings");
                         continue;
                 }
                 return error_set(err, ERROR_CONFLICT,
                                  "hostPort %u/%s is in use by a program of this host, which "
-                                 "listens at %s: choose another hostPort, or a hostIP",
+                                 "listens at %s: choose another hostPort",
                                  port->host_port, portmap_protocol_name(port->protocol),
                                  ip_format(&address, text));
         }

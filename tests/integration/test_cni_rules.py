@@ -602,7 +602,9 @@ def test_port_of_the_host_itself(node):
     node.serve(None, 'tcp', 10250, 'kubelet')
     node.serve(None, 'udp', 8053, 'dns')
     netns = node.sandbox.netns('x')
-    for one in ((10250, 80), (8053, 53, 'udp'), (10250, 80, 'tcp', '0.0.0.0')):
+    # As bind(2): who listens at every address has each of them.
+    for one in ((10250, 80), (8053, 53, 'udp'), *((10250, 80, 'tcp', address) for address in (
+            '0.0.0.0', '::', NODE, lib.NODE6, '127.0.0.1', '127.0.0.2', '::1')), (8053, 53, 'udp', NODE)):
         error = node.plugin.add(node.conf(runtimeConfig=ports(one)), netns, 'x').failed()
         assert f'hostPort {one[0]}/' in str(error) and 'is in use by a program of this host' in str(error)
     assert [link['ifname'] for link in netns.ip('link')] == ['lo']
