@@ -299,9 +299,9 @@ static void batch_deinit(NftBatch *batch) {
 }
 
 /* Return: 0 when nothing is left; -ERESTART. */
-static int del_once(RulesSocket *sock, Places *places, Search *search) {
+static int del_once(NlSocket *sock, Places *places, Search *search) {
         cleanup(batch_deinit) NftBatch batch = {0};
-        int r = find_places(&sock->netfilter, places);
+        int r = find_places(sock, places);
 
         if (r <= 0)
                 return r;
@@ -309,13 +309,12 @@ static int del_once(RulesSocket *sock, Places *places, Search *search) {
         for (size_t i = 0; i < places->n; i++) {
                 if (!places->found[i])
                         continue;
-                r = delete_place(&sock->netfilter, &batch, &places->items[i], search);
+                r = delete_place(sock, &batch, &places->items[i], search);
                 if (r < 0)
                         return r;
         }
         nft_batch_set_generation(&batch, places->generation);
-        sock->took_away = true;
-        return nft_batch_run(&sock->netfilter, &batch, NULL);
+        return nft_batch_run(sock, &batch, NULL);
 }
 
 static void freep_places(Places **placesp) {
@@ -343,7 +342,7 @@ int legacy_del(RulesSocket *sock, unsigned int plugins, const Attachment *at, Er
         places->at = search->at = at;
         list_places(places, plugins);
         for (unsigned int try = 0; r == 0 && try < TRIES_MAX; try++) {
-                r = del_once(sock, places, search);
+                r = del_once(&sock->netfilter, places, search);
                 if (r != -ERESTART)
                         break;
                 r = try + 1 < TRIES_MAX ? 0 : -EAGAIN;

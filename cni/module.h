@@ -56,7 +56,7 @@ typedef struct Attachment {
         /* DEL: links that go together after all modules, because each removal alone waits 20 ms in
          * the kernel. NULL: a module removes its own itself. */
         LinkList *doomed;
-        /* DEL: of the rules, borrowed, -1 when it took nothing away: see request_leave(). */
+        /* DEL: of the rules, borrowed, -1 when none was needed: see request_leave(). */
         int netfilter_fd;
 } Attachment;
 

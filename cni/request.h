@@ -93,7 +93,8 @@ bool request_is_detached(const Request *request);
  * @links: link_list_doom() has set links aside
  *
  * Closing a netfilter socket waits as well, up to 16 ms and with the lock of all transactions, for
- * what they took away (nft_rcv_nl_event, Linux 5.18): the child keeps it until that is done.
+ * what any of them took away, another process's too (nft_rcv_nl_event, Linux 5.18): the child keeps
+ * it until that is done.
  * Without a child, links are removed here.
  */
 void request_leave(Request *request, bool links);

@@ -222,11 +222,12 @@ static int rules_module_del(void *userdata, Attachment *at, Error *err) {
                         note(&r, parts[i]->after_del(state->states[i], at, &state->sock, &local),
                              err, &local);
         }
+        at->netfilter_fd = state->sock.netfilter.fd;
+        if (at->is_ours)
+                return r;
         local = (Error){0};
-        if (!at->is_ours)
-                note(&r, legacy_del(&state->sock, legacy_plugins(state->role), at, &local), err,
-                     &local);
-        at->netfilter_fd = state->sock.took_away ? state->sock.netfilter.fd : -1;
+        note(&r, legacy_del(&state->sock, legacy_plugins(state->role), at, &local), err, &local);
+        at->netfilter_fd = state->sock.netfilter.fd;
         return r;
 }
 

@@ -215,7 +215,6 @@ bool rule_owner_is_of(const RuleOwner *owner, const char *network);
 /* Starts as RULES_SOCKET_NULL; opened when it is first needed. */
 typedef struct RulesSocket {
         NlSocket netfilter;
-        bool took_away; /* a transaction removed something: see request_leave() */
 } RulesSocket;
 
 #define RULES_SOCKET_NULL                                                                          \

@@ -403,7 +403,6 @@ static int open_to_read(RulesSocket *sock, bool *nothingp, Error *err) {
 static int del_once(RulesSocket *sock, Snapshot *snapshot, Error *err) {
         cleanup(batch_deinit) NftBatch batch = {0};
         const RuleList *list = snapshot->list;
-        bool any = false;
         int r;
 
         r = snapshot_read(sock, snapshot, false);
@@ -412,18 +411,14 @@ static int del_once(RulesSocket *sock, Snapshot *snapshot, Error *err) {
         if (r < 0)
                 return fail(sock, r, "read the ruleset", err);
         nft_batch_begin(&batch);
-        for (size_t i = 0; i < list->n_rules; i++) {
-                if (snapshot->rules[i].state != RULE_OURS ||
-                    list->rules[i].claim == RULE_CLAIM_NOBODY)
-                        continue;
-                nft_element_delete(&batch, &list->rules[i].element);
-                any = true;
-        }
+        for (size_t i = 0; i < list->n_rules; i++)
+                if (snapshot->rules[i].state == RULE_OURS &&
+                    list->rules[i].claim != RULE_CLAIM_NOBODY)
+                        nft_element_delete(&batch, &list->rules[i].element);
         nft_batch_set_generation(&batch, snapshot->generation);
         r = nft_batch_run(&sock->netfilter, &batch, NULL);
         if (r == -ERESTART)
                 return r;
-        sock->took_away = sock->took_away || any;
         return r < 0 ? fail(sock, r, "write the ruleset", err) : 0;
 }
 

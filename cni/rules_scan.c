@@ -124,23 +124,22 @@ static int gather_family(NlSocket *sock, Scan *scan) {
 }
 
 /* Return: 0 with *@morep when a part was left; -ERESTART. */
-static int scan_family(RulesSocket *sock, Scan *scan, bool *morep) {
+static int scan_family(NlSocket *sock, Scan *scan, bool *morep) {
         uint32_t generation = 0;
         int r;
 
         scan->n_doomed = 0;
-        r = read_generation(&sock->netfilter, &generation);
+        r = read_generation(sock, &generation);
         if (r < 0)
                 return r == -EOPNOTSUPP ? 0 : r;
-        r = gather_family(&sock->netfilter, scan);
+        r = gather_family(sock, scan);
         if (r < 0 || scan->n_doomed == 0)
                 return r;
         nft_batch_begin(&scan->batch);
         for (size_t i = 0; i < scan->n_doomed; i++)
                 nft_element_delete(&scan->batch, &scan->doomed[i]);
         nft_batch_set_generation(&scan->batch, generation);
-        r = nft_batch_run(&sock->netfilter, &scan->batch, NULL);
-        sock->took_away = true;
+        r = nft_batch_run(sock, &scan->batch, NULL);
         *morep = scan->n_doomed == DELETED_MAX;
         return r;
 }
@@ -171,7 +170,7 @@ int rules_scan(RulesSocket *sock, unsigned int sets, RuleDoomed doomed, void *us
                 scan.family = families[i];
                 do {
                         more = false;
-                        r = scan_family(sock, &scan, &more);
+                        r = scan_family(&sock->netfilter, &scan, &more);
                 } while ((r == -ERESTART && ++tries < TRIES_MAX) || (r == 0 && more));
                 if (r < 0)
                         return error_set_errno(err, r, "look through the ruleset");
