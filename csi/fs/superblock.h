@@ -98,6 +98,7 @@ enum {
         FS_STATE_NIL_UUID = 1U << 16,   /* XFS: a UUID of zeros, refused */
         FS_STATE_GROUPS_BROKEN = 1U << 18, /* ext: the group descriptors' checksum is wrong */
         FS_STATE_JOURNAL_SMALL = 1U << 19, /* ext: no room in the journal for fast commits */
+        FS_STATE_LOG_SHORT = 1U << 20,     /* XFS: shorter than mkfs makes it for these features */
         FS_STATE_RT_INODES = 1U << 17,     /* XFS: realtime inodes make no sense; drivers with
                                               realtime support read them */
 };

@@ -253,6 +253,66 @@ static void test_malformed(void **state) {
         }
 }
 
+/* As mkfs.xfs 6.13 writes "-m metadir=1" without a realtime device: groups of a size, and none of
+ * them. */
+static void test_metadir(void **state) {
+        static const struct {
+                uint8_t incompat[4], groups[16]; /* number, extents, their logarithm, padding */
+                bool ok;
+        } rows[] = {
+                {{0, 0, 1, 0x4b}, {0, 0, 0, 0, 0, 0x10, 0, 0, 20}, true},
+                {{0, 0, 1, 0x4b}, {0, 0, 0, 0, 0, 0x10, 0, 0, 21}, false},
+                {{0, 0, 1, 0x4b}, {0, 0, 0, 1, 0, 0x10, 0, 0, 20}, false},
+                {{0, 0, 1, 0x4b}, {0, 0, 0, 0, 0, 0, 0, 1, 0}, false},
+                {{0, 0, 1, 0x4b}, {0, 0, 0, 0, 0, 0x10, 0, 0, 20, 1}, false},
+                {{0, 0, 1, 0x0b}, {0, 0, 0, 0, 0, 0x10, 0, 0, 20}, false},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+                uint8_t incompat[4], groups[16];
+                Pieces pieces;
+                FsVolume v;
+
+                memcpy(incompat, rows[i].incompat, sizeof(incompat));
+                memcpy(groups, rows[i].groups, sizeof(groups));
+                pieces_load(&pieces, "xfs");
+                pieces_cover(&pieces, 0xd8, incompat, sizeof(incompat));
+                pieces_cover(&pieces, 0x110, groups, sizeof(groups));
+                assert_int_equal(read_pieces(&pieces, &v), 0);
+                assert_int_equal(!(v.state & FS_STATE_MALFORMED), rows[i].ok);
+                pieces_unload(&pieces);
+        }
+}
+
+/* nrext64 or parent on a log that mkfs made before it knew them. */
+static void test_short_log(void **state) {
+        static const struct {
+                uint8_t incompat, log_blocks[4];
+                bool is_short;
+        } rows[] = {
+                {0x2b, {0, 0, 0x05, 0x58}, true},
+                {0x8b, {0, 0, 0x3f, 0xff}, true},
+                {0x2b, {0, 0, 0x40, 0}, false},
+                {0x0b, {0, 0, 0x05, 0x58}, false},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+                uint8_t incompat[4] = {0, 0, 0, rows[i].incompat}, blocks[4];
+                Pieces pieces;
+                FsVolume v;
+
+                memcpy(blocks, rows[i].log_blocks, sizeof(blocks));
+                pieces_load(&pieces, "xfs");
+                pieces_cover(&pieces, 0xd8, incompat, sizeof(incompat));
+                pieces_cover(&pieces, 0x60, blocks, sizeof(blocks));
+                assert_int_equal(read_pieces(&pieces, &v), 0);
+                assert_int_equal((v.state & FS_STATE_LOG_SHORT) != 0, rows[i].is_short);
+                pieces_unload(&pieces);
+        }
+}
+
 /* A bit of a btrfs superblock turned over with the checksum right: what only the trees tell. */
 static void test_btrfs_trees(void **state) {
         static const struct {
@@ -438,6 +498,7 @@ int main(void) {
                 cmocka_unit_test(test_checksums),    cmocka_unit_test(test_kinds),
                 cmocka_unit_test(test_recorded),     cmocka_unit_test(test_names),
                 cmocka_unit_test(test_bad_checksum), cmocka_unit_test(test_malformed),
+                cmocka_unit_test(test_metadir),      cmocka_unit_test(test_short_log),
                 cmocka_unit_test(test_v1_cache),     cmocka_unit_test(test_xfs_log_order),
                 cmocka_unit_test(test_read_errors),  cmocka_unit_test(test_nothing),
                 cmocka_unit_test(test_backup),       cmocka_unit_test(test_bounded),

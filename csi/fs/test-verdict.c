@@ -167,6 +167,13 @@ static void test_unknown_bits(void **state) {
         /* Recovery writes the superblock, whose verifier refused before 6.1. */
         volume.log = FS_LOG_DIRTY;
         expect(NOREC, FS_REASON_FEATURE, EINVAL);
+        judge("xfs-all", "6.18", 4096, NULL);
+        assert_int_equal(verdict.answer, RW);
+        assert_int_not_equal(verdict.confidence, FS_CONFIDENCE_LOW);
+        volume.state |= FS_STATE_LOG_SHORT;
+        fs_verdict(&volume, &host, NULL, &verdict);
+        assert_int_equal(verdict.answer, RW);
+        assert_int_equal(verdict.confidence, FS_CONFIDENCE_LOW);
         judge("f2fs", "6.18", 4096, NULL);
         volume.words[FS_CLASS_FEATURE] |= 1U << 20;
         expect(NO, FS_REASON_FEATURE, 0);

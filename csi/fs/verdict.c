@@ -648,6 +648,9 @@ static void judge_log(const Case *c) {
                 add_plain(c, FS_REASON_LOG_DAMAGED, FS_ANSWER_RO_NORECOVERY, 0);
         if (v->state & FS_STATE_JOURNAL_SMALL && c->host->kernel >= K(5, 10))
                 add_plain(c, FS_REASON_LOG_DAMAGED, FS_ANSWER_RO_NORECOVERY, EINVAL);
+        /* How much is enough differs by kernel. */
+        if (v->state & FS_STATE_LOG_SHORT)
+                add(c, (FsReason){.kind = FS_REASON_UNCONFIRMED, .confidence = FS_CONFIDENCE_LOW});
         if (v->state & FS_STATE_MMP_BROKEN)
                 add_plain(c, FS_REASON_MMP_BLOCK, FS_ANSWER_RO, 0);
         else if (v->state & FS_STATE_MMP)

@@ -90,6 +90,7 @@ struct json_t *fs_volume_to_json(const FsVolume *volume) {
                 "forced_ro",  "mmp",      "malformed",      "test",           "external_log",
                 "realtime",   "seed",     "journal_device", "v1_space_cache", "mmp_broken",
                 "shuts_down", "nil_uuid", "rt_inodes",      "groups_broken",  "journal_small",
+                "log_short",
         };
         char uuid[37] = "";
         json_t *state = json_array();

@@ -15,6 +15,12 @@
 #define XFS_FLAG_RO     0x1U
 #define XFS_NEEDSREPAIR 0x10U
 
+/* nrext64 and parent: their transactions are larger, and a mount refuses a log that cannot hold
+ * them (xfs_log_calc_minimum_size()). Since mkfs.xfs knows them it makes no log of less than this;
+ * one that is shorter got them later. */
+#define XFS_LARGE_LOG_FEATURES 0xa0U
+#define XFS_LOG_ENOUGH         (UINT64_C(64) << 20)
+
 /* V4 words that the kernel knows; it keeps features2 twice and joins the two when they differ. */
 #define XFS_FEATURES2_KNOWN 0x38aU
 
@@ -82,6 +88,9 @@ static void xfs_state(const uint8_t *sb, FsVolume *volume) {
                 volume->state |= FS_STATE_IN_PROGRESS;
         if (be64(sb + 0x10) || (volume->words[FS_CLASS_INCOMPAT] & 0x200U))
                 volume->state |= FS_STATE_REALTIME;
+        if (volume->words[FS_CLASS_INCOMPAT] & XFS_LARGE_LOG_FEATURES &&
+            (uint64_t)be32(sb + 0x60) * volume->block_bytes < XFS_LOG_ENOUGH)
+                volume->state |= FS_STATE_LOG_SHORT;
         if (is_zero(volume->uuid, sizeof(volume->uuid)))
                 volume->state |= FS_STATE_NIL_UUID;
         if (sb[0xb2] & XFS_FLAG_RO)

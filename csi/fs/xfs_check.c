@@ -15,15 +15,16 @@
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
-#define AG_BYTES_MIN     (UINT64_C(16) << 20)
-#define AG_BYTES_MAX     (UINT64_C(1) << 40)
-#define AG_BLOCKS_MIN    64U
-#define RT_EXTENT_MIN    4096U
-#define RT_EXTENT_MAX    (1U << 30)
-#define LOG_BLOCKS_MAX   (1024U * 1024U)
-#define LOG_BYTES_MAX    ((UINT64_C(1) << 31) - 1024)
-#define LOG_STRIPE_MAX   (256U * 1024U)
-#define INODES_PER_CHUNK 64U
+#define AG_BYTES_MIN        (UINT64_C(16) << 20)
+#define AG_BYTES_MAX        (UINT64_C(1) << 40)
+#define AG_BLOCKS_MIN       64U
+#define RT_EXTENT_MIN       4096U
+#define RT_EXTENT_MAX       (1U << 30)
+#define LOG_BLOCKS_MAX      (1024U * 1024U)
+#define LOG_BYTES_MAX       ((UINT64_C(1) << 31) - 1024)
+#define LOG_STRIPE_MAX      (256U * 1024U)
+#define INODES_PER_CHUNK    64U
+#define RT_GROUP_BLOCKS_MAX 0x7fffffffU
 
 #define VERSION_DALIGN 0x100U
 #define VERSION_SECTOR 0x800U
@@ -39,6 +40,7 @@
 #define INCOMPAT_META_UUID 0x4U
 #define INCOMPAT_BIGTIME   0x8U
 #define INCOMPAT_NREXT64   0x20U
+#define INCOMPAT_EXCHANGE  0x40U
 #define INCOMPAT_METADIR   0x100U
 #define INCOMPAT_ZONED     0x200U
 
@@ -207,14 +209,19 @@ static bool inode_alignment_ok(const uint8_t *sb) {
                be32(sb + 0xb4) << sb[0x7b] <= INODES_PER_CHUNK;
 }
 
-/* Zones want the metadata directory, and that at least one whole realtime group. */
+/* Realtime groups come with the metadata directory, also where there is no realtime device: a size
+ * of two extents at least, its logarithm, their number, and the feature that defragments them
+ * (xfs_validate_sb_rtgroups()). Zones want the directory. */
 static bool metadir_ok(const uint8_t *sb) {
-        if (incompat(sb) & INCOMPAT_ZONED && !(incompat(sb) & INCOMPAT_METADIR))
-                return false;
+        uint64_t extents = be32(sb + 0x114), extent_blocks = be32(sb + 0x50);
+        static const uint8_t padding[7];
+
         if (!(incompat(sb) & INCOMPAT_METADIR))
-                return true;
-        return be32(sb + 0x114) / (be32(sb + 0x50) ? be32(sb + 0x50) : 1) >= 2 &&
-               be32(sb + 0x118) == 0;
+                return !(incompat(sb) & INCOMPAT_ZONED);
+        return extents >= 2 && extent_blocks && extents <= RT_GROUP_BLOCKS_MAX / extent_blocks &&
+               be32(sb + 0x110) == be64(sb + 0x18) / extents + (be64(sb + 0x18) % extents != 0) &&
+               incompat(sb) & INCOMPAT_EXCHANGE && sb[0x118] == log2_up(extents * extent_blocks) &&
+               memcmp(sb + 0x119, padding, sizeof(padding)) == 0;
 }
 
 static const SuperblockRule rules[] = {
