@@ -2,7 +2,8 @@
 /*
  * oracle [--full]            makes images, runs them on this kernel, removes them
  * oracle make DIR [--full]   only makes them, for another kernel to run
- * oracle run DIR             only runs what is there
+ * oracle run DIR             only runs what is there, and says what the kernel did in lines that
+ *                            `judge` takes
  * oracle bits [BASE|all [N [I]]]
  *                            each bit (or every N-th from the I-th on) of the superblocks turned
  *                            over, on this kernel
@@ -175,8 +176,15 @@ size_t oracle_run(const OracleSet *set) {
                 OraclePrediction prediction;
                 OracleObservation seen;
 
+                if (!oracle_can_attach(how)) {
+                        printf("not run: %s: no such sector here\n", how->name);
+                        continue;
+                }
                 oracle_predict(set, &judge.host, how, &volume, &prediction);
                 run_case(set, how, &volume, &prediction, &seen);
+                if (set->tells)
+                        printf("case %s %s errno %d\n", how->name, fs_answer_name(seen.answer),
+                               seen.os_errno);
                 oracle_judge_add(&judge, set, how, &seen);
         }
         return oracle_judge_end(&judge) + n_missing;
@@ -256,6 +264,7 @@ int main(int argc, char **argv) {
                                 (OracleSample){.step = argc > 3 ? number(argv[3], 65536) : 1,
                                                .first = argc > 4 ? number(argv[4], 65535) : 0});
         set.full = str_equal(argv[argc - 1], "--full");
+        set.wide = set.full || make;
         oracle_place_open();
         if (make || run)
                 (void)snprintf(set.directory, sizeof(set.directory), "%s", argv[2]);
@@ -263,6 +272,7 @@ int main(int argc, char **argv) {
                 (void)snprintf(set.directory, sizeof(set.directory), "%s/berth-oracle-XXXXXX",
                                scratch());
         if (run) {
+                set.tells = true;
                 oracle_load(&set);
                 wrong = oracle_run(&set);
                 oracle_place_close();

@@ -32,6 +32,8 @@ typedef struct OracleSet {
         char not_made[96][96]; /* features that no installed tool can make, with the reason */
         size_t n_not_made;
         bool full;
+        bool wide;  /* sizes, options and sectors that are not the tools' own, too */
+        bool tells; /* a line for each answer of the kernel */
 } OracleSet;
 
 /* Fills DIR with images and the set with their cases. */
@@ -142,6 +144,9 @@ void oracle_attempt(const char *image, const OracleCase *how, const char *type, 
 /* On a loop device that is attached already. */
 void oracle_attempt_on(const char *device, const char *type, const char *options,
                        OracleAttempt *attempt);
+
+/* Sectors larger than a page are for kernels from 6.15 on. */
+bool oracle_can_attach(const OracleCase *how);
 
 /* The mounted root of @image by a loop device that goes when both descriptors are closed. Return:
  * 0; -errno. */

@@ -43,9 +43,13 @@ void oracle_save_attempts(const OracleSet *set) {
         assert(fclose(file) == 0);
 }
 
-/* The guest's mount tells an error only by its text. A read-only device it says in its own words.
- */
+/* The guest's mount tells an error only by its text; a read-only device it says in its own words.
+ * This program, run in a guest, tells the number. */
 static int errno_of(const char *text) {
+        int number;
+
+        if (sscanf(text, "errno %d", &number) == 1)
+                return number;
         if (strstr(text, "write-protected"))
                 return EACCES;
         for (int i = 1; i < 134; i++) {
@@ -116,8 +120,10 @@ size_t oracle_judge_answers(const OracleSet *set, const char *root, const char *
                 assert(how);
                 seen = (OracleObservation){.answer = answer_of(answer),
                                            .os_errno = errno_of(line + n)};
-                /* It tries read-only by itself after EACCES and EROFS, and tells only of that. */
-                if (how->read_only || (seen.os_errno == 0 && seen.answer != FS_ANSWER_RW))
+                /* A guest's mount tries read-only by itself after EACCES and EROFS, and tells only
+                 * of that. */
+                if (!str_has_prefix(line + n, "errno ") &&
+                    (how->read_only || (seen.os_errno == 0 && seen.answer != FS_ANSWER_RW)))
                         seen.os_errno = -1;
                 oracle_judge_add(&judge, set, how, &seen);
         }

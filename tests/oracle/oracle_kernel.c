@@ -13,9 +13,11 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #define PLACE_NAME "place"
 
@@ -58,6 +60,19 @@ static int mount_device(const char *device, const char *type, const char *option
         *root_fdp = openat(oracle_place_fd, PLACE_NAME, O_PATH | O_DIRECTORY | O_CLOEXEC);
         assert(*root_fdp >= 0);
         return mount_detach(oracle_place_fd, PLACE_NAME, MOUNT_DETACH_LAZY);
+}
+
+bool oracle_can_attach(const OracleCase *how) {
+        cleanup(closep) int loop_fd = -1, backing = memfd_create("sector", MFD_CLOEXEC);
+        LoopConfig config = {
+                .backing_fd = backing,
+                .is_autoclear = true,
+                .logical_sector_bytes = how->sector_bytes,
+        };
+        unsigned int number;
+
+        assert(backing >= 0 && ftruncate(backing, 1 << 20) == 0);
+        return how->sector_bytes <= 4096 || loop_attach(&config, &number, &loop_fd) == 0;
 }
 
 int oracle_mount(const char *image, const OracleCase *how, const char *type, const char *options,

@@ -156,11 +156,13 @@ static void make_features(OracleSet *set, const Base *base) {
         }
 }
 
-static const struct {
+typedef struct Other {
         const char *name, *words;
         uint64_t size_mib;
         uint32_t sector;
-} others[] = {
+} Other;
+
+static const Other others[] = {
         {"ext2", "mke2fs -q -F -t ext2", 64, 0},
         {"ext3", "mke2fs -q -F -t ext3", 64, 0},
         {"ext4-64k", "mke2fs -q -F -t ext4 -b 65536", 512, 0},
@@ -181,6 +183,94 @@ static const struct {
         {"btrfs-on-4kn", "mkfs.btrfs -q -f -s 4096", 128, 4096},
         {"f2fs-no-encoding", "mkfs.f2fs -q -f -O casefold", 64, 0},
         {"btrfs-v1-cache", "mkfs.btrfs -q -f -s 4096 -R ^free-space-tree", 128, 0},
+};
+
+/* What a mount reads behind the superblock, in sizes that are not the tools' own: journal, log,
+ * inodes, descriptors, quota and orphan files. Not in the quick set. */
+static const Other unusual[] = {
+        {"ext4-journal-4m", "mke2fs -q -F -t ext4 -b 4096 -J size=4", 64, 0},
+        {"ext4-journal-small", "mke2fs -q -F -t ext4 -b 1024 -J size=1", 16, 0},
+        {"ext4-fast-commit-small", "mke2fs -q -F -t ext4 -b 1024 -O fast_commit -J size=2", 16, 0},
+        {"ext4-no-journal", "mke2fs -q -F -t ext4 -O ^has_journal", 64, 0},
+        {"ext4-few-inodes", "mke2fs -q -F -t ext4 -N 16", 64, 0},
+        {"ext4-many-inodes", "mke2fs -q -F -t ext4 -i 1024", 64, 0},
+        {"ext4-inode-128", "mke2fs -q -F -t ext4 -I 128", 64, 0},
+        {"ext4-inode-1024", "mke2fs -q -F -t ext4 -I 1024", 64, 0},
+        {"ext4-inode-4096", "mke2fs -q -F -t ext4 -b 4096 -I 4096", 64, 0},
+        {"ext4-resize", "mke2fs -q -F -t ext4 -b 1024 -E resize=4194304", 64, 0},
+        {"ext4-no-resize", "mke2fs -q -F -t ext4 -O ^resize_inode", 64, 0},
+        {"ext4-meta-bg-1k", "mke2fs -q -F -t ext4 -b 1024 -O meta_bg,^resize_inode", 256, 0},
+        {"ext4-meta-bg-32", "mke2fs -q -F -t ext4 -O meta_bg,^resize_inode,^64bit", 256, 0},
+        {"ext4-group-256", "mke2fs -q -F -t ext4 -b 1024 -g 256 -O ^resize_inode", 32, 0},
+        {"ext4-group-2048", "mke2fs -q -F -t ext4 -b 4096 -g 2048", 128, 0},
+        {"ext4-flex-2", "mke2fs -q -F -t ext4 -b 1024 -G 2", 128, 0},
+        {"ext4-flex-big", "mke2fs -q -F -t ext4 -b 1024 -G 1024", 128, 0},
+        {"ext4-no-flex", "mke2fs -q -F -t ext4 -b 1024 -O ^flex_bg", 128, 0},
+        {"ext4-packed", "mke2fs -q -F -t ext4 -b 1024 -E packed_meta_blocks=1", 128, 0},
+        {"ext4-quota-all", "mke2fs -q -F -t ext4 -O quota,project -I 256", 64, 0},
+        {"ext4-quota-user", "mke2fs -q -F -t ext4 -O quota -E quotatype=usrquota", 64, 0},
+        {"ext4-orphan-2m", "mke2fs -q -F -t ext4 -O orphan_file -E orphan_file_size=2M", 64, 0},
+        {"ext4-cluster-1m", "mke2fs -q -F -t ext4 -O bigalloc -C 1048576", 512, 0},
+        {"ext4-cluster-1k", "mke2fs -q -F -t ext4 -b 1024 -O bigalloc -C 4096", 128, 0},
+        {"ext4-no-sparse", "mke2fs -q -F -t ext4 -O ^sparse_super,^resize_inode", 64, 0},
+        {"ext4-2-backups", "mke2fs -q -F -t ext4 -b 1024 -O sparse_super2,^resize_inode", 64, 0},
+        {"ext4-mmp-300", "mke2fs -q -F -t ext4 -O mmp -E mmp_update_interval=300", 64, 0},
+        {"ext2-revision-0", "mke2fs -q -F -t ext2 -r 0", 16, 0},
+        {"ext4-csum-seed", "mke2fs -q -F -t ext4 -O metadata_csum,metadata_csum_seed", 64, 0},
+        {"ext4-csum-32bit", "mke2fs -q -F -t ext4 -O metadata_csum,^64bit", 64, 0},
+        {"ext4-64bit-no-csum", "mke2fs -q -F -t ext4 -O 64bit,^metadata_csum,uninit_bg", 64, 0},
+        {"xfs-log-64m", "mkfs.xfs -q -f -l size=64m", 320, 0},
+        {"xfs-log-su", "mkfs.xfs -q -f -l su=32k", 320, 0},
+        {"xfs-log-su-256k", "mkfs.xfs -q -f -l su=256k", 320, 0},
+        {"xfs-log-sector-4k", "mkfs.xfs -q -f -l sectsize=4096", 320, 0},
+        {"xfs-log-sector-on-4kn", "mkfs.xfs -q -f -l sectsize=4096", 320, 4096},
+        {"xfs-log-last", "mkfs.xfs -q -f -l agnum=1", 320, 0},
+        {"xfs-inode-256-v4", "mkfs.xfs -q -f -m crc=0 -i size=256", 320, 0},
+        {"xfs-inode-1024", "mkfs.xfs -q -f -i size=1024", 320, 0},
+        {"xfs-inode-2048", "mkfs.xfs -q -f -i size=2048", 320, 0},
+        {"xfs-inode-2048-1k", "mkfs.xfs -q -f -b size=1024 -i size=1024", 320, 0},
+        {"xfs-maxpct-0", "mkfs.xfs -q -f -i maxpct=0", 320, 0},
+        {"xfs-dir-8k", "mkfs.xfs -q -f -n size=8192", 320, 0},
+        {"xfs-dir-64k", "mkfs.xfs -q -f -n size=65536", 320, 0},
+        {"xfs-ci", "mkfs.xfs -q -f -n version=ci", 320, 0},
+        {"xfs-groups-16", "mkfs.xfs -q -f -d agcount=16", 320, 0},
+        {"xfs-groups-2", "mkfs.xfs -q -f -d agcount=2", 320, 0},
+        {"xfs-unaligned", "mkfs.xfs -q -f -d noalign", 320, 0},
+        {"xfs-stripe-log", "mkfs.xfs -q -f -d su=256k,sw=3 -l su=256k", 1024, 0},
+        {"xfs-v4-512", "mkfs.xfs -q -f -m crc=0 -b size=512", 320, 0},
+        {"xfs-v4-log-1", "mkfs.xfs -q -f -m crc=0 -l version=1", 320, 0},
+        {"xfs-v4-not-lazy", "mkfs.xfs -q -f -m crc=0 -l lazy-count=0", 320, 0},
+        {"xfs-v4-no-ftype", "mkfs.xfs -q -f -m crc=0 -n ftype=0", 320, 0},
+        {"xfs-2k", "mkfs.xfs -q -f -b size=2048", 320, 0},
+        {"xfs-8k", "mkfs.xfs -q -f -b size=8192", 320, 0},
+        {"xfs-32k", "mkfs.xfs -q -f -b size=32768", 320, 0},
+        {"xfs-sector-2k", "mkfs.xfs -q -f -s size=2048", 320, 0},
+        {"xfs-sector-8k", "mkfs.xfs -q -f -b size=8192 -s size=8192", 320, 0},
+        {"xfs-sector-32k", "mkfs.xfs -q -f -b size=32768 -s size=32768", 320, 0},
+        {"xfs-all-on", "mkfs.xfs -q -f -m rmapbt=1,reflink=1,finobt=1 -i sparse=1", 320, 0},
+        {"xfs-all-off", "mkfs.xfs -q -f -m rmapbt=0,reflink=0,finobt=0 -i sparse=0", 320, 0},
+        {"xfs-sparse-off-1k", "mkfs.xfs -q -f -b size=1024 -i sparse=0", 320, 0},
+        {"xfs-sparse-off-64k", "mkfs.xfs -q -f -b size=65536 -i sparse=0,size=2048", 320, 0},
+        {"btrfs-node-4k", "mkfs.btrfs -q -f -s 4096 -n 4096", 128, 0},
+        {"btrfs-node-8k", "mkfs.btrfs -q -f -s 4096 -n 8192", 128, 0},
+        {"btrfs-node-32k", "mkfs.btrfs -q -f -s 4096 -n 32768", 128, 0},
+        {"btrfs-node-64k", "mkfs.btrfs -q -f -s 4096 -n 65536", 256, 0},
+        {"btrfs-16k", "mkfs.btrfs -q -f -s 16384 -n 16384", 256, 0},
+        {"btrfs-32k", "mkfs.btrfs -q -f -s 32768 -n 32768", 256, 0},
+        {"btrfs-single", "mkfs.btrfs -q -f -s 4096 -m single -d single", 128, 0},
+        {"btrfs-dup", "mkfs.btrfs -q -f -s 4096 -m dup -d dup", 256, 0},
+        {"btrfs-mixed", "mkfs.btrfs -q -f -s 4096 -M -n 4096", 64, 0},
+        {"btrfs-quota", "mkfs.btrfs -q -f -s 4096 -R quota", 128, 0},
+        {"btrfs-old", "mkfs.btrfs -q -f -s 4096 -O ^extref,^skinny-metadata,^no-holes", 128, 0},
+        {"btrfs-short", "mkfs.btrfs -q -f -s 4096 -b 134217728", 256, 0},
+        {"f2fs-segments-2", "mkfs.f2fs -q -f -s 2", 128, 0},
+        {"f2fs-zone-2", "mkfs.f2fs -q -f -z 2", 128, 0},
+        {"f2fs-spare-10", "mkfs.f2fs -q -f -o 10", 128, 0},
+        {"f2fs-heap", "mkfs.f2fs -q -f -a 0", 64, 0},
+        {"f2fs-sector-4k", "mkfs.f2fs -q -f -w 4096", 64, 0},
+        {"f2fs-nat", "mkfs.f2fs -q -f -i", 64, 0},
+        {"f2fs-16k", "mkfs.f2fs -q -f -b 16384", 256, 0},
+        {"f2fs-android", "mkfs.f2fs -q -f -g android", 64, 0},
 };
 
 static void plant_tree(const OracleSet *set, const char *name, char tree[300], char file[360]) {
@@ -220,20 +310,38 @@ static void make_read_only(OracleSet *set) {
         static const struct {
                 const char *name, *words,
                         *options; /* options: behind the tree and the image; NULL: before */
+                bool wide;        /* not in the quick set */
         } rows[] = {
-                {"squashfs-gzip", "mksquashfs", "-quiet -noappend -comp gzip"},
-                {"squashfs-lzo", "mksquashfs", "-quiet -noappend -comp lzo"},
-                {"squashfs-xz", "mksquashfs", "-quiet -noappend -comp xz"},
-                {"squashfs-lz4", "mksquashfs", "-quiet -noappend -comp lz4"},
-                {"squashfs-zstd", "mksquashfs", "-quiet -noappend -comp zstd"},
-                {"squashfs-lzma", "mksquashfs", "-quiet -noappend -comp lzma"},
-                {"squashfs-4k", "mksquashfs", "-quiet -noappend -b 4096"},
-                {"erofs", "mkfs.erofs --quiet", NULL},
-                {"erofs-lz4", "mkfs.erofs --quiet -zlz4", NULL},
-                {"erofs-big", "mkfs.erofs --quiet -zlz4hc -C65536", NULL},
-                {"erofs-chunks", "mkfs.erofs --quiet --chunksize=4096", NULL},
-                {"erofs-ztail", "mkfs.erofs --quiet -zlz4hc -Eztailpacking", NULL},
-                {"erofs-fragments", "mkfs.erofs --quiet -zlz4hc -Efragments", NULL},
+                {"squashfs-gzip", "mksquashfs", "-quiet -noappend -comp gzip", false},
+                {"squashfs-lzo", "mksquashfs", "-quiet -noappend -comp lzo", false},
+                {"squashfs-xz", "mksquashfs", "-quiet -noappend -comp xz", false},
+                {"squashfs-lz4", "mksquashfs", "-quiet -noappend -comp lz4", false},
+                {"squashfs-zstd", "mksquashfs", "-quiet -noappend -comp zstd", false},
+                {"squashfs-lzma", "mksquashfs", "-quiet -noappend -comp lzma", false},
+                {"squashfs-4k", "mksquashfs", "-quiet -noappend -b 4096", false},
+                {"erofs", "mkfs.erofs --quiet", NULL, false},
+                {"erofs-lz4", "mkfs.erofs --quiet -zlz4", NULL, false},
+                {"erofs-big", "mkfs.erofs --quiet -zlz4hc -C65536", NULL, false},
+                {"erofs-chunks", "mkfs.erofs --quiet --chunksize=4096", NULL, false},
+                {"erofs-ztail", "mkfs.erofs --quiet -zlz4hc -Eztailpacking", NULL, false},
+                {"erofs-fragments", "mkfs.erofs --quiet -zlz4hc -Efragments", NULL, false},
+                {"erofs-legacy", "mkfs.erofs --quiet -zlz4 -Elegacy-compress", NULL, true},
+                {"erofs-dedupe", "mkfs.erofs --quiet -zlz4hc -Ededupe", NULL, true},
+                {"erofs-extended", "mkfs.erofs --quiet -Eforce-inode-extended", NULL, true},
+                {"erofs-made-lzma", "mkfs.erofs --quiet -zlzma", NULL, true},
+                {"erofs-made-deflate", "mkfs.erofs --quiet -zdeflate", NULL, true},
+                {"erofs-made-zstd", "mkfs.erofs --quiet -zzstd", NULL, true},
+                {"erofs-two", "mkfs.erofs --quiet -zlz4:lzma", NULL, true},
+                {"erofs-512", "mkfs.erofs --quiet -b512", NULL, true},
+                {"erofs-1k", "mkfs.erofs --quiet -b1024 -zlz4", NULL, true},
+                {"erofs-16k", "mkfs.erofs --quiet -b16384", NULL, true},
+                {"erofs-64k", "mkfs.erofs --quiet -b65536 -zlz4", NULL, true},
+                {"erofs-48bit", "mkfs.erofs --quiet -E48bit", NULL, true},
+                {"squashfs-1m", "mksquashfs", "-quiet -noappend -b 1048576", true},
+                {"squashfs-bare", "mksquashfs", "-quiet -noappend -noI -noD -noF -noX", true},
+                {"squashfs-no-exports", "mksquashfs",
+                 "-quiet -noappend -no-exports -no-fragments -no-xattrs", true},
+                {"squashfs-xz-bcj", "mksquashfs", "-quiet -noappend -comp xz -Xbcj x86", true},
         };
         char tree[300], file[360];
 
@@ -241,6 +349,8 @@ static void make_read_only(OracleSet *set) {
         for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
                 char path[384], command[1024];
 
+                if (rows[i].wide && !set->wide)
+                        continue;
                 oracle_image_path(set, rows[i].name, path);
                 if (rows[i].options)
                         (void)snprintf(command, sizeof(command), "%s %s %s %s", rows[i].words, tree,
@@ -305,13 +415,12 @@ static void make_raid(OracleSet *set) {
         unlink(spare);
 }
 
-static void make_others(OracleSet *set) {
-        for (size_t i = 0; i < N_ELEMENTS(others); i++) {
-                if (oracle_make_image(set, others[i].name, others[i].size_mib * MIB,
-                                      others[i].words))
-                        add_case(set, "%s", others[i].name)->sector_bytes = others[i].sector;
+static void make_others(OracleSet *set, const Other *rows, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                if (oracle_make_image(set, rows[i].name, rows[i].size_mib * MIB, rows[i].words))
+                        add_case(set, "%s", rows[i].name)->sector_bytes = rows[i].sector;
                 else
-                        not_made(set, "%s: %s", others[i].name, others[i].words);
+                        not_made(set, "%s: %s", rows[i].name, rows[i].words);
         }
 }
 
@@ -366,7 +475,8 @@ static bool makeable(FsKind kind, FsClass class, uint64_t bit) {
 /* Bits whose kernel code wants more on the disk than the bit. */
 static bool needs_geometry(FsKind kind, FsClass class, uint64_t bit) {
         if (kind == FS_KIND_XFS)
-                return class == FS_CLASS_INCOMPAT && bit & 0x300;
+                /* nrext64 and parent: a log that old tools made is too short for them. */
+                return class == FS_CLASS_INCOMPAT && bit & 0x3a0;
         if (kind == FS_KIND_EROFS)
                 return class != FS_CLASS_COMPAT || bit & 0x3c;
         if (kind == FS_KIND_F2FS)
@@ -562,6 +672,25 @@ static void make_attached(OracleSet *set) {
         }
 }
 
+/* Disks of every sector: what a format stores of it, and what the kernel asks of the device. */
+static void make_sectors(OracleSet *set) {
+        static const char *const from[] = {"ext4",   "ext4-1k", "ext4-8k",       "xfs",
+                                           "xfs-4k", "xfs-8k",  "xfs-sector-8k", "btrfs",
+                                           "f2fs",   "erofs",   "squashfs-gzip"};
+
+        for (size_t i = 0; i < N_ELEMENTS(from); i++) {
+                for (uint32_t sector = 1024; sector <= 16384; sector *= 2) {
+                        char name[64], path[384];
+
+                        if (!has_image(set, from[i]))
+                                continue;
+                        (void)snprintf(name, sizeof(name), "%s-on-%u", from[i], sector);
+                        copy_case(set, from[i], name, path);
+                        add_case(set, "%s", name)->sector_bytes = sector;
+                }
+        }
+}
+
 static void make_log_order(OracleSet *set) {
         char path[384];
 
@@ -585,7 +714,9 @@ void oracle_make(OracleSet *set) {
                         make_features(set, &bases[i]);
         make_read_only(set);
         make_erofs_compressors(set);
-        make_others(set);
+        make_others(set, others, N_ELEMENTS(others));
+        if (set->wide)
+                make_others(set, unusual, N_ELEMENTS(unusual));
         make_raid(set);
         make_plans(set);
         make_all_bits(set);
@@ -594,4 +725,6 @@ void oracle_make(OracleSet *set) {
         make_caught(set);
         make_log_order(set);
         make_attached(set);
+        if (set->wide)
+                make_sectors(set);
 }
