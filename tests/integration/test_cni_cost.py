@@ -61,8 +61,8 @@ def route_messages(trace):
 
 @pytest.mark.parametrize('name', ['portmap', 'firewall', 'bandwidth'])
 def test_chained_del_asks_for_no_link(node, build, tmp_path, name):
-    """Each question about a link waits for the lock of all links, which the removal of another pod's holds for 20 ms. A
-    netfilter socket is left to a child: closing it waits for what any transaction took away, be it another process's."""
+    """Each question about a link waits for the lock of all links, which the removal of another pod's holds for 20 ms.
+    A netfilter socket is left to a child: closing it waits for what any process took away."""
     programs, trace = tmp_path / 'bin', tmp_path / 'trace'
     programs.mkdir()
     (programs / name).symlink_to(f'{build}/cni/berth-cni')
@@ -126,8 +126,8 @@ def test_a_pod_that_comes_costs_others_one_frame(node, mode, frames):
 
 @pytest.mark.parametrize('old', [False, True])
 def test_del_without_a_result_looks_through_no_set(node, tmp_path, old):
-    """The lease tells the address and its subnet, so an element is asked for by its key; as a version before wrote it, or
-    made anew, it does not."""
+    """The lease tells the address and its subnet, so an element is asked for by its key; as a version before wrote it,
+    or made anew, it does not."""
     trace = tmp_path / 'trace'
     conf = node.conf(ipMasq=True, firewall=True)
     other, pod = node.add(conf, 'other'), node.add(conf, 'a')
