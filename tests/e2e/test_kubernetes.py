@@ -216,7 +216,8 @@ def test_a_restricted_tenant_gets_volumes_and_network(world):
     made = csi.Client(world.daemon.socket_path).CreateVolume(
         name='work', capacity_range={'required_bytes': 64 * MIB},
         volume_capabilities=[csi.mount_capability('ext4')]).volume
-    claim = {**CLAIM, 'metadata': {**CLAIM['metadata'], 'name': 'work'}, 'spec': {**CLAIM['spec'], 'volumeName': 'work'}}
+    claim = {**CLAIM, 'metadata': {**CLAIM['metadata'], 'name': 'work'},
+             'spec': {**CLAIM['spec'], 'volumeName': 'work'}}
     cluster.apply({'apiVersion': 'v1', 'kind': 'PersistentVolume', 'metadata': {'name': 'work'},
                    'spec': {'capacity': {'storage': '64Mi'}, 'accessModes': ['ReadWriteOnce'],
                             'persistentVolumeReclaimPolicy': 'Retain', 'storageClassName': 'berth-local',
@@ -308,7 +309,8 @@ def test_the_provisioner_of_a_node_changes_its_own_volumes_only(sandbox, build):
         def makes(who, volume):
             return asks(who, 'create', '-f', '-', given=volume)
         # What the component is for: without it any of them deletes any volume.
-        cluster.apply(of_node('theirs', 'node-b'), of_node('ours', 'node-a'), of_node('cloud', 'node-a', 'ebs.csi.aws.com'))
+        cluster.apply(of_node('theirs', 'node-b'), of_node('ours', 'node-a'),
+                      of_node('cloud', 'node-a', 'ebs.csi.aws.com'))
         assert makes('node-a', of_node('early', 'node-b')) is None
         assert asks('node-a', 'delete', 'pv', 'early', '--wait=false') is None
         for one in ('policy', 'binding'):

@@ -145,7 +145,7 @@ def test_installs_and_leaves(daemon):
 
 
 def test_without_inotify(daemon, monkeypatch):
-    """Pods of user 0 can have all of root's 128 instances: that kept it from starting, and the node without a network."""
+    """Pods of user 0 can have all of root's 128 instances: that kept it from starting, a node without a network."""
     if not shutil.which('strace'):
         pytest.skip('needs strace')
     inject = ('strace', '-D', '-qq', '-o', '/dev/null', '-e', 'inject=inotify_init1:error=EMFILE:when=1')

@@ -359,7 +359,7 @@ def volume_drive(sandbox, uuid, size=1 << 30, **more):
 
 @pytest.mark.parametrize('real', [True, False])
 def test_openstack_a_forged_volume_is_not_read(make, sandbox, real):
-    """A pod with user 0 reads the machine's UUID in /sys: its forged volume stood alone, or put the real drive aside."""
+    """A pod with user 0 reads the machine's UUID in /sys: its volume stood alone, or put the real drive aside."""
     case = by_name('openstack')
     machine, node = make(case)
     machine.drive('vdc', volume_drive(sandbox, case.node_id, zone='az-evil'))

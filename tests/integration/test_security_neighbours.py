@@ -97,7 +97,8 @@ def hidden_by_tags(pod, address, to):
 def servers(pod, to):
     """What configures a neighbour: DHCP, a router of either family, a way of the router's that is shorter."""
     ll, option = frames.link_local(pod.mac), frames.link_option(1, pod.mac)
-    inner = bytes.fromhex('4500001c000100004001') + bytes(2) + socket.inet_aton(to.address) + socket.inet_aton('8.8.8.8')
+    both = socket.inet_aton(to.address) + socket.inet_aton('8.8.8.8')
+    inner = bytes.fromhex('4500001c000100004001') + bytes(2) + both
     redirect = bytes([5, 1, 0, 0]) + socket.inet_aton(pod.address) + inner + bytes(8)
     advertised = bytes([64, 0]) + (1800).to_bytes(2, 'big') + bytes(8) + option
     hop = bytes([0, 17, 0, 1, 4, 0, 0, 0, 0])
