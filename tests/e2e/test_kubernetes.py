@@ -417,8 +417,10 @@ def other_pool(path):
     where = '/spec/template/spec'
     patch = [{'op': 'test', 'path': f'{where}/containers/0/args/4', 'value': '--pool=/var/lib/berth/pool'},
              {'op': 'replace', 'path': f'{where}/containers/0/args/4', 'value': f'--pool={path}'},
-             {'op': 'replace', 'path': f'{where}/containers/0/volumeMounts/4/mountPath', 'value': path},
-             {'op': 'replace', 'path': f'{where}/volumes/4/hostPath/path', 'value': path}]
+             {'op': 'test', 'path': f'{where}/containers/0/volumeMounts/3/name', 'value': 'pool'},
+             {'op': 'replace', 'path': f'{where}/containers/0/volumeMounts/3/mountPath', 'value': path},
+             {'op': 'test', 'path': f'{where}/volumes/3/name', 'value': 'pool'},
+             {'op': 'replace', 'path': f'{where}/volumes/3/hostPath/path', 'value': path}]
     return {'target': {'kind': 'DaemonSet', 'name': 'berth-csi-local'}, 'patch': json.dumps(patch)}
 
 
