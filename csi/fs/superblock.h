@@ -111,6 +111,7 @@ typedef struct FsVolume {
         uint32_t sector_bytes; /* smallest unit it addresses the device in; 0: not tied */
         uint32_t node_bytes;   /* btrfs nodesize, ext cluster; else 0 */
         uint32_t inode_bytes;
+        uint32_t n_groups;     /* XFS: allocation groups; else 0 */
         uint64_t fs_bytes;     /* what it claims of this device */
         uint64_t device_bytes; /* what the reader has */
         uint32_t n_devices;    /* btrfs, f2fs; else 1 */

@@ -232,6 +232,40 @@ static void test_sectors(void **state) {
                 judge(sectors[i].volume, sectors[i].release, 4096, &situation);
                 assert_int_equal(verdict.answer, sectors[i].answer);
         }
+        /* Sectors of the filesystem above a page: the disk has nothing to do with it. */
+        load("xfs-16k");
+        volume.sector_bytes = 8192;
+        for (uint32_t minor = 14; minor <= 15; minor++) {
+                char text[256];
+
+                host.kernel = FS_VERSION(6, minor, 0);
+                fs_verdict(&volume, &host, NULL, &verdict);
+                assert_int_equal(verdict.answer, minor == 14 ? NO : RW);
+                fs_reason_format(&verdict.reasons[0], &volume, &host, text, sizeof(text));
+                assert_true(minor == 15 ||
+                            strstr(text, "sectors of 8K on pages of 4K need Linux 6.15"));
+        }
+}
+
+/* An XFS of 16 MiB groups that grew, and one whose groups are as large as they get. */
+static void test_many_groups(void **state) {
+        char text[256];
+
+        (void)state;
+        judge("xfs", "6.18", 4096, NULL);
+        assert_int_equal(volume.n_groups, 4);
+        volume.n_groups = 2731;
+        volume.fs_bytes = volume.n_groups * (UINT64_C(16) << 20);
+        volume.device_bytes = volume.fs_bytes;
+        fs_verdict(&volume, &host, NULL, &verdict);
+        assert_int_equal(verdict.answer, RW);
+        assert_int_equal(verdict.reasons[0].kind, FS_REASON_MANY_GROUPS);
+        fs_reason_format(&verdict.reasons[0], &volume, &host, text, sizeof(text));
+        assert_non_null(strstr(text, "2731 allocation groups"));
+        volume.fs_bytes = volume.n_groups * (UINT64_C(1) << 40);
+        volume.device_bytes = volume.fs_bytes;
+        fs_verdict(&volume, &host, NULL, &verdict);
+        assert_int_equal(verdict.n_reasons, 0);
 }
 
 /* Names both folded and encrypted. */
@@ -463,6 +497,7 @@ int main(void) {
                 cmocka_unit_test(test_all_words),
                 cmocka_unit_test(test_erofs_compressors),
                 cmocka_unit_test(test_sectors),
+                cmocka_unit_test(test_many_groups),
                 cmocka_unit_test(test_folded_crypt),
                 cmocka_unit_test(test_btrfs_log),
         };

@@ -24,6 +24,11 @@
 #define XFS_INCOMPAT_ZONED  0x200U
 #define BTRFS_RO_GROUP_TREE 0x8U
 
+/* mkfs.xfs makes groups of up to 1 TiB, and few of them; a growth adds groups of the first ones'
+ * size. */
+#define XFS_GROUPS_MANY 1000U
+#define XFS_GROUP_LARGE (UINT64_C(256) << 30)
+
 /* WRITTEN, RELOC, ERROR, SEEDING, METADUMP and its V2: the rest are unfinished conversions. */
 #define BTRFS_FLAGS_FINE   ((UINT64_C(7) << 32) | 0x7U)
 #define BTRFS_FLAG_FSID_V2 (UINT64_C(1) << 36)
@@ -664,6 +669,8 @@ static void judge_format(const Case *c) {
                 add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, 0);
         if (v->state & FS_STATE_FORCED_RO)
                 add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, v->kind == FS_KIND_XFS ? EROFS : 0);
+        if (v->n_groups > XFS_GROUPS_MANY && v->fs_bytes / v->n_groups < XFS_GROUP_LARGE)
+                add(c, (FsReason){.kind = FS_REASON_MANY_GROUPS, .have = v->n_groups});
         if (v->state & FS_STATE_ERRORS ||
             (v->kind == FS_KIND_F2FS && v->state & FS_STATE_NEEDS_REPAIR))
                 add_plain(c, FS_REASON_ERRORS, FS_ANSWER_RW, 0);

@@ -48,6 +48,7 @@ typedef enum FsReasonKind {
         FS_REASON_AFTER_CRASH,  /* fine while clean; not after a crash of a newer node */
         FS_REASON_FIRST_MOUNT,  /* a kernel will raise the requirement at the first rw mount */
         FS_REASON_TOOLS,        /* this host's fsck/resize refuse it */
+        FS_REASON_MANY_GROUPS,  /* XFS: grown to many times its first size */
         FS_REASON_EXPERIMENTAL, /* the kernel calls it so */
         FS_REASON_UNCONFIRMED,  /* the answer rests on a guess: a vendor kernel, unread config */
         _FS_REASON_N,

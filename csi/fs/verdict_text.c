@@ -210,6 +210,7 @@ static const char *state_text(const FsReason *reason, const FsVolume *volume) {
         case FS_REASON_AFTER_CRASH:
         case FS_REASON_FIRST_MOUNT:
         case FS_REASON_TOOLS:
+        case FS_REASON_MANY_GROUPS:
         case FS_REASON_EXPERIMENTAL:
         case FS_REASON_UNCONFIRMED:
         case _FS_REASON_N:
@@ -232,6 +233,10 @@ static void say_note(Text *t, const FsReason *reason, const FsVolume *volume) {
                     fs_version_format(reason->need_kernel, need));
         } else if (reason->kind == FS_REASON_TOOLS) {
                 say_tools(t, reason, volume);
+        } else if (reason->kind == FS_REASON_MANY_GROUPS) {
+                say(t,
+                    "it grew from much less and has %llu allocation groups, which slow down mounts",
+                    (unsigned long long)reason->have);
         } else if (reason->kind == FS_REASON_EXPERIMENTAL && reason->feature) {
                 say(t, "this kernel calls %s experimental", reason->feature->name);
         } else if (reason->kind == FS_REASON_EXPERIMENTAL) {
@@ -272,6 +277,16 @@ static void say_reason(Text *t, const FsReason *reason, const FsVolume *volume) 
                 say_block(t, reason, volume);
                 break;
         case FS_REASON_SECTOR_SIZE:
+                if (reason->need_kernel) {
+                        char need[24];
+
+                        say(t, "sectors of ");
+                        say_size(t, reason->need);
+                        say(t, " on pages of ");
+                        say_size(t, reason->have);
+                        say(t, " need Linux %s", fs_version_format(reason->need_kernel, need));
+                        break;
+                }
                 say(t, "it was made for sectors of ");
                 say_size(t, reason->have);
                 say(t, " and the device has sectors of ");
@@ -306,6 +321,7 @@ static void say_reason(Text *t, const FsReason *reason, const FsVolume *volume) 
         case FS_REASON_AFTER_CRASH:
         case FS_REASON_FIRST_MOUNT:
         case FS_REASON_TOOLS:
+        case FS_REASON_MANY_GROUPS:
         case FS_REASON_EXPERIMENTAL:
         case FS_REASON_UNCONFIRMED:
         case FS_REASON_SHUTS_DOWN:
@@ -397,6 +413,10 @@ static void say_way_out(Text *t, const FsReason *reason, const FsVolume *volume)
                 say_block_way_out(t, reason, volume);
                 break;
         case FS_REASON_SECTOR_SIZE:
+                if (reason->need_kernel) {
+                        say(t, "use a node with that kernel, or with pages as large");
+                        break;
+                }
                 say(t, "attach it with sectors of ");
                 say_size(t, reason->have);
                 say(t, ", or copy the data to a volume made with blocks and sectors of 4K");
@@ -458,6 +478,9 @@ static void say_way_out(Text *t, const FsReason *reason, const FsVolume *volume)
                 break;
         case FS_REASON_TOOLS:
                 say(t, "install newer tools");
+                break;
+        case FS_REASON_MANY_GROUPS:
+                say(t, "copy the data to a volume that was made for its size (fs plan --grow-to)");
                 break;
         case FS_REASON_MMP:
         case FS_REASON_EXPERIMENTAL:

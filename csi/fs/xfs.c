@@ -129,6 +129,7 @@ int xfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         volume->block_bytes = be32(head + 4);
         volume->sector_bytes = be16(head + 0x66);
         volume->inode_bytes = be16(head + 0x68);
+        volume->n_groups = be32(head + 0x58);
         volume->has_uuid = true;
         memcpy(volume->uuid, head + 0x20, 16);
         volume_text(volume->label, sizeof(volume->label), head + 0x6c, 12);
