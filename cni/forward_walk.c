@@ -49,6 +49,7 @@ typedef struct Step {
         int32_t verdict;
         char target[NFT_NAME_MAX + 1]; /* of a jump; iptables-legacy has @jump */
         uint32_t jump;
+        char state_set[NFT_NAME_MAX + 1]; /* as NftRule */
 } Step;
 
 typedef struct Steps {
@@ -134,6 +135,7 @@ static int add_step(Steps *steps, const NftRule *rule, uint32_t jump) {
                        .verdict = rule->verdict,
                        .jump = jump};
         snprintf(step->target, sizeof(step->target), "%s", rule->target);
+        snprintf(step->state_set, sizeof(step->state_set), "%s", rule->state_set);
         return 0;
 }
 
@@ -163,6 +165,31 @@ static int read_legacy(const XtTable *xt, uint32_t offset, Steps *steps) {
         return r;
 }
 
+static int each_state(const NftFound *found, void *userdata) {
+        uint32_t *states = userdata, state;
+
+        if (!found) {
+                *states = 0;
+        } else if (found->n_key == sizeof(state)) {
+                memcpy(&state, found->key, sizeof(state));
+                *states |= state;
+        }
+        return 0;
+}
+
+/* A set of states without "new" is what answers have; with it nobody asks what else there is. */
+static Fit fit_states(Walk *walk, const char *set) {
+        uint32_t states = 0;
+
+        if (set[0] == '\0')
+                return FIT_YES;
+        if (walk->n_reads++ >= READS_MAX ||
+            nft_element_dump(walk->sock, walk->base->family, walk->base->table, set, each_state,
+                             &states) < 0)
+                return FIT_MAYBE;
+        return states & (NFT_STATE_NEW | NFT_STATE_UNTRACKED) ? FIT_MAYBE : FIT_NO;
+}
+
 static void steps_deinit(Steps *steps) {
         free(steps->items);
 }
@@ -187,8 +214,12 @@ static Outcome walk_steps(Walk *walk, const Steps *steps, const char *chain, uns
         Outcome outcome;
 
         for (size_t i = 0; i < steps->n; i++) {
-                const Step *step = &steps->items[i];
+                Step *step = &steps->items[i];
+                Fit fit = fit_states(walk, step->state_set);
 
+                if (fit == FIT_NO)
+                        continue;
+                step->is_certain = step->is_certain && fit == FIT_YES;
                 if (step->has_other_verdict)
                         return OUTCOME_PASSES;
                 switch (step->verdict) {

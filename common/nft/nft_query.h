@@ -44,6 +44,10 @@ typedef int (*NftElementEach)(const NftFound *found, void *userdata);
 /* @each for every element of one answer. Return: 0; -EBADMSG; -ENOMSG; what @each returned. */
 int nft_parse_elements(const struct nlmsghdr *message, NftElementEach each, void *userdata);
 
+/* Of a connection's first packet, tracked or not, as "ct state" has them. */
+#define NFT_STATE_NEW       (1U << 3)
+#define NFT_STATE_UNTRACKED (1U << 6)
+
 /* What a rule asks of a packet. */
 typedef enum NftSubject {
         NFT_SUBJECT_INPUT,    /* name of the link: as many bytes as there are, NUL included */
@@ -75,8 +79,11 @@ typedef struct NftRule {
         bool differs; /* cmp is != */
         NftCondition conditions[NFT_CONDITIONS_MAX];
         size_t n_conditions;
-        bool is_of_answers;     /* never of a connection's first packet */
-        bool asks_more;         /* beside these */
+        bool is_of_answers; /* never of a connection's first packet */
+        bool asks_more;     /* beside these */
+        /* The set that conntrack's state is looked up in, one element of it being enough; "": none.
+         * Its keys are bits, as NFT_STATE_NEW. */
+        char state_set[NFT_NAME_MAX + 1];
         bool has_other_verdict; /* by a map, of xtables, to a queue, ... */
 } NftRule;
 

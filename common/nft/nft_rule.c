@@ -18,9 +18,8 @@
 
 #define TYPE(message) ((uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | (message)))
 
-/* As nft_ct.c and xt_conntrack.c count the states: IP_CT_NEW and nothing tracked. */
-#define STATE_NEW       (1U << (IP_CT_NEW % IP_CT_IS_REPLY + 1))
-#define STATE_UNTRACKED (1U << (IP_CT_NUMBER + 1))
+/* nft_ct.c and xt_conntrack.c count the states in one way. */
+_Static_assert(NFT_STATE_NEW == 1U << (IP_CT_NEW % IP_CT_IS_REPLY + 1), "NF_CT_STATE_BIT()");
 
 /* What the register holds that the next expression may compare. */
 typedef enum Loaded {
@@ -150,7 +149,7 @@ static void take_conntrack(Parse *parse, bool differs, const uint8_t *value, siz
         if (!parse->is_masked || !differs || !is_zero(value, n))
                 rule->asks_more = true;
         else if (parse->loaded == LOADED_STATUS ||
-                 (parse->mask & (STATE_NEW | STATE_UNTRACKED)) == 0)
+                 (parse->mask & (NFT_STATE_NEW | NFT_STATE_UNTRACKED)) == 0)
                 rule->is_of_answers = true;
         else
                 rule->asks_more = true;
@@ -213,7 +212,19 @@ static bool is_verdict_map(const struct nlattr *data) {
 }
 
 static int parse_lookup(const struct nlattr *data, Parse *parse) {
-        *(is_verdict_map(data) ? &parse->rule->has_other_verdict : &parse->rule->asks_more) = true;
+        const struct nlattr *table[NFTA_LOOKUP_MAX + 1];
+        NftRule *rule = parse->rule;
+        int r = nl_nested(data, table, NFTA_LOOKUP_MAX + 1);
+
+        if (r < 0)
+                return r;
+        if (is_verdict_map(data))
+                rule->has_other_verdict = true;
+        else if (parse->loaded == LOADED_STATE && !parse->is_masked && !rule->state_set[0] &&
+                 nft_get_u32(table[NFTA_LOOKUP_FLAGS], 0) == 0)
+                nl_get_text(table[NFTA_LOOKUP_SET], rule->state_set, sizeof(rule->state_set));
+        else
+                rule->asks_more = true;
         return 0;
 }
 
@@ -228,14 +239,14 @@ void nft_rule_take_match(NftRule *rule, const char *name, uint32_t revision, con
                 memcpy(&conntrack, info, sizeof(conntrack));
                 if ((conntrack.match_flags & ~XT_CONNTRACK_STATE_ALIAS) == XT_CONNTRACK_STATE &&
                     conntrack.invert_flags == 0 &&
-                    (conntrack.state_mask & (STATE_NEW | STATE_UNTRACKED)) == 0) {
+                    (conntrack.state_mask & (NFT_STATE_NEW | NFT_STATE_UNTRACKED)) == 0) {
                         rule->is_of_answers = true;
                         return;
                 }
         }
         if (strcmp(name, "state") == 0 && n_info >= sizeof(state)) {
                 memcpy(&state, info, sizeof(state));
-                if ((state.statemask & (STATE_NEW | STATE_UNTRACKED)) == 0) {
+                if ((state.statemask & (NFT_STATE_NEW | NFT_STATE_UNTRACKED)) == 0) {
                         rule->is_of_answers = true;
                         return;
                 }

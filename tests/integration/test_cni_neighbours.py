@@ -86,6 +86,39 @@ def test_rules_of_iptables(node, status, name, backend):
     assert lib.elements() == [] and saved(backend) == before
 
 
+def load_kube_proxy(mode):
+    if mode == 'nftables':
+        lib.sh('nft', '-f', RULES / 'kube-proxy.nft')
+    else:
+        load('kube-proxy', mode)
+
+
+@pytest.mark.parametrize('mode', ['nftables', 'nft'])
+def test_kube_proxy(node, status, mode):
+    """Services stay kube-proxy's, whatever ports pods have on the host; and its rules stay as they are."""
+    load_kube_proxy(mode)
+    mine = [one for one in lib.ruleset_text().splitlines() if 'counter' not in one] + saved('legacy')
+    ports = [*PORTS, {'hostPort': 443, 'containerPort': 80, 'protocol': 'tcp'}]
+    conf = node.conf(ipMasq=True, firewall=True, runtimeConfig={'portMappings': ports})
+    done = status(conf)
+    assert done.returncode == 0, done.stdout
+    pod, other = node.add(conf, 'pod'), node.add(node.conf(ipMasq=True, firewall=True), 'other')
+    node.serve(pod.netns, 'tcp', 80, 'pod')
+    node.serve(None, 'tcp', 6443, 'api')
+    for asker in (other, pod):
+        assert node.ask(asker.netns, 'tcp', '10.96.0.80', 80) == f'outside {NODE}'
+        assert node.ask(asker.netns, 'tcp', '10.96.0.1', 443).startswith('api ')
+    assert node.ask(None, 'tcp', '10.96.0.1', 443).startswith('api ')
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'pod {OUTSIDE}'
+    assert node.ask(node.outside, 'tcp', NODE, 443) == f'pod {OUTSIDE}'
+    assert node.ask(node.outside, 'tcp', NODE, 30080) == f'outside {NODE}'
+    for one in (pod, other):
+        node.delete(one)
+    assert lib.elements() == []
+    left = lib.ruleset_text() + '\n'.join(saved('legacy'))
+    assert not [one for one in mine if one not in left and 'CNI-' not in one]
+
+
 # What a first packet from a pod on cni0 to uplink meets in a chain with the policy drop, and whether it is certain that it
 # does not come through.
 WALKS = [
@@ -93,7 +126,8 @@ WALKS = [
     ('iifname != "docker0" accept', False), ('iifname != "cni0" accept', True), ('oifname "uplink" accept', False),
     ('oifname "docker0" accept', True), ('iifname "cni0" oifname "docker0" accept', True),
     ('ct state established,related accept', True), ('ct state new accept', False), ('ct status dnat accept', True),
-    ('ct state established,new accept', False), ('ct mark 1 accept', False), ('meta l4proto icmp accept', True),
+    ('ct state { established, related } accept', True), ('ct state { established, new } accept', False),
+    ('ct state != { established } accept', False), ('ct state established,new accept', False), ('ct mark 1 accept', False), ('meta l4proto icmp accept', True),
     ('meta l4proto tcp accept', False), ('meta l4proto udp accept', True), ('ip saddr 10.1.0.0/16 accept', False),
     ('jump sub', True), ('jump open', False), ('goto open', False), ('goto sub', True), ('iifname "cni0" goto sub; accept', True),
     ('iifname "docker0" goto sub; accept', False), ('ip saddr 10.9.0.0/16 goto sub; accept', False),
