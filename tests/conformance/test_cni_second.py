@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A second attachment of a pod, as Multus makes it, by upstream's current plugins and by ours: results, and what is left in
-the pod afterwards, are the same. Started by cni_tools.py, which makes the plugins."""
+"""A second attachment of a pod, as Multus makes it, by upstream's current plugins and by ours: results, and what is
+left in the pod afterwards, are the same. Started by cni_tools.py, which makes the plugins."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from node import NODE, OUTSIDE
 UPSTREAM = pathlib.Path(os.environ.get('BERTH_CNI_TOOLS', '/nonexistent')) / 'upstream'
 NAMES = ('eth0', 'net1')
 
-# Routes of the first and of the second attachment. Not their mtu and advmss: the specification has them, upstream's plugins
-# hand them on and do not set them.
+# Routes of the first and of the second attachment. Not their mtu and advmss: the specification has them, upstream's
+# plugins hand them on and do not set them.
 ROUTES = {
     'same': lambda n: [{'dst': '10.99.0.0/16'}, {'dst': 'fd99::/64'}],
     'default': lambda n: [{'dst': '0.0.0.0/0'}, {'dst': '::/0'}],

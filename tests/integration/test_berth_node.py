@@ -162,7 +162,8 @@ def test_without_inotify(daemon, monkeypatch):
 def test_mode_of_the_list(daemon):
     """Handed on to install, at the next start too."""
     one = ready(daemon, '--subnet', SUBNET, '--mode', 'routed')
-    assert one.list()['plugins'][0]['mode'] == 'routed' and 'bridge' not in one.list()['plugins'][0]
+    plugin = one.list()['plugins'][0]
+    assert plugin['mode'] == 'routed' and 'bridge' not in plugin
     one.stop()
     one.argv = ['--subnet', SUBNET]
     one.start()
@@ -660,7 +661,8 @@ def test_a_taken_port_keeps_nothing_away(node, daemon):
 
 
 @pytest.mark.parametrize('argv, words', [
-    (['--mode', 'bridged'], '--mode: "bridged" must be'), (['--subnet', '10.0.0.0/33'], '--subnet: "10.0.0.0/33" is no subnet'), (['--mtu', '5'], '--mtu: "5"'),
+    (['--mode', 'bridged'], '--mode: "bridged" must be'),
+    (['--subnet', '10.0.0.0/33'], '--subnet: "10.0.0.0/33" is no subnet'), (['--mtu', '5'], '--mtu: "5"'),
     (['--subnet', '10.1.0.0/16', '--cluster-cidr', '10.9.0.0/16'], 'does not hold'),
     (['--nonsense'], 'unknown option "--nonsense"'), (['nonsense'], 'unexpected "nonsense"'),
     (['--subnet'], '--subnet wants a value'), (['--ask-interval', '5'], 'expected seconds from 30 to 86400'),

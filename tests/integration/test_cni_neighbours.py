@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes on which others have their rules: as the real programs wrote them (tests/data/cni/rules/, each with its origin),
-loaded by either backend of iptables. What "status" says of a list is what pods then see."""
+"""Nodes on which others have their rules: as the real programs wrote them (tests/data/cni/rules/, each with its
+origin), loaded by either backend of iptables. What "status" says of a list is what pods then see."""
 
 import os
 import pathlib
@@ -51,8 +51,8 @@ def status_fixture(node, sandbox, build):
 
     def ask(conf):
         directory = write_list(sandbox, conf)
-        return subprocess.run([build / 'cni' / 'berth-cni', 'status', '--conf-dir', directory, '--bin-dir', programs, 'net'],
-                              capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run([build / 'cni' / 'berth-cni', 'status', '--conf-dir', directory, '--bin-dir', programs,
+                               'net'], capture_output=True, text=True, timeout=60, check=False)
     return ask
 
 
@@ -119,22 +119,24 @@ def test_kube_proxy(node, status, mode):
     assert not [one for one in mine if one not in left and 'CNI-' not in one]
 
 
-# What a first packet from a pod on cni0 to uplink meets in a chain with the policy drop, and whether it is certain that it
-# does not come through.
+# What a first packet from a pod on cni0 to uplink meets in a chain with the policy drop, and whether it is certain
+# that it does not come through.
 WALKS = [
     ('iifname "docker0" accept', True), ('iifname "cni0" accept', False), ('iifname "cni*" accept', False),
     ('iifname != "docker0" accept', False), ('iifname != "cni0" accept', True), ('oifname "uplink" accept', False),
     ('oifname "docker0" accept', True), ('iifname "cni0" oifname "docker0" accept', True),
     ('ct state established,related accept', True), ('ct state new accept', False), ('ct status dnat accept', True),
     ('ct state { established, related } accept', True), ('ct state { established, new } accept', False),
-    ('ct state != { established } accept', False), ('ct state established,new accept', False), ('ct mark 1 accept', False), ('meta l4proto icmp accept', True),
-    ('meta l4proto tcp accept', False), ('meta l4proto udp accept', True), ('ip saddr 10.1.0.0/16 accept', False),
-    ('jump sub', True), ('jump open', False), ('goto open', False), ('goto sub', True), ('iifname "cni0" goto sub; accept', True),
+    ('ct state != { established } accept', False), ('ct state established,new accept', False),
+    ('ct mark 1 accept', False), ('meta l4proto icmp accept', True), ('meta l4proto tcp accept', False),
+    ('meta l4proto udp accept', True), ('ip saddr 10.1.0.0/16 accept', False), ('jump sub', True),
+    ('jump open', False), ('goto open', False), ('goto sub', True), ('iifname "cni0" goto sub; accept', True),
     ('iifname "docker0" goto sub; accept', False), ('ip saddr 10.9.0.0/16 goto sub; accept', False),
-    ('ip saddr 10.9.0.0/16 jump shut', True), ('ct state vmap { new : accept }', False), ('jump maybe; accept', False),
-    ('jump shut; accept', True), ('log', True), ('meta mark set 1', True), ('jump early; accept', False),
-    ('return; accept', True), ('drop; accept', True), ('limit rate 1/second accept', False),
-    ('iifname "cni0" ip daddr 10.96.0.0/12 accept', False), ('reject; accept', True), ('tcp dport 80 drop; accept', False),
+    ('ip saddr 10.9.0.0/16 jump shut', True), ('ct state vmap { new : accept }', False),
+    ('jump maybe; accept', False), ('jump shut; accept', True), ('log', True), ('meta mark set 1', True),
+    ('jump early; accept', False), ('return; accept', True), ('drop; accept', True),
+    ('limit rate 1/second accept', False), ('iifname "cni0" ip daddr 10.96.0.0/12 accept', False),
+    ('reject; accept', True), ('tcp dport 80 drop; accept', False),
 ]
 
 
@@ -172,13 +174,14 @@ def test_what_is_certain(node, status):
 
 # The same for iptables-legacy, whose tables are read as they are in memory.
 LEGACY_WALKS = [
-    ('-i docker0 -j ACCEPT', True), ('-i cni0 -j ACCEPT', False), ('-i cni+ -j ACCEPT', False), ('-i d+ -j ACCEPT', True),
-    ('! -i docker0 -j ACCEPT', False), ('! -i cni0 -j ACCEPT', True), ('-o uplink -j ACCEPT', False),
-    ('-i cni0 -o docker0 -j ACCEPT', True), ('-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT', True),
-    ('-m conntrack --ctstate NEW -j ACCEPT', False), ('-m conntrack ! --ctstate ESTABLISHED -j ACCEPT', False),
-    ('-m state --state ESTABLISHED -j ACCEPT', True), ('-p icmp -j ACCEPT', True), ('-p tcp -j ACCEPT', False),
-    ('! -p tcp -j ACCEPT', True), ('-s 10.1.0.0/16 -j ACCEPT', False), ('-j SUB', True), ('-j OPEN', False), ('-g OPEN', False),
-    ('-g SUB', True), ('-i docker0 -g OPEN', True), ('-s 10.9.0.0/16 -j SHUT', True), ('-j REJECT', True), ('-j LOG', True),
+    ('-i docker0 -j ACCEPT', True), ('-i cni0 -j ACCEPT', False), ('-i cni+ -j ACCEPT', False),
+    ('-i d+ -j ACCEPT', True), ('! -i docker0 -j ACCEPT', False), ('! -i cni0 -j ACCEPT', True),
+    ('-o uplink -j ACCEPT', False), ('-i cni0 -o docker0 -j ACCEPT', True),
+    ('-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT', True), ('-m conntrack --ctstate NEW -j ACCEPT', False),
+    ('-m conntrack ! --ctstate ESTABLISHED -j ACCEPT', False), ('-m state --state ESTABLISHED -j ACCEPT', True),
+    ('-p icmp -j ACCEPT', True), ('-p tcp -j ACCEPT', False), ('! -p tcp -j ACCEPT', True),
+    ('-s 10.1.0.0/16 -j ACCEPT', False), ('-j SUB', True), ('-j OPEN', False), ('-g OPEN', False), ('-g SUB', True),
+    ('-i docker0 -g OPEN', True), ('-s 10.9.0.0/16 -j SHUT', True), ('-j REJECT', True), ('-j LOG', True),
     ('-m comment --comment x -j DROP', True), ('-m limit --limit 1/s -j ACCEPT', False), ('-j RETURN', True),
 ]
 
@@ -194,7 +197,8 @@ def test_what_is_certain_of_legacy(node, status):
         if lib.sh('iptables-legacy', '-A', 'FORWARD', *rule.split(), check=False).returncode != 0:
             continue  # this kernel lacks the match or the target
         done = status(conf)
-        assert ('chain FORWARD of iptables-legacy: ' in done.stdout) == certain == (done.returncode == 1), (rule, done.stdout)
+        told = 'chain FORWARD of iptables-legacy: ' in done.stdout
+        assert told == certain == (done.returncode == 1), (rule, done.stdout)
         lib.sh('iptables-legacy', '-F', 'FORWARD')
     assert status(conf).returncode == 1
     lib.sh('iptables-legacy', '-P', 'FORWARD', 'ACCEPT')
