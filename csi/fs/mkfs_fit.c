@@ -206,15 +206,21 @@ static uint64_t inode_ratio(uint64_t size_bytes) {
         return size_bytes < 512 * MIB ? 4096 : 16384;
 }
 
-/* A group has a bitmap of one block for its clusters, and one for its inodes. */
+/* A group has a bitmap of one block for its clusters, and one for its inodes. mke2fs drops a last
+ * group that has room for its own tables only. */
 static uint64_t most_inodes(const Making *m, uint32_t block) {
         uint64_t cluster = making_number(m, 'C', "", on(m, 'O', "bigalloc") ? 16 * block : block);
-        uint64_t group = 8 * (uint64_t)block * cluster;
+        uint64_t bits = 8 * (uint64_t)block, group = bits * cluster, n_groups;
+        uint64_t tables =
+                bits * making_number(m, 'I', "", 256) + (block / 4 + 64) * (uint64_t)block;
 
         /* Without clusters mke2fs makes the groups smaller. */
         if (!on(m, 'O', "bigalloc"))
                 return UINT64_MAX;
-        return (m->request->size_bytes + group - 1) / group * (8 * block - 64);
+        n_groups = m->request->size_bytes / group;
+        if (n_groups == 0 || m->request->size_bytes % group > tables)
+                n_groups++;
+        return n_groups * (bits - 64);
 }
 
 static uint64_t our_ratio(const Making *m, uint32_t block) {
@@ -261,24 +267,6 @@ static int fit_ext_clusters(Making *m, uint32_t block, Error *err) {
         return 0;
 }
 
-/* Blocks that the journal takes: mke2fs makes none on less than 2048 blocks, and 1024 of them on
- * less than 32768. */
-static int fit_ext_journal(Making *m, uint64_t blocks, uint32_t block, Error *err) {
-        uint64_t journal = making_number(m, 'J', "size", 0) * MIB / block;
-
-        if (blocks < 2048) {
-                int r = drop(m, "has_journal", "the device is too small for a journal", err);
-
-                return r < 0 ? r : keep_rules(m, err);
-        }
-        if (journal != 0 && (journal < 1024 || journal > blocks / 2 || journal > 10240000))
-                return not_fit("-J size",
-                               "expected at least 1024 blocks, and at most half of the "
-                               "device",
-                               err);
-        return 0;
-}
-
 /* Blocks of a group: a bitmap of one block for its clusters. Its inodes have one as well, so that
  * mke2fs makes groups smaller where many were asked for. */
 static uint64_t group_blocks(const Making *m, uint64_t blocks, uint32_t block) {
@@ -294,9 +282,8 @@ static uint64_t group_blocks(const Making *m, uint64_t blocks, uint32_t block) {
         return group;
 }
 
-/* As mke2fs counts: the descriptors of all groups, with what resize_inode keeps free behind them,
- * take more than three quarters of a group. */
-static bool is_filled_by_descriptors(const Making *m, uint64_t blocks, uint32_t block) {
+/* Of all groups' descriptors, with what resize_inode keeps free behind them. */
+static uint64_t descriptor_blocks(const Making *m, uint64_t blocks, uint32_t block) {
         uint64_t group = group_blocks(m, blocks, block), most = blocks * 1024;
         uint64_t per_block = block / (on(m, 'O', "64bit") ? 64 : 32), n, reserved;
 
@@ -305,14 +292,50 @@ static bool is_filled_by_descriptors(const Making *m, uint64_t blocks, uint32_t 
                 blocks--;
         n = whole(whole(blocks, group), per_block);
         if (!on(m, 'O', "resize_inode"))
-                return n > group * 3 / 4;
+                return n;
         if (most > UINT32_MAX)
                 most = UINT32_MAX;
         reserved = whole(whole(most, group), per_block);
         reserved = reserved > n ? reserved - n : 0;
-        if (reserved > block / 4)
-                reserved = block / 4;
-        return n + reserved > group * 3 / 4;
+        return n + (reserved > block / 4 ? block / 4 : reserved);
+}
+
+/* As mke2fs counts: more than three quarters of a group. */
+static bool is_filled_by_descriptors(const Making *m, uint64_t blocks, uint32_t block) {
+        return descriptor_blocks(m, blocks, block) > group_blocks(m, blocks, block) * 3 / 4;
+}
+
+/* What mke2fs has taken before it lays out the journal: at most that. */
+static uint64_t table_blocks(const Making *m, uint64_t blocks, uint32_t block) {
+        uint64_t ratio = making_number(m, 'i', "", 0), n_groups, n_copies;
+        uint64_t inodes = ratio ? m->request->size_bytes / ratio : making_number(m, 'N', "", 0);
+
+        n_groups = whole(blocks, group_blocks(m, blocks, block));
+        /* Group 0, and powers of 3, 5 and 7. */
+        n_copies = on(m, 'O', "sparse_super") && n_groups > 28 ? 28 : n_groups;
+        return whole(inodes * making_number(m, 'I', "", 256), block) + 4 * n_groups +
+               n_copies * (1 + descriptor_blocks(m, blocks, block)) + 16;
+}
+
+/* Blocks that the journal takes: mke2fs makes none on less than 2048 blocks, and 1024 of them on
+ * less than 32768. */
+static int fit_ext_journal(Making *m, uint64_t blocks, uint32_t block, Error *err) {
+        uint64_t journal = making_number(m, 'J', "size", 0) * MIB / block;
+        uint64_t tables = table_blocks(m, blocks, block);
+
+        if (blocks < 2048) {
+                int r = drop(m, "has_journal", "the device is too small for a journal", err);
+
+                return r < 0 ? r : keep_rules(m, err);
+        }
+        if (on(m, 'O', "fast_commit"))
+                journal += journal / 4;
+        if (journal != 0 && (journal < 1024 || journal > 10240000 || 2 * journal + tables > blocks))
+                return not_fit("-J size",
+                               "expected at least 1024 blocks, and at most half of what the "
+                               "device has beside its tables",
+                               err);
+        return 0;
 }
 
 /* Then mke2fs spreads them over the disk, whatever it was asked for. */

@@ -260,6 +260,11 @@ static void test_fit(void **state) {
         check_fit("ext4", GIB, "-O", "^has_journal,orphan_file", NULL, "needs -O has_journal");
         check_fit("ext4", GIB, "-O", "meta_bg", "meta_bg", "resize_inode");
         check_fit("ext4", GIB, "-O", "^metadata_csum", "uninit_bg", "metadata_csum_seed");
+        /* Half of what is free, not of the device. */
+        check_fit("ext4", 8 << 20, "-J", "size=4", NULL, "beside its tables");
+        check_fit("ext4", 9 << 20, "-J", "size=4", "-J size=4", NULL);
+        /* The last group, of 6 MiB, is not made: six groups have to take them. */
+        check_fit("ext4", 3227546112, "-Obigalloc", "-C16384", "-i 32768", NULL);
         check_fit("ext4", GIB, "-C", "65536", NULL, "needs -O bigalloc");
         /* The bounds of mke2fs 1.47.0, by trying. */
         check_fit("ext4", 736 * GIB, "-b", "1024", "resize_inode", "meta_bg");
