@@ -478,7 +478,9 @@ def clean_fixture(sandbox, build):
 
 
 def install(world, *resources):
-    overlay = kustomization(world, 'overlay', resources, patches=[other_pool(str(world.sandbox.path / 'node-pool'))])
+    # Shared, as all of a node is below systemd: the daemon sees what is mounted there later (HostToContainer).
+    pool = world.sandbox.shared_directory('node-pool')
+    overlay = kustomization(world, 'overlay', resources, patches=[other_pool(str(pool))])
     started = time.monotonic()
     world.cluster.kubectl('apply', '-k', overlay)
     wait_for_daemonsets(world.cluster)
