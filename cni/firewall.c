@@ -287,6 +287,20 @@ static int firewall_check(const void *state, Attachment *at, RulesSocket *sock, 
         return r < 0 ? r : for_families(conf, at, sock, forward_check, err);
 }
 
+static void firewall_after_scan(const void *state, RulesSocket *sock) {
+        const FirewallConf *conf = state;
+        int r = conf && conf->by_iptables ? FIREWALLD_E_ABSENT : 0;
+
+        for (size_t i = 0; i < sock->n_shut && r == 0; i += FIREWALLD_IPS_MAX) {
+                size_t left = sock->n_shut - i;
+                Error ignored = {0};
+
+                r = firewalld_remove(conf ? conf->zone : FIREWALLD_ZONE, sock->shut + i,
+                                     left < FIREWALLD_IPS_MAX ? left : FIREWALLD_IPS_MAX, &ignored);
+        }
+        sock->n_shut = 0;
+}
+
 /* Of a failed ADD too. What it cannot be asked now, its next reload forgets. */
 static int firewall_after_del(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
         const FirewallConf *conf = state;
@@ -307,5 +321,6 @@ const RulePart part_firewall = {
         .facts = firewall_facts,
         .outside = firewall_outside,
         .check = firewall_check,
+        .after_scan = firewall_after_scan,
         .after_del = firewall_after_del,
 };

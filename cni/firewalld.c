@@ -15,7 +15,7 @@
  * waited longer would hold up every pod of the node: the runtime tries again. */
 #define TIMEOUT_SECS 5U
 
-#define IPS_MAX (DBUS_CALLS_MAX - 1)
+_Static_assert(FIREWALLD_IPS_MAX <= DBUS_CALLS_MAX, "a call for each");
 
 /* The calls of one question; the texts of addresses are its own. */
 typedef struct Batch {
@@ -70,9 +70,9 @@ static int ask_each(Batch **batchp, const char *member, const char *zone, const 
                     size_t n, Error *err) {
         Batch *batch;
 
-        if (n > IPS_MAX)
+        if (n > FIREWALLD_IPS_MAX)
                 return error_set(err, ERROR_RANGE, "firewalld: more than %d addresses of one pod",
-                                 IPS_MAX);
+                                 FIREWALLD_IPS_MAX);
         batch = calloc(1, sizeof(*batch));
         if (!batch)
                 return error_set_errno(err, ENOMEM, "firewalld");

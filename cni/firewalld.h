@@ -12,6 +12,8 @@
 
 #define FIREWALLD_ZONE "trusted"
 
+#define FIREWALLD_IPS_MAX 63 /* of one question */
+
 #define FIREWALLD_E_ABSENT 1 /* no system bus, or no firewalld on it */
 
 /* The address of each of @ips is a source of @zone; one that is already is left so. Return: 0;

@@ -205,6 +205,13 @@ static void note(int *rp, int r, Error *err, const Error *local) {
                 error_join(err, local);
 }
 
+/* What a scan took away of pods that are gone. */
+static void after_scan(RulesState *state) {
+        for (size_t i = 0; i < N_ELEMENTS(parts) && state->sock.n_shut > 0; i++)
+                if (parts[i]->after_scan)
+                        parts[i]->after_scan(state->states[i], &state->sock);
+}
+
 static int rules_module_del(void *userdata, Attachment *at, Error *err) {
         RulesState *state = userdata;
         Error local = {0};
@@ -216,6 +223,7 @@ static int rules_module_del(void *userdata, Attachment *at, Error *err) {
         if (!at->host_link[0])
                 host_link_name(at->owner, 0, at->host_link);
         note(&r, del_elements(state, at, &local), err, &local);
+        after_scan(state);
         for (size_t i = 0; i < N_ELEMENTS(parts); i++) {
                 local = (Error){0};
                 if (takes_part(state, i) && parts[i]->after_del)
@@ -242,10 +250,14 @@ static int rules_module_gc(void *userdata, const GcRequest *gc, Error *err) {
         RulesState *state = userdata;
         GcRequest request = *gc;
         unsigned int sets = 0;
+        int r;
 
         for (size_t i = 0; state && i < N_ELEMENTS(parts); i++)
                 sets |= takes_part(state, i) ? parts[i]->sets : 0;
-        return sets != 0 ? rules_scan(&state->sock, sets, is_garbage, &request, err) : 0;
+        r = sets != 0 ? rules_scan(&state->sock, sets, is_garbage, &request, err) : 0;
+        if (state)
+                after_scan(state);
+        return r;
 }
 
 /* --- ADD, CHECK, STATUS ------------------------------------------------------------------- */
@@ -275,6 +287,7 @@ static int rules_module_add(void *userdata, Attachment *at, CniResult *result, E
 
         learn_mac(at, result);
         r = rules_reclaim(&state->sock, at, err);
+        after_scan(state);
         r = r < 0 ? r : look(state, at, err);
         r = r < 0 ? r : want(state, at, false, &list, err);
         if (r == 0)

@@ -215,6 +215,8 @@ bool rule_owner_is_of(const RuleOwner *owner, const char *network);
 /* Starts as RULES_SOCKET_NULL; opened when it is first needed. */
 typedef struct RulesSocket {
         NlSocket netfilter;
+        ResultIp *shut; /* owned: whose element of the firewall rules_scan() took away; only */
+        size_t n_shut;  /* @shut[].address.address counts */
 } RulesSocket;
 
 #define RULES_SOCKET_NULL                                                                          \
@@ -329,6 +331,9 @@ typedef struct RulePart {
 
         /* What is not an element; NULL: nothing. */
         int (*check)(const void *state, Attachment *at, RulesSocket *sock, Error *err);
+
+        /* After a scan that may have found others' addresses; NULL: nothing. */
+        void (*after_scan)(const void *state, RulesSocket *sock);
 
         /* After they are gone. @state may be NULL. */
         int (*after_del)(const void *state, Attachment *at, RulesSocket *sock, Error *err);

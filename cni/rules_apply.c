@@ -69,6 +69,9 @@ int rules_open(RulesSocket *sock, Error *err) {
 
 void rules_close(RulesSocket *sock) {
         nl_socket_close(&sock->netfilter);
+        free(sock->shut);
+        sock->shut = NULL;
+        sock->n_shut = 0;
 }
 
 static int fail(RulesSocket *sock, int r, const char *what, Error *err) {

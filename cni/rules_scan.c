@@ -123,23 +123,45 @@ static int gather_family(NlSocket *sock, Scan *scan) {
         return r == -ENOENT || r == -EOPNOTSUPP || r == -EAFNOSUPPORT ? 0 : r;
 }
 
+/* Who else was told to let an address pass is to forget it too. Without memory it is not told. */
+static void note_shut(RulesSocket *sock, const NftElement *element) {
+        uint8_t family = element->family == NFPROTO_IPV4 ? AF_INET : AF_INET6;
+        IpAddress address = {.family = family};
+        RuleSet set;
+
+        if (rule_set_parse(element->set, &set) < 0 || set != RULE_SET_FIREWALL ||
+            element->n_key != ip_size(&address))
+                return;
+        if (sock->n_shut % 64 == 0) {
+                void *grown = reallocarray(sock->shut, sock->n_shut + 64, sizeof(*sock->shut));
+
+                if (!grown)
+                        return;
+                sock->shut = grown;
+        }
+        memcpy(address.bytes, element->key, element->n_key);
+        sock->shut[sock->n_shut++] = (ResultIp){.address.address = address};
+}
+
 /* Return: 0 with *@morep when a part was left; -ERESTART. */
-static int scan_family(NlSocket *sock, Scan *scan, bool *morep) {
+static int scan_family(RulesSocket *sock, Scan *scan, bool *morep) {
         uint32_t generation = 0;
         int r;
 
         scan->n_doomed = 0;
-        r = read_generation(sock, &generation);
+        r = read_generation(&sock->netfilter, &generation);
         if (r < 0)
                 return r == -EOPNOTSUPP ? 0 : r;
-        r = gather_family(sock, scan);
+        r = gather_family(&sock->netfilter, scan);
         if (r < 0 || scan->n_doomed == 0)
                 return r;
         nft_batch_begin(&scan->batch);
         for (size_t i = 0; i < scan->n_doomed; i++)
                 nft_element_delete(&scan->batch, &scan->doomed[i]);
         nft_batch_set_generation(&scan->batch, generation);
-        r = nft_batch_run(sock, &scan->batch, NULL);
+        r = nft_batch_run(&sock->netfilter, &scan->batch, NULL);
+        for (size_t i = 0; i < scan->n_doomed && r == 0; i++)
+                note_shut(sock, &scan->doomed[i]);
         *morep = scan->n_doomed == DELETED_MAX;
         return r;
 }
@@ -170,7 +192,7 @@ int rules_scan(RulesSocket *sock, unsigned int sets, RuleDoomed doomed, void *us
                 scan.family = families[i];
                 do {
                         more = false;
-                        r = scan_family(&sock->netfilter, &scan, &more);
+                        r = scan_family(sock, &scan, &more);
                 } while ((r == -ERESTART && ++tries < TRIES_MAX) || (r == 0 && more));
                 if (r < 0)
                         return error_set_errno(err, r, "look through the ruleset");

@@ -95,6 +95,12 @@ def test_pods_pass_and_are_forgotten(node, firewalld, backend):
     node.serve(node.outside, 'tcp', 80, 'outside')
     shut = node.add(node.conf(ipMasq=True), 'shut')
     assert not is_open(node, shut) and sources() == []
+    # As berth-cni status asks of a list without the plugin; where it is, firewalld is told.
+    for has, code in ((False, 50), (True, 0)):
+        done = node.plugin.status(node.conf(ipMasq=True, **{'berth.dev/list-has-firewall': has}))
+        assert done.code == 0 if has else 'dropped by chain' in str(done.failed(code))
+        if backend == 'nftables' and not has:
+            assert 'of table inet firewalld: a rule drops everything' in done.stdout
     conf = node.conf(ipMasq=True, firewall=True)
     pod = node.add(conf, 'pod')
     assert sources() == sorted([f'{pod.address}/32', f'{pod.address6}/128'])
@@ -111,8 +117,23 @@ def test_pods_pass_and_are_forgotten(node, firewalld, backend):
     node.delete(pod)
     assert sources() == []
     node.delete(pod)
+    # A DEL that knows nothing but the id, a pod whose DEL was lost, and an address that is given out again.
     again = node.add(conf, 'again')
-    node.delete(again)
+    node.plugin.delete({**conf, 'cniVersion': '1.0.0'}, None, lib.container('again')).ok()
+    assert sources() == []
+    fixed = {'ipam': {'type': 'static', 'addresses': [{'address': '10.1.0.9/16', 'gateway': '10.1.0.1'}]}}
+    lost, kept = node.add({**conf, **fixed}, 'lost'), node.add(conf, 'kept')
+    lost.netns.delete()
+    lib.wait_for(lambda: lost.host_link not in [one['ifname'] for one in lib.link_json()])
+    lives = sorted([f'{kept.address}/32', f'{kept.address6}/128'])
+    assert sources() == sorted([f'{lost.address}/32', *lives])
+    if backend == 'nftables':
+        node.plugin.gc(conf, [(lib.container('kept'), 'eth0')]).ok()
+        assert sources() == lives
+    new = node.add(node.conf(ipMasq=True, **fixed), 'new')
+    assert sources() == lives
+    node.delete(new)
+    node.delete(kept)
     assert sources() == []
 
 
