@@ -47,8 +47,10 @@ static int take(const struct nlmsghdr *message, void *userdata) {
 /* The kernel announces before it answers who asked: all is there. */
 static Seen look(void) {
         Seen seen = {0};
+        int r;
 
-        assert(nl_socket_receive(&events, take, &seen) == -ENODATA);
+        r = nl_socket_receive(&events, take, &seen);
+        assert(r == -ENODATA);
         return seen;
 }
 

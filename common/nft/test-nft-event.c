@@ -54,9 +54,11 @@ static size_t count(const Seen *seen, NftEventKind kind, NftObject object) {
 static Seen transaction(const char *text) {
         Seen seen = {0};
         const NftEvent *end;
+        int r;
 
         assert(test_run("nft", text, NULL) == 0);
-        assert(nl_socket_receive(&events, take, &seen) == -ENODATA);
+        r = nl_socket_receive(&events, take, &seen);
+        assert(r == -ENODATA);
         assert(seen.n > 1);
         end = &seen.items[seen.n - 1];
         assert(end->kind == NFT_EVENT_GENERATION && strcmp(end->program, "nft") == 0);

@@ -118,7 +118,7 @@ def test_pods_pass_and_are_forgotten(node, firewalld, backend):
     assert sources() == []
     node.delete(pod)
     # A DEL that knows nothing but the id, a pod whose DEL was lost, and an address that is given out again.
-    again = node.add(conf, 'again')
+    node.add(conf, 'again')
     node.plugin.delete({**conf, 'cniVersion': '1.0.0'}, None, lib.container('again')).ok()
     assert sources() == []
     fixed = {'ipam': {'type': 'static', 'addresses': [{'address': '10.1.0.9/16', 'gateway': '10.1.0.1'}]}}
