@@ -253,7 +253,7 @@ def test_a_volume_that_belongs_to_its_pod(build, tmp_path):
 
 MANIFESTS = TESTS.parent / 'manifests'
 # What does not work without it, capability or mount.
-NEEDED = {None: set(), 'sys_admin': {'mounted', 'raw'}, 'dac_override': {'of its pod'}, 'fowner': {'of its pod'},
+NEEDED = {None: set(), 'sys_admin': {'started'}, 'dac_override': {'of its pod'}, 'fowner': {'of its pod'},
           'ipc_lock': {'not swapped'}, 'net_bind_service': {'health'}, 'sys_resource': {'grown'},
           'kubelet': {'started'}, 'pool': {'started'}, 'dev': {'mounted', 'raw'}}
 # What the provider local does not use: mappers and their locks (test_luks.py), setgid directories of servers.
