@@ -183,7 +183,7 @@ static Fit fit_states(Walk *walk, const char *set) {
 
         if (set[0] == '\0')
                 return FIT_YES;
-        if (walk->n_reads++ >= READS_MAX ||
+        if (!walk->base || walk->n_reads++ >= READS_MAX ||
             nft_element_dump(walk->sock, walk->base->family, walk->base->table, set, each_state,
                              &states) < 0)
                 return FIT_MAYBE;

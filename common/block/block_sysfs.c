@@ -225,7 +225,7 @@ static int parse_nth(const char *text, unsigned int index, uint64_t *np) {
 
 int block_sysfs_written(int root_fd, uint64_t devno, uint64_t *sectorsp, bool *writingp) {
         char text[512];
-        uint64_t n;
+        uint64_t n = 0;
         int r;
 
         /* In this order: what was on its way then is counted, or seen. */

@@ -78,7 +78,7 @@ static void test_answers(void **state) {
         for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
                 cleanup(dbus_message_deinit) DbusMessage message = {0};
                 DbusReply reply = {0};
-                DbusHeader header;
+                DbusHeader header = {0};
 
                 assert_int_equal(read_message(cases[i].bytes, cases[i].n, &message, &header), 0);
                 assert_int_equal(message.type, cases[i].error[0] ? DBUS_ERROR : DBUS_RETURN);

@@ -396,6 +396,16 @@ static void say_block_way_out(Text *t, const FsReason *reason, const FsVolume *v
                 say(t, ", or mount it once with space_cache=v2 on one with pages of 4K");
 }
 
+static void say_sector_way_out(Text *t, const FsReason *reason) {
+        if (reason->need_kernel) {
+                say(t, "use a node with that kernel, or with pages as large");
+                return;
+        }
+        say(t, "attach it with sectors of ");
+        say_size(t, reason->have);
+        say(t, ", or copy the data to a volume made with blocks and sectors of 4K");
+}
+
 static void say_way_out(Text *t, const FsReason *reason, const FsVolume *volume) {
         switch (reason->kind) {
         case FS_REASON_FEATURE:
@@ -413,13 +423,7 @@ static void say_way_out(Text *t, const FsReason *reason, const FsVolume *volume)
                 say_block_way_out(t, reason, volume);
                 break;
         case FS_REASON_SECTOR_SIZE:
-                if (reason->need_kernel) {
-                        say(t, "use a node with that kernel, or with pages as large");
-                        break;
-                }
-                say(t, "attach it with sectors of ");
-                say_size(t, reason->have);
-                say(t, ", or copy the data to a volume made with blocks and sectors of 4K");
+                say_sector_way_out(t, reason);
                 break;
         case FS_REASON_SIZE:
                 say(t, "check that this is the right device and that all of it is attached");

@@ -46,10 +46,10 @@ void oracle_save_attempts(const OracleSet *set) {
 /* The guest's mount tells an error only by its text; a read-only device it says in its own words.
  * This program, run in a guest, tells the number. */
 static int errno_of(const char *text) {
-        int number;
+        const char *number = strstr(text, "errno ");
 
-        if (sscanf(text, "errno %d", &number) == 1)
-                return number;
+        if (number == text)
+                return (int)strtol(number + strlen("errno "), NULL, 10);
         if (strstr(text, "write-protected"))
                 return EACCES;
         for (int i = 1; i < 134; i++) {
