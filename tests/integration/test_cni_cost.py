@@ -92,21 +92,20 @@ def test_limits_cost_three_round_trips(node, tmp_path):
     assert counts[2] - counts[1] == 3, counts
 
 
-# Counts all frames that reach eth0 until a byte comes on stdin.
+# Prints source and type of each frame that reaches eth0 until a byte comes on stdin.
 FRAMES = '''
 import select, socket, sys
 frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 frames.bind(('eth0', 0))
 print('ready', flush=True)
-count = 0
 while True:
     ready, _, _ = select.select([frames, sys.stdin], [], [])
     if frames in ready:
-        frames.recv(2000)
-        count += 1
+        frame, sender = frames.recvfrom(2000)
+        if sender[2] != socket.PACKET_OUTGOING:
+            print(frame[6:12].hex(':'), frame[12:14].hex())
     elif sys.stdin in ready:
         break
-print(count)
 '''
 
 
@@ -120,8 +119,12 @@ def test_a_pod_that_comes_costs_others_one_frame(node, mode, frames):
                           stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == 'ready\n'
         pod = node.add(conf, 'a')
+        bridge = [one['address'] for one in lib.link_json() if one['ifname'] == 'cni0']
         node.delete(pod)
-        assert process.communicate('x\n')[0] == f'{frames}\n'
+        seen = process.communicate('x\n')[0].splitlines()
+        # The bridge joins multicast groups in its first seconds, whoever comes.
+        joins = [f'{mac} {kind}' for mac in bridge for kind in ('0800', '86dd')]
+        assert len([one for one in seen if one not in joins]) == frames, seen
 
 
 @pytest.mark.parametrize('old', [False, True])
