@@ -115,7 +115,7 @@ def test_json_is_documented(build, xfs, tmp_path):
     """Every key that is printed is in docs/filesystems.md, and the other way round."""
     text = (pathlib.Path(__file__).parents[2] / 'docs/filesystems.md').read_text()
     tables = [set(re.findall(r'`([^`]+)`', ' '.join(re.findall(r'^\| (`.*?) \|', part, re.MULTILINE))))
-              for part in text.split('\n| key | |\n')[1:]]
+              for part in (rest.split('\n\n')[0] for rest in text.split('\n| key | |\n')[1:])]
     assert len(tables) == 3
     seen = keys_of(json.loads(fs(build, 'check', xfs, '--kernel', '5.4', '--json', code=2).stdout))
     seen |= keys_of(json.loads(fs(build, 'check', image(tmp_path / 'blank', MIB), '--json', code=2).stdout))
