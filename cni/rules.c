@@ -178,9 +178,22 @@ static bool any_found(const RuleList *list, const RuleFound *found) {
         return false;
 }
 
+typedef struct Deletion {
+        const RulesState *state;
+        const Attachment *at;
+        const RuleList *list;
+} Deletion;
+
+static bool has_more(const RuleFound *found, void *userdata) {
+        const Deletion *deletion = userdata;
+
+        return sets_to_scan(deletion->state, deletion->at, deletion->list, found) != 0;
+}
+
 static int del_elements(RulesState *state, Attachment *at, Error *err) {
         cleanup(rules_deinit) RuleList list = {0};
         cleanup(freep) RuleFound *found = NULL;
+        Deletion deletion = {.state = state, .at = at, .list = &list};
         unsigned int sets;
         int r;
 
@@ -190,12 +203,15 @@ static int del_elements(RulesState *state, Attachment *at, Error *err) {
         found = calloc(list.n_rules + 1, sizeof(*found));
         if (!found)
                 return error_set_errno(err, ENOMEM, "rules");
-        r = rules_del(&state->sock, &list, at->owner, found, err);
+        r = rules_del(&state->sock, &list, at->owner, found, has_more, &deletion, err);
         if (r < 0)
                 return r;
         at->is_ours = at->is_ours || any_found(&list, found);
+        if (r != RULES_E_BEFORE)
+                return 0;
         sets = sets_to_scan(state, at, &list, found);
-        return sets != 0 ? rules_scan(&state->sock, sets, is_owners, at->owner, err) : 0;
+        r = rules_scan(&state->sock, sets, is_owners, at->owner, err);
+        return r < 0 ? r : rules_del(&state->sock, &list, at->owner, NULL, NULL, NULL, err);
 }
 
 static void note(int *rp, int r, Error *err, const Error *local) {
@@ -299,7 +315,7 @@ static int rules_module_add(void *userdata, Attachment *at, CniResult *result, E
                 if (takes_part(state, i) && parts[i]->after_add)
                         r = parts[i]->after_add(state->states[i], at, &state->sock, err);
         if (r < 0)
-                (void)rules_del(&state->sock, &list, at->owner, NULL, NULL);
+                (void)rules_del(&state->sock, &list, at->owner, NULL, NULL, NULL, NULL);
         return r;
 }
 

@@ -255,12 +255,20 @@ typedef enum RuleFound {
         RULE_FOUND_SAME,
 } RuleFound;
 
+/* Does @found, about the rules of a list, tell of elements that have to go before these? */
+typedef bool (*RuleBefore)(const RuleFound *found, void *userdata);
+
+#define RULES_E_BEFORE 1 /* nothing was deleted: what @before tells of goes first */
+
 /**
  * rules_del() - delete the elements of @list that belong to @owner
  * @found: may be NULL; found[i] is about rule i
+ * @before: may be NULL. Who is killed after what tells of other elements is gone leaves those
+ *
+ * Return: 0; RULES_E_BEFORE; negative.
  */
 int rules_del(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER_SIZE],
-              RuleFound *found, Error *err);
+              RuleFound *found, RuleBefore before, void *userdata, Error *err);
 
 /* Every element is there, of @owner, with its value, and there are rules that look for them.
  * Return: 0; NOT_FOUND naming what is missing. */

@@ -403,16 +403,18 @@ static int open_to_read(RulesSocket *sock, bool *nothingp, Error *err) {
         return r;
 }
 
-static int del_once(RulesSocket *sock, Snapshot *snapshot, Error *err) {
+static void fill_found(const Snapshot *snapshot, RuleFound *found) {
+        for (size_t i = 0; i < snapshot->list->n_rules && found && snapshot->rules; i++)
+                found[i] = snapshot->rules[i].state != RULE_OURS ? RULE_FOUND_NOT
+                           : snapshot->rules[i].same_data        ? RULE_FOUND_SAME
+                                                                 : RULE_FOUND_OTHER;
+}
+
+static int del_found(RulesSocket *sock, const Snapshot *snapshot, Error *err) {
         cleanup(batch_deinit) NftBatch batch = {0};
         const RuleList *list = snapshot->list;
         int r;
 
-        r = snapshot_read(sock, snapshot, false);
-        if (r == -EOPNOTSUPP)
-                return 0;
-        if (r < 0)
-                return fail(sock, r, "read the ruleset", err);
         nft_batch_begin(&batch);
         for (size_t i = 0; i < list->n_rules; i++)
                 if (snapshot->rules[i].state == RULE_OURS &&
@@ -426,31 +428,31 @@ static int del_once(RulesSocket *sock, Snapshot *snapshot, Error *err) {
 }
 
 int rules_del(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER_SIZE],
-              RuleFound *found, Error *err) {
+              RuleFound *found, RuleBefore before, void *userdata, Error *err) {
         cleanup(snapshot_deinit) Snapshot snapshot = {.list = list, .owner = owner};
         bool nothing;
         int r;
 
         if (list->n_rules == 0)
-                return 0;
+                return before && before(found, userdata) ? RULES_E_BEFORE : 0;
         r = open_to_read(sock, &nothing, err);
         if (r < 0 || nothing)
                 return r;
         for (size_t i = 0; i < list->n_rules; i++)
                 list->rules[i].element.set = list->rules[i].set_name;
-        r = -ERESTART;
-        for (unsigned int try = 0; try < TRIES_MAX && r == -ERESTART; try++) {
-                r = del_once(sock, &snapshot, err);
-                if (r == -ERESTART)
-                        back_off(try);
+        for (unsigned int try = 0; try < TRIES_MAX; try++) {
+                r = snapshot_read(sock, &snapshot, false);
+                if (r < 0)
+                        return r == -EOPNOTSUPP ? 0 : fail(sock, r, "read the ruleset", err);
+                fill_found(&snapshot, found);
+                if (before && before(found, userdata))
+                        return RULES_E_BEFORE;
+                r = del_found(sock, &snapshot, err);
+                if (r != -ERESTART)
+                        return r;
+                back_off(try);
         }
-        if (r == -ERESTART)
-                return error_set(err, ERROR_AGAIN, "the ruleset of this node changes all the time");
-        for (size_t i = 0; i < list->n_rules && found && snapshot.rules; i++)
-                found[i] = snapshot.rules[i].state != RULE_OURS ? RULE_FOUND_NOT
-                           : snapshot.rules[i].same_data        ? RULE_FOUND_SAME
-                                                                : RULE_FOUND_OTHER;
-        return r;
+        return error_set(err, ERROR_AGAIN, "the ruleset of this node changes all the time");
 }
 
 static int count_rule(const NftRule *rule, void *userdata) {
