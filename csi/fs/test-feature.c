@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/data.h"
+
 static FsHost host;
 
 static const struct {
@@ -39,17 +41,6 @@ static const struct {
         {"btrfs", "incompat", FS_KIND_BTRFS, FS_CLASS_INCOMPAT, 0x26000},
         {"erofs", "incompat", FS_KIND_EROFS, FS_CLASS_INCOMPAT, 0},
 };
-
-static FILE *open_data(const char *name) {
-        const char *data = getenv("TEST_DATA");
-        char path[512];
-        FILE *file;
-
-        (void)snprintf(path, sizeof(path), "%s/fs/%s", data ? data : "tests/data", name);
-        file = fopen(path, "r");
-        assert_non_null(file);
-        return file;
-}
 
 static bool check_row(const char *kernel, const char *fs, const char *class, uint64_t mask) {
         for (size_t i = 0; i < N_ELEMENTS(classes); i++) {

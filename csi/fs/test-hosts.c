@@ -20,6 +20,8 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/data.h"
+
 static FsHost host;
 static char root[] = "/tmp/berth-hosts-XXXXXX";
 
@@ -302,17 +304,6 @@ typedef struct Config {
 
 static char option_names[OPTIONS_MAX][40];
 static size_t n_options;
-
-static FILE *open_data(const char *name) {
-        const char *data = getenv("TEST_DATA");
-        char path[512];
-        FILE *file;
-
-        (void)snprintf(path, sizeof(path), "%s/fs/%s", data ? data : "tests/data", name);
-        file = fopen(path, "r");
-        assert_non_null(file);
-        return file;
-}
 
 static void take_header(char *line) {
         n_options = 0;

@@ -2,36 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Packages of other Debian suites and architectures, unpacked and never installed. Sourced; needs skip().
 
-# The archive that this machine's own apt uses, so that no host is named here.
-archive_of() {
-    # shellcheck disable=SC2016 # apt expands this, not the shell
-    apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | sort -u |
-        awk -v security="$1" '{ is = ($0 ~ /security/) } is == security { print; exit }'
-}
+# shellcheck source=cross/apt.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../cross/apt.sh"
 
 private_apt() { # DIRECTORY ARCHITECTURE SUITE
-    local dir=$1 arch=$2 suite=$3 security=0 base
-    [[ $suite == *-security ]] && security=1
-    base=$(archive_of "$security")
-    [[ -n $base ]] || skip "no Debian archive is configured for apt"
-    mkdir -p "$dir"/{lists/partial,archives/partial,empty}
-    : >"$dir/status"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $base $suite main" >"$dir/sources.list"
-    cat >"$dir/apt.conf" <<EOF
-Dir::State::Lists "$dir/lists";
-Dir::State::status "$dir/status";
-Dir::Cache "$dir";
-Dir::Cache::archives "$dir/archives";
-Dir::Etc::sourcelist "$dir/sources.list";
-Dir::Etc::sourceparts "$dir/empty";
-Dir::Etc::preferencesparts "$dir/empty";
-APT::Architecture "$arch";
-APT::Architectures { "$arch"; };
-Acquire::Languages "none";
-Debug::NoLocking "true";
-APT::Sandbox::User "root";
-EOF
-    apt-get -qq -c "$dir/apt.conf" update >/dev/null 2>&1 || skip "the package lists of $suite for $arch cannot be had"
+    apt_private "$@" || skip "the package lists of $3 for $2 cannot be had"
 }
 
 download() { # APT-DIRECTORY PACKAGE INTO
