@@ -55,19 +55,43 @@ static int check_topology(const Pool *pool, const CreateVolumeRequest *request, 
                          pool->topology_value);
 }
 
+/* An id as every pool gives them out may well be of another node's: then that node is tried, which
+ * the final NOT_FOUND would prevent. */
+static int source_missing(const Pool *pool, LocalKind kind, const char *source_id, Error *err) {
+        const char *what = kind == LOCAL_SNAPSHOT ? "snapshot" : "volume";
+
+        if (!local_stem_is_valid(kind, source_id, strlen(source_id)))
+                return error_set(err, ERROR_NOT_FOUND, "there is no %s %s on this node", what,
+                                 source_id);
+        return error_set(err, ERROR_EXHAUSTED,
+                         "source: %s %s is not on this node (" LOCAL_TOPOLOGY_KEY
+                         "=%s); the node that has it makes volumes of it",
+                         what, source_id, pool->topology_value);
+}
+
+/* Whether the volume that is asked for was made of that source, which may be gone since. */
+static bool was_made(Pool *pool, const CreateVolumeRequest *request, const LocalMeta *fresh,
+                     LocalMeta *found) {
+        return pool_peek(pool, LOCAL_VOLUME, fresh->id, found) &&
+               found->state == LOCAL_STATE_READY && found->source == fresh->source &&
+               strcmp(found->source_id, request->source_id) == 0;
+}
+
 /* The source's size and what it holds; its hold comes later. */
 static int read_source(Pool *pool, const CreateVolumeRequest *request, const LocalSpec *spec,
                        LocalMeta *fresh, uint64_t *sizep, Error *err) {
         bool is_snapshot = request->source == CONTENT_SOURCE_SNAPSHOT;
+        LocalKind kind = is_snapshot ? LOCAL_SNAPSHOT : LOCAL_VOLUME;
         LocalMeta source;
 
         if (request->source == CONTENT_SOURCE_NONE)
                 return 0;
-        if (!pool_peek(pool, is_snapshot ? LOCAL_SNAPSHOT : LOCAL_VOLUME, request->source_id,
-                       &source) ||
-            source.ephemeral)
-                return error_set(err, ERROR_NOT_FOUND, "there is no %s %s on this node",
-                                 is_snapshot ? "snapshot" : "volume", request->source_id);
+        fresh->source = is_snapshot ? LOCAL_SOURCE_SNAPSHOT : LOCAL_SOURCE_VOLUME;
+        if (!pool_peek(pool, kind, request->source_id, &source) || source.ephemeral) {
+                if (!was_made(pool, request, fresh, &source))
+                        return source_missing(pool, kind, request->source_id, err);
+                (void)snprintf(source.id, sizeof(source.id), "%s", request->source_id);
+        }
         if (source.state != LOCAL_STATE_READY)
                 return error_set(err, ERROR_AGAIN, "source %s is not ready yet", source.id);
         if (source.allows_mount && fresh->allows_mount &&
@@ -82,7 +106,6 @@ static int read_source(Pool *pool, const CreateVolumeRequest *request, const Loc
                                  "filesystem: ask for volumeMode Block, or let a StorageClass with "
                                  "allowVolumeModeChange: \"true\" do it for what is trusted",
                                  source.id);
-        fresh->source = is_snapshot ? LOCAL_SOURCE_SNAPSHOT : LOCAL_SOURCE_VOLUME;
         (void)snprintf(fresh->source_id, sizeof(fresh->source_id), "%s", source.id);
         /* What is on it was made for these sectors. */
         fresh->sector_bytes = source.sector_bytes;
@@ -132,13 +155,13 @@ static int understand(Pool *pool, const CreateVolumeRequest *request, LocalMeta 
         if (r < 0)
                 return r;
         apply_spec(fresh, &spec);
-        r = read_source(pool, request, &spec, fresh, &source_bytes, err);
-        if (r < 0)
-                return r;
         local_stem("vol", pool->node_name, request->name, fresh->stem);
         memcpy(fresh->id, fresh->stem, sizeof(fresh->stem));
         (void)snprintf(fresh->name, sizeof(fresh->name), "%s", request->name);
         local_stamp(fresh);
+        r = read_source(pool, request, &spec, fresh, &source_bytes, err);
+        if (r < 0)
+                return r;
         return choose_size(&request->capacity_range, &spec, source_bytes, fresh, err);
 }
 
