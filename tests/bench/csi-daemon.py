@@ -34,13 +34,15 @@ import time
 import urllib.request
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(SOURCE / 'tests' / 'lib'))
+import versions  # noqa: E402
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWNET, MS_REC, MS_PRIVATE = 0x20000, 0x40000000, 0x4000, 1 << 18
 PEER_PROGRAMS = {
-    'hostpathplugin': 'github.com/kubernetes-csi/csi-driver-host-path/cmd/hostpathplugin@v1.18.0',
-    'csi-node-driver-registrar':
-        'github.com/kubernetes-csi/node-driver-registrar/cmd/csi-node-driver-registrar@v2.17.0',
-    'livenessprobe': 'github.com/kubernetes-csi/livenessprobe/cmd/livenessprobe@v2.19.0',
+    'hostpathplugin': ('csi-hostpath', 'cmd/hostpathplugin'),
+    'csi-node-driver-registrar': ('node-driver-registrar', 'cmd/csi-node-driver-registrar'),
+    'livenessprobe': ('livenessprobe', 'cmd/livenessprobe'),
 }
 
 
@@ -432,7 +434,9 @@ def peer_programs(directory):
     if not go:
         print('The peer is left out: go is not installed, and no --peer was given.')
         return None
-    for program in PEER_PROGRAMS.values():
+    for name, command in PEER_PROGRAMS.values():
+        module, version = versions.get(name)
+        program = f'{module}/{command}@{version}'
         run = subprocess.run([go, 'install', program], capture_output=True, text=True, cwd='/',
                              env={**os.environ, 'GOBIN': str(directory), 'CGO_ENABLED': '0', 'GOFLAGS': ''})
         if run.returncode:

@@ -22,19 +22,18 @@ import re
 import sys
 import tempfile
 
-CNI = 'github.com/containernetworking/cni'
-CNI_VERSION = 'v1.3.0'
-PLUGINS = 'github.com/containernetworking/plugins'
-PLUGINS_VERSION = 'v1.9.1'
-
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / 'tests' / 'lib'))
 import go_tools  # noqa: E402
+import versions  # noqa: E402
+
+CNI, CNI_VERSION = versions.get('cni')
+PLUGINS, PLUGINS_VERSION = versions.get('cni-plugins')
 
 CACHE = pathlib.Path(os.environ.get('BERTH_CNI_TOOLS', SOURCE / '.cache' / 'cni-tools'))
 
-FLANNEL = 'github.com/flannel-io/cni-plugin@v1.8.0-flannel1'
-FLANNEL_BEFORE = f'{PLUGINS}/plugins/meta/flannel@v0.9.1'
+FLANNEL = versions.at('cni-flannel')
+FLANNEL_BEFORE = f'{PLUGINS}/plugins/meta/flannel@{versions.get("cni-flannel-before")[1]}'
 
 UPSTREAM = ['main/bridge', 'main/ptp', 'main/loopback', 'ipam/host-local', 'ipam/static', 'meta/portmap',
             'meta/bandwidth', 'meta/firewall', 'meta/tuning']

@@ -17,9 +17,10 @@ import sys
 import xml.etree.ElementTree
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
+import versions  # noqa: E402
 
-MODULE = 'github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity'
-VERSION = 'v5.6.0'
+MODULE, VERSION = versions.get('csi-sanity')
+
 MIB = 1 << 20
 
 # What csi-sanity leaves out for lack of a capability, by the beginning of its reason, and why Berth lacks it.
@@ -81,8 +82,8 @@ def install():
     binary_directory.mkdir(parents=True, exist_ok=True)
     try:
         environment = {**os.environ, 'GOBIN': str(binary_directory), 'GOFLAGS': '-modcacherw', 'CGO_ENABLED': '0'}
-        done = subprocess.run([go, 'install', f'{MODULE}@{VERSION}'], env=environment, capture_output=True, text=True,
-                              timeout=600, check=False)
+        done = subprocess.run([go, 'install', f'{MODULE}/cmd/csi-sanity@{VERSION}'], env=environment,
+                              capture_output=True, text=True, timeout=600, check=False)
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or ['']
             return None, f'go install failed: {lines[-1]}'

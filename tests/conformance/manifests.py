@@ -20,12 +20,13 @@ import tempfile
 import yaml
 
 import csi_sanity
+from csi_sanity import versions
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 MANIFESTS = SOURCE / 'manifests'
 CACHE = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'berth'
-SCHEMAS = 'kubernetes-validate==1.37.0'
-KUSTOMIZE = 'sigs.k8s.io/kustomize/kustomize/v5@v5.7.1'
+SCHEMAS = versions.at('kubernetes-validate')
+KUSTOMIZE = versions.at('kustomize')
 # The oldest that has all fields used here, and the newest.
 MINORS = ('1.25', '1.29', '1.31', '1.33', '1.35', '1.37')
 # Objects that custom resource definitions describe, and not the API itself.

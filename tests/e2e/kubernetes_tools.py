@@ -4,11 +4,14 @@
 
 `go install` refuses modules with replace directives, which Kubernetes has for its staging modules; these are published
 as v0.MINOR.PATCH, so a copy of the module that names them so is what the release was built from. What is built is kept
-in .cache/kubernetes of the source tree (350 MB; ten minutes on two idle processors, and 3 GB in Go's own caches).
-Without Go or without its modules the tests are skipped, with the reason. Beside it, Berth's own images are built from
-this tree; without them only the test of the manifests is skipped.
+in .cache/kubernetes/VERSION of the source tree, or where BERTH_KUBERNETES says (500 MB; ten minutes on two idle
+processors, and 3 GB in Go's own caches). Without Go or without its modules the tests are skipped, with the reason.
+Beside it, Berth's own images are built from this tree; without them only the tests that need them are skipped.
+
+Versions are those of tests/versions.txt; BERTH_KUBERNETES_PIN=kubernetes-oldest takes the oldest minor.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -18,54 +21,103 @@ import shutil
 import subprocess
 import sys
 
-KUBERNETES = '1.34.2'
-PROVISIONER = 'v5.3.0'
-ETCD = 'v3.6.5'
-SNAPSHOTTER = 'v8.7.0'
-
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / 'tests' / 'lib'))
-sys.path.insert(0, str(SOURCE / 'images'))
 import go_tools  # noqa: E402
+import versions  # noqa: E402
 
-CACHE = pathlib.Path(os.environ.get('BERTH_KUBERNETES', SOURCE / '.cache' / 'kubernetes'))
-COMMANDS = ('kubelet', 'kube-apiserver', 'kube-scheduler', 'kube-controller-manager', 'kubectl')
+KUBERNETES, VERSION = versions.get(os.environ.get('BERTH_KUBERNETES_PIN', 'kubernetes'))
+CACHE = pathlib.Path(os.environ.get('BERTH_KUBERNETES', SOURCE / '.cache' / 'kubernetes' / VERSION))
+MINOR, PATCH = VERSION.split('.')[1:]
+FLAGS = ' '.join(['-s', '-w', *(f'-X k8s.io/component-base/version.{name}={value}' for name, value in (
+    ('gitVersion', VERSION), ('gitMajor', 1), ('gitMinor', MINOR)))])
+COMMANDS = ('kubelet', 'kube-apiserver', 'kube-scheduler', 'kube-controller-manager', 'kubectl', 'kube-proxy')
+# Beside the claims: what grows them, attaches them, and takes snapshots.
+SIDECARS = {'csi-provisioner': ['csi-provisioner'], 'csi-resizer': ['csi-resizer'], 'csi-attacher': ['csi-attacher'],
+            'csi-snapshotter': ['csi-snapshotter', 'snapshot-controller']}
 
 
 def go(*argv, cwd='/'):
     return go_tools.go(*argv, cwd=cwd, GOFLAGS='-mod=mod -p=2')
 
 
+def directory_of(module):
+    return json.loads(go('mod', 'download', '-json', module))['Dir']
+
+
+@contextlib.contextmanager
 def copy_of(module, siblings=None):
     """A writable copy of a module's source, in which modules beside it have the version siblings."""
-    origin = json.loads(go('mod', 'download', '-json', module))['Dir']
     copy = CACHE / 'source'
-    go_tools.copy_writable(origin, copy)
+    go_tools.copy_writable(directory_of(module), copy)
     shutil.rmtree(copy / 'vendor', ignore_errors=True)
     for one in ('go.work', 'go.work.sum'):
         (copy / one).unlink(missing_ok=True)
     path = copy / 'go.mod'
     path.write_text(re.sub(r'(?m)(\S+) => \.\.?/(?!FORBIDDEN)\S+', rf'\1 => \1 {siblings}', path.read_text()))
-    return copy
+    yield copy
+    shutil.rmtree(copy)
 
 
-def make_snapshotter():
-    """Sidecar and controller of snapshots, and crd/ with what they are about."""
-    marker = CACHE / f'made-snapshotter-{SNAPSHOTTER}'
-    if marker.exists():
-        return
-    module = 'github.com/kubernetes-csi/external-snapshotter'
-    source = copy_of(f'{module}/v8@{SNAPSHOTTER}', SNAPSHOTTER)
-    for command in ('csi-snapshotter', 'snapshot-controller'):
-        go('build', '-ldflags', '-s -w', '-o', str(CACHE / command), f'./cmd/{command}', cwd=source)
-    shutil.rmtree(source)
-    client = json.loads(go('mod', 'download', '-json', f'{module}/client/v8@{SNAPSHOTTER}'))['Dir']
-    crd = CACHE / 'crd'
-    shutil.rmtree(crd, ignore_errors=True)
-    crd.mkdir()
-    for path in pathlib.Path(client).glob('config/crd/snapshot.storage.k8s.io_*.yaml'):
-        shutil.copyfile(path, crd / path.name)
+def build(source, name, package, *, ldflags='-s -w', test=False):
+    """Into the cache. What was compiled before an interruption Go has kept."""
+    verb = ['test', '-c'] if test else ['build']
+    go(*verb, '-ldflags', ldflags, '-o', str(CACHE / name), package, cwd=source)
+
+
+@contextlib.contextmanager
+def once(*pins):
+    """Whether what these pins make has still to be made; it has been when the block ends well."""
+    parts = [versions.get(one)[1] if one != 'kubernetes' else VERSION for one in pins]
+    marker = CACHE / f'made-{pins[0]}-{"-".join(parts)}'
+    yield not marker.exists()
     marker.touch()
+
+
+def make_kubernetes():
+    with once('kubernetes', 'etcd') as wanted:
+        if not wanted:
+            return
+        with copy_of(versions.at('etcd'), versions.get('etcd')[1]) as source:
+            build(source, 'etcd', '.')
+        with copy_of(f'{KUBERNETES}@{VERSION}', f'v0.{MINOR}.{PATCH}') as source:
+            for command in COMMANDS:
+                build(source, command, f'./cmd/{command}', ldflags=FLAGS)
+
+
+def make_suite():
+    """Kubernetes' own end-to-end suite, what runs it on several processors, and what its pods run."""
+    with once('kubernetes') as wanted:
+        if not wanted:
+            return
+        with copy_of(f'{KUBERNETES}@{VERSION}', f'v0.{MINOR}.{PATCH}') as source:
+            build(source, 'e2e.test', './test/e2e', ldflags=FLAGS, test=True)
+            build(source, 'ginkgo', 'github.com/onsi/ginkgo/v2/ginkgo')
+            build(source, 'agnhost', './test/images/agnhost')
+
+
+def make_sidecars():
+    for pin, commands in SIDECARS.items():
+        with once(pin) as wanted:
+            if not wanted:
+                continue
+            version = versions.get(pin)[1]
+            with copy_of(versions.at(pin), version) as source:
+                for command in commands:
+                    build(source, command, f'./cmd/{command}', ldflags=f'-s -w -X main.version={version}')
+
+
+def make_definitions():
+    """crd/: what the API server is told of snapshots."""
+    with once('csi-snapshot-crds') as wanted:
+        if not wanted:
+            return
+        crd = CACHE / 'crd'
+        shutil.rmtree(crd, ignore_errors=True)
+        crd.mkdir()
+        client = pathlib.Path(directory_of(versions.at('csi-snapshot-crds')))
+        for path in client.glob('config/crd/snapshot.storage.k8s.io_*.yaml'):
+            shutil.copyfile(path, crd / path.name)
 
 
 def make_images():
@@ -83,33 +135,19 @@ def make_images():
     ready.touch()
 
 
-def make_kubernetes():
-    marker = CACHE / f'made-{KUBERNETES}-{PROVISIONER}-{ETCD}'
-    if marker.exists():
-        return
-    minor, patch = KUBERNETES.split('.')[1:]
-    source = copy_of(f'go.etcd.io/etcd/server/v3@{ETCD}', ETCD)
-    go('build', '-ldflags', '-s -w', '-o', str(CACHE / 'etcd'), '.', cwd=source)
-    shutil.rmtree(source)
-    source = copy_of(f'k8s.io/kubernetes@v{KUBERNETES}', f'v0.{minor}.{patch}')
-    version = 'k8s.io/component-base/version'
-    flags = f'-s -w -X {version}.gitVersion=v{KUBERNETES} -X {version}.gitMajor=1 -X {version}.gitMinor={minor}'
-    for command in COMMANDS:
-        go('build', '-ldflags', flags, '-o', str(CACHE / command), f'./cmd/{command}', cwd=source)
-    shutil.rmtree(source)
-    source = copy_of(f'github.com/kubernetes-csi/external-provisioner/v5@{PROVISIONER}')
-    go('build', '-ldflags', f'-s -w -X main.version={PROVISIONER}', '-o', str(CACHE / 'csi-provisioner'),
-       './cmd/csi-provisioner', cwd=source)
-    shutil.rmtree(source)
-    marker.touch()
+def make_or_say(what):
+    try:
+        what()
+    except go_tools.Missing as reason:
+        print(f'# {what.__name__}: {reason}', flush=True)
 
 
 def make():
     make_kubernetes()
-    try:
-        make_snapshotter()
-    except go_tools.Missing as reason:
-        print(f'# no snapshotter: {reason}', flush=True)
+    for what in (make_sidecars, make_definitions):
+        make_or_say(what)
+    if os.environ.get('BERTH_KUBERNETES_SUITE'):
+        make_suite()
     make_images()
 
 

@@ -9,7 +9,10 @@ import sys
 import textwrap
 import time
 
+import pytest
+
 import sandbox as sandbox_module
+import versions
 
 LIB = pathlib.Path(sandbox_module.__file__).parent
 
@@ -116,3 +119,30 @@ def test_sweep_spares_the_living(sandbox):
     run.kill()
     run.wait()
     wait_until(lambda: sleepers() == 0)
+
+
+def test_versions(monkeypatch):
+    """What the pins are compared with: released versions, also of the next major, whose module has another name."""
+    pins = versions.read('a m/v5 v5.3.0\nb pypi:p 1.2 # why\nc m v0.9.1 stays\n')
+    assert [one.stays for one in pins.values()] == [False, False, True]
+    for bad in ('a m', 'a m v1 later', 'a m v1\na m v2'):
+        with pytest.raises(ValueError):
+            versions.read(bad)
+    served = {'m/v5@latest': 'v5.10.0', 'm/v6@latest': 'v6.0.0-20260101120000-abcdef012345', 'm@latest': 'v1.0.0-rc.1'}
+
+    def ask(argv):
+        if 'pip' in argv:
+            return 'p (1.10)\nAvailable versions: 1.10, 1.2\n', None
+        return (served[argv[-1]], None) if argv[-1] in served else (None, 'not served')
+    monkeypatch.setattr(versions, 'ask', ask)
+    assert versions.newest('m/v5') == ('m/v5', 'v5.10.0')
+    assert versions.compare(pins['a'], 'm/v5', 'v5.10.0') == 'older'
+    assert versions.newest('pypi:p') == ('pypi:p', '1.10')
+    assert versions.compare(pins['b'], 'pypi:p', '1.10') == 'older'
+    assert versions.compare(pins['b'], 'pypi:p', '1.2') == 'same'
+    assert versions.newest('n') == (None, 'not served')
+    served['m/v6@latest'] = 'v6.0.1'
+    assert versions.newest('m/v5') == ('m/v6', 'v6.0.1')
+    assert versions.compare(pins['a'], 'm/v6', 'v6.0.1') == 'older'
+    assert versions.parts('v1.0.0-rc.1') < versions.parts('v1.0.0') < versions.parts('v1.0.10')
+    assert all(versions.at(one) for one in versions.read())

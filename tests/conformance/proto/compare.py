@@ -23,9 +23,12 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "lib"))
+import versions  # noqa: E402
+
 PROTO = HERE.parents[2] / "proto"
-CSI_MODULE = "github.com/container-storage-interface/spec@v1.12.0"
-KUBELET_MODULE = "k8s.io/kubelet@v0.34.1"
+CSI_MODULE = versions.at("csi-spec")
+KUBELET_MODULE = versions.at("kubelet-api")
 # Messages of ours that stand for another way to write the same bytes.
 LOCAL = {"StringPair", "BoolValue", "Int64Value", "Timestamp"}
 # The one service that Berth does not serve (alpha).
