@@ -363,14 +363,6 @@ static int rules_module_repair(void *userdata, Attachment *at, const CniResult *
         return r;
 }
 
-static int reply_generation(size_t index, const struct nlmsghdr *message, void *userdata) {
-        return nft_parse_generation(message, userdata);
-}
-
-static void questions_deinit(NlBatch *batch) {
-        nl_batch_deinit(batch);
-}
-
 static int take_default(const Route *route, void *userdata) {
         Route *found = userdata;
 
@@ -440,7 +432,6 @@ static int forward_status(RulesState *state, Error *err) {
 }
 
 static int rules_module_status(void *userdata, Error *err) {
-        cleanup(questions_deinit) NlBatch batch = {0};
         RulesState *state = userdata;
         uint32_t generation;
         int r;
@@ -453,8 +444,7 @@ static int rules_module_status(void *userdata, Error *err) {
         if (r < 0)
                 return error_set(err, ERROR_UNAVAILABLE,
                                  "nftables is missing: this kernel has no netfilter over netlink");
-        nft_ask_generation(&batch);
-        r = nl_batch_run(&state->sock.netfilter, &batch, reply_generation, &generation);
+        r = nft_generation(&state->sock.netfilter, &generation);
         if (r == -EPERM)
                 return error_set(err, ERROR_UNAVAILABLE, "nftables may not be asked without root");
         if (r < 0)

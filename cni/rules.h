@@ -140,6 +140,13 @@ const char *rule_group_chain(const RuleGroup *group, char *name);
  * that a group that appeared in between fails the transaction instead of having its rules twice. */
 void rule_group_make(NftBatch *batch, const RuleGroup *group);
 
+/**
+ * rule_group_move() - copies a rule of an earlier version's chain to where host ports come today
+ *
+ * Return: is @rule's chain one of those? Then it is to be deleted.
+ */
+bool rule_group_move(NftBatch *batch, uint8_t family, const NftRule *rule);
+
 /* --- the list ----------------------------------------------------------------------------- */
 
 typedef enum RuleClaim {
@@ -297,14 +304,23 @@ int rules_scan(RulesSocket *sock, unsigned int sets, RuleDoomed doomed, void *us
  */
 int rules_reclaim(RulesSocket *sock, const Attachment *at, Error *err);
 
+/**
+ * rules_move() - goes before rule_group_make() of a RULE_GROUP_NODE that is missing: earlier
+ * versions have host ports at kube-proxy's own priority (cni/rules_move.c)
+ * @batch: has the generation of before this call
+ *
+ * Return: 0, also when there is nothing to move; negative errno.
+ */
+int rules_move(NlSocket *sock, NftBatch *batch, uint8_t family);
+
 /* --- the node (cni/rules_node.c) --------------------------------------------------------- */
 
 /* The link that leads to @pod: the bridge, a VLAN link on it, the pair. Return: 0; -ENETUNREACH
  * when a router does, or nobody; another -errno. */
 int rules_link_to(const Attachment *at, const IpAddress *pod, char name[IFNAMSIZ]);
 
-/* Brings the set "services" in step with the addresses on kube-ipvs0, where kube-proxy in IPVS mode
- * makes every Service's address one of this host; nothing without that link. */
+/* Brings the set "service-addresses" in step with the addresses on kube-ipvs0, where kube-proxy in
+ * IPVS mode makes every Service's address one of this host; nothing without that link. */
 int rules_services_sync(RulesSocket *sock, NlSocket *rtnl, Error *err);
 
 /* --- parts ------------------------------------------------------------------------------- */

@@ -294,6 +294,20 @@ static int decide(NftBatch *batch, const Snapshot *snapshot, size_t i, NlSocket 
         return 0;
 }
 
+static int make_missing(RulesSocket *sock, const Snapshot *snapshot, NftBatch *batch) {
+        const RuleList *list = snapshot->list;
+        int r = 0;
+
+        for (size_t i = 0; i < list->n_groups && r == 0; i++) {
+                if (snapshot->has_group[i])
+                        continue;
+                if (list->groups[i].kind == RULE_GROUP_NODE)
+                        r = rules_move(&sock->netfilter, batch, list->groups[i].family);
+                rule_group_make(batch, &list->groups[i]);
+        }
+        return r;
+}
+
 static int add_carefully(RulesSocket *sock, Snapshot *snapshot, NlSocket *rtnl, Error *err) {
         cleanup(batch_deinit) NftBatch batch = {0};
         const RuleList *list = snapshot->list;
@@ -303,9 +317,9 @@ static int add_carefully(RulesSocket *sock, Snapshot *snapshot, NlSocket *rtnl, 
         if (r < 0)
                 return fail(sock, r, "read the ruleset", err);
         nft_batch_begin(&batch);
-        for (size_t i = 0; i < list->n_groups; i++)
-                if (!snapshot->has_group[i])
-                        rule_group_make(&batch, &list->groups[i]);
+        r = make_missing(sock, snapshot, &batch);
+        if (r < 0)
+                return fail(sock, r, "read the ruleset", err);
         for (size_t i = 0; i < list->n_rules; i++) {
                 r = decide(&batch, snapshot, i, rtnl, err);
                 if (r < 0)

@@ -35,9 +35,13 @@
 #define PRIORITY_SNAT   100
 #define PRIORITY_EARLY  (-300) /* bridge: before its own destination NAT */
 
+/* A connection gets one destination, of the first who translates it. Services come before pods: at
+ * an equal priority the kernel asks the younger table first, and kube-proxy's may be older. */
+#define PRIORITY_PORTS (PRIORITY_DNAT + 1)
+
 #define CHAIN_MASQ       "masq-out" /* "masquerade" is a word of nft(8) */
-#define CHAIN_PORTS_IN   "ports-in"
-#define CHAIN_PORTS_OUT  "ports-out"
+#define CHAIN_PORTS_IN   "ports-prerouting"
+#define CHAIN_PORTS_OUT  "ports-output"
 #define CHAIN_PORTS_SNAT "ports-snat"
 #define CHAIN_SPOOF      "spoof-check"
 #define CHAIN_ARP        "arp-check"
@@ -70,7 +74,7 @@ static const char *const set_names[_RULE_SET_N] = {
         [RULE_SET_SOURCES] = "sources",
         [RULE_SET_ISOLATED] = "isolated",
         [RULE_SET_SAME_BRIDGE] = "same-bridge",
-        [RULE_SET_SERVICES] = "services",
+        [RULE_SET_SERVICES] = "service-addresses",
         [RULE_SET_HELD] = "held",
         [RULE_SET_LOCALNET] = "localnet",
         [RULE_SET_FIREWALL] = "firewall",
@@ -230,12 +234,22 @@ static void match_conditions(const Maker *maker) {
         }
 }
 
+/* Where packets come to host ports. @before: the name in versions where they came beside
+ * kube-proxy's, at its own priority. */
+typedef struct Entry {
+        const char *name, *before;
+        uint32_t hook;
+} Entry;
+
+static const Entry entries[] = {{CHAIN_PORTS_IN, "ports-in", NF_INET_PRE_ROUTING},
+                                {CHAIN_PORTS_OUT, "ports-out", NF_INET_LOCAL_OUT}};
+
 /* Packets for this host go to @chain. */
-static void make_entry(const Maker *maker, const char *from, uint32_t hook, const char *chain) {
+static void make_entry(const Maker *maker, const Entry *entry, const char *chain) {
         uint32_t local = RTN_LOCAL; /* host byte order, as the kernel writes it */
 
-        make_chain(maker, from, "nat", hook, PRIORITY_DNAT);
-        begin(maker, from);
+        make_chain(maker, entry->name, "nat", entry->hook, PRIORITY_PORTS);
+        begin(maker, entry->name);
         match_conditions(maker);
         nft_expr_fib_daddr_type(maker->batch, 0);
         nft_expr_cmp(maker->batch, 0, &local, sizeof(local), false);
@@ -286,8 +300,8 @@ static void make_ports(const Maker *maker) {
                                             .data_host_order = true});
         make_port_map(maker, chain, RULE_SET_PORTS_AT);
         make_port_map(maker, chain, RULE_SET_PORTS);
-        make_entry(maker, CHAIN_PORTS_IN, NF_INET_PRE_ROUTING, chain);
-        make_entry(maker, CHAIN_PORTS_OUT, NF_INET_LOCAL_OUT, chain);
+        for (size_t i = 0; i < N_ELEMENTS(entries); i++)
+                make_entry(maker, &entries[i], chain);
 }
 
 /* Key of the way back: pod address . protocol . pod port. */
@@ -372,22 +386,18 @@ static void begin_first(const Maker *maker, const char *chain) {
  * the host that listens at one address of it keeps that: both are left to whoever comes later.
  */
 static void make_node(const Maker *maker) {
-        static const struct {
-                const char *chain;
-                uint32_t hook;
-        } entries[] = {{CHAIN_PORTS_IN, NF_INET_PRE_ROUTING}, {CHAIN_PORTS_OUT, NF_INET_LOCAL_OUT}};
         uint32_t n = maker->n_address;
 
         make_set(maker, RULE_SET_SERVICES, maker->address_type, n, true);
         make_set(maker, RULE_SET_HELD, back_key_type(maker), n + 8, false);
         for (size_t i = 0; i < N_ELEMENTS(entries); i++) {
-                make_chain(maker, entries[i].chain, "nat", entries[i].hook, PRIORITY_DNAT);
-                begin_first(maker, entries[i].chain);
+                make_chain(maker, entries[i].name, "nat", entries[i].hook, PRIORITY_PORTS);
+                begin_first(maker, entries[i].name);
                 load_back_key(maker, 0);
                 lookup(maker, RULE_SET_HELD, 0, false);
                 nft_expr_verdict(maker->batch, NF_ACCEPT, NULL);
                 nft_rule_end(maker->batch);
-                begin_first(maker, entries[i].chain);
+                begin_first(maker, entries[i].name);
                 load_address(maker, maker->destination, 0);
                 lookup(maker, RULE_SET_SERVICES, 0, false);
                 nft_expr_verdict(maker->batch, NF_ACCEPT, NULL);
@@ -722,6 +732,27 @@ static void make_isolation(const Maker *maker) {
         lookup(maker, RULE_SET_SAME_BRIDGE, 0, true);
         nft_expr_verdict(maker->batch, NF_DROP, NULL);
         nft_rule_end(maker->batch);
+}
+
+bool rule_group_move(NftBatch *batch, uint8_t family, const NftRule *rule) {
+        RuleGroup group = {.kind = RULE_GROUP_NODE, .family = family};
+        Maker maker = maker_of(batch, &group);
+
+        for (size_t i = 0; i < N_ELEMENTS(entries); i++) {
+                if (!str_equal(rule->chain, entries[i].before))
+                        continue;
+                /* The others are of the node, which are made anew. */
+                if (rule->target[0] != '\0' && rule->expressions) {
+                        make_chain(&maker, entries[i].name, "nat", entries[i].hook, PRIORITY_PORTS);
+                        nft_rule_copy(batch,
+                                      &(NftRuleAt){.family = family,
+                                                   .table = RULES_TABLE,
+                                                   .chain = entries[i].name},
+                                      rule->expressions);
+                }
+                return true;
+        }
+        return false;
 }
 
 const char *rule_group_chain(const RuleGroup *group, char *name) {

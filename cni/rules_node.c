@@ -139,7 +139,19 @@ static int read_wanted(NlSocket *rtnl, unsigned int index, Services *services) {
         return services->present ? 0 : -ENOMEM;
 }
 
-/* Return: 0; -EEXIST when somebody made the set in between. */
+static int make_group(NlSocket *sock, NftBatch *batch, const RuleGroup *group) {
+        uint32_t generation;
+        int r = nft_generation(sock, &generation);
+
+        if (r < 0)
+                return r;
+        nft_batch_set_generation(batch, generation);
+        r = rules_move(sock, batch, group->family);
+        rule_group_make(batch, group);
+        return r;
+}
+
+/* Return: 0; -EEXIST when somebody made the set in between; -ERESTART when the ruleset changed. */
 static int sync_once(NlSocket *sock, Services *services) {
         cleanup(rules_batch_deinit) NftBatch batch = {0};
         RuleGroup group = {.kind = RULE_GROUP_NODE, .family = services->family};
@@ -152,10 +164,8 @@ static int sync_once(NlSocket *sock, Services *services) {
         if (r == -ENOENT && services->n_wanted == 0)
                 return 0;
         nft_batch_begin(&batch);
-        if (r == -ENOENT) {
-                rule_group_make(&batch, &group);
-                r = 0;
-        }
+        if (r == -ENOENT)
+                r = make_group(sock, &batch, &group);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < services->n_gone; i++)
@@ -177,7 +187,7 @@ static int sync_family(RulesSocket *sock, NlSocket *rtnl, unsigned int index, ui
 
         for (unsigned int try = 0; try < TRIES_MAX && r == 0; try++) {
                 r = sync_once(&sock->netfilter, &services);
-                if (r != -EEXIST && r != -ENOENT)
+                if (r != -EEXIST && r != -ENOENT && r != -ERESTART)
                         return r;
                 r = 0;
         }

@@ -17,8 +17,8 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 
-/* The longest message is a rule of a dozen expressions. */
-#define MESSAGE_ROOM 2048U
+/* The longest message is a rule with 16 conditions of portmap, as the kernel prints it. */
+#define MESSAGE_ROOM 4096U
 /* 1024 host ports of both families, each element replaced: 5 MB. */
 #define BATCH_MAX (16UL * 1024 * 1024)
 

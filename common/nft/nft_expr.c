@@ -43,6 +43,14 @@ void nft_rule_end(NftBatch *batch) {
         nft_message_end(batch);
 }
 
+void nft_rule_copy(NftBatch *batch, const NftRuleAt *at, const struct nlattr *expressions) {
+        nft_rule_begin(batch, at);
+        if (batch->broken == 0 && nlmsg_append(batch->message, nla_data(expressions),
+                                               (size_t)nla_len(expressions), NLMSG_ALIGNTO) < 0)
+                batch->broken = -EMSGSIZE;
+        nft_rule_end(batch);
+}
+
 void nft_expr_payload(NftBatch *batch, NftBase base, uint32_t offset, uint32_t n, uint32_t word) {
         static const uint32_t bases[] = {
                 [NFT_BASE_LINK] = NFT_PAYLOAD_LL_HEADER,

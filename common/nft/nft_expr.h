@@ -22,6 +22,9 @@ typedef struct NftRuleAt {
 void nft_rule_begin(NftBatch *batch, const NftRuleAt *at);
 void nft_rule_end(NftBatch *batch);
 
+/* A rule of another chain anew: @expressions is NftRule's, as the kernel gave it. */
+void nft_rule_copy(NftBatch *batch, const NftRuleAt *at, const struct nlattr *expressions);
+
 /* Where a header starts, for nft_expr_payload(). */
 typedef enum NftBase {
         NFT_BASE_LINK,

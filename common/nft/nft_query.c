@@ -116,6 +116,20 @@ int nft_parse_generation(const struct nlmsghdr *message, uint32_t *generationp) 
         return 0;
 }
 
+static int reply_generation(size_t index, const struct nlmsghdr *message, void *userdata) {
+        return nft_parse_generation(message, userdata);
+}
+
+int nft_generation(NlSocket *sock, uint32_t *generationp) {
+        NlBatch batch = {0};
+        int r;
+
+        nft_ask_generation(&batch);
+        r = nl_batch_run(sock, &batch, reply_generation, generationp);
+        nl_batch_deinit(&batch);
+        return r;
+}
+
 /* The bytes of NFTA_DATA_VALUE inside @attr. */
 int nft_get_value(const struct nlattr *attr, const uint8_t **valuep, size_t *np) {
         const struct nlattr *table[NFTA_DATA_MAX + 1];

@@ -84,10 +84,14 @@ typedef struct NftRule {
         /* The set that conntrack's state is looked up in, one element of it being enough; "": none.
          * Its keys are bits, as NFT_STATE_NEW. */
         char state_set[NFT_NAME_MAX + 1];
-        bool has_other_verdict; /* by a map, of xtables, to a queue, ... */
+        bool has_other_verdict;           /* by a map, of xtables, to a queue, ... */
+        const struct nlattr *expressions; /* borrowed from the message; NULL: none */
 } NftRule;
 
 int nft_parse_rule(const struct nlmsghdr *message, NftRule *rule);
+
+/* Asks for it alone. Return: 0; -errno, -EPERM without CAP_NET_ADMIN. */
+int nft_generation(NlSocket *sock, uint32_t *generationp);
 
 /* --- dumps ------------------------------------------------------------------------------- */
 

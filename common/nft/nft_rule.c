@@ -373,7 +373,8 @@ int nft_parse_rule(const struct nlmsghdr *message, NftRule *rule) {
         rule->handle = be64toh(handle);
         nl_get_text(table[NFTA_RULE_CHAIN], rule->chain, sizeof(rule->chain));
         nft_get_comment(table[NFTA_RULE_USERDATA], rule->comment, sizeof(rule->comment));
-        if (!table[NFTA_RULE_EXPRESSIONS])
+        rule->expressions = table[NFTA_RULE_EXPRESSIONS];
+        if (!rule->expressions)
                 return 0;
         return nft_for_list(table[NFTA_RULE_EXPRESSIONS], each_expression, &parse);
 }

@@ -201,7 +201,7 @@ static void test_broken(void **state) {
         assert_int_equal(batch.broken, -EMSGSIZE);
         nft_batch_begin(&batch);
         nft_rule_begin(&batch, &(NftRuleAt){.family = NFPROTO_IPV4, .table = "t", .chain = "c"});
-        for (size_t i = 0; i < 100; i++)
+        for (size_t i = 0; i < 200; i++)
                 nft_expr_lookup(&batch, "set", 0, false);
         nft_rule_end(&batch);
         assert_int_equal(batch.broken, -EMSGSIZE);

@@ -4,6 +4,7 @@ origin), loaded by either backend of iptables. What "status" says of a list is w
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -12,6 +13,7 @@ import pytest
 import node as lib
 from node import NODE, NODE6, OUTSIDE, OUTSIDE6
 from test_cni_people import programs_of, write_list
+from test_cni_repair import Cache
 
 RULES = pathlib.Path(__file__).resolve().parents[1] / 'data' / 'cni' / 'rules'
 TOOLS = {'ip': 'iptables', 'ip6': 'ip6tables'}
@@ -118,6 +120,102 @@ def test_kube_proxy(node, status, mode):
     assert lib.elements() == []
     left = lib.ruleset_text() + '\n'.join(saved('legacy'))
     assert not [one for one in mine if one not in left and 'CNI-' not in one]
+
+
+NODE_PORT = {'hostPort': 30080, 'containerPort': 80, 'protocol': 'tcp'}
+
+
+@pytest.mark.parametrize('first, mode', [('kube-proxy', 'nftables'), ('kube-proxy', 'nft'), ('kube-proxy', 'legacy'),
+                                         ('pod', 'nftables')])
+def test_a_node_port_stays_the_services(node, first, mode):
+    """Whoever came first, a host port of the same number takes nothing from it (CVE-2019-9946); others work beside."""
+    conf = node.conf(ipMasq=True, firewall=True, runtimeConfig={'portMappings': [NODE_PORT, *PORTS]})
+    if first == 'kube-proxy':
+        load_kube_proxy(mode)
+    pod = node.add(conf, 'pod')
+    if first == 'pod':
+        load_kube_proxy(mode)
+    other = node.add(node.conf(ipMasq=True, firewall=True), 'other')
+    node.serve(pod.netns, 'tcp', 80, 'pod')
+    for asker in (node.outside, other.netns, None):
+        assert node.ask(asker, 'tcp', NODE, 30080) == f'outside {NODE}'
+        assert node.ask(asker, 'tcp', NODE, 8080).startswith('pod ')
+    assert node.ask(None, 'tcp', '127.0.0.1', 8080).startswith('pod ')
+    node.check(pod).ok()
+    for one in (pod, other):
+        node.delete(one)
+    assert lib.elements() == []
+
+
+# Host ports in tables of the versions before: beside kube-proxy's rules, so that the younger of both won.
+BEFORE = {'ports-prerouting': 'ports-in', 'ports-output': 'ports-out', 'dstnat + 1': 'dstnat',
+          'priority -99': 'priority -100', 'service-addresses': 'services'}
+
+# Connects until its input ends, and says how often; a port that is dead for a moment is refused.
+CONNECT_ALWAYS = """import select, socket, sys
+n = 0
+while not select.select([0], [], [], 0)[0]:
+    socket.create_connection((sys.argv[1], 8080), 10).close()
+    n += 1
+    if n == 1:
+        print('ready', flush=True)
+print(n)
+"""
+
+
+def write_as_before(node, oldest):
+    """Today's tables as an earlier version had them; the oldest had nothing before host ports. Loaded last, they win."""
+    text = lib.ruleset_text()
+    for new, old in BEFORE.items():
+        assert new in text
+        text = text.replace(new, old)
+    if oldest:
+        text = re.sub(r'\tset (services|held) {.*?\n\t}\n', '', text, flags=re.DOTALL)
+        text = re.sub(r'\t\t[^\n]*@(services|held) accept\n', '', text)
+    path = node.sandbox.path / 'before'
+    tables = re.findall(r'^table ip6? berth {.*?^}$', text, flags=re.DOTALL | re.MULTILINE)
+    path.write_text('delete table ip berth\ndelete table ip6 berth\n' + '\n'.join(tables))
+    lib.sh('nft', '-f', path)
+
+
+@pytest.mark.parametrize('oldest, how', [(True, 'add'), (False, 'services'), (False, 'repair')])
+def test_ports_of_the_version_before(node, oldest, how):
+    """The first ADD with host ports, or a repair, moves those of running pods too, and none is dead meanwhile."""
+    cache = Cache(node)
+    base = node.conf(ipMasq=True, capabilities={'portMappings': True})
+    conf = {**base, 'runtimeConfig': {'portMappings': [NODE_PORT, *PORTS]}}
+    bounded = {**base, 'conditionsV4': ['-s', f'{OUTSIDE}/32'], 'runtimeConfig': {
+        'portMappings': [{'hostPort': 8081, 'containerPort': 80, 'protocol': 'tcp'}]}}
+    pod, second = node.add(conf, 'pod'), node.add(bounded, 'second')
+    for one in (pod, second):
+        node.serve(one.netns, 'tcp', 80, one.name)
+    cache.note(pod, [{key: value for key, value in base.items() if key not in ('name', 'cniVersion')}],
+               conf['runtimeConfig']['portMappings'])
+    load_kube_proxy('nftables')
+    write_as_before(node, oldest)
+    assert node.ask(node.outside, 'tcp', NODE, 30080) == f'pod {OUTSIDE}'  # as it was
+    if how == 'services':
+        lib.sh('ip', 'link', 'add', 'kube-ipvs0', 'type', 'bridge')
+        lib.sh('ip', 'addr', 'add', '10.96.0.7/32', 'dev', 'kube-ipvs0')
+    with subprocess.Popen(node.outside.argv(lib.PYTHON, '-c', CONNECT_ALWAYS, NODE), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout.readline() == 'ready\n'
+        if how == 'repair':
+            done = cache('repair')
+            assert done.returncode == 0, done
+        else:
+            node.add({**base, 'runtimeConfig': {'portMappings': [
+                {'hostPort': 8082, 'containerPort': 80, 'protocol': 'tcp'}]}}, 'third')
+        client.stdin.close()
+        assert int(client.stdout.read()) > 0 and client.wait() == 0
+    assert not re.search('chain ports-(in|out) |set services ', lib.ruleset_text())
+    assert node.ask(node.outside, 'tcp', NODE, 30080) == f'outside {NODE}'
+    assert node.ask(node.outside, 'tcp', NODE, 8080) == f'pod {OUTSIDE}'
+    assert node.ask(node.outside, 'tcp', NODE, 8081) == f'second {OUTSIDE}'
+    assert node.ask(None, 'tcp', NODE, 8080).startswith('pod ')
+    for one in (pod, second):
+        node.check(one).ok()
+    assert (how == 'services') == ('10.96.0.7' in str(lib.elements('service-addresses')))
 
 
 # What a first packet from a pod on cni0 to uplink meets in a chain with the policy drop, and whether it is certain

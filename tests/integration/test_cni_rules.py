@@ -537,7 +537,8 @@ def test_services_of_ipvs_mode(node):
     lib.sh('ip', 'addr', 'add', '10.96.0.9/32', 'dev', 'kube-ipvs0')
     lib.sh('ip', 'addr', 'del', '10.96.0.1/32', 'dev', 'kube-ipvs0')
     node.add(node.conf(runtimeConfig=ports((8080, 80))), 'later')
-    assert '10.96.0.9' in str(lib.elements('services')) and '10.96.0.1"' not in str(lib.elements('services'))
+    assert '10.96.0.9' in str(lib.elements('service-addresses'))
+    assert '10.96.0.1"' not in str(lib.elements('service-addresses'))
     assert node.ask(pod.netns, 'tcp', '10.96.0.9', 443) == f'service {pod.address}'
 
 

@@ -148,7 +148,7 @@ def elements(name=None, family=None, run=sh):
             one = item.get(kind)
             if not one or one['table'] != 'berth' or name not in (None, one['name']):
                 continue
-            if name is None and one['name'] in ('services', 'localnet'):
+            if name is None and one['name'] in ('service-addresses', 'localnet'):
                 continue  # of the node
             if family not in (None, one['family']):
                 continue
