@@ -5,9 +5,9 @@
  * stdout, exit status 0 or 1. Which plugin it is, the name it is called by says (argv[0]).
  */
 
-#include "cni/counters.h"
-#include "cni/people.h"
-#include "cni/request.h"
+#include "cni/cli/commands.h"
+#include "cni/commands/counters.h"
+#include "cni/commands/request.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"

@@ -4,10 +4,10 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
-#include "csi/fs/command.h"
-#include "csi/host.h"
-#include "csi/pool_command.h"
-#include "csi/serve.h"
+#include "csi/cli/host.h"
+#include "csi/cli/pool_command.h"
+#include "csi/cli/serve.h"
+#include "fs/command.h"
 
 #define EXIT_USAGE 64
 

@@ -2,7 +2,7 @@
 
 #include "cni/node/node.h"
 
-#include "cni/repair.h"
+#include "cni/commands/repair.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 

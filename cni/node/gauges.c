@@ -4,7 +4,7 @@
 
 #include "cni/node/metrics.h"
 
-#include "cni/rules.h"
+#include "cni/rules/rules.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 

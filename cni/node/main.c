@@ -2,7 +2,7 @@
 
 #include "cni/node/node.h"
 
-#include "cni/counters.h"
+#include "cni/commands/counters.h"
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
 

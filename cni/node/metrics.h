@@ -4,7 +4,7 @@
 
 /* Prometheus' text format (version 0.0.4). */
 
-#include "cni/counters.h"
+#include "cni/commands/counters.h"
 #include "cni/node/node.h"
 #include "common/netlink/rtnl_event.h"
 

@@ -7,7 +7,7 @@
  * counts; berth-cni does it, as a child: install, repair, gc. One thread, one poll(2).
  */
 
-#include "cni/install.h"
+#include "cni/cli/install.h"
 #include "common/base/log.h"
 
 #include <stdbool.h>

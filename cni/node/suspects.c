@@ -2,8 +2,8 @@
 
 #include "cni/node/suspects.h"
 
-#include "cni/forward.h"
-#include "cni/install.h"
+#include "cni/cli/install.h"
+#include "cni/features/forward.h"
 #include "common/base/str.h"
 
 #include <string.h>

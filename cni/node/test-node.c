@@ -2,7 +2,7 @@
 
 #undef NDEBUG
 
-#include "cni/test-support.h"
+#include "cni/spec/test-support.h"
 
 #include "cni/node/metrics.h"
 #include "cni/node/suspects.h"

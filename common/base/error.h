@@ -11,7 +11,8 @@
 
 #include <stdbool.h>
 
-/* What kind of failure it is. Each protocol maps these at its edge (csi/status.c, cni/failure.c).
+/* What kind of failure it is. Each protocol maps these at its edge (csi/api/status.c,
+ * cni/spec/failure.c).
  */
 typedef enum ErrorCode {
         ERROR_NONE = 0,

@@ -11,7 +11,7 @@
 
 #define NUMBER_MAX 65535U
 
-/* By a word of the suffix, the more telling first. Who backports: facts of csi/fs, "Backports are
+/* By a word of the suffix, the more telling first. Who backports: facts of fs/, "Backports are
  * real". */
 static const struct {
         const char *word, *family;

@@ -9,7 +9,7 @@
  * cut.h, the layout on disk in pool.h.
  */
 
-#include "csi/provider.h"
+#include "csi/api/provider.h"
 
 extern const Provider provider_local;
 

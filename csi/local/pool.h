@@ -27,9 +27,9 @@
  * taken before holds.
  */
 
+#include "csi/api/provider.h"
 #include "csi/local/meta.h"
 #include "csi/local/pool_identity.h"
-#include "csi/provider.h"
 #include "csi/wait/lock.h"
 #include "csi/wait/patience.h"
 

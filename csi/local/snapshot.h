@@ -4,8 +4,8 @@
 
 /* What single and group snapshots share. */
 
+#include "csi/api/request.h"
 #include "csi/local/cut.h"
-#include "csi/request.h"
 
 /* Snapshots take no parameters but Kubernetes' own. ERROR_INVALID names the key. */
 int local_check_no_parameters(const StringMap *parameters, Error *err);

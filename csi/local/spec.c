@@ -4,9 +4,9 @@
 
 #include "csi/local/spec.h"
 
-#include "csi/fs/cluster.h"
-#include "csi/fs/mkfs.h"
-#include "csi/fs/tools.h"
+#include "fs/cluster.h"
+#include "fs/mkfs.h"
+#include "fs/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/sha256.h"

@@ -14,8 +14,8 @@
  * any other key is refused by name.
  */
 
+#include "csi/api/request.h"
 #include "csi/local/meta.h"
-#include "csi/request.h"
 
 #define LOCAL_TOPOLOGY_KEY "topology.local.berth.dev/node"
 

@@ -7,10 +7,10 @@
  * kubelet's directories cannot be read.
  */
 
-#include "csi/fs/inspect.h"
-#include "csi/kubelet_volumes.h"
+#include "csi/kubelet/volumes.h"
 #include "csi/local/attach.h"
 #include "csi/local/volume.h"
+#include "fs/inspect.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"

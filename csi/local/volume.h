@@ -2,8 +2,8 @@
 #ifndef BERTH_CSI_LOCAL_VOLUME_H
 #define BERTH_CSI_LOCAL_VOLUME_H
 
-/* The provider's functions, one group per file; csi/provider.h says what each does. @self is the
- * Pool. */
+/* The provider's functions, one group per file; csi/api/provider.h says what each does. @self is
+ * the Pool. */
 
 #include "csi/local/pool.h"
 

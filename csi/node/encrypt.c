@@ -6,12 +6,12 @@
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
-#include "csi/crypt/crypt.h"
-#include "csi/crypt/header.h"
+#include "csi/luks/crypt.h"
+#include "csi/luks/header.h"
+#include "csi/metrics/metrics.h"
 #include "csi/node/holder.h"
 #include "csi/node/mapper_note.h"
 #include "csi/node/marker.h"
-#include "csi/service/metrics.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -7,8 +7,8 @@
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/block_sysfs.h"
-#include "csi/fs/tools.h"
 #include "csi/node/encrypt.h"
+#include "fs/tools.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

@@ -6,9 +6,9 @@
  * nothing. */
 
 #include "common/mount/mount_query.h"
-#include "csi/fs/inspect.h"
-#include "csi/node/path.h"
-#include "csi/provider.h"
+#include "csi/api/provider.h"
+#include "csi/kubelet/path.h"
+#include "fs/inspect.h"
 
 typedef struct DeviceFacts {
         Device device; /* as the provider proved it */

@@ -13,10 +13,10 @@
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/fsgrow.h"
-#include "csi/fs/inspect.h"
-#include "csi/fs/tools.h"
 #include "csi/node/growing.h"
 #include "csi/node/timed.h"
+#include "fs/inspect.h"
+#include "fs/tools.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

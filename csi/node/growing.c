@@ -4,8 +4,8 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
-#include "csi/fs/superblock.h"
 #include "csi/node/note.h"
+#include "fs/superblock.h"
 
 #define NAME ".berth-grow"
 

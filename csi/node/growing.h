@@ -9,7 +9,7 @@
  * whatever damaged the filesystem is unknown, and a person decides.
  */
 
-#include "csi/node/path.h"
+#include "csi/kubelet/path.h"
 
 #include <stdint.h>
 

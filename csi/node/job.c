@@ -7,13 +7,13 @@
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/block_sysfs.h"
+#include "csi/metrics/metrics.h"
 #include "csi/node/encrypt.h"
 #include "csi/node/growing.h"
 #include "csi/node/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/timed.h"
-#include "csi/service/metrics.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -8,14 +8,14 @@
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/btrfs.h"
-#include "csi/fs/explain.h"
+#include "csi/metrics/metrics.h"
 #include "csi/node/growing.h"
 #include "csi/node/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/share.h"
 #include "csi/node/timed.h"
-#include "csi/service/metrics.h"
+#include "fs/explain.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

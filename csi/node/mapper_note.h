@@ -11,7 +11,7 @@
  */
 
 #include "common/block/mapper.h"
-#include "csi/crypt/header.h"
+#include "csi/luks/header.h"
 
 #include <stdbool.h>
 

@@ -15,8 +15,8 @@
  * half-made filesystem needs a person.
  */
 
-#include "csi/fs/mkfs.h"
 #include "csi/node/facts.h"
+#include "fs/mkfs.h"
 
 typedef struct Marker {
         const char *volume_id; /* borrowed */

@@ -8,8 +8,8 @@
 #include "common/base/log.h"
 #include "common/base/privilege.h"
 #include "common/base/str.h"
+#include "csi/metrics/metrics.h"
 #include "csi/node/node_internal.h"
-#include "csi/service/metrics.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>

@@ -5,14 +5,14 @@
 /*
  * The CSI Node service on plain structs: stage, publish, their undo, expand, stats. Serialises per
  * volume (a second operation on the same volume fails with ERROR_AGAIN, gRPC ABORTED), bounds mkfs
- * and fsck by a queue, and decides nothing about clouds: the provider proves the device, csi/fs
+ * and fsck by a queue, and decides nothing about clouds: the provider proves the device, fs/
  * says what may be done with what is on it.
  *
  * Every function is thread-safe and idempotent.
  */
 
-#include "csi/fs/cluster.h"
-#include "csi/provider.h"
+#include "csi/api/provider.h"
+#include "fs/cluster.h"
 
 typedef struct Node Node;
 
@@ -25,7 +25,7 @@ typedef struct NodeConfig {
         unsigned int max_formatters; /* mkfs and fsck at once; 0: by CPUs and memory */
         uint64_t fsck_timeout_msecs; /* 0: default */
         uint64_t mkfs_timeout_msecs; /* 0: default */
-        /* Counters are told by name, csi/service/metrics.h; NULL: not counted. */
+        /* Counters are told by name, csi/metrics/metrics.h; NULL: not counted. */
         void (*count)(void *userdata, const char *metric, const char *label, double value);
         void *count_userdata;
         const char *node_name; /* for providers that have no node_info(); NULL: none */

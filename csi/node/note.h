@@ -6,7 +6,7 @@
  * growing.h. What is at a path that is no directory has none. Others are in directories of their
  * own beside the socket: mapper_note.h, share_note.h. */
 
-#include "csi/node/path.h"
+#include "csi/kubelet/path.h"
 
 /* Whether there is one that nobody else could have written: ours, a regular file, at most 1 KiB.
  * Fills *@textp, caller frees. */

@@ -9,7 +9,7 @@
  */
 
 #include "common/mount/mount_options.h"
-#include "csi/provider.h"
+#include "csi/api/provider.h"
 
 /**
  * options_from_capability() - the flags of a request, with what every volume has

@@ -8,10 +8,10 @@
  * reason out.
  */
 
-#include "csi/fs/fsck.h"
-#include "csi/fs/mkfs.h"
 #include "csi/node/facts.h"
 #include "csi/node/options.h"
+#include "fs/fsck.h"
+#include "fs/mkfs.h"
 
 typedef enum StepKind {
         STEP_DETACH_DEAD = 0, /* what is mounted at the target is dead */

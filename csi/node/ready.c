@@ -4,8 +4,8 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
-#include "csi/fs/tools.h"
 #include "csi/node/node_internal.h"
+#include "fs/tools.h"
 
 #include <fcntl.h>
 

@@ -11,7 +11,7 @@
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/mount/mountinfo.h"
-#include "csi/kubelet_volumes.h"
+#include "csi/kubelet/volumes.h"
 #include "csi/node/encrypt.h"
 #include "csi/node/mapper_note.h"
 

@@ -103,7 +103,7 @@ static void expect_plan(const Setting *setting, const DeviceFacts *device,
         if (r < 0)
                 fail_msg("%s", err.message);
         text = plan_format(plan);
-        /* What mkfs is given in full is the business of csi/fs. */
+        /* What mkfs is given in full is the business of fs/. */
         command = strstr(text, " command=\"mk");
         if (command)
                 memmove(command, strchr(command, '\n'), strlen(strchr(command, '\n')) + 1);

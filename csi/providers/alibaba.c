@@ -8,8 +8,8 @@
  * pkg/disk/{nodeserver,device_manager,utils}.go, pkg/cloud/metadata/.
  */
 
+#include "csi/cloud/disk.h"
 #include "csi/providers/cloud.h"
-#include "csi/providers/disk.h"
 #include "csi/providers/gpt.h"
 #include "csi/providers/list.h"
 

@@ -13,9 +13,9 @@
 
 #include "common/base/str.h"
 #include "common/platform/platform.h"
+#include "csi/cloud/disk.h"
+#include "csi/cloud/limits.h"
 #include "csi/providers/cloud.h"
-#include "csi/providers/disk.h"
-#include "csi/providers/limits.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
-#include "csi/providers/disk.h"
+#include "csi/cloud/disk.h"
 
 #include <assert.h>
 

@@ -9,8 +9,8 @@
  * A provider's self may be a Cloud, or begin with one.
  */
 
-#include "csi/provider.h"
-#include "csi/providers/metadata.h"
+#include "csi/api/provider.h"
+#include "csi/cloud/metadata.h"
 
 #include <pthread.h>
 

@@ -12,8 +12,8 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
+#include "csi/cloud/disk.h"
 #include "csi/providers/cloud.h"
-#include "csi/providers/disk.h"
 #include "csi/providers/encrypted.h"
 
 #define DRIVER "csi.cloudscale.ch"

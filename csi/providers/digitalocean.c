@@ -5,8 +5,8 @@
  * volume's name. Source: digitalocean/csi-digitalocean, driver/{node,mounter,driver}.go.
  */
 
+#include "csi/cloud/disk.h"
 #include "csi/providers/cloud.h"
-#include "csi/providers/disk.h"
 #include "csi/providers/list.h"
 
 #include "common/base/cleanup.h"

@@ -4,7 +4,7 @@
 
 /* What the providers with encrypted volumes share: reading their attributes into an Encryption. */
 
-#include "csi/provider.h"
+#include "csi/api/provider.h"
 
 /* Name below /dev/mapper; NOT_FOUND for one that no mapper can have. printf-like. */
 int encrypted_set_name(Encryption *encryption, Error *err, const char *format, ...)

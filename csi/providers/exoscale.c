@@ -7,8 +7,8 @@
  * exoscale/exoscale-csi-driver, driver/{node,helpers,diskutils}.go.
  */
 
+#include "csi/cloud/disk.h"
 #include "csi/providers/cloud.h"
-#include "csi/providers/disk.h"
 #include "csi/providers/list.h"
 
 #include "common/base/cleanup.h"

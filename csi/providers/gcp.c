@@ -14,9 +14,9 @@
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 #include "common/platform/platform.h"
+#include "csi/cloud/disk.h"
+#include "csi/cloud/limits.h"
 #include "csi/providers/cloud.h"
-#include "csi/providers/disk.h"
-#include "csi/providers/limits.h"
 
 #define KEY_PARTITION  "partition"
 #define KEY_DISK_SIZE  "disk-size"

@@ -7,8 +7,8 @@
 #include "common/base/sha256.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
-#include "csi/fs/checksum.h"
-#include "csi/fs/inspect.h"
+#include "fs/checksum.h"
+#include "fs/inspect.h"
 
 #include <fcntl.h>
 #include <stdio.h>

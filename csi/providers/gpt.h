@@ -7,7 +7,7 @@
  * disk that is proven blank. Source: UEFI Specification 2.10, chapter 5.
  */
 
-#include "csi/provider.h"
+#include "csi/api/provider.h"
 
 #define GPT_TABLE_MAX (48U * 1024) /* of 4096-byte sectors: MBR, header, 16 KiB of entries */
 

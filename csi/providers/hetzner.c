@@ -13,8 +13,8 @@
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 #include "common/platform/platform.h"
+#include "csi/cloud/disk.h"
 #include "csi/providers/cloud.h"
-#include "csi/providers/disk.h"
 #include "csi/providers/encrypted.h"
 
 #include <ctype.h>

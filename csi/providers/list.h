@@ -4,7 +4,7 @@
 
 /* Each provider's one name that others know. */
 
-#include "csi/provider.h"
+#include "csi/api/provider.h"
 
 extern const Provider provider_alibaba;
 extern const Provider provider_aws;

@@ -9,8 +9,8 @@
 
 #include "csi/providers/openstack.h"
 
+#include "csi/cloud/disk.h"
 #include "csi/providers/cloud.h"
-#include "csi/providers/disk.h"
 #include "csi/providers/list.h"
 
 #include "common/base/cleanup.h"

@@ -4,7 +4,7 @@
 
 /* OpenStack's configuration drive: the answers of the metadata service on a small disk. */
 
-#include "csi/providers/metadata.h"
+#include "csi/cloud/metadata.h"
 
 #define OPENSTACK_E_NO_DRIVE 1
 

@@ -8,7 +8,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
-#include "csi/providers/drive.h"
+#include "csi/cloud/drive.h"
 
 #include <fcntl.h>
 #include <jansson.h>

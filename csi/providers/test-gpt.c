@@ -3,8 +3,8 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
-#include "csi/fs/checksum.h"
 #include "csi/providers/gpt.h"
+#include "fs/checksum.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

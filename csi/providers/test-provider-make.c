@@ -7,9 +7,9 @@
 
 #include "tests/lib/test.h"
 
-#include "csi/fs/mkfs.h"
-#include "csi/fs/verdict.h"
 #include "csi/providers/list.h"
+#include "fs/mkfs.h"
+#include "fs/verdict.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"

@@ -7,8 +7,8 @@
  * UpCloudLtd/upcloud-csi, internal/{node,filesystem}/.
  */
 
+#include "csi/cloud/disk.h"
 #include "csi/providers/cloud.h"
-#include "csi/providers/disk.h"
 #include "csi/providers/gpt.h"
 #include "csi/providers/list.h"
 

@@ -8,8 +8,8 @@
  * kubernetes-sigs/vsphere-csi-driver, pkg/csi/service/{node.go,osutils/}.
  */
 
+#include "csi/cloud/disk.h"
 #include "csi/providers/cloud.h"
-#include "csi/providers/disk.h"
 #include "csi/providers/list.h"
 
 #include "common/base/cleanup.h"

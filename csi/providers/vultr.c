@@ -6,8 +6,8 @@
  * driver/node.go.
  */
 
+#include "csi/cloud/disk.h"
 #include "csi/providers/cloud.h"
-#include "csi/providers/disk.h"
 #include "csi/providers/list.h"
 
 #include "common/base/cleanup.h"

@@ -5,7 +5,7 @@
 /* From plain structs to protobuf structs in the call's arena. All return NULL without memory; use
  * encode_failed() for the error. */
 
-#include "csi/request.h"
+#include "csi/api/request.h"
 
 #include <csi.pb-c.h>
 

@@ -10,7 +10,7 @@
  * Source: CSI specification v1.12, "Size Limits" and "Required vs. Optional Fields".
  */
 
-#include "csi/provider.h"
+#include "csi/api/provider.h"
 
 #include <csi.pb-c.h>
 

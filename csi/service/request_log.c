@@ -9,7 +9,7 @@
 #include "csi/service/service_internal.h"
 
 #include "common/base/log.h"
-#include "csi/status.h"
+#include "csi/api/status.h"
 
 /* Long enough for every id that is in use; what is longer is cut. */
 #define VALUE_MAX 512U

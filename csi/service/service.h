@@ -9,9 +9,9 @@
  * the server answers UNIMPLEMENTED.
  */
 
+#include "csi/grpc/rpc.h"
+#include "csi/metrics/metrics.h"
 #include "csi/node/node.h"
-#include "csi/server/rpc.h"
-#include "csi/service/metrics.h"
 
 /* Everything is borrowed and outlives the service. */
 typedef struct Service {

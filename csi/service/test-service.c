@@ -8,9 +8,9 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
+#include "csi/api/status.h"
 #include "csi/service/field.h"
 #include "csi/service/test-double.h"
-#include "csi/status.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -12,7 +12,7 @@
  * thread.
  */
 
-#include "csi/request.h"
+#include "csi/api/request.h"
 #include "csi/wait/lock.h"
 #include "csi/wait/queue.h"
 

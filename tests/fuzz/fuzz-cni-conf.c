@@ -3,9 +3,9 @@
 /* CNI stdin: the first byte chooses the role; a configuration that is accepted makes a plan, and
  * its result can be written and read again in every version. */
 
-#include "cni/ipam_conf.h"
-#include "cni/plan.h"
-#include "cni/request.h"
+#include "cni/commands/request.h"
+#include "cni/ipam/conf.h"
+#include "cni/link/plan.h"
 #include "common/base/cleanup.h"
 #include "tests/fuzz/fuzz.h"
 

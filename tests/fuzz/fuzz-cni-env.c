@@ -2,9 +2,9 @@
 
 /* The environment: six values, a line each. */
 
-#include "cni/conf.h"
-#include "cni/env.h"
-#include "cni/failure.h"
+#include "cni/spec/conf.h"
+#include "cni/spec/env.h"
+#include "cni/spec/failure.h"
 #include "common/base/cleanup.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -2,13 +2,13 @@
 
 /* Files that others keep on a node: the first byte says which reader gets the rest. */
 
-#include "cni/flannel.h"
-#include "cni/install.h"
-#include "cni/ipam_conf.h"
-#include "cni/people.h"
-#include "cni/repair.h"
-#include "cni/rules.h"
-#include "cni/tuning_backup.h"
+#include "cni/cli/commands.h"
+#include "cni/cli/install.h"
+#include "cni/commands/flannel.h"
+#include "cni/commands/repair.h"
+#include "cni/features/tuning_backup.h"
+#include "cni/ipam/conf.h"
+#include "cni/rules/rules.h"
 #include "common/base/cleanup.h"
 #include "tests/fuzz/fuzz.h"
 

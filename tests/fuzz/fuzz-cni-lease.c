@@ -2,7 +2,7 @@
 
 /* Lease files, index entries and addresses: what is accepted prints as what it was read from. */
 
-#include "cni/lease.h"
+#include "cni/ipam/lease.h"
 #include "common/base/cleanup.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -3,7 +3,7 @@
 /* Configurations for the modules behind the link: first byte the role, then JSON. What is accepted
  * makes a plan; keys of elements always fit. */
 
-#include "cni/rules.h"
+#include "cni/rules/rules.h"
 #include "common/base/cleanup.h"
 #include "tests/fuzz/fuzz.h"
 

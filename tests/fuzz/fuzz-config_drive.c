@@ -3,7 +3,7 @@
 /* A disk with the label of a configuration drive: the first byte says which of the two filesystems,
  * so that an image of ISO 9660 need not begin with 32 KiB of nothing. */
 
-#include "csi/providers/drive.h"
+#include "csi/cloud/drive.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>

@@ -6,7 +6,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/error.h"
-#include "csi/server/pb_check.h"
+#include "csi/grpc/pb_check.h"
 #include "csi/service/service.h"
 #include "csi/service/test-double.h"
 #include "tests/fuzz/fuzz.h"

@@ -4,15 +4,15 @@
  * lines of "key=value" for what is a map. */
 
 #include "common/base/cleanup.h"
-#include "csi/fs/cluster.h"
-#include "csi/fs/tools.h"
-#include "csi/kubelet_view.h"
+#include "csi/kubelet/view.h"
 #include "csi/local/pool.h"
 #include "csi/local/pool_identity.h"
 #include "csi/local/spec.h"
 #include "csi/node/marker.h"
 #include "csi/node/options.h"
 #include "csi/providers/list.h"
+#include "fs/cluster.h"
+#include "fs/tools.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

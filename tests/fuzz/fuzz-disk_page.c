@@ -3,7 +3,7 @@
 /* What a disk says of itself: page 0x80, page 0x83 and NVMe vendor data are all read from the same
  * bytes. What comes out is text that a message can hold. */
 
-#include "csi/providers/disk_page.h"
+#include "csi/cloud/disk_page.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

@@ -4,8 +4,8 @@
 
 #include "tests/fuzz/fuzz.h"
 
-#include "csi/fs/hosts.h"
-#include "csi/fs/mkfs.h"
+#include "fs/hosts.h"
+#include "fs/mkfs.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 /* The first bytes of a disk that may be LUKS, from whoever wrote to it: what is taken is bounded,
  * and bytes behind the header never change it. */
 
-#include "csi/crypt/header.h"
+#include "csi/luks/header.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

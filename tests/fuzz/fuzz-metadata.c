@@ -3,7 +3,7 @@
 /* An answer of a metadata service: the first byte chooses the service, the rest is read by each row
  * of its table. What comes out as a name must be one. */
 
-#include "csi/providers/metadata_internal.h"
+#include "csi/cloud/metadata_internal.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

@@ -8,8 +8,8 @@
 
 #include "tests/fuzz/fuzz-disk.h"
 
-#include "csi/fs/fsck.h"
-#include "csi/fs/verdict.h"
+#include "fs/fsck.h"
+#include "fs/verdict.h"
 
 #include <jansson.h>
 

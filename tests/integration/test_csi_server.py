@@ -320,7 +320,7 @@ def test_refused_endpoints(build, tmp_path):
                                     (f'unix:///{"x" * 120}', 1, 'longer than the 107 bytes'),
                                     (f'{tmp_path}/none/csi.sock', 1, 'No such file or directory'),
                                     ('tcp://127.0.0.1:1', 64, 'expected unix:///path')):
-        run = subprocess.run([build / 'csi' / 'test-csi-daemon', f'--endpoint={endpoint}', '--no-registration'],
+        run = subprocess.run([build / 'csi/cli/test-csi-daemon', f'--endpoint={endpoint}', '--no-registration'],
                              capture_output=True, text=True, timeout=30)
         assert run.returncode == code
         assert message in run.stderr

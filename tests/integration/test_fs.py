@@ -19,7 +19,7 @@ NOBODY = 65534
 
 
 def program(build):
-    return build / 'csi/fs/berth-fs'
+    return build / 'fs/berth-fs'
 
 
 def fs(build, *argv, code=0, **kwargs):

@@ -41,9 +41,9 @@ NODES = {
 
 @pytest.fixture(name='ask')
 def ask_fixture(sandbox, build):  # pylint: disable=unused-argument
-    """ask('aws', 'node', 'get /x', total=2000) -> [answer, ...], by csi/providers/metadata-try.c"""
+    """ask('aws', 'node', 'get /x', total=2000) -> [answer, ...], by csi/cloud/metadata-try.c"""
     def ask(service, *commands, env=None, **flags):
-        argv = [build / 'csi/providers/metadata-try', service]
+        argv = [build / 'csi/cloud/metadata-try', service]
         argv += [word for name, value in flags.items() for word in (f'--{name}', str(value))]
         done = subprocess.run(argv, input='\n'.join(commands) + '\n', capture_output=True, text=True, timeout=60,
                               check=True, env=env)

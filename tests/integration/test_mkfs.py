@@ -106,7 +106,7 @@ def all_tools():
 
 def plan(build, tools, fstype, size, kernel, options, *more):
     """The plan as JSON and as a command; or why there is none."""
-    done = subprocess.run([build / 'csi/fs/berth-fs', 'fs', 'plan', '--type', fstype, '--size', str(size),
+    done = subprocess.run([build / 'fs/berth-fs', 'fs', 'plan', '--type', fstype, '--size', str(size),
                            '--min-kernel', kernel, '--tools', tools.version(fstype), '--device', 'IMAGE', '--json',
                            *more, '--', *options.split()], capture_output=True, text=True, timeout=30, check=False)
     if done.returncode != 0:

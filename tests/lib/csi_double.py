@@ -14,7 +14,7 @@ class Server(csi.Daemon):
 
     def __init__(self, build, directory, argv=(), registration=None, ready=None):
         super().__init__(build, directory)
-        self.argv = [str(build / 'csi' / 'test-csi-daemon'), f'--endpoint=unix://{self.socket_path}']
+        self.argv = [str(build / 'csi/cli/test-csi-daemon'), f'--endpoint=unix://{self.socket_path}']
         self.argv.append(f'--registration-dir={registration}' if registration else '--no-registration')
         self.argv += argv
         if ready:

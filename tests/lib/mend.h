@@ -9,8 +9,8 @@
  * @n is too small. Offsets: the kernel's headers of each filesystem.
  */
 
-#include "csi/fs/bytes.h"
-#include "csi/fs/checksum.h"
+#include "fs/bytes.h"
+#include "fs/checksum.h"
 
 #include <string.h>
 

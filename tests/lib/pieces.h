@@ -8,8 +8,8 @@
  * What no piece covers is zero. tests/data/superblocks holds recorded ones, made by make.sh there.
  */
 
-#include "csi/fs/bytes.h"
-#include "csi/fs/superblock.h"
+#include "fs/bytes.h"
+#include "fs/superblock.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -85,7 +85,7 @@ def texts(text):
 
 
 def sources():
-    for room in ('common', 'csi', 'cni'):
+    for room in ('common', 'fs', 'csi', 'cni'):
         for path in sorted((SOURCE / room).rglob('*.c')):
             if not path.name.startswith('test-') and '/test' not in str(path.relative_to(SOURCE)):
                 yield path

@@ -12,7 +12,7 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 def there():
     """Names of functions and files."""
     names = set()
-    for path in [*SOURCE.glob('tests/**/*.py'), *SOURCE.glob('[c]*/**/test-*.c')]:
+    for path in [*SOURCE.glob('tests/**/*.py'), *SOURCE.glob('[cf]*/**/test-*.c')]:
         names.add(path.name)
         names |= set(re.findall(r'^(?:def|static void) (test_\w+)', path.read_text(encoding='utf-8'), re.MULTILINE))
     return names

@@ -5,6 +5,6 @@
 . "$(dirname "$0")/lib.sh"
 need python3
 status=0
-csi/fs/refresh sources || status=1
-csi/fs/refresh docs --check || status=1
+fs/refresh sources || status=1
+fs/refresh docs --check || status=1
 exit "$status"

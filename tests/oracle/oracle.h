@@ -8,7 +8,7 @@
  */
 
 #undef NDEBUG
-#include "csi/fs/verdict.h"
+#include "fs/verdict.h"
 
 #include <assert.h>
 

@@ -3,8 +3,8 @@
 
 #include "tests/oracle/oracle.h"
 
-#include "csi/fs/bytes.h"
-#include "csi/fs/checksum.h"
+#include "fs/bytes.h"
+#include "fs/checksum.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"

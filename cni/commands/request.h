@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_CNI_COMMANDS_REQUEST_H
+#define BERTH_CNI_COMMANDS_REQUEST_H
+
+/* One call by a runtime, from stdin to stdout, and the functions of its verbs. */
+
+#include "cni/ipam/ipam.h"
+#include "cni/link/apply.h"
+#include "cni/spec/conf.h"
+#include "cni/spec/env.h"
+#include "cni/spec/failure.h"
+#include "cni/spec/module.h"
+
+#define REQUEST_MODULES_MAX 16
+
+typedef struct Request {
+        CniEnv env;
+        CniArgs args; /* owned */
+        NetConf conf; /* owned */
+        char *input;  /* owned: stdin */
+        size_t n_input;
+        Ipam ipam;
+        NlSocket rtnl;    /* owned; open after request_open() */
+        Sysctls sysctls;  /* owned */
+        int netns_fd;     /* owned; -1 */
+        int own_netns_fd; /* owned; -1 */
+        unsigned int n_modules;
+        void *states[REQUEST_MODULES_MAX]; /* owned; of modules[], NULL: asks nothing */
+        Attachment at;
+        ResultIp *ips;      /* owned; of request_attach() */
+        char *output;       /* owned: what goes to stdout on success; NULL: nothing */
+        Failure failure;    /* code 0: none yet */
+        uint8_t random[24]; /* seed, bridge's and pod's MAC */
+} Request;
+
+#define REQUEST_NULL                                                                               \
+        { .rtnl = NL_SOCKET_NULL, .sysctls = SYSCTLS_NULL, .netns_fd = -1, .own_netns_fd = -1 }
+
+void request_deinit(Request *request);
+
+/**
+ * request_serve() - one call, once the environment and stdin are read
+ * @request: conf.role, env, random and input are set; what it parses replaces what was there
+ *
+ * Return: 0 with @request->output; 1 with @request->failure.
+ */
+int request_serve(Request *request);
+
+/* The same call with another configuration and role; @text becomes the request's. Return: 0;
+ * negative with @request->failure. */
+int request_serve_again(Request *request, PluginRole role, char *text);
+
+/* A verb of one kind of plugin. Return: 0; negative with @err filled, or with request->failure
+ * filled where the specification has a code of its own. */
+typedef int (*RequestVerb)(Request *request, Error *err);
+
+/* --- what the verbs share (cni/commands/request.c)
+ * -------------------------------------------------- */
+
+#define REQUEST_E_GONE 1 /* the namespace does not exist any more */
+
+/* Opens the host's netlink socket and our own namespace. */
+int request_open(Request *request, Error *err);
+
+/**
+ * request_open_netns() - CNI_NETNS
+ *
+ * Return: 0; REQUEST_E_GONE when it is empty or names nothing that is a namespace; negative.
+ * That it is our own is a failure with code 8.
+ */
+int request_open_netns(Request *request, Error *err);
+
+/* As above; gone is a failure (code 3). */
+int request_need_netns(Request *request, Error *err);
+
+/* Fills request->at with what the environment tells, and the modules' states. */
+int request_prepare(Request *request, Error *err);
+
+/* Opens everything and fills request->at from prevResult, for a pod that is attached. Return: 0;
+ * REQUEST_E_GONE; negative. */
+int request_attach(Request *request, Error *err);
+
+/* Runs modules[] in order; what was done is undone on failure. */
+int request_modules_add(Request *request, CniResult *result, Error *err);
+/* Backwards; goes on after errors and joins them. */
+void request_modules_del(Request *request, Error *err);
+int request_modules_check(Request *request, const CniResult *result, Error *err);
+
+/* Does DEL answer before the kernel has removed links? */
+bool request_is_detached(const Request *request);
+
+/**
+ * request_leave() - the end of a DEL: what the kernel makes somebody wait for is left to a child
+ * @links: link_list_doom() has set links aside
+ *
+ * Closing a netfilter socket waits as well, up to 16 ms and with the lock of all transactions, for
+ * what any of them took away, another process's too (nft_rcv_nl_event, Linux 5.18): the child keeps
+ * it until that is done.
+ * Without a child, links are removed here.
+ */
+void request_leave(Request *request, bool links);
+
+/* The answer in the version of the configuration. */
+int request_print(Request *request, const CniResult *result, Error *err);
+
+/* {@key: @value} is the answer, for our own commands; borrows @value. */
+void request_tell(Request *request, const char *key, json_t *value);
+
+/* --- names (cni/spec/attachment.c) --------------------------------------------------------------
+ */
+
+/* The host's end: "veth" and 8 hex digits of the owner; @attempt 0.. for when a name is taken. */
+#define HOST_NAME_ATTEMPTS 10
+void host_link_name(const uint8_t owner[OWNER_SIZE], unsigned int attempt, char name[IFNAMSIZ]);
+
+/* The MAC address of the host's end follows from its name: a pair that was made by a killed ADD
+ * before it had an alias shows by this whose it is. */
+void host_link_mac(const char *name, uint8_t mac[6]);
+
+/* Held by an ADD while the pair of this name is made, and by a GC that takes a pair for abandoned.
+ * Return: as netns_hold_name(). */
+int host_link_hold(const char *name, int *fdp);
+
+/* "berth/<network>/<container>/<ifname>"; a name that is too long is hashed. */
+void host_link_alias(const char *network, const char *container_id, const char *ifname,
+                     char alias[LINK_ALIAS_MAX]);
+
+/* The container and the interface of an alias, in place. Return: false for another one's. */
+bool host_link_alias_split(char *alias, const char *network, const char **idp,
+                           const char **ifnamep);
+
+/* Is @link, found under a name of host_link_name(), the host's end of this attachment? */
+bool host_link_is_ours(const Link *link, const char *alias);
+
+/* Removes them together and empties the list; missing is done. Return: 0; -errno. */
+int link_list_remove(NlSocket *rtnl, LinkList *list);
+
+/* The host's end of @at into @link. Return: 0; -ENODEV; another -errno. */
+int host_link_find(const Attachment *at, Link *link);
+
+/* --- verbs --------------------------------------------------------------------------------- */
+
+int link_add(Request *request, Error *err);
+int link_del(Request *request, Error *err);
+int link_check(Request *request, Error *err);
+int link_gc(Request *request, Error *err);
+int link_status(Request *request, Error *err);
+
+int loopback_add(Request *request, Error *err);
+int loopback_del(Request *request, Error *err);
+int loopback_check(Request *request, Error *err);
+
+int address_add(Request *request, Error *err);
+int address_del(Request *request, Error *err);
+int address_check(Request *request, Error *err);
+int address_gc(Request *request, Error *err);
+int address_status(Request *request, Error *err);
+
+int chain_add(Request *request, Error *err);
+int chain_del(Request *request, Error *err);
+int chain_check(Request *request, Error *err);
+int chain_gc(Request *request, Error *err);
+int chain_status(Request *request, Error *err);
+
+/* Its delegate does the work (cni/commands/flannel.h). */
+int flannel_add(Request *request, Error *err);
+int flannel_del(Request *request, Error *err);
+int flannel_check(Request *request, Error *err);
+int flannel_gc(Request *request, Error *err);
+int flannel_status(Request *request, Error *err);
+
+/* --- GC (cni/commands/gc.c)
+ * -------------------------------------------------------------------------- */
+
+/**
+ * gc_parse() - "cni.dev/valid-attachments"
+ * @ownersp: sorted; caller frees
+ *
+ * Return: 0; GC_E_NO_LIST when the key is absent: then nothing may be removed; negative.
+ */
+#define GC_E_NO_LIST 1
+int gc_parse(const NetConf *conf, uint8_t (**ownersp)[OWNER_SIZE], size_t *np, Error *err);
+
+#endif
