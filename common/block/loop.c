@@ -239,6 +239,7 @@ int loop_set_queue(int fd, bool keeps_blocks) {
 
         if (ioctl(fd, BLKROSET, &off) < 0 && errno != EACCES && errno != EPERM)
                 r = -errno;
+        (void)ioctl(fd, BLKTRACETEARDOWN, 0);
         (void)queue_write(fd, "read_ahead_kb", READ_AHEAD_KIB);
         if (keeps_blocks && queue_write(fd, "discard_max_bytes", 0) < 0)
                 return -EIO;

@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -1578,4 +1579,38 @@ def test_what_a_pod_sets_on_its_loop_device(build, sandbox, disk):
     world.kubelet.publish(volume_id, target, block(), staging)
     (name,) = world.loops()
     assert (pathlib.Path('/sys/block') / name / 'loop/partscan').read_text(encoding='ascii').strip() == '0'
+    end(world)
+
+
+BLKTRACESETUP, BLKTRACETEARDOWN = 0xC0481273, 0x1276
+
+
+def trace(path):
+    """As a pod can: the kernel allocates a buffer for each processor, which no cgroup is charged for."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.ioctl(fd, BLKTRACESETUP, bytearray(struct.pack('32sH2xII4xQQI4x', b'', 0xffff, 65536, 2, 0, 0, 0)))
+    finally:
+        os.close(fd)
+
+
+def test_what_a_pod_traces_ends_with_its_volume(build, sandbox, disk):
+    """The buffers outlived the pod, its volume, and whoever had the number after it."""
+    world = pool_world(build, sandbox, disk[1])
+    volume_id, staging, target = raw(world, 'a')
+    (name,) = world.loops()
+    try:
+        trace(target)
+    except OSError as error:
+        pytest.skip(f'the kernel has no blktrace: {error}')
+    with pytest.raises(OSError, match='busy'):
+        trace(target)
+    world.kubelet.unpublish(volume_id, target)
+    world.kubelet.unstage(volume_id, staging)
+    csi.until(lambda: not world.loops())
+    with contextlib.suppress(FileNotFoundError):  # the number may be gone by now, and its buffers with it
+        trace(f'/dev/{name}')
+        fd = os.open(f'/dev/{name}', os.O_RDONLY)
+        fcntl.ioctl(fd, BLKTRACETEARDOWN)
+        os.close(fd)
     end(world)
