@@ -90,9 +90,12 @@ static int read_egress(const json_t *json, Masq *masq, Error *err) {
                 const char *text = json_string_value(json_array_get(list, i));
                 IpAddress address;
 
-                if (ip_parse(text, &address) < 0 || ip_is_zero(&address))
+                if (ip_parse(text, &address) < 0 || !ip_is_routable(&address))
                         return error_set(err, ERROR_INVALID,
-                                         "egressAddress: \"%s\" is not an address", text);
+                                         "egressAddress: \"%s\" is not an address that pods can "
+                                         "leave this node under: expected one of the node's, such "
+                                         "as 192.0.2.1",
+                                         text);
                 if (ip_is_set(&how_of(masq, address.family)->egress))
                         return error_set(err, ERROR_INVALID,
                                          "egressAddress: more than one of a family: \"%s\"", text);

@@ -2,6 +2,8 @@
 
 #include "common/ip/address.h"
 
+#include "common/base/cleanup.h"
+
 #include "common/base/str.h"
 
 #include <arpa/inet.h>
@@ -172,6 +174,21 @@ bool ip_prefix_equal(const IpPrefix *a, const IpPrefix *b) {
 bool ip_is_zero(const IpAddress *address) {
         for (size_t i = 0; i < ip_size(address); i++)
                 if (address->bytes[i] != 0)
+                        return false;
+        return true;
+}
+
+bool ip_is_routable(const IpAddress *address) {
+        static const IpPrefix others[] = {
+                {{AF_INET, {0}}, 8},           {{AF_INET, {127}}, 8},
+                {{AF_INET, {169, 254}}, 16},   {{AF_INET, {224}}, 3},
+                {{AF_INET6, {0xff}}, 8},       {{AF_INET6, {0xfe, 0x80}}, 10},
+                {{AF_INET6, {[15] = 1}}, 128}, {{AF_INET6, {0}}, 128},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(others); i++)
+                if (others[i].address.family == address->family &&
+                    ip_prefix_contains(&others[i], address))
                         return false;
         return true;
 }

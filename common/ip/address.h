@@ -64,4 +64,8 @@ IpAddress ip_prefix_last(const IpPrefix *prefix);
 
 bool ip_is_zero(const IpAddress *address);
 
+/* One that a host can have and other networks can answer: neither unspecified, loopback, of the
+ * link alone, for many, nor reserved (RFC 1122 3.2.1.3, 1112, 4291). */
+bool ip_is_routable(const IpAddress *address);
+
 #endif

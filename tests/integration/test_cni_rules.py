@@ -763,6 +763,14 @@ def test_egress_address(node):
     assert lib.elements() == []
 
 
+@pytest.mark.parametrize('address', ['x', '', '0.0.0.0', '0.1.2.3', '127.0.0.1', '169.254.1.1', '224.0.0.1',
+                                     '240.0.0.1', '255.255.255.255', '::', '::1', 'fe80::1', 'ff02::1'])
+def test_egress_address_that_nobody_answers(node, address):
+    netns = node.sandbox.netns('x')
+    error = node.plugin.add(node.conf(ipMasq=True, egressAddress=[address]), netns, 'x').failed()
+    assert f'egressAddress: "{address}" is not an address that pods can leave this node under' in str(error)
+
+
 def test_second_attachment(node):
     """Both attachments of a pod ask for the same port, as runtimes pass it to both: the first has it, as upstream."""
     ask = {'runtimeConfig': ports((8080, 80))}
