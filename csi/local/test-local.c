@@ -4,6 +4,8 @@
 
 #include "tests/lib/local.h"
 
+#include "csi/local/attach.h"
+
 #include <pthread.h>
 #include <sys/stat.h>
 
@@ -631,6 +633,61 @@ static void case_parallel(Bed *bed) {
         assert(count_files(bed->pool_path) == 0);
 }
 
+/* --- Several at one device --- */
+
+typedef struct Looker {
+        Bed bed;
+        const char *seen, *own; /* one volume that all look at, and one that only this one has */
+        pthread_t thread;
+} Looker;
+
+/* Who only asks about a volume finds its device beside others, and remembers where it is; the
+ * survey of all devices tells it too. */
+static void *look(void *userdata) {
+        Looker *looker = userdata;
+        Bed *bed = &looker->bed;
+        VolumeInfo info;
+        Device device;
+
+        assert(arena_new(&bed->arena, 1 << 20) == 0);
+        bed->call.arena = bed->arena;
+        for (int i = 0; i < 40; i++) {
+                EXPECT(ERROR_NONE, bed->ops->get_volume, bed->pool, &bed->call, looker->seen,
+                       &info);
+                if (i % 8 == 0) {
+                        EXPECT(ERROR_NONE, bed_find, bed, looker->own, &device);
+                        EXPECT(ERROR_NONE, bed_release, bed, looker->own);
+                        pool_drop_orphans(bed->pool);
+                }
+        }
+        arena_free(bed->arena);
+        return NULL;
+}
+
+/* Built with -Db_sanitize=thread it fails when one of them remembers without the mutex. */
+static void case_lookers(Bed *bed) {
+        static Looker lookers[4];
+        Want want = {.name = "seen", .required = 4 * MIB};
+        const char *seen = bed_made(bed, &want);
+        Device device;
+
+        for (size_t i = 0; i < N_ELEMENTS(lookers); i++) {
+                cleanup(freep) char *name = str_printf("own-%zu", i);
+
+                want.name = name;
+                lookers[i] = (Looker){.bed = *bed, .seen = seen, .own = bed_made(bed, &want)};
+        }
+        EXPECT(ERROR_NONE, bed_find, bed, seen, &device);
+        for (size_t i = 0; i < N_ELEMENTS(lookers); i++) {
+                int r = pthread_create(&lookers[i].thread, NULL, look, &lookers[i]);
+
+                assert(r == 0);
+        }
+        for (size_t i = 0; i < N_ELEMENTS(lookers); i++)
+                assert(pthread_join(lookers[i].thread, NULL) == 0);
+        EXPECT(ERROR_NONE, bed_release, bed, seen);
+}
+
 /* --- A copy that outlives its call and a restart --- */
 
 static void fill_volume(Bed *bed, const char *volume_id, uint64_t n_bytes) {
@@ -810,7 +867,8 @@ static const struct {
         {"mounted", case_mounted},     {"raw_block", case_raw_block}, {"group", case_group},
         {"paging", case_paging},       {"ephemeral", case_ephemeral}, {"thick", case_thick},
         {"lock", case_lock},           {"strangers", case_strangers}, {"condition", case_condition},
-        {"parallel", case_parallel},   {"copy", case_copy},           {"work", case_work},
+        {"parallel", case_parallel},   {"lookers", case_lookers},     {"copy", case_copy},
+        {"work", case_work},
 };
 
 int main(int argc, char **argv) {

@@ -10,17 +10,24 @@ A point is a call that the act can come before or after with a different world: 
 nor changes anything of the act's, and says which calls those are. Points are sampled, another one each day; with
 BERTH_ADVERSARY=every:K:I each K-th point from the I-th on is taken (every:1:0: all; suite slow has them in parts), with
 BERTH_ADVERSARY=SCENARIO:ACT:N one. A point that is wrong does not end the others of its test.
+
+Most of a point is waiting, for what a call that is held keeps from others: all points are walked by several workers,
+each a process with mounts, a pool and a daemon of its own.
 """
 
 import collections
 import contextlib
+import errno
 import fcntl
 import hashlib
+import itertools
+import json
 import os
 import pathlib
 import random
 import shutil
 import subprocess
+import sys
 import time
 import traceback
 
@@ -31,10 +38,11 @@ from test_csi_local import Kubelet, block, mount
 
 MIB = 1 << 20
 SIZE = 40 * MIB
-LOOP_CLR_FD = 0x4C01
+LOOP_SET_FD, LOOP_CLR_FD = 0x4C00, 0x4C01
 WANTED = os.environ.get('BERTH_ADVERSARY', '')
 EVERY, FIRST = map(int, WANTED.split(':')[1:]) if WANTED.startswith('every:') else (0, 0)
 N_SAMPLES = 1
+N_WORKERS = 4 * os.cpu_count() if EVERY else 1
 
 
 def pattern(path, size, seed):
@@ -78,10 +86,41 @@ class Stopper:
         return int(text.rsplit('seen ', 1)[1])
 
 
+class Patient:
+    """A client that asks again while it is told to, as kubelet and the sidecars do."""
+
+    def __init__(self, client):
+        self.client = client
+        self.seconds = 30
+
+    @contextlib.contextmanager
+    def once(self):
+        """Not while a call is held, for whose end it would wait."""
+        self.seconds, before = 0, self.seconds
+        yield
+        self.seconds = before
+
+    def __getattr__(self, name):
+        call = getattr(self.client, name)
+        if not name[0].isupper():
+            return call
+
+        def again(**fields):
+            end = time.monotonic() + self.seconds
+            while True:
+                try:
+                    return call(**fields)
+                except csi.Failure as failure:
+                    if failure.code not in ('ABORTED', 'UNAVAILABLE') or time.monotonic() > end:
+                        raise
+                time.sleep(0.02)
+        return again
+
+
 class World:
     """A pool on a filesystem of its own, a daemon, a tenant with a raw block volume, and a foreign image."""
 
-    def __init__(self, build, sandbox, number):
+    def __init__(self, build, sandbox, number=0):
         self.build, self.sandbox = build, sandbox
         self.root = sandbox.shared_directory(f'kubelet-{number}')
         self.disk = sandbox.loop(3072 * MIB, ['mkfs.xfs', '-q'])
@@ -104,7 +143,7 @@ class World:
         self.start()
 
     def start(self):
-        self.client = self.daemon.start()
+        self.client = Patient(self.daemon.start())
         self.kubelet = Kubelet(self.root, self.client)
 
     def stop(self):
@@ -209,7 +248,7 @@ def stage_dirty(world):
     """Not unmounted: the journal has to be replayed."""
     volume, capability = staged_before(world)
     copy = world.sandbox.path / 'dirty.img'
-    os.sync()
+    subprocess.run(['sync', '-f', world.kubelet.staging(volume)], check=True)
     shutil.copyfile(world.image(volume), copy)
     world.kubelet.unstage(volume)
     csi.until(lambda: not world.loop_of(volume))
@@ -299,7 +338,8 @@ def nothing(_world, _scenario, _outcome):
 def act_delete(world, scenario):
     """Deletes the volume; whoever comes next gets its device number."""
     try:
-        world.client.DeleteVolume(volume_id=scenario.volume, timeout=30)
+        with world.client.once():
+            world.client.DeleteVolume(volume_id=scenario.volume, timeout=30)
     except csi.Failure as failure:
         assert failure.code in ('ABORTED', 'FAILED_PRECONDITION', 'UNAVAILABLE'), failure
         return nothing
@@ -307,7 +347,8 @@ def act_delete(world, scenario):
     def after(_world, _scenario, _outcome):
         world.tenant()
     try:
-        world.tenant()
+        with world.client.once():
+            world.tenant()
     except csi.Failure as failure:
         # The thread that is held was looking at the pool, which answers nobody meanwhile; the tenant comes afterwards.
         assert failure.code == 'UNAVAILABLE', failure
@@ -315,15 +356,29 @@ def act_delete(world, scenario):
     return nothing
 
 
+def exchange(device, image):
+    """Puts another file behind a loop device, at once, or somebody else on this machine has the number. False: the
+    device is held open; it goes when that ends."""
+    with open(device, 'r+b', buffering=0) as file, open(image, 'r+b') as other:
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(file, LOOP_CLR_FD)
+        try:
+            fcntl.ioctl(file, LOOP_SET_FD, other.fileno())
+            return True
+        except OSError:
+            return False
+
+
 def act_number(world, scenario):
     """Detaches the volume's device, as any pod with a raw device can, and puts another image at its number."""
     device = world.loop_of(scenario.volume)
-    if device:
-        with open(device, 'rb') as file, contextlib.suppress(OSError):
-            fcntl.ioctl(file, LOOP_CLR_FD)
-        if subprocess.run(['losetup', device, world.foreign], capture_output=True).returncode == 0:
+    try:
+        if device and exchange(device, world.foreign):
             world.foreign_loop = device
-    else:
+    except OSError as error:
+        assert error.errno == errno.ENXIO, error
+        device = None  # detached since
+    if not device:
         world.foreign_loop = subprocess.run(['losetup', '--find', '--show', world.foreign], check=True,
                                             capture_output=True, text=True).stdout.strip()
 
@@ -331,6 +386,8 @@ def act_number(world, scenario):
         if world.foreign_loop:
             assert sandbox_module.backing_file(world.foreign_loop[5:]) == str(world.foreign), 'detached what is foreign'
             assert not [m for m in sandbox_module.mounts_below('/') if m[3] == world.foreign_loop]
+            with open(world.foreign_loop, 'rb') as file:
+                os.fsync(file.fileno())
             subprocess.run(['losetup', '-d', world.foreign_loop], check=True)
             world.foreign_loop = None
     return after
@@ -452,6 +509,7 @@ def right_disk(world, scenario):
 
 
 def one_point(world, name, act, n, n_points):
+    """Whether there is such a point: the call was held."""
     begin = time.monotonic()
     scenario = SCENARIOS[name](world)
     stopper = Stopper(world.build, world.daemon.process.pid, n, [act, str(world.root)])
@@ -470,23 +528,24 @@ def one_point(world, name, act, n, n_points):
     if act == 'unmount':
         world.stop()
         world.start()
-        scenario_undo(world, scenario, act)
+        scenario_undo(world, scenario, act, restarted=True)
     compare(world)
     clean(world, scenario)
     seconds = time.monotonic() - begin
     print(f'{name} {act} {n} of {n_points}, {seconds:.2f} s, {where.strip() or "ended before"}: {outcome}', flush=True)
+    return bool(where)
 
 
-def scenario_undo(world, scenario, act):
+def scenario_undo(world, scenario, act, restarted=False):
     try:
-        scenario.undo()
+        with world.client.once() if act == 'unmount' and not restarted else contextlib.nullcontext():
+            scenario.undo()
     except (csi.Failure, AssertionError):
         if act != 'unmount':
             raise
 
 
 def compare(world):
-    os.sync()
     assert digest(world.foreign) == world.foreign_digest, 'the foreign image has changed'
     for target, (_, _, before) in world.tenants.items():
         assert world.read(target) == before, f'{target}: another tenant\'s bytes have changed'
@@ -517,12 +576,67 @@ def n_calls(world, name, act):
     return n
 
 
-def points(n):
+def points(n, worker):
+    """Which to try; while all are walked also behind @n, as far as the call goes this time."""
     if EVERY:
-        return range(1 + FIRST, n + 1, EVERY)
+        return itertools.count(1 + FIRST + EVERY * worker, EVERY * N_WORKERS)
     if WANTED:
         return [int(WANTED.split(':')[2])]
     return sorted(random.Random(time.strftime('%j')).sample(range(1, n + 1), min(N_SAMPLES, n)))
+
+
+def walk(build, sandbox, name, act, worker=0):
+    """What was wrong, and how many points there were."""
+    wrong, n_reached = [], 0
+    world = World(build, sandbox)
+    try:
+        n = n_calls(world, name, act)
+        for point in points(n, worker):
+            reached = True
+            try:
+                reached = one_point(world, name, act, point, n)
+            except (AssertionError, csi.Failure, OSError, subprocess.SubprocessError):
+                wrong.append(f'BERTH_ADVERSARY={name}:{act}:{point}\n{traceback.format_exc()}')
+                print(wrong[-1], flush=True)
+                world.stop()
+                world = World(build, sandbox, len(wrong))
+            n_reached += reached
+            if not reached and point >= n:
+                break
+    finally:
+        world.stop()
+    return wrong, n_reached
+
+
+def work(sandbox, worker, function, path):
+    """A worker: its own mounts, and a directory of its own. What came out is at @path."""
+    sandbox_module.unshare(sandbox_module.CLONE_NEWNS)
+    place = sandbox.path / f'worker-{worker}'
+    place.mkdir()
+    path.write_text(json.dumps(function(sandbox_module.Sandbox(place), worker)), encoding='utf-8')
+
+
+def in_parallel(sandbox, function):
+    """function(sandbox, worker) in N_WORKERS processes; what each returned. gRPC has not begun in this one."""
+    children = {}
+    for worker in range(N_WORKERS):
+        path = sandbox.path / f'worker-{worker}.json'
+        pid = os.fork()
+        if pid == 0:
+            status = 70
+            try:
+                work(sandbox, worker, function, path)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        children[pid] = path
+    ended = {pid: os.waitpid(pid, 0)[1] for pid in children}
+    assert not any(ended.values()), f'workers ended with {sorted(ended.values())}'
+    return [json.loads(path.read_text(encoding='utf-8')) for path in children.values()]
 
 
 @pytest.mark.deadline(14400 if EVERY else 120)
@@ -531,18 +645,10 @@ def points(n):
 def test_somebody_else_acts(build, sandbox, name, act):
     if WANTED and not EVERY and WANTED.split(':')[:2] != [name, act]:
         pytest.skip(f'only {WANTED} was asked for')
-    wrong = []
-    world = World(build, sandbox, 0)
-    try:
-        n = n_calls(world, name, act)
-        for point in points(n):
-            try:
-                one_point(world, name, act, point, n)
-            except (AssertionError, csi.Failure, OSError, subprocess.SubprocessError):
-                wrong.append(f'BERTH_ADVERSARY={name}:{act}:{point}\n{traceback.format_exc()}')
-                world.stop()
-                world = World(build, sandbox, len(wrong))
-    finally:
-        world.stop()
-    print(f'{name} {act}: {len(points(n))} of {n} points, {len(wrong)} wrong', flush=True)
+    if EVERY:
+        found = in_parallel(sandbox, lambda place, worker: walk(build, place, name, act, worker))
+    else:
+        found = [walk(build, sandbox, name, act)]
+    wrong = [text for texts, _ in found for text in texts]
+    print(f'{name} {act}: {sum(n for _, n in found)} points, {len(wrong)} wrong', flush=True)
     assert not wrong, '\n'.join(wrong)

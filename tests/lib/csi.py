@@ -117,7 +117,10 @@ class Client:
     def __init__(self, socket_path, timeout=120):
         self.timeout = timeout
         # Kubelet's target and authority.
-        self.channel = grpc.insecure_channel(f'unix:{socket_path}', options=[('grpc.default_authority', 'localhost')])
+        self.channel = grpc.insecure_channel(f'unix:{socket_path}', options=[
+            ('grpc.default_authority', 'localhost'),
+            # Who comes to the socket of a daemon that was killed is not held off for a second.
+            ('grpc.initial_reconnect_backoff_ms', 20), ('grpc.max_reconnect_backoff_ms', 1000)])
 
     def close(self):
         self.channel.close()
