@@ -7,6 +7,7 @@
 #include "common/base/cleanup.h"
 #include "csi/node/share.h"
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <time.h>
@@ -70,9 +71,17 @@ static void test_late(void **state) {
         patience_free(patience);
 }
 
+static void read_and_close(void *data) {
+        const PipeWork *work = data;
+
+        read_pipe(data);
+        close(work->fd);
+}
+
 static void test_limit_and_free(void **state) {
-        const struct timespec moment = {.tv_nsec = 50000000};
+        static const char bytes[PATIENCE_LATE_MAX] = {0};
         Patience *patience;
+        struct pollfd end = {0};
         PipeWork work;
         char key[16];
         int fds[2];
@@ -81,17 +90,21 @@ static void test_limit_and_free(void **state) {
         assert_int_equal(pipe(fds), 0);
         for (int i = 0; i < PATIENCE_LATE_MAX; i++) {
                 snprintf(key, sizeof(key), "%d", i);
-                work = (PipeWork){fds[0], 0};
-                assert_int_equal(patience_run(patience, key, read_pipe, &work, sizeof(work), 0),
-                                 PATIENCE_E_LATE);
+                work = (PipeWork){dup(fds[0]), 0};
+                assert_int_equal(
+                        patience_run(patience, key, read_and_close, &work, sizeof(work), 0),
+                        PATIENCE_E_LATE);
         }
         assert_int_equal(patience_run(patience, "one more", read_pipe, &work, sizeof(work), 0),
                          -EAGAIN);
         /* Its owner goes first; the threads end later. */
         patience_free(patience);
-        close(fds[1]);
-        nanosleep(&moment, NULL);
+        assert_int_equal(write(fds[1], bytes, sizeof(bytes)), sizeof(bytes));
         close(fds[0]);
+        end.fd = fds[1];
+        assert_int_equal(poll(&end, 1, 60000), 1);
+        assert_int_equal(end.revents, POLLERR);
+        close(fds[1]);
 }
 
 static void test_helper_words(void **state) {
