@@ -9,7 +9,6 @@
 #include "common/base/str.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,27 +19,6 @@
 
 static int compare_owners(const void *a, const void *b) {
         return memcmp(a, b, OWNER_SIZE);
-}
-
-bool gc_keeps(const GcRequest *gc, const uint8_t owner[OWNER_SIZE]) {
-        return gc->n_owners > 0 &&
-               bsearch(owner, gc->owners, gc->n_owners, OWNER_SIZE, compare_owners) != NULL;
-}
-
-bool gc_tells(const GcRequest *gc, const char *format, ...) {
-        char text[320];
-        va_list list;
-
-        if (!gc->told)
-                return false;
-        va_start(list, format);
-        (void)vsnprintf(text, sizeof(text), format, list);
-        va_end(list);
-        for (size_t i = 0; i < json_array_size(gc->told); i++)
-                if (str_equal(json_string_value(json_array_get(gc->told, i)), text))
-                        return true;
-        (void)json_array_append_new(gc->told, json_string(text));
-        return true;
 }
 
 int gc_parse(const NetConf *conf, uint8_t (**ownersp)[OWNER_SIZE], size_t *np, Error *err) {

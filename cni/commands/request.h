@@ -9,6 +9,7 @@
 #include "cni/spec/conf.h"
 #include "cni/spec/env.h"
 #include "cni/spec/failure.h"
+#include "cni/spec/host_link.h"
 #include "cni/spec/module.h"
 
 #define REQUEST_MODULES_MAX 16
@@ -105,38 +106,6 @@ int request_print(Request *request, const CniResult *result, Error *err);
 
 /* {@key: @value} is the answer, for our own commands; borrows @value. */
 void request_tell(Request *request, const char *key, json_t *value);
-
-/* --- names (cni/spec/attachment.c) --------------------------------------------------------------
- */
-
-/* The host's end: "veth" and 8 hex digits of the owner; @attempt 0.. for when a name is taken. */
-#define HOST_NAME_ATTEMPTS 10
-void host_link_name(const uint8_t owner[OWNER_SIZE], unsigned int attempt, char name[IFNAMSIZ]);
-
-/* The MAC address of the host's end follows from its name: a pair that was made by a killed ADD
- * before it had an alias shows by this whose it is. */
-void host_link_mac(const char *name, uint8_t mac[6]);
-
-/* Held by an ADD while the pair of this name is made, and by a GC that takes a pair for abandoned.
- * Return: as netns_hold_name(). */
-int host_link_hold(const char *name, int *fdp);
-
-/* "berth/<network>/<container>/<ifname>"; a name that is too long is hashed. */
-void host_link_alias(const char *network, const char *container_id, const char *ifname,
-                     char alias[LINK_ALIAS_MAX]);
-
-/* The container and the interface of an alias, in place. Return: false for another one's. */
-bool host_link_alias_split(char *alias, const char *network, const char **idp,
-                           const char **ifnamep);
-
-/* Is @link, found under a name of host_link_name(), the host's end of this attachment? */
-bool host_link_is_ours(const Link *link, const char *alias);
-
-/* Removes them together and empties the list; missing is done. Return: 0; -errno. */
-int link_list_remove(NlSocket *rtnl, LinkList *list);
-
-/* The host's end of @at into @link. Return: 0; -ENODEV; another -errno. */
-int host_link_find(const Attachment *at, Link *link);
 
 /* --- verbs --------------------------------------------------------------------------------- */
 

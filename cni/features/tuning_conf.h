@@ -4,7 +4,8 @@
 
 /* Keys of the tuning plugin. Pure. */
 
-#include "cni/spec/module.h"
+#include "cni/spec/attachment.h"
+#include "common/base/str.h"
 
 #define TUNING_DATA_DIR  "/run/cni/tuning"
 #define TUNING_ALLOWLIST "/etc/cni/tuning/allowlist.conf"

@@ -4,9 +4,10 @@
 
 #include "cni/ipam/ipam.h"
 
-#include "cni/commands/repair.h"
 #include "cni/ipam/conf.h"
 #include "cni/ipam/lease.h"
+#include "cni/spec/host_link.h"
+#include "cni/spec/pods.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"

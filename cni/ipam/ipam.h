@@ -7,10 +7,10 @@
  * CNI_PATH as the specification says ("Plugin Delegation").
  */
 
+#include "cni/spec/attachment.h"
 #include "cni/spec/conf.h"
 #include "cni/spec/env.h"
 #include "cni/spec/failure.h"
-#include "cni/spec/module.h"
 
 typedef struct Ipam {
         const NetConf *conf; /* borrowed, as all below */

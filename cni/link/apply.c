@@ -2,7 +2,7 @@
 
 #include "cni/link/apply.h"
 
-#include "cni/spec/module.h"
+#include "cni/spec/host_link.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/netns/netns.h"

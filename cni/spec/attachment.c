@@ -2,14 +2,15 @@
 
 /* Names that follow from whose interface it is, so that DEL finds it whatever got lost. */
 
-#include "cni/commands/request.h"
+#include "cni/spec/attachment.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/sha256.h"
-#include "common/netns/netns.h"
+#include "common/base/str.h"
 
-#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Longest text hashed: a path-sized id would be cut, which no runtime has. */
@@ -37,13 +38,6 @@ void host_link_name(const uint8_t owner[OWNER_SIZE], unsigned int attempt, char 
         const uint8_t *at = owner + attempt;
 
         (void)snprintf(name, IFNAMSIZ, "veth%02x%02x%02x%02x", at[0], at[1], at[2], at[3]);
-}
-
-int host_link_hold(const char *name, int *fdp) {
-        char text[IFNAMSIZ + 16];
-
-        (void)snprintf(text, sizeof(text), "berth-cni/%s", name);
-        return netns_hold_name(text, fdp);
 }
 
 void host_link_mac(const char *name, uint8_t mac[6]) {
@@ -91,110 +85,32 @@ bool host_link_is_ours(const Link *link, const char *alias) {
         return link->has_mac && memcmp(mac, link->mac, sizeof(mac)) == 0;
 }
 
-typedef struct LinkSearch {
-        char alias[LINK_ALIAS_MAX];
-        Link *link;
-        bool found;
-} LinkSearch;
-
-static int search_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
-        LinkSearch *search = userdata;
-        Link link;
-        int r = link_parse(reply, &link);
-
-        if (r < 0 || search->found || !host_link_is_ours(&link, search->alias))
-                return r;
-        *search->link = link;
-        search->found = true;
-        return 0;
-}
-
-/* Names from @first on, @n of them, in one round trip. */
-static int search_names(const Attachment *at, LinkSearch *search, unsigned int first,
-                        unsigned int n) {
-        cleanup(nl_batch_deinit) NlBatch batch = {0};
-        char name[IFNAMSIZ];
-        int r;
-
-        for (unsigned int i = 0; i < n; i++) {
-                host_link_name(at->owner, first + i, name);
-                link_get(&batch, 0, name);
-        }
-        r = nl_batch_run(at->rtnl, &batch, search_reply, search);
-        for (size_t i = 0; r < 0 && batch.failed < batch.n && i < batch.n; i++)
-                if (batch.results[i] < 0 && batch.results[i] != -ENODEV)
-                        return batch.results[i];
-        return r < 0 && batch.failed == batch.n ? r : 0;
-}
-
-/* Nearly always it is the first; which of them were taken at the time of ADD nobody knows. */
-int host_link_find(const Attachment *at, Link *link) {
-        LinkSearch search = {.link = link};
-        int r;
-
-        host_link_alias(at->network, at->container_id, at->ifname, search.alias);
-        r = search_names(at, &search, 0, 1);
-        if (r == 0 && !search.found)
-                r = search_names(at, &search, 1, HOST_NAME_ATTEMPTS - 1);
-        if (r < 0)
-                return r;
-        return search.found ? 0 : -ENODEV;
-}
-
 void link_list_add(LinkList *list, unsigned int index) {
         if (list->n < LINK_LIST_MAX)
                 list->indices[list->n++] = index;
 }
 
-/* "BERT": nobody else's. Two who remove at once may remove each other's, which is what both want.
- */
-#define DOOMED_GROUP 0x42455254
-
-/* That a link is gone, or that a name is taken, stops nobody. */
-static int run_all(NlSocket *rtnl, NlBatch *batch) {
-        int r = nl_batch_run(rtnl, batch, NULL, NULL);
-
-        for (size_t i = 0; r < 0 && batch->failed < batch->n && i < batch->n; i++)
-                if (batch->results[i] < 0 && batch->results[i] != -ENODEV)
-                        return batch->results[i];
-        return r == -ENODEV ? 0 : r;
+static int compare_owners(const void *a, const void *b) {
+        return memcmp(a, b, OWNER_SIZE);
 }
 
-int link_doomed_remove(NlSocket *rtnl) {
-        cleanup(nl_batch_deinit) NlBatch batch = {0};
-
-        link_delete_group(&batch, DOOMED_GROUP);
-        return run_all(rtnl, &batch);
+bool gc_keeps(const GcRequest *gc, const uint8_t owner[OWNER_SIZE]) {
+        return gc->n_owners > 0 &&
+               bsearch(owner, gc->owners, gc->n_owners, OWNER_SIZE, compare_owners) != NULL;
 }
 
-int link_list_doom(NlSocket *rtnl, const LinkList *list) {
-        cleanup(nl_batch_deinit) NlBatch batch = {0};
+bool gc_tells(const GcRequest *gc, const char *format, ...) {
+        char text[320];
+        va_list list;
 
-        for (size_t i = 0; i < list->n; i++) {
-                char name[IFNAMSIZ];
-
-                (void)snprintf(name, sizeof(name), "gone%u", list->indices[i]);
-                link_set(&batch, &(LinkChange){.set = LINK_SET_GROUP | LINK_SET_DOWN,
-                                               .index = list->indices[i],
-                                               .group = DOOMED_GROUP});
-                link_set(&batch, &(LinkChange){.set = LINK_SET_NAME,
-                                               .index = list->indices[i],
-                                               .new_name = name});
-        }
-        return run_all(rtnl, &batch);
-}
-
-int link_list_remove(NlSocket *rtnl, LinkList *list) {
-        cleanup(nl_batch_deinit) NlBatch batch = {0};
-
-        if (list->n == 1)
-                link_delete(&batch, list->indices[0], NULL);
-        for (size_t i = 0; list->n > 1 && i < list->n; i++)
-                link_set(&batch, &(LinkChange){.set = LINK_SET_GROUP,
-                                               .index = list->indices[i],
-                                               .group = DOOMED_GROUP});
-        if (list->n > 1)
-                link_delete_group(&batch, DOOMED_GROUP);
-        list->n = 0;
-        return run_all(rtnl, &batch);
+        if (!gc->told)
+                return false;
+        va_start(list, format);
+        (void)vsnprintf(text, sizeof(text), format, list);
+        va_end(list);
+        for (size_t i = 0; i < json_array_size(gc->told); i++)
+                if (str_equal(json_string_value(json_array_get(gc->told, i)), text))
+                        return true;
+        (void)json_array_append_new(gc->told, json_string(text));
+        return true;
 }

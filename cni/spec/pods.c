@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What runtimes note of the pods that they attached: libcni's cache. */
+/* Reads the notes of cni/spec/pods.h. */
 
-#include "cni/commands/repair.h"
+#include "cni/spec/pods.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
