@@ -267,6 +267,8 @@ def test_nfs_helper_gets_the_options(sandbox, nfs):
     ({'mountOptions': 'bg'}, {}, 'in the background'),
     ({'share': '..'}, {}, 'without ".."'),
     ({'share': '../etc'}, {}, 'without ".."'),
+    ({'subDir': '../other'}, {}, 'without ".."'),
+    ({'subDir': 'a/../../other'}, {}, 'without ".."'),
     ({}, {'volume_id': VOLUME}, 'podInfoOnMount'),
     ({'csi.storage.k8s.io/ephemeral': 'true'}, {'volume_id': VOLUME}, 'no inline volumes'),
 ])

@@ -10,6 +10,7 @@ import sys
 
 import cni
 import csi
+import node as lib
 import pytest
 import test_security_secrets as wire
 from test_csi_local import MIB, Kubelet, block, mount
@@ -140,3 +141,31 @@ def test_cve_2024_3744_and_2023_2878(build, sandbox):
         kubelet.unpublish(volume, target)
         kubelet.unstage(volume)
     assert SECRET not in daemon.log()
+
+
+def test_cve_2025_67499(build, sandbox):
+    """containernetworking/plugins, portmap with nftables: a host port took what only passed the node, and with a
+    hostIP what was for an address of others."""
+    node = lib.Node(sandbox, build)
+    taken = {'hostPort': 8080, 'containerPort': 80, 'protocol': 'tcp'}
+    of_others = [{**taken, 'hostPort': 8081, 'hostIP': address} for address in (lib.OUTSIDE, lib.OUTSIDE6)]
+    greedy = node.add(node.conf(ipMasq=True, runtimeConfig={'portMappings': [taken, *of_others]}), 'greedy')
+    asker, neighbour = node.add(node.conf(ipMasq=True), 'asker'), node.add(node.conf(), 'neighbour')
+    node.serve(greedy.netns, 'tcp', 80, 'greedy')
+    for port in (8080, 8081):
+        for place, name in ((node.outside, 'outside'), (neighbour.netns, 'neighbour')):
+            node.serve(place, 'tcp', port, name)
+        for who in (asker.netns, None):
+            assert node.ask(who, 'tcp', lib.OUTSIDE, port).startswith('outside ')
+            assert node.ask(who, 'tcp', lib.OUTSIDE6, port).startswith('outside ')
+            assert node.ask(who, 'tcp', neighbour.address, port).startswith('neighbour ')
+            assert node.ask(who, 'tcp', neighbour.address6, port).startswith('neighbour ')
+    assert node.ask(node.outside, 'tcp', lib.NODE, 8080).startswith('greedy ')
+
+
+def test_cve_2026_3864(build, sandbox):
+    """csi-driver-nfs: ".." in a volume's id led its deletion to others' directories. Here nobody deletes on a server;
+    what a volume's context says of directories is in test_nfs_refuses."""
+    with csi.Daemon(build, sandbox.path, provider='nfs') as client:
+        for volume in ('nas#export#../../other##', 'nas#export#pvc-1#../other#delete'):
+            client.fails('UNIMPLEMENTED', 'DeleteVolume', volume_id=volume)
