@@ -9,8 +9,9 @@
  * is read back and judged for every host before anybody mounts it.
  */
 
-#include "csi/api/provider.h"
+#include "common/base/string_map.h"
 #include "fs/inspect.h"
+#include "fs/rules.h"
 #include "fs/verdict.h"
 
 typedef struct FsMakeRequest {

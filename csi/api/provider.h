@@ -14,6 +14,7 @@
 #include "csi/api/request.h"
 
 #include "common/base/cleanup.h"
+#include "fs/rules.h"
 
 #include <time.h>
 
@@ -145,34 +146,6 @@ typedef struct Wishes {
         Tuning tunings[TUNINGS_MAX];
         size_t n_tunings;
 } Wishes;
-
-/* mkfs words that the provider's volumes of one type always get, before the user's. */
-typedef struct FormatDefault {
-        const char *fs_type;
-        const char *const *words; /* NULL-terminated: "-m", "0" */
-} FormatDefault;
-
-/*
- * A key of the volume context that becomes mkfs words. With @option "-b" and @prefix "size=", the
- * value 4096 becomes "-b" "size=4096". @option NULL: the value is itself a list of words, split as
- * a shell would.
- */
-typedef struct FormatParameter {
-        const char *key;
-        const char *fs_type; /* the type it is for; "" any. A value for another type is an error */
-        const char *option;
-        const char *prefix;
-        const char *when; /* NULL: the value is used; else words are added only if it equals this */
-} FormatParameter;
-
-/* How this provider's volumes are formatted and mounted. Pure data. */
-typedef struct FormatRules {
-        const char *default_fs_type;
-        const char *const *fs_types;       /* NULL-terminated; what the provider supports */
-        const FormatDefault *defaults;     /* ends with fs_type NULL; NULL: none */
-        const FormatParameter *parameters; /* ends with key NULL; NULL: none */
-        uint64_t minimum_bytes;            /* smallest volume it hands out; 0: none */
-} FormatRules;
 
 enum {
         PROVIDER_STAGES = 1U << 0, /* advertises STAGE_UNSTAGE_VOLUME */

@@ -13,6 +13,7 @@
  */
 
 #include "common/base/error.h"
+#include "common/base/string_map.h"
 #include "csi/api/arena.h"
 
 #include <stdbool.h>
@@ -29,20 +30,6 @@ typedef struct Call {
         void *userdata;
         struct Waiting *waiting; /* csi/wait/waiting.h; NULL: it waits on its thread */
 } Call;
-
-typedef struct StringPair {
-        const char *key;
-        const char *value;
-} StringPair;
-
-/* map<string,string>: no key twice (the last wins when decoding). */
-typedef struct StringMap {
-        const StringPair *pairs;
-        size_t n_pairs;
-} StringMap;
-
-/* NULL if there is no such key. */
-const char *string_map_get(const StringMap *map, const char *key);
 
 typedef enum AccessMode {
         ACCESS_MODE_UNKNOWN = 0,

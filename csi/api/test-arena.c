@@ -3,7 +3,6 @@
 #undef NDEBUG
 
 #include "csi/api/arena.h"
-#include "csi/api/request.h"
 
 #include <setjmp.h>
 #include <stdalign.h>
@@ -82,17 +81,6 @@ static void test_text(void **state) {
         arena_free(arena);
 }
 
-static void test_map(void **state) {
-        const StringPair pairs[] = {{"a", "1"}, {"b", ""}};
-        const StringMap map = {pairs, 2}, empty = {0};
-
-        assert_string_equal(string_map_get(&map, "a"), "1");
-        assert_string_equal(string_map_get(&map, "b"), "");
-        assert_null(string_map_get(&map, "c"));
-        assert_null(string_map_get(&empty, "a"));
-        assert_null(string_map_get(NULL, "a"));
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_zeroed_and_aligned),
@@ -100,7 +88,6 @@ int main(void) {
                 cmocka_unit_test(test_large_keeps_small_block),
                 cmocka_unit_test(test_array_overflow),
                 cmocka_unit_test(test_text),
-                cmocka_unit_test(test_map),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

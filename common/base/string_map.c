@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The one thing that requests can be asked. */
-
-#include "csi/api/request.h"
+#include "common/base/string_map.h"
 
 #include <string.h>
 
