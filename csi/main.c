@@ -2,14 +2,13 @@
 
 /* berth-csi: which command is meant. */
 
+#include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 #include "csi/cli/host.h"
 #include "csi/cli/pool_command.h"
 #include "csi/cli/serve.h"
 #include "fs/command.h"
-
-#define EXIT_USAGE 64
 
 static const struct {
         const char *name, *help;
@@ -25,27 +24,61 @@ static int print_help(void) {
         (void)printf("Usage: berth-csi COMMAND [FLAG...]\n\nCommands:\n");
         for (size_t i = 0; i < N_ELEMENTS(commands); i++)
                 (void)printf("  %-8s %s\n", commands[i].name, commands[i].help);
-        (void)printf("\n  --version, --help\n\n"
-                     "Each command has --help of its own. Flags without a command are serve's.\n");
+        (void)printf("  %-8s %s\n  %-8s %s\n\n", "help", "this text, or that of a command",
+                     "version", "print the version");
+        (void)printf("  --help, --version\n\nEach command has --help of its own. Flags without a "
+                     "command are serve's.\n");
         return fflush(stdout) == 0 ? 0 : 1;
+}
+
+static int wrong_command(const char *name) {
+        Nearest nearest = {.given = name, .n_given = strlen(name)};
+        char hint[NEAREST_NAME_MAX + 32];
+
+        nearest_offer(&nearest, "help");
+        nearest_offer(&nearest, "version");
+        for (size_t i = 0; i < N_ELEMENTS(commands); i++)
+                nearest_offer(&nearest, commands[i].name);
+        (void)fprintf(stderr, "berth-csi: unknown command \"%.64s\"%s\nTry: berth-csi --help\n",
+                      name, nearest_text(&nearest, "", hint, sizeof(hint)));
+        return EXIT_USAGE;
+}
+
+static int run_command(int argc, char **argv) {
+        for (size_t i = 0; i < N_ELEMENTS(commands); i++)
+                if (str_equal(argv[0], commands[i].name))
+                        return commands[i].run(argc, argv);
+        return wrong_command(argv[0]);
+}
+
+/* "help fs" is "fs --help". */
+static int help_command(int argc, char **argv) {
+        static char flag[] = "--help";
+
+        if (argc < 2)
+                return print_help();
+        return run_command(2, (char *[]){argv[1], flag, NULL});
 }
 
 int main(int argc, char **argv) {
         const char *first = argc < 2 ? "" : argv[1];
 
+        if (argc < 2) {
+                (void)fputs("berth-csi: what to do is missing; to serve, say berth-csi serve\n"
+                            "Try: berth-csi --help\n",
+                            stderr);
+                return EXIT_USAGE;
+        }
         if (str_equal(first, "--help") || str_equal(first, "-h"))
                 return print_help();
+        if (str_equal(first, "help"))
+                return help_command(argc - 1, argv + 1);
+        if (str_equal(first, "version") || str_equal(first, "--version")) {
+                (void)puts("berth-csi " BERTH_VERSION);
+                return 0;
+        }
         /* As the manifests of other drivers have them. */
         if (first[0] == '-')
                 return serve_command(argc, argv);
-        for (size_t i = 0; i < N_ELEMENTS(commands); i++)
-                if (str_equal(first, commands[i].name))
-                        return commands[i].run(argc - 1, argv + 1);
-        if (argc < 2)
-                (void)fputs("berth-csi: what to do is missing; to serve, say berth-csi serve\n",
-                            stderr);
-        else
-                (void)fprintf(stderr, "berth-csi: no command \"%.64s\"\n", first);
-        (void)fputs("Try: berth-csi --help\n", stderr);
-        return EXIT_USAGE;
+        return run_command(argc - 1, argv + 1);
 }

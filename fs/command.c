@@ -6,6 +6,7 @@
 #include "fs/cluster.h"
 #include "fs/command_internal.h"
 
+#include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
@@ -28,20 +29,37 @@ static const char help_text[] =
         "`berth-csi fs check --help` and `berth-csi fs plan --help`.\n";
 
 int fs_command(int argc, char **argv) {
-        if (argc < 2) {
-                fputs(help_text, stderr);
-                return FS_EXIT_USAGE;
-        }
-        if (str_equal(argv[1], "--help") || str_equal(argv[1], "-h") ||
-            str_equal(argv[1], "help")) {
+        const char *name = argc < 2 ? "" : argv[1];
+        Nearest nearest = {.given = name, .n_given = strlen(name)};
+        char hint[NEAREST_NAME_MAX + 32];
+
+        if (str_equal(name, "--help") || str_equal(name, "-h") || str_equal(name, "help")) {
                 fputs(help_text, stdout);
                 return FS_EXIT_YES;
         }
-        if (str_equal(argv[1], "check"))
+        if (str_equal(name, "check"))
                 return fs_command_check(argc - 1, argv + 1);
-        if (str_equal(argv[1], "plan"))
+        if (str_equal(name, "plan"))
                 return fs_command_plan(argc - 1, argv + 1);
-        return fs_command_fail(FS_EXIT_USAGE, "fs: \"%s\" is neither check nor plan", argv[1]);
+        nearest_offer(&nearest, "check");
+        nearest_offer(&nearest, "plan");
+        if (argc < 2)
+                return fs_command_refuse(NULL, "what to do is missing; expected check or plan");
+        return fs_command_refuse(NULL, "unknown command \"%.64s\"%s", name,
+                                 nearest_text(&nearest, "", hint, sizeof(hint)));
+}
+
+int fs_command_refuse(const char *command, const char *format, ...) {
+        const char *space = command ? " " : "";
+        va_list args;
+
+        command = command ? command : "";
+        fprintf(stderr, "berth-csi fs%s%s: ", space, command);
+        va_start(args, format);
+        vfprintf(stderr, format, args);
+        va_end(args);
+        fprintf(stderr, "\nTry: berth-csi fs%s%s --help\n", space, command);
+        return FS_EXIT_USAGE;
 }
 
 int fs_command_fail(int code, const char *format, ...) {

@@ -4,11 +4,11 @@
 #include "fs/command_internal.h"
 #include "fs/inspect.h"
 
+#include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 
@@ -83,58 +83,66 @@ static const struct option options[] = {
         {NULL, 0, NULL, 0},
 };
 
-static bool take_option(int option, const char *value, CheckArgs *args) {
+static const char *take_option(int option, const char *value, CheckArgs *args) {
         uint64_t sector;
 
         switch (option) {
         case OPTION_KERNEL:
                 if (args->hosts.n_kernels == N_ELEMENTS(args->hosts.kernels))
-                        return false;
+                        return "32 kernels at most";
                 args->hosts.kernels[args->hosts.n_kernels++] = value;
-                return true;
+                return NULL;
         case OPTION_PAGE_SIZES:
                 args->hosts.page_sizes = value;
-                return true;
+                return NULL;
         case OPTION_BYTE_ORDER:
                 args->hosts.byte_order = value;
-                return str_equal(value, "little") || str_equal(value, "big");
+                return str_equal(value, "little") || str_equal(value, "big") ? NULL
+                                                                             : "little or big";
         case OPTION_SECTOR:
-                return str_parse_u64(value, 65536, &sector) == 0 && sector >= 512 &&
-                       (sector & (sector - 1)) == 0 && (args->sector_bytes = (uint32_t)sector);
+                if (str_parse_u64(value, 65536, &sector) < 0 || sector < 512 ||
+                    (sector & (sector - 1)) != 0)
+                        return "a power of two from 512 to 65536";
+                args->sector_bytes = (uint32_t)sector;
+                return NULL;
         case OPTION_HOST:
                 args->hosts.host_file = value;
-                return true;
+                return NULL;
         case OPTION_ALL:
                 args->all = true;
-                return true;
+                return NULL;
         case OPTION_PROBE:
                 args->hosts.probe = true;
-                return true;
+                return NULL;
         case OPTION_JSON:
                 args->json = true;
-                return true;
+                return NULL;
         default:
-                return false;
+                return "another flag";
         }
 }
 
 /* -1: go on; else an exit code. */
 static int parse(int argc, char **argv, CheckArgs *args) {
+        const char *expected;
+        Error err = {0};
         int option;
 
-        optind = 1;
-        while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        optind = 0;
+        while ((option = arguments_next(argc, argv, ":h", options, &err)) != ARGUMENTS_END) {
                 if (option == OPTION_HELP || option == 'h') {
                         fputs(help_text, stdout);
                         return FS_EXIT_YES;
                 }
-                if (!take_option(option, optarg, args))
-                        return fs_command_fail(FS_EXIT_USAGE,
-                                               "fs check: try berth-csi fs check --help");
+                if (option < 0)
+                        return fs_command_refuse("check", "%s", err.message);
+                expected = take_option(option, optarg, args);
+                if (expected)
+                        return fs_command_refuse("check", "--%s: \"%.100s\", expected %s",
+                                                 arguments_name(options, option), optarg, expected);
         }
         if (optind != argc - 1)
-                return fs_command_fail(FS_EXIT_USAGE,
-                                       "fs check: one device or image is needed; try --help");
+                return fs_command_refuse("check", "one device or image is needed");
         args->path = argv[optind];
         return -1;
 }

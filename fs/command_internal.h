@@ -52,6 +52,10 @@ FsColor fs_command_answer_color(FsAnswer answer);
 /* "name: error: text" on stderr. Returns @code. */
 int fs_command_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Wrong usage of `fs COMMAND`, and where to read. Returns FS_EXIT_USAGE. */
+int fs_command_refuse(const char *command, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+
 /* Of the worst answer, and whether any of them rests on a guess (confidence low). */
 int fs_command_exit(FsAnswer answer, bool is_unsure);
 

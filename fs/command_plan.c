@@ -4,10 +4,10 @@
 #include "fs/command_internal.h"
 #include "fs/mkfs.h"
 
+#include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 
@@ -78,71 +78,78 @@ static const struct option options[] = {
         {NULL, 0, NULL, 0},
 };
 
-static bool take_host_option(int option, const char *value, FsHostOptions *hosts) {
+static const char *take_host_option(int option, const char *value, FsHostOptions *hosts) {
         switch (option) {
         case OPTION_KERNEL:
                 if (hosts->n_kernels == N_ELEMENTS(hosts->kernels))
-                        return false;
+                        return "32 kernels at most";
                 hosts->kernels[hosts->n_kernels++] = value;
-                return true;
+                return NULL;
         case OPTION_PAGE_SIZES:
                 hosts->page_sizes = value;
-                return true;
+                return NULL;
         case OPTION_BYTE_ORDER:
                 hosts->byte_order = value;
-                return str_equal(value, "little") || str_equal(value, "big");
+                return str_equal(value, "little") || str_equal(value, "big") ? NULL
+                                                                             : "little or big";
         case OPTION_HOST:
                 hosts->host_file = value;
-                return true;
+                return NULL;
         default:
-                return false;
+                return "another flag";
         }
 }
 
-static bool take_option(int option, const char *value, PlanArgs *args) {
+static const char *take_option(int option, const char *value, PlanArgs *args) {
         switch (option) {
         case OPTION_TYPE:
                 args->type = value;
-                return true;
+                return NULL;
         case OPTION_SIZE:
-                return str_parse_size(value, &args->size_bytes) == 0;
+                return str_parse_size(value, &args->size_bytes) == 0 ? NULL
+                                                                     : "a size such as 100Gi";
         case OPTION_GROW_TO:
-                return str_parse_size(value, &args->grow_to_bytes) == 0;
+                return str_parse_size(value, &args->grow_to_bytes) == 0 ? NULL
+                                                                        : "a size such as 100Gi";
         case OPTION_DEVICE:
                 args->device = value;
-                return true;
+                return NULL;
         case OPTION_TOOLS:
                 args->tools = value;
-                return true;
+                return NULL;
         case OPTION_JSON:
                 args->json = true;
-                return true;
+                return NULL;
         default:
                 return take_host_option(option, value, &args->hosts);
         }
 }
 
 static int parse(int argc, char **argv, PlanArgs *args) {
+        const char *expected;
+        Error err = {0};
         int option;
 
         *args = (PlanArgs){.device = "DEVICE", .size_bytes = DEFAULT_SIZE};
         args->hosts.tools = true;
-        optind = 1;
-        while ((option = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
+        optind = 0;
+        while ((option = arguments_next(argc, argv, "+:h", options, &err)) != ARGUMENTS_END) {
                 if (option == OPTION_HELP || option == 'h') {
                         fputs(help_text, stdout);
                         return FS_EXIT_YES;
                 }
-                if (!take_option(option, optarg, args))
-                        return fs_command_fail(FS_EXIT_USAGE,
-                                               "fs plan: try berth-csi fs plan --help");
+                if (option < 0)
+                        return fs_command_refuse("plan", "%s", err.message);
+                expected = take_option(option, optarg, args);
+                if (expected)
+                        return fs_command_refuse("plan", "--%s: \"%.100s\", expected %s",
+                                                 arguments_name(options, option), optarg, expected);
         }
         if (!args->type)
-                return fs_command_fail(FS_EXIT_USAGE, "fs plan: --type is needed; try --help");
+                return fs_command_refuse("plan", "--type is missing");
         if (optind < argc && !str_equal(argv[optind - 1], "--"))
-                return fs_command_fail(FS_EXIT_USAGE,
-                                       "fs plan: \"%s\": options of mkfs come after --",
-                                       argv[optind]);
+                return fs_command_refuse("plan", "\"%s\": options of mkfs come after --",
+                                         argv[optind]);
         args->words = (const char *const *)(argv + optind);
         args->n_words = (size_t)(argc - optind);
         return -1;

@@ -11,6 +11,7 @@
 #include "cni/cli/network_ask.h"
 #include "cni/commands/repair.h"
 #include "cni/rules/rules.h"
+#include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
 #include "common/base/file.h"
@@ -19,7 +20,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +37,6 @@
 
 #define CACHE_DIRECTORY PODS_DIRECTORY
 
-static const char try_help[] = "Try: berth-cni --help\n";
-
 static const char usage[] =
         "Usage: berth-cni install [OPTION]...           see berth-cni install --help\n"
         "       berth-cni gc [OPTION]... NETWORK        remove what belongs to no running pod\n"
@@ -47,7 +45,7 @@ static const char usage[] =
         "have?\n"
         "       berth-cni repair [OPTION]... [NETWORK]  put back what they lack\n"
         "       berth-cni list [OPTION]... [NETWORK]    pods, their addresses and host ports\n"
-        "       berth-cni --help | --version\n"
+        "       berth-cni --help | --version          or the words help and version\n"
         "\n"
         "NETWORK is the name in a configuration list, or the list's file, with a \"/\" in it.\n"
         "Without arguments and with CNI_COMMAND set, it is the plugin that a container runtime "
@@ -240,13 +238,60 @@ static int take_keep(Arguments *arguments, const char *text) {
         return keep(arguments, id, slash + 1);
 }
 
-static int wrong(const char *words, const char *what) {
-        fprintf(stderr, "berth-cni: %s \"%s\"\n", words, what);
-        return -1;
+static int take_option(Arguments *arguments, int option, Error *err) {
+        switch (option) {
+        case 'c':
+                arguments->configurations = optarg;
+                return 0;
+        case 'b':
+                arguments->plugins = optarg;
+                return 0;
+        case 'd':
+                arguments->cache = optarg;
+                return 0;
+        case 'k':
+                return take_keep(arguments, optarg) < 0
+                               ? error_set(err, ERROR_INVALID,
+                                           "--keep: \"%.100s\", expected ID/IFNAME", optarg)
+                               : 0;
+        case 'a':
+                arguments->all = true;
+                return 0;
+        case 'n':
+                arguments->dry_run = true;
+                return 0;
+        case 'j':
+                arguments->json = true;
+                return 0;
+        default:
+                return -EINVAL;
+        }
 }
 
-/* Return: 0; -1 when it is wrong; 1 for help. */
-static int parse(int argc, char **argv, const Command *command, Arguments *arguments) {
+static int check_arguments(int argc, char **argv, const Command *command, Arguments *arguments,
+                           Error *err) {
+        if (arguments->dry_run && strcmp(command->name, "gc") != 0)
+                return error_set(err, ERROR_INVALID, "--dry-run is for gc, and not for %s",
+                                 command->name);
+        if (arguments->json && !command->has_json)
+                return error_set(err, ERROR_INVALID, "--json is for gc and status, and not for %s",
+                                 command->name);
+        arguments->network = argv[optind];
+        if (!arguments->network && command->wants_network)
+                return error_set(
+                        err, ERROR_INVALID,
+                        "%s: the network is missing; expected its name, or its list's file",
+                        command->name);
+        if (arguments->network && optind + 1 < argc)
+                return error_set(err, ERROR_INVALID,
+                                 "unexpected argument \"%.100s\": one network "
+                                 "at a time",
+                                 argv[optind + 1]);
+        return 0;
+}
+
+/* Return: 0; 1 for help; -EINVAL with @err. */
+static int parse(int argc, char **argv, const Command *command, Arguments *arguments, Error *err) {
         static const struct option options[] = {
                 {"conf-dir", required_argument, NULL, 'c'},
                 {"bin-dir", required_argument, NULL, 'b'},
@@ -260,47 +305,14 @@ static int parse(int argc, char **argv, const Command *command, Arguments *argum
         };
         int c;
 
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
-                switch (c) {
-                case 'c':
-                        arguments->configurations = optarg;
-                        break;
-                case 'b':
-                        arguments->plugins = optarg;
-                        break;
-                case 'd':
-                        arguments->cache = optarg;
-                        break;
-                case 'k':
-                        if (take_keep(arguments, optarg) < 0)
-                                return wrong("--keep wants ID/IFNAME, not", optarg);
-                        break;
-                case 'a':
-                        arguments->all = true;
-                        break;
-                case 'n':
-                        arguments->dry_run = true;
-                        break;
-                case 'j':
-                        arguments->json = true;
-                        break;
-                case 'h':
+        optind = 0;
+        while ((c = arguments_next(argc, argv, ":h", options, err)) > 0) {
+                if (c == 'h')
                         return 1;
-                default:
-                        return -1;
-                }
+                if (take_option(arguments, c, err) < 0)
+                        return -EINVAL;
         }
-        if (arguments->dry_run && strcmp(command->name, "gc") != 0)
-                return wrong("--dry-run is for gc; unexpected with", command->name);
-        if (arguments->json && !command->has_json)
-                return wrong("--json is for gc and status; unexpected with", command->name);
-        arguments->network = argv[optind];
-        if (!arguments->network && !command->wants_network)
-                return 0;
-        if (!arguments->network)
-                return wrong("which network? Missing after", command->name);
-        return optind + 1 == argc ? 0
-                                  : wrong("one network at a time; unexpected", argv[optind + 1]);
+        return c == ARGUMENTS_END ? check_arguments(argc, argv, command, arguments, err) : c;
 }
 
 static int fail(const Error *err) {
@@ -478,44 +490,63 @@ static const Command commands[] = {
         {"list", false, false, run_list},
 };
 
+static int wrong_usage(const Error *err) {
+        fprintf(stderr, "berth-cni: %s\nTry: berth-cni --help\n", err->message);
+        return EXIT_USAGE;
+}
+
 static int command_main(int argc, char **argv, const Command *command) {
         cleanup(arguments_deinit)
                 Arguments arguments = {.cache = CACHE_DIRECTORY, .keep = json_array()};
         cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        Error err = {0};
         int r;
 
         directories_find(root_fd, true, &arguments.found);
         arguments.configurations = arguments.found.configurations;
         arguments.plugins = arguments.found.plugins;
-        r = arguments.keep ? parse(argc, argv, command, &arguments) : -1;
-        if (r != 0) {
-                fputs(r > 0 ? usage : try_help, r > 0 ? stdout : stderr);
-                return r > 0 ? 0 : 2;
+        r = arguments.keep ? parse(argc, argv, command, &arguments, &err)
+                           : error_set_errno(&err, ENOMEM, "%s", command->name);
+        if (r < 0)
+                return wrong_usage(&err);
+        if (r > 0) {
+                fputs(usage, stdout);
+                return 0;
         }
         return command->run(&arguments);
 }
 
-int people_main(int argc, char **argv) {
-        static char self[] = "berth-cni"; /* who speaks, to getopt_long() */
+static int unknown_command(const char *name) {
+        Nearest nearest = {.given = name, .n_given = strlen(name)};
+        char hint[NEAREST_NAME_MAX + 32];
+        Error err = {0};
 
-        if (strcmp(argv[1], "--version") == 0) {
+        nearest_offer(&nearest, "install");
+        for (size_t i = 0; i < N_ELEMENTS(commands); i++)
+                nearest_offer(&nearest, commands[i].name);
+        (void)error_set(&err, ERROR_INVALID, "unknown command \"%.64s\"%s", name,
+                        nearest_text(&nearest, "", hint, sizeof(hint)));
+        return wrong_usage(&err);
+}
+
+static bool is_word(const char *text, const char *word) {
+        return strcmp(text, word) == 0 ||
+               (str_has_prefix(text, "--") && strcmp(text + 2, word) == 0);
+}
+
+int people_main(int argc, char **argv) {
+        if (is_word(argv[1], "version")) {
                 puts("berth-cni " BERTH_VERSION);
                 return 0;
         }
-        if (strcmp(argv[1], "install") == 0) {
-                argv[1] = self;
-                return install_main(argc - 1, argv + 1);
-        }
-        for (size_t i = 0; i < N_ELEMENTS(commands); i++)
-                if (strcmp(argv[1], commands[i].name) == 0) {
-                        argv[1] = self;
-                        return command_main(argc - 1, argv + 1, &commands[i]);
-                }
-        if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        if (is_word(argv[1], "help") || strcmp(argv[1], "-h") == 0) {
                 fputs(usage, stdout);
                 return 0;
         }
-        (void)wrong("unknown argument", argv[1]);
-        fputs(try_help, stderr);
-        return 2;
+        if (strcmp(argv[1], "install") == 0)
+                return install_main(argc - 1, argv + 1);
+        for (size_t i = 0; i < N_ELEMENTS(commands); i++)
+                if (strcmp(argv[1], commands[i].name) == 0)
+                        return command_main(argc - 1, argv + 1, &commands[i]);
+        return unknown_command(argv[1]);
 }

@@ -2,7 +2,7 @@
 #ifndef BERTH_CNI_CLI_COMMANDS_H
 #define BERTH_CNI_CLI_COMMANDS_H
 
-/* berth-cni on a command line: install, gc, status. Prints for people, exits 0, 1 or 2 (usage). */
+/* berth-cni on a command line: install, gc, status. Prints for people, exits 0, 1 or 64 (usage). */
 
 #include "common/base/error.h"
 

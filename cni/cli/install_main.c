@@ -10,6 +10,7 @@
 
 #include "cni/rules/rules.h"
 #include "cni/spec/conf.h"
+#include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
@@ -17,7 +18,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,18 +196,21 @@ static int parse(int argc, char **argv, Install *install) {
         };
         int c;
 
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
+        optind = 0;
+        while ((c = arguments_next(argc, argv, ":h", options, &install->wrong)) > 0) {
                 if (c == 'h')
                         return 1;
                 if (take_option(install, c) < 0)
                         return -1;
         }
+        if (c != ARGUMENTS_END)
+                return c;
         if (!!install->conf_path + (install->network.n_subnets > 0) + !!install->subnet_file > 1)
                 return error_set(&install->wrong, ERROR_INVALID,
                                  "only one of --conf, --subnet and --subnet-file");
         if (optind < argc)
-                return error_set(&install->wrong, ERROR_INVALID, "install: unexpected \"%s\"",
-                                 argv[optind]);
+                return error_set(&install->wrong, ERROR_INVALID,
+                                 "install: unexpected argument \"%.100s\"", argv[optind]);
         return 0;
 }
 
@@ -609,13 +612,14 @@ int install_main(int argc, char **argv) {
                               "install changes nothing without being told what: --subnet CIDR or "
                               "--conf FILE for a network, --names LIST for the programs alone "
                               "(see berth-cni install --help)");
-        if (r != 0) {
-                if (install.wrong.message[0])
-                        fprintf(stderr, "berth-cni: %s\n", install.wrong.message);
-                else
-                        fputs(r > 0 ? usage : "Try: berth-cni install --help\n",
-                              r > 0 ? stdout : stderr);
-                return r > 0 ? 0 : 2;
+        if (r < 0) {
+                fprintf(stderr, "berth-cni: %s\nTry: berth-cni install --help\n",
+                        install.wrong.message);
+                return EXIT_USAGE;
+        }
+        if (r > 0) {
+                fputs(usage, stdout);
+                return 0;
         }
         if (run(&install, &err) < 0) {
                 (void)fflush(stdout);

@@ -3,12 +3,12 @@
 #include "cni/node/node.h"
 
 #include "cni/commands/repair.h"
+#include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +26,7 @@ const char node_usage[] =
         "       berth-node subnets [OPTION]...     print what the API server says of this node\n"
         "       berth-node collect [OPTION]...     once: take away what no pod owns\n"
         "       berth-node uninstall [OPTION]...   take list, links and program away\n"
-        "       berth-node --help | --version\n"
+        "       berth-node --help | --version          or the words help and version\n"
         "\n"
         "Installs the plugin and its configuration list, and keeps both as they are; puts back "
         "what\n"
@@ -279,24 +279,42 @@ static int parse_options(int argc, char **argv, NodeCommand *commandp, NodeArgs 
         };
         int c, r;
 
-        opterr = 0;
-        while ((c = getopt_long(argc, argv, ":h", options, NULL)) >= 0) {
+        optind = 0;
+        while ((c = arguments_next(argc, argv, ":h", options, err)) > 0) {
                 if (c == 'h' || c == 'V') {
                         *commandp = c == 'h' ? NODE_HELP : NODE_VERSION;
                         return 0;
                 }
-                if (c == '?' || c == ':')
-                        return error_set(err, ERROR_INVALID,
-                                         c == ':' ? "%.100s wants a value"
-                                                  : "unknown option \"%.100s\"",
-                                         argv[optind - 1]);
                 r = take(c, args, err);
                 if (r < 0)
                         return r;
         }
-        return optind == argc
-                       ? 0
-                       : error_set(err, ERROR_INVALID, "unexpected \"%.100s\"", argv[optind]);
+        if (c == ARGUMENTS_END && optind < argc)
+                return error_set(err, ERROR_INVALID, "unexpected argument \"%.100s\"",
+                                 argv[optind]);
+        return c == ARGUMENTS_END ? 0 : c;
+}
+
+static int find_command(const char *name, NodeCommand *commandp, Error *err) {
+        static const struct {
+                const char *name;
+                NodeCommand command;
+        } commands[] = {
+                {"subnets", NODE_SUBNETS}, {"uninstall", NODE_UNINSTALL}, {"collect", NODE_COLLECT},
+                {"help", NODE_HELP},       {"version", NODE_VERSION},
+        };
+        Nearest nearest = {.given = name, .n_given = strlen(name)};
+        char hint[NEAREST_NAME_MAX + 32];
+
+        for (size_t i = 0; i < N_ELEMENTS(commands); i++) {
+                if (strcmp(name, commands[i].name) == 0) {
+                        *commandp = commands[i].command;
+                        return 0;
+                }
+                nearest_offer(&nearest, commands[i].name);
+        }
+        return error_set(err, ERROR_INVALID, "unknown command \"%.64s\"%s", name,
+                         nearest_text(&nearest, "", hint, sizeof(hint)));
 }
 
 int node_args_parse(int argc, char **argv, NodeCommand *commandp, NodeArgs *args, Error *err) {
@@ -317,14 +335,9 @@ int node_args_parse(int argc, char **argv, NodeCommand *commandp, NodeArgs *args
         };
         *commandp = NODE_RUN;
         if (argc > 1 && argv[1][0] != '-') {
-                if (strcmp(argv[1], "subnets") == 0)
-                        *commandp = NODE_SUBNETS;
-                else if (strcmp(argv[1], "uninstall") == 0)
-                        *commandp = NODE_UNINSTALL;
-                else if (strcmp(argv[1], "collect") == 0)
-                        *commandp = NODE_COLLECT;
-                else
-                        return error_set(err, ERROR_INVALID, "unexpected \"%.100s\"", argv[1]);
+                r = find_command(argv[1], commandp, err);
+                if (r < 0)
+                        return r;
                 argc--;
                 argv++;
         }

@@ -3,6 +3,7 @@
 #include "cni/node/node.h"
 
 #include "cni/commands/counters.h"
+#include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
 
@@ -80,7 +81,7 @@ int main(int argc, char **argv) {
 
         if (node_args_parse(argc, argv, &command, &args, &err) < 0) {
                 fprintf(stderr, "berth-node: %s\nTry: berth-node --help\n", err.message);
-                return 2;
+                return EXIT_USAGE;
         }
         switch (command) {
         case NODE_HELP:

@@ -4,6 +4,7 @@
 
 #include "csi/cli/args.h"
 
+#include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
@@ -113,13 +114,6 @@ static const Flag flags[] = {
          "logfmt (default) or json"},
 };
 /* clang-format on */
-
-static const Flag *flag_find(const char *name, size_t n_name) {
-        for (size_t i = 0; i < N_ELEMENTS(flags); i++)
-                if (strlen(flags[i].name) == n_name && memcmp(flags[i].name, name, n_name) == 0)
-                        return &flags[i];
-        return NULL;
-}
 
 /* "90s", "1h", "250ms", or seconds without a unit. */
 static int parse_duration(const char *text, uint64_t *msecsp) {
@@ -249,49 +243,63 @@ static void set_defaults(ServeArgs *args, const char *(*get_environment)(const c
         };
 }
 
-/* One flag, at argv[*ip]; takes the next argument if that is its value. */
-static int parse_one(int argc, const char *const *argv, int *ip, ServeArgs *args, Error *err) {
-        const char *text = argv[*ip] + 2;
-        const char *equals = strchr(text, '=');
-        size_t n = equals ? (size_t)(equals - text) : strlen(text);
-        const Flag *flag = flag_find(text, n);
+/* Each flag; a switch also as --no-NAME, and its value only behind a "=". */
+enum {
+        VAL_FLAG = 256,
+        VAL_NO = 512,
+        VAL_HELP = 1024,
+        VAL_VERSION
+};
 
-        if (!flag && !equals && str_has_prefix(text, "no-")) {
-                flag = flag_find(text + 3, n - 3);
-                if (flag && flag->kind == KIND_BOOL)
-                        return flag_set(args, flag, "false", err);
-                flag = NULL;
+#define NO_NAME_MAX 32
+
+static void make_options(struct option options[2 * N_ELEMENTS(flags) + 3],
+                         char no_names[N_ELEMENTS(flags)][NO_NAME_MAX]) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(flags); i++) {
+                bool is_bool = flags[i].kind == KIND_BOOL;
+
+                options[n++] = (struct option){flags[i].name,
+                                               is_bool ? optional_argument : required_argument,
+                                               NULL, VAL_FLAG + (int)i};
+                if (!is_bool)
+                        continue;
+                (void)snprintf(no_names[i], NO_NAME_MAX, "no-%s", flags[i].name);
+                options[n++] = (struct option){no_names[i], no_argument, NULL, VAL_NO + (int)i};
         }
-        if (!flag)
-                return error_set(err, ERROR_INVALID, "unknown flag --%.*s", (int)n, text);
-        if (equals)
-                return flag_set(args, flag, equals + 1, err);
-        if (flag->kind == KIND_BOOL)
-                return flag_set(args, flag, "true", err);
-        if (*ip + 1 >= argc)
-                return error_set(err, ERROR_INVALID, "--%s: its value is missing", flag->name);
-        return flag_set(args, flag, argv[++*ip], err);
+        options[n++] = (struct option){"help", no_argument, NULL, VAL_HELP};
+        options[n++] = (struct option){"version", no_argument, NULL, VAL_VERSION};
+        options[n] = (struct option){NULL, 0, NULL, 0};
 }
 
-int args_parse_serve(int argc, const char *const *argv,
-                     const char *(*get_environment)(const char *name), ServeArgs *args,
-                     Error *err) {
-        set_defaults(args, get_environment);
-        for (int i = 0; i < argc; i++) {
-                int r;
+static int take(int val, ServeArgs *args, Error *err) {
+        if (val >= VAL_NO)
+                return flag_set(args, &flags[val - VAL_NO], "false", err);
+        return flag_set(args, &flags[val - VAL_FLAG], optarg ? optarg : "true", err);
+}
 
-                if (str_equal(argv[i], "--help") || str_equal(argv[i], "-h"))
+int args_parse_serve(int argc, char *const *argv, const char *(*get_environment)(const char *name),
+                     ServeArgs *args, Error *err) {
+        char no_names[N_ELEMENTS(flags)][NO_NAME_MAX];
+        struct option options[2 * N_ELEMENTS(flags) + 3];
+        int val, r;
+
+        set_defaults(args, get_environment);
+        make_options(options, no_names);
+        optind = 0;
+        while ((val = arguments_next(argc, argv, "+:h", options, err)) > 0) {
+                if (val == VAL_HELP || val == 'h')
                         return ARGS_E_HELP;
-                if (str_equal(argv[i], "--version"))
+                if (val == VAL_VERSION)
                         return ARGS_E_VERSION;
-                if (!str_has_prefix(argv[i], "--") || argv[i][2] == '\0')
-                        return error_set(err, ERROR_INVALID, "unexpected argument \"%.64s\"",
-                                         argv[i]);
-                r = parse_one(argc, argv, &i, args, err);
+                r = take(val, args, err);
                 if (r < 0)
                         return r;
         }
-        return 0;
+        if (val == ARGUMENTS_END && optind < argc)
+                return error_set(err, ERROR_INVALID, "unexpected argument \"%.64s\"", argv[optind]);
+        return val == ARGUMENTS_END ? 0 : val;
 }
 
 void args_print_help(FILE *file) {

@@ -50,15 +50,15 @@ enum {
 };
 
 /**
- * args_parse_serve() - parse what follows "serve"
+ * args_parse_serve() - parse a command line; argv[0], "serve" or the program's name, is not read
  * @getenv: getenv(3), or a test's
  *
  * Flags are "--name value" or "--name=value"; booleans are "--name", "--no-name" or "--name=true".
  *
  * Return: 0; ARGS_E_HELP or ARGS_E_VERSION; -EINVAL with @err, the reason for exit code 64.
  */
-int args_parse_serve(int argc, const char *const *argv,
-                     const char *(*get_environment)(const char *name), ServeArgs *args, Error *err);
+int args_parse_serve(int argc, char *const *argv, const char *(*get_environment)(const char *name),
+                     ServeArgs *args, Error *err);
 
 /* The flags with a line each. */
 void args_print_help(FILE *file);

@@ -4,15 +4,13 @@
 
 #include "csi/cli/host.h"
 
+#include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 #include "fs/hosts.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <jansson.h>
-
-#define EXIT_USAGE 64
 
 static const char help[] =
         "Usage: berth-csi host [--json [--probe]] [--root DIRECTORY]\n"
@@ -55,10 +53,11 @@ static int parse_args(int argc, char **argv, HostArgs *args) {
                 {"help", no_argument, NULL, 'h'},
                 {NULL, 0, NULL, 0},
         };
+        Error err = {0};
         int option;
 
-        opterr = 0;
-        while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        optind = 0;
+        while ((option = arguments_next(argc, argv, ":h", options, &err)) != ARGUMENTS_END) {
                 switch (option) {
                 case 'j':
                         args->as_json = true;
@@ -73,10 +72,8 @@ static int parse_args(int argc, char **argv, HostArgs *args) {
                         fputs(help, stdout);
                         return 0;
                 default:
-                        fprintf(stderr,
-                                "berth-csi host: unknown or incomplete flag \"%s\"\n"
-                                "Try: berth-csi host --help\n",
-                                argv[optind - 1]);
+                        fprintf(stderr, "berth-csi host: %s\nTry: berth-csi host --help\n",
+                                err.message);
                         return EXIT_USAGE;
                 }
         }
@@ -85,7 +82,9 @@ static int parse_args(int argc, char **argv, HostArgs *args) {
                 return EXIT_USAGE;
         }
         if (optind < argc) {
-                fprintf(stderr, "berth-csi host: unexpected \"%s\"\nTry: berth-csi host --help\n",
+                fprintf(stderr,
+                        "berth-csi host: unexpected argument \"%.100s\"\nTry: berth-csi host "
+                        "--help\n",
                         argv[optind]);
                 return EXIT_USAGE;
         }

@@ -5,6 +5,7 @@
 
 #include "csi/cli/serve.h"
 
+#include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/confine.h"
 #include "common/base/file.h"
@@ -25,8 +26,6 @@
 #include <linux/capability.h>
 #include <stdio.h>
 #include <sys/stat.h>
-
-#define EXIT_USAGE 64
 
 /* CSI specification v1.12, GetPluginInfoResponse.name. */
 #define DRIVER_NAME_MAX 63U
@@ -464,8 +463,7 @@ int serve_command(int argc, char **argv) {
 
         if (!serve)
                 return 1;
-        r = args_parse_serve(argc - 1, (const char *const *)argv + 1, environment, &serve->args,
-                             &err);
+        r = args_parse_serve(argc, argv, environment, &serve->args, &err);
         if (r < 0)
                 return usage_error(&err);
         if (r == ARGS_E_HELP) {

@@ -29,8 +29,7 @@ int main(int argc, char **argv) {
         DaemonConfig config = {.service = &service};
 
         daemon_block_signals();
-        if (args_parse_serve(argc - 1, (const char *const *)argv + 1, get_environment, &args,
-                             &err) != 0 ||
+        if (args_parse_serve(argc, argv, get_environment, &args, &err) != 0 ||
             args_socket_path(args.endpoint, buffer, sizeof(buffer), &config.socket_path, &err) <
                     0) {
                 (void)fprintf(stderr, "%s\n", err.message);

@@ -664,10 +664,10 @@ def test_a_taken_port_keeps_nothing_away(node, daemon):
     (['--mode', 'bridged'], '--mode: "bridged" must be'),
     (['--subnet', '10.0.0.0/33'], '--subnet: "10.0.0.0/33" is no subnet'), (['--mtu', '5'], '--mtu: "5"'),
     (['--subnet', '10.1.0.0/16', '--cluster-cidr', '10.9.0.0/16'], 'does not hold'),
-    (['--nonsense'], 'unknown option "--nonsense"'), (['nonsense'], 'unexpected "nonsense"'),
-    (['--subnet'], '--subnet wants a value'), (['--ask-interval', '5'], 'expected seconds from 30 to 86400'),
+    (['--nonsense'], 'unknown flag --nonsense'), (['nonsense'], 'unknown command "nonsense"'),
+    (['--subnet'], '--subnet: its value is missing'), (['--ask-interval', '5'], 'expected seconds from 30 to 86400'),
     (['--repair-interval', '29'], 'or 0'), (['--health-port', '65536'], 'expected a port'),
     (['--subnet', SUBNET, '--subnet-file', '/x'], 'only one of'), (['--api-server', 'ftp://x'], 'expected https://')])
 def test_wrong_usage(build, argv, words):
     done = subprocess.run([build / 'cni' / 'berth-node', *argv], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and words in done.stderr and 'berth-node --help' in done.stderr, done.stderr
+    assert done.returncode == 64 and words in done.stderr and 'berth-node --help' in done.stderr, done.stderr

@@ -381,7 +381,7 @@ def test_status_for_people(berth, node, sandbox):
         done = berth(command, '--conf-dir', directory, 'other', check=False)
         assert done.returncode == 1 and 'no network "other"' in done.stderr, command
         done = berth(command, '--bogus', check=False)
-        assert done.returncode == 2 and "berth-cni: unrecognized option '--bogus'" in done.stderr
+        assert done.returncode == 64 and 'berth-cni: unknown flag --bogus\n' in done.stderr
 
 
 def programs_of(sandbox, node, *names):
@@ -479,18 +479,20 @@ def test_gc_dry_run(berth, node, sandbox):
     assert 'net: berth-cni: clean' in berth('gc', '--dry-run', *keep).stdout
     assert [one['ifname'] for one in lib.link_json() if one['ifname'].startswith('veth')] == [pods[0].host_link]
     for argv in (('status', '--dry-run'), ('list', '--json'), ('check', '--json')):
-        assert berth(*argv, check=False).returncode == 2
+        assert berth(*argv, check=False).returncode == 64
 
 
 def test_usage(berth):
     assert 'Usage' in berth('--help').stdout and 'Usage' in berth('install', '--help').stdout
     assert berth('--version').stdout.startswith('berth-cni ')
-    for argv, words in ((('nonsense',), 'unknown argument "nonsense"'), (('gc',), 'which network?'),
-                        (('gc', '--nonsense', 'x'), 'unrecognized option'), (('install', 'x'), 'unexpected "x"'),
-                        (('status', 'a', 'b'), 'unexpected "b"'), (('gc', '--keep', 'x', 'net'), 'ID/IFNAME, not "x"'),
+    for argv, words in ((('nonsense',), 'unknown command "nonsense"'), (('gc',), 'the network is missing'),
+                        (('gc', '--nonsense', 'x'), 'unknown flag --nonsense'),
+                        (('install', 'x'), 'unexpected argument "x"'),
+                        (('status', 'a', 'b'), 'unexpected argument "b"'),
+                        (('gc', '--keep', 'x', 'net'), '--keep: "x", expected ID/IFNAME'),
                         (('install', '--subnet', '10.1.0.0/31'), '10.1.0.0/31 is too small'),
                         (('install',), 'install changes nothing without being told what'),
                         (('install', '--subnet', '10.1.2.3/24'), 'is an address in a subnet, not a subnet'),
                         (('install', '--subnet', '10.1.0.0/24', '--conf', 'x'), 'only one of')):
         done = berth(*argv, check=False)
-        assert done.returncode == 2 and words in done.stderr
+        assert done.returncode == 64 and words in done.stderr

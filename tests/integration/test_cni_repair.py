@@ -248,7 +248,7 @@ def test_list(node, pods):
     pods.b.netns.delete()
     assert '(gone)' in pods('list', 'net').stdout
     assert pods('list', 'other').stdout == ''
-    assert pods('check', 'one', 'two').returncode == 2
+    assert pods('check', 'one', 'two').returncode == 64
 
 
 def test_rules_of_an_earlier_version(node, pods):

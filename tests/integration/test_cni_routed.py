@@ -193,4 +193,4 @@ def test_as_installed(node, build):
     plugin.status(one).ok()
     node.delete(pod, plugin=plugin)
     wrong = subprocess.run([node.plugin.program, 'install', '--mode', 'x'], check=False, capture_output=True, text=True)
-    assert wrong.returncode == 2 and '--mode: "x" must be "bridge" or "routed"' in wrong.stderr
+    assert wrong.returncode == 64 and '--mode: "x" must be "bridge" or "routed"' in wrong.stderr

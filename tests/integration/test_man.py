@@ -113,3 +113,51 @@ def test_completed_is_what_help_says(build, shell, program, command):
     if not command and 'node' not in program:
         flags = {'--help', '--version'}
     assert flags and flags <= offered | {'--no-' + flag[2:] for flag in offered}, sorted(flags - offered)
+
+
+WRONG = [
+    ('csi/berth-csi', [], 'what to do is missing'),
+    ('csi/berth-csi', ['pol'], 'unknown command "pol"; did you mean pool?'),
+    ('csi/berth-csi', ['nosuch'], 'unknown command "nosuch"\n'),
+    ('csi/berth-csi', ['help', 'pol'], 'did you mean pool?'),
+    ('csi/berth-csi', ['serve', '--provder=local'], 'unknown flag --provder; did you mean --provider?'),
+    ('csi/berth-csi', ['--provder=local'], 'did you mean --provider?'),
+    ('csi/berth-csi', ['serve', 'x'], 'unexpected argument "x"'),
+    ('csi/berth-csi', ['pool', 'init'], 'the directory is missing'),
+    ('csi/berth-csi', ['pool'], 'what to do is missing'),
+    ('csi/berth-csi', ['pool', 'init', '/x', '/y'], 'unexpected argument /y'),
+    ('csi/berth-csi', ['host', '--jsno'], 'did you mean --json?'),
+    ('csi/berth-csi', ['fs'], 'expected check or plan'),
+    ('csi/berth-csi', ['fs', 'chek'], 'did you mean check?'),
+    ('csi/berth-csi', ['fs', 'check', '--sector', '5', 'x'], '--sector: "5", expected a power of two'),
+    ('csi/berth-csi', ['fs', 'plan'], '--type is missing'),
+    ('csi/berth-csi', ['fs', 'plan', '--size', 'x'], '--size: "x", expected a size such as 100Gi'),
+    ('cni/berth-cni', ['stauts'], 'unknown command "stauts"; did you mean status?'),
+    ('cni/berth-cni', ['gc'], 'the network is missing'),
+    ('cni/berth-cni', ['gc', '--keep', 'x', 'net'], '--keep: "x", expected ID/IFNAME'),
+    ('cni/berth-cni', ['install', '--subnets=1'], 'did you mean --subnet?'),
+    ('cni/berth-cni', ['install', '--subnet'], '--subnet: its value is missing'),
+    ('cni/berth-node', ['subnet'], 'unknown command "subnet"; did you mean subnets?'),
+    ('cni/berth-node', ['--mtuu=9000'], 'did you mean --mtu?'),
+    ('cni/berth-node', ['--stay=yes'], '--stay takes no value'),
+]
+
+
+@pytest.mark.parametrize('program, argv, words', WRONG, ids=[' '.join([p[4:], *a]) for p, a, _ in WRONG])
+def test_wrong_usage(build, program, argv, words):
+    """One exit code in all programs, what is wrong in words, and where to read on."""
+    done = run(build, program, *argv)
+    name = program.split('/')[1]
+    assert done.returncode == 64 and not done.stdout, done
+    assert done.stderr.startswith(name) and words in done.stderr, done.stderr
+    assert re.search(rf'^Try: {name}( [a-z]+)* --help$', done.stderr, re.M), done.stderr
+
+
+@pytest.mark.parametrize('program', ['csi/berth-csi', 'cni/berth-cni', 'cni/berth-node'])
+def test_help_and_version_are_words_too(build, program):
+    name = program.split('/')[1]
+    for words, flag in (('help', '--help'), ('version', '--version')):
+        done = run(build, program, words)
+        assert done.returncode == 0 and done.stdout == run(build, program, flag).stdout and not done.stderr
+    assert re.fullmatch(rf'{name} \d+\.\d+\.\d+\n', run(build, program, 'version').stdout)
+    assert run(build, 'csi/berth-csi', 'help', 'fs').stdout == run(build, 'csi/berth-csi', 'fs', '--help').stdout
