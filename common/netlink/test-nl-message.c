@@ -59,6 +59,18 @@ static void test_ack(void **state) {
         }
 }
 
+/* Cut before its errno ends: what stands behind it is another's. */
+static void test_short_ack(void **state) {
+        struct {
+                struct nlmsghdr header;
+                struct nlmsgerr ack;
+        } cut = {.header = {.nlmsg_len = NLMSG_HDRLEN + 3}, .ack = {.error = -EPERM}};
+        char text[NL_TEXT_MAX] = "before";
+
+        assert_int_equal(nl_ack_parse(&cut.header, text, NULL), -EBADMSG);
+        assert_string_equal(text, "");
+}
+
 static void test_malformed_attributes(void **state) {
         static const struct {
                 uint16_t n_first;
@@ -91,6 +103,20 @@ static void test_values(void **state) {
         assert_string_equal(text, "");
         nl_get_text(&one.attr, text, sizeof(text));
         assert_string_equal(text, "\t");
+}
+
+/* Cut where the caller's room ends, NUL included. */
+static void test_long_text(void **state) {
+        struct {
+                struct nlattr attr;
+                char text[4];
+        } one = {.attr = {.nla_len = 8, .nla_type = 1}, .text = {'l', 'o', 'n', 'g'}};
+        char text[5] = "****";
+
+        nl_get_text(&one.attr, text, 4);
+        assert_string_equal(text, "lon");
+        nl_get_text(&one.attr, text, 5);
+        assert_string_equal(text, "long");
 }
 
 static void test_batch_limits(void **state) {
@@ -178,6 +204,8 @@ static void test_address_round_trip(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_ack),
+                cmocka_unit_test(test_short_ack),
+                cmocka_unit_test(test_long_text),
                 cmocka_unit_test(test_malformed_attributes),
                 cmocka_unit_test(test_values),
                 cmocka_unit_test(test_batch_limits),
