@@ -318,13 +318,4 @@ typedef struct Provider {
         bool (*is_another)(void *self, const char *volume_id, uint64_t devno);
 } Provider;
 
-/* NULL-terminated, order = priority of match(). csi/providers/providers.c */
-extern const Provider *const providers[];
-
-/* By name or driver name; NULL if there is none. */
-const Provider *provider_find(const char *name);
-
-/* The first that matches @platform, else the provider `local`. */
-const Provider *provider_detect(const Platform *platform);
-
 #endif

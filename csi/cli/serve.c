@@ -16,6 +16,7 @@
 #include "csi/cli/args.h"
 #include "csi/cli/tools_log.h"
 #include "csi/daemon/daemon.h"
+#include "csi/daemon/providers.h"
 #include "csi/daemon/tend.h"
 #include "csi/kubelet/view.h"
 #include "csi/wait/lock.h"

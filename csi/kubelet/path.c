@@ -116,6 +116,21 @@ MountPlace node_path_place(const NodePath *path) {
         return (MountPlace){path->fd, path->parent_fd, path->name};
 }
 
+int node_path_real(const NodePath *path, char text[PATH_MAX], Error *err) {
+        char link[32];
+        ssize_t n;
+        int n_all;
+
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", path->parent_fd);
+        n = readlink(link, text, PATH_MAX - 1);
+        if (n < 0)
+                return error_set_errno(err, errno, "find the real path of %s", path->text);
+        n_all = snprintf(text + n, PATH_MAX - (size_t)n, "%s%s", n == 1 ? "" : "/", path->name);
+        if ((size_t)n_all >= PATH_MAX - (size_t)n)
+                return error_set_errno(err, ENAMETOOLONG, "%s", path->text);
+        return 0;
+}
+
 void node_path_close(NodePath *path) {
         closep(&path->fd);
         closep(&path->parent_fd);

@@ -65,6 +65,9 @@ int node_path_reopen(NodePath *path, Error *err);
 /* For the functions of common/mount. */
 MountPlace node_path_place(const NodePath *path);
 
+/* As mountinfo has it: the way there may have links, which kubelet's root may be one of. */
+int node_path_real(const NodePath *path, char text[PATH_MAX], Error *err);
+
 /* -errno of a filesystem whose device, server or daemon is gone. */
 bool node_path_is_dead_errno(int r);
 

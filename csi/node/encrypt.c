@@ -8,9 +8,9 @@
 #include "common/block/block_ioctl.h"
 #include "csi/luks/crypt.h"
 #include "csi/luks/header.h"
+#include "csi/luks/mapper_note.h"
 #include "csi/metrics/metrics.h"
 #include "csi/node/holder.h"
-#include "csi/node/mapper_note.h"
 #include "csi/node/marker.h"
 
 #include <fcntl.h>

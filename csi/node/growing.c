@@ -4,7 +4,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
-#include "csi/node/note.h"
+#include "csi/kubelet/note.h"
 #include "fs/superblock.h"
 
 #define NAME ".berth-grow"

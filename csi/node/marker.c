@@ -5,7 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
-#include "csi/node/note.h"
+#include "csi/kubelet/note.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

@@ -6,62 +6,12 @@
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/mount/mountinfo.h"
-#include "csi/node/share_internal.h"
-#include "csi/node/share_note.h"
 #include "csi/node/timed.h"
+#include "csi/share/share_note.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
-
-/* As df(1) tells servers from disks, for those that a volume may come from. */
-bool share_is_remote(const char *fs_type) {
-        static const char *const types[] = {"nfs",       "nfs4",   "cifs", "smb3", "ceph",
-                                            "glusterfs", "lustre", "9p",   "afs"};
-
-        if (!fs_type)
-                return false;
-        for (size_t i = 0; i < N_ELEMENTS(types); i++)
-                if (str_equal(fs_type, types[i]))
-                        return true;
-        return str_has_prefix(fs_type, "fuse.");
-}
-
-/* What follows the server: "[fe80::1]:/a". NULL: it has none. */
-static const char *export_of(const char *source) {
-        const char *server_end = source[0] == '[' ? strchr(source, ']') : source;
-        const char *colon = server_end ? strchr(server_end, ':') : NULL;
-
-        return colon ? colon + 1 : NULL;
-}
-
-/* The next component of a path, @np bytes, without "." and empty ones. NULL: its end. */
-static const char *next_component(const char **atp, size_t *np) {
-        do {
-                *atp += strspn(*atp, "/");
-                *np = strcspn(*atp, "/");
-                *atp += *np;
-        } while (*np == 1 && (*atp)[-1] == '.');
-        return *np > 0 ? *atp - *np : NULL;
-}
-
-bool share_is_same_source(const char *a, const char *b) {
-        const char *at = export_of(a), *bt = export_of(b), *one, *other;
-        size_t n_one, n_other;
-
-        /* Of another kind, as SMB's: as they are written. */
-        if (!at || !bt)
-                return str_equal(a, b);
-        if (at - a != bt - b || memcmp(a, b, (size_t)(at - a)) != 0)
-                return false;
-        do {
-                one = next_component(&at, &n_one);
-                other = next_component(&bt, &n_other);
-                if (n_one != n_other || (one && memcmp(one, other, n_one) != 0))
-                        return false;
-        } while (one);
-        return true;
-}
 
 bool share_is_of(const Node *node, const Mount *mount, const char *source) {
         return share_is_same_source(mount->source, source) ||
@@ -70,27 +20,12 @@ bool share_is_of(const Node *node, const Mount *mount, const char *source) {
 
 /* --- what is mounted, by mountinfo --- */
 
-int share_real_path(const NodePath *path, char text[PATH_MAX], Error *err) {
-        char link[32];
-        ssize_t n;
-        int n_all;
-
-        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", path->parent_fd);
-        n = readlink(link, text, PATH_MAX - 1);
-        if (n < 0)
-                return error_set_errno(err, errno, "find the real path of %s", path->text);
-        n_all = snprintf(text + n, PATH_MAX - (size_t)n, "%s%s", n == 1 ? "" : "/", path->name);
-        if ((size_t)n_all >= PATH_MAX - (size_t)n)
-                return error_set_errno(err, ENAMETOOLONG, "%s", path->text);
-        return 0;
-}
-
 int share_find_mount(const NodePath *path, MountTable **tablep, const Mount **mountp, Error *err) {
         cleanup(mount_table_freep) MountTable *table = NULL;
         char real[PATH_MAX];
         int r;
 
-        r = share_real_path(path, real, err);
+        r = node_path_real(path, real, err);
         if (r < 0)
                 return r;
         r = mountinfo_read(&table);
@@ -207,7 +142,7 @@ static int look_at_target(Job *job, const NodePublishRequest *request, const Sha
 
         r = share_find_mount(&job->target, &table, &mount, err);
         if (r == 0)
-                r = share_real_path(&job->target, real, err);
+                r = node_path_real(&job->target, real, err);
         if (r < 0)
                 return r;
         if (mount) {

@@ -9,7 +9,9 @@
  * read from mountinfo, which asks nobody.
  */
 
+#include "common/mount/mountinfo.h"
 #include "csi/node/node_internal.h"
+#include "csi/share/source.h"
 
 /* Publishes @share, as the provider told it. */
 int share_publish(Job *job, const NodePublishRequest *request, const Share *share, Error *err);
@@ -38,15 +40,12 @@ int share_detach(Node *node, const NodePath *path, Error *err);
 int share_stats(Node *node, const Call *call, const NodeStatsRequest *request,
                 NodeStatsResult *result, Error *err);
 
-/* Whether a mount of this type asks a server: "nfs4". */
-bool share_is_remote(const char *fs_type);
+/* --- what is mounted, by mountinfo --- */
 
-/* Whether two spellings of "server:/export" are one: NFSv4 is shown by the kernel as it was walked,
- * without what a path may have too much of, NFSv3 as it was asked for (fs/nfs/namespace.c,
- * nfs_path()). Pure. */
-bool share_is_same_source(const char *a, const char *b);
+/* The topmost mount at @path; NULL: none. @tablep: owns it. */
+int share_find_mount(const NodePath *path, MountTable **tablep, const Mount **mountp, Error *err);
 
-/* What the words of a mount helper mean: "access denied by server" is ERROR_DENIED. Pure. */
-ErrorCode share_helper_code(const char *words);
+/* Whether a mount is of @source, or of what the server led that to. */
+bool share_is_of(const Node *node, const Mount *mount, const char *source);
 
 #endif

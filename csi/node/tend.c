@@ -12,8 +12,8 @@
 #include "common/base/str.h"
 #include "common/mount/mountinfo.h"
 #include "csi/kubelet/volumes.h"
+#include "csi/luks/mapper_note.h"
 #include "csi/node/encrypt.h"
-#include "csi/node/mapper_note.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

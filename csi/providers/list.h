@@ -5,22 +5,9 @@
 /* Each provider's one name that others know. */
 
 #include "csi/api/provider.h"
+#include "csi/providers/rows.h" /* made from meson.build beside: PROVIDER_ROWS(X) */
 
-extern const Provider provider_alibaba;
-extern const Provider provider_aws;
-extern const Provider provider_azure;
-extern const Provider provider_cloudscale;
-extern const Provider provider_digitalocean;
-extern const Provider provider_exoscale;
-extern const Provider provider_gcp;
-extern const Provider provider_hetzner;
-extern const Provider provider_linode;
-extern const Provider provider_nfs;
-extern const Provider provider_openstack;
-extern const Provider provider_scaleway;
-extern const Provider provider_spiffe;
-extern const Provider provider_upcloud;
-extern const Provider provider_vsphere;
-extern const Provider provider_vultr;
+#define PROVIDER_DECLARE(name) extern const Provider provider_##name;
+PROVIDER_ROWS(PROVIDER_DECLARE)
 
 #endif

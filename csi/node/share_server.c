@@ -4,15 +4,15 @@
  * ever. */
 
 #include "common/base/cleanup.h"
-#include "common/base/exec.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "csi/node/condition.h"
 #include "csi/node/holder.h"
 #include "csi/node/node_internal.h"
-#include "csi/node/share_internal.h"
-#include "csi/node/share_note.h"
+#include "csi/node/share.h"
 #include "csi/node/timed.h"
+#include "csi/share/helper.h"
+#include "csi/share/share_note.h"
 
 /* kubelet gives up after two minutes, and calls again. */
 #define MOUNT_MSECS UINT64_C(60000)
@@ -69,7 +69,7 @@ static int detach_one(Node *node, const NodePath *path, const MountTable *table,
 static void forget(const Node *node, const NodePath *path) {
         char real[PATH_MAX];
 
-        if (share_real_path(path, real, NULL) == 0)
+        if (node_path_real(path, real, NULL) == 0)
                 share_note_remove(node->config.state_dir, real);
 }
 
@@ -103,104 +103,6 @@ int share_detach(Node *node, const NodePath *path, Error *err) {
 }
 
 /* --- mounting --- */
-
-ErrorCode share_helper_code(const char *words) {
-        static const struct {
-                const char *words;
-                ErrorCode code;
-        } table[] = {
-                {"access denied", ERROR_DENIED},
-                {"Permission denied", ERROR_DENIED},
-                {"Operation not permitted", ERROR_DENIED},
-                {"No such file or directory", ERROR_NOT_FOUND},
-                {"Connection refused", ERROR_UNAVAILABLE},
-                {"timed out", ERROR_UNAVAILABLE},
-                {"No route to host", ERROR_UNAVAILABLE},
-                {"Network is unreachable", ERROR_UNAVAILABLE},
-                {"Host is down", ERROR_UNAVAILABLE},
-                {"Failed to resolve", ERROR_UNAVAILABLE},
-                {"Connection reset", ERROR_UNAVAILABLE},
-                {"Program not registered", ERROR_UNAVAILABLE},
-                {"not responding", ERROR_UNAVAILABLE},
-                {"requested NFS version", ERROR_PRECONDITION},
-                {"Protocol not supported", ERROR_PRECONDITION},
-                {"No such device", ERROR_PRECONDITION},
-                {"not supported", ERROR_PRECONDITION},
-                {"rpc.statd is not running", ERROR_PRECONDITION},
-                {"incorrect mount option", ERROR_INVALID},
-                {"Invalid argument", ERROR_INVALID},
-                {"option", ERROR_INVALID},
-        };
-
-        for (size_t i = 0; i < N_ELEMENTS(table); i++)
-                if (strstr(words, table[i].words))
-                        return table[i].code;
-        return ERROR_INTERNAL;
-}
-
-/* Its last line that says something; the ones before are of attempts. */
-static char *last_words(const ExecResult *result) {
-        char *text = result->errors && result->n_errors > 0 ? result->errors : result->output;
-        char *line;
-
-        if (!text)
-                return NULL;
-        str_trim_end(text);
-        line = strrchr(text, '\n');
-        return line ? line + 1 : text;
-}
-
-static int helper_failed(const Work *work, const ExecResult *result, Error *err) {
-        const Share *share = work->plan->share;
-        const char *words = last_words(result);
-
-        return error_set(err, share_helper_code(words ? words : ""),
-                         "mount %.200s at %s: %s ended with %d: %.200s", share->source,
-                         work->target->text, share->helper, result->exit_status,
-                         str_is_empty(words) ? "without a word" : words);
-}
-
-static int run_helper(const Work *work, const char *target, Error *err) {
-        const Share *share = work->plan->share;
-        const MountOptions *options = &work->plan->options;
-        char words[MOUNT_OPTIONS_TEXT_MAX + 256];
-        const char *const argv[] = {share->helper, share->source, target, "-o", words, NULL};
-        ExecResult result = {0};
-        ExecRequest request = {
-                .argv = argv,
-                .timeout_msecs = timed_left(work->call, MOUNT_MSECS),
-                .output_limit_bytes = 4096,
-                .cancelled = work->call->cancelled,
-                .userdata = work->call->userdata,
-        };
-        size_t n;
-        int r;
-
-        n = mount_options_format(options, true, words, sizeof(words) - 16);
-        if (n >= sizeof(words) - 16)
-                return error_set(err, ERROR_INVALID, "mount_flags: too many");
-        /* A helper of NFS tries for two minutes, and longer than we may wait. */
-        if (!mount_options_get(options, "retry"))
-                (void)snprintf(words + n, sizeof(words) - n, "%sretry=0", n > 0 ? "," : "");
-        r = exec_run(&request, &result);
-        if (r == -ENOENT)
-                r = error_set(err, ERROR_PRECONDITION,
-                              "%s is not installed, and %s is mounted by it", share->helper,
-                              share->fs_type);
-        else if (r == -ETIMEDOUT)
-                r = error_set(err, ERROR_UNAVAILABLE,
-                              "the server %s does not answer: %s was ended after %u s",
-                              share->server, share->helper,
-                              (unsigned int)(request.timeout_msecs / 1000));
-        else if (r == -ECANCELED)
-                r = error_set(err, ERROR_TIMEOUT, "cancelled while %s was asked", share->server);
-        else if (r < 0)
-                r = error_set_errno(err, r, "run %s", share->helper);
-        else if (result.exit_status != 0)
-                r = helper_failed(work, &result, err);
-        exec_result_deinit(&result);
-        return r;
-}
 
 /* The helper was given a path, where no server's filesystem was. What is there now is what was
  * asked for: NFSv4 may have been led on by the server, by a link or a referral, and shows where it
@@ -247,12 +149,13 @@ int share_mount(Node *node, Work *work, Error *err) {
         char real[PATH_MAX];
         int r;
 
-        r = share_real_path(work->target, real, err);
+        r = node_path_real(work->target, real, err);
         if (r < 0)
                 return r;
         /* What was opened lies below the mount to come. */
         closep(&work->target->fd);
-        r = run_helper(work, real, err);
+        r = share_helper_run(work->plan->share, &work->plan->options, real, work->target->text,
+                             timed_left(work->call, MOUNT_MSECS), work->call, err);
         if (r == 0)
                 r = verify(node, work, err);
         if (r == 0)

@@ -7,7 +7,7 @@
 
 #include "tests/lib/test.h"
 
-#include "csi/providers/list.h"
+#include "csi/daemon/providers.h"
 #include "fs/mkfs.h"
 #include "fs/verdict.h"
 

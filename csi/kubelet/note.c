@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "csi/node/note.h"
+#include "csi/kubelet/note.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"

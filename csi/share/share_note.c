@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "csi/node/share_note.h"
+#include "csi/share/share_note.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/sha256.h"
 #include "common/base/str.h"
-#include "csi/node/note.h"
+#include "csi/kubelet/note.h"
 
 #include <fcntl.h>
 

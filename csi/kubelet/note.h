@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_CSI_NODE_NOTE_H
-#define BERTH_CSI_NODE_NOTE_H
+#ifndef BERTH_CSI_KUBELET_NOTE_H
+#define BERTH_CSI_KUBELET_NOTE_H
 
 /* A small file in a staging directory that says what is being done to the volume: marker.h,
  * growing.h. What is at a path that is no directory has none. Others are in directories of their

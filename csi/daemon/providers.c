@@ -1,30 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Every provider, in the order in which they are asked whether this is their machine. */
+#include "csi/daemon/providers.h"
 
+#include "common/base/str.h"
 #include "csi/local/local.h"
 #include "csi/providers/list.h"
 
-#include "common/base/str.h"
+#define PROVIDER_ADDRESS(name) &provider_##name,
 
 const Provider *const providers[] = {
-        &provider_alibaba,
-        &provider_aws,
-        &provider_azure,
-        &provider_cloudscale,
-        &provider_digitalocean,
-        &provider_exoscale,
-        &provider_gcp,
-        &provider_hetzner,
-        &provider_linode,
-        &provider_nfs,
-        &provider_openstack,
-        &provider_scaleway,
-        &provider_spiffe,
-        &provider_upcloud,
-        &provider_vsphere,
-        &provider_vultr,
-        &provider_local, /* matches nothing: the default when no other does */
+        PROVIDER_ROWS(PROVIDER_ADDRESS) &
+                provider_local, /* matches nothing: the default when no other does */
         NULL,
 };
 

@@ -3,7 +3,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 #include "common/platform/platform.h"
-#include "csi/providers/list.h"
+#include "csi/daemon/providers.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

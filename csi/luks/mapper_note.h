@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_CSI_NODE_MAPPER_NOTE_H
-#define BERTH_CSI_NODE_MAPPER_NOTE_H
+#ifndef BERTH_CSI_LUKS_MAPPER_NOTE_H
+#define BERTH_CSI_LUKS_MAPPER_NOTE_H
 
 /*
  * Which encrypted volumes this plugin opened, and for which volume: one small file each in

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_CSI_NODE_SHARE_NOTE_H
-#define BERTH_CSI_NODE_SHARE_NOTE_H
+#ifndef BERTH_CSI_SHARE_SHARE_NOTE_H
+#define BERTH_CSI_SHARE_SHARE_NOTE_H
 
 /*
  * Where a server led a mount to. NFSv4 follows the server's links and referrals, and mountinfo

@@ -2,7 +2,7 @@
 
 #undef NDEBUG
 
-#include "csi/node/mapper_note.h"
+#include "csi/luks/mapper_note.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"

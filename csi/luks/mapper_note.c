@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "csi/node/mapper_note.h"
+#include "csi/luks/mapper_note.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
-#include "csi/node/note.h"
+#include "csi/kubelet/note.h"
 
 #include <fcntl.h>
 #include <jansson.h>
