@@ -144,9 +144,9 @@ typedef struct FsClaim {
  *      same disk by its sequence number
  *
  * It is ours if the claim's UUID stands in it (or in the checksum of ext's root directory), and
- * nothing else does: no signature of another format, no superblock with another UUID. Of a LUKS
- * header that is not written yet it is enough that the mark of fs_luks_mark() is there, and below
- * it nothing but zeros and noise.
+ * nothing else does: no signature of another format, no superblock with another UUID, no data
+ * before a superblock, no sector of noise or text. Of a LUKS header that is not written yet it is
+ * enough that the mark of fs_luks_mark() is there, and below it nothing but zeros and noise.
  *
  * Return: 0 if it was taken back, or there was nothing; PRECONDITION what is there is not ours;
  * UNAVAILABLE somebody uses the device; another negative.

@@ -213,6 +213,12 @@ static void test_failures(void) {
         "f=/run/berth-other; rm -f $f; truncate -s $(blockdev --getsize64 $3) $f; " command        \
         "; dd if=$f of=$3 bs=1M conv=notrunc,sparse,fsync 2>/dev/null"
 
+/* A table of somebody's, at so many MiB. */
+#define ROWS_AT(mib)                                                                               \
+        "; yes 'a row of somebody' | dd of=$3 bs=1M count=2 seek=" mib                             \
+        " iflag=fullblock conv=notrunc,fsync 2>/dev/null"
+#define ROWS ROWS_AT("0")
+
 /* Whatever else is found after a failure was written by somebody else, and stays. */
 static void test_left_alone(void) {
         static const struct {
@@ -233,6 +239,14 @@ static void test_left_alone(void) {
                  "count=1 2>/dev/null; " MKE2FS "; dd if=/run/berth-copy of=$3 bs=4096 seek=32768 "
                  "conv=notrunc 2>/dev/null; exit 1",
                  "ext at offset 134217784"},
+                /* Our filesystem, or its copies, and somebody's data that no table knows. */
+                {MKE2FS ROWS "; exit 1", "data that is no superblock at offset 0"},
+                {MKE2FS "; printf '\\1' | dd of=$3 bs=1 seek=77 conv=notrunc 2>/dev/null; exit 1",
+                 "data that is no superblock at offset 0"},
+                {MKE2FS ROWS_AT("100") "; exit 1", "data that no mkfs writes at offset 106823680"},
+                {MKE2FS "; dd if=/dev/urandom of=$3 bs=512 seek=300001 count=1 conv=notrunc "
+                        "2>/dev/null; exit 1",
+                 "data that no mkfs writes at offset 153600512"},
         };
 
         for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
