@@ -181,8 +181,6 @@ typedef struct ControllerOps {
                              const StringMap *parameters, Error *err);
         int (*get_capacity)(void *self, const Call *call, const CapacityRequest *request,
                             CapacityResult *result, Error *err);
-        int (*expand_volume)(void *self, const Call *call, const ControllerExpandRequest *request,
-                             ControllerExpandResult *result, Error *err);
         int (*create_snapshot)(void *self, const Call *call, const CreateSnapshotRequest *request,
                                SnapshotInfo *result, Error *err);
         int (*delete_snapshot)(void *self, const Call *call, const char *snapshot_id, Error *err);
@@ -229,6 +227,11 @@ typedef struct Provider {
 
         /* After the last unmount of an unstage; gone already is done. NULL: nothing to release. */
         int (*release_device)(void *self, const Call *call, const VolumeRef *volume, Error *err);
+
+        /* Before rescan_device() of NodeExpandVolume, where the node itself makes the disk larger.
+         * NULL: a controller did. ERROR_RANGE; ERROR_EXHAUSTED. */
+        int (*grow_device)(void *self, const Call *call, const VolumeRef *volume,
+                           const Device *device, const CapacityRange *range, Error *err);
 
         /* Makes the kernel see a new size of the device (SCSI/NVMe rescan, LOOP_SET_CAPACITY).
          * NULL: nothing to do. */

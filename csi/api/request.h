@@ -239,16 +239,4 @@ typedef struct CapacityResult {
         uint64_t minimum_volume_bytes; /* 0 = unknown */
 } CapacityResult;
 
-typedef struct ControllerExpandRequest {
-        const char *volume_id;
-        CapacityRange capacity_range;
-        bool has_capability;
-        VolumeCapability capability;
-} ControllerExpandRequest;
-
-typedef struct ControllerExpandResult {
-        uint64_t capacity_bytes;
-        bool node_expansion_required;
-} ControllerExpandResult;
-
 #endif

@@ -115,6 +115,16 @@ int local_release_device(void *self, const Call *call, const VolumeRef *volume, 
         return 0;
 }
 
+int local_find_attached(Pool *pool, Entry *entry, const Device *device, Attachment *attachment,
+                        Error *err) {
+        int r = attach_find(pool, entry, attachment, err);
+
+        if (r == ATTACH_E_NONE || (r == 0 && attachment->devno != device->devno))
+                return error_set(err, ERROR_PRECONDITION, "volume %s is not on %s any more",
+                                 entry->meta.id, device->path);
+        return r < 0 ? r : attach_check_file(entry, attachment, err);
+}
+
 int local_rescan_device(void *self, const Call *call, const VolumeRef *volume, const Device *device,
                         Error *err) {
         cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
@@ -127,12 +137,7 @@ int local_rescan_device(void *self, const Call *call, const VolumeRef *volume, c
                                err);
         if (r < 0)
                 return r;
-        r = attach_find(pool, entry, &attachment, err);
-        if (r == ATTACH_E_NONE || (r == 0 && attachment.devno != device->devno))
-                r = error_set(err, ERROR_PRECONDITION, "volume %s is not on %s any more",
-                              volume->volume_id, device->path);
-        if (r == 0)
-                r = attach_check_file(entry, &attachment, err);
+        r = local_find_attached(pool, entry, device, &attachment, err);
         if (r == 0) {
                 r = loop_set_capacity(attachment.fd);
                 if (r == 0)

@@ -85,14 +85,6 @@ static int get_capacity(void *self, const Call *call, const CapacityRequest *req
         return r < 0 ? r : local_get_capacity(self, call, request, result, err);
 }
 
-static int expand_volume(void *self, const Call *call, const ControllerExpandRequest *request,
-                         ControllerExpandResult *result, Error *err) {
-        int r = pool_use(self, err);
-
-        return r < 0 ? r
-                     : writing(self, local_expand_volume(self, call, request, result, err), err);
-}
-
 static int create_snapshot(void *self, const Call *call, const CreateSnapshotRequest *request,
                            SnapshotInfo *result, Error *err) {
         int r = pool_use(self, err);
@@ -155,6 +147,15 @@ static int find_device(void *self, const Call *call, const VolumeRef *volume, De
         return r < 0 ? r : local_find_device(self, call, volume, device, err);
 }
 
+static int grow_device(void *self, const Call *call, const VolumeRef *volume, const Device *device,
+                       const CapacityRange *range, Error *err) {
+        int r = pool_use(self, err);
+
+        return r < 0 ? r
+                     : writing(self, local_grow_device(self, call, volume, device, range, err),
+                               err);
+}
+
 static int rescan_device(void *self, const Call *call, const VolumeRef *volume,
                          const Device *device, Error *err) {
         int r = pool_use(self, err);
@@ -203,7 +204,6 @@ static const ControllerOps controller = {
         .get_volume = get_volume,
         .modify_volume = modify_volume,
         .get_capacity = get_capacity,
-        .expand_volume = expand_volume,
         .create_snapshot = create_snapshot,
         .delete_snapshot = delete_snapshot,
         .list_snapshots = list_snapshots,
@@ -224,6 +224,7 @@ const Provider provider_local = {
         .node_info = local_node_info,
         .find_device = find_device,
         .release_device = local_release_device,
+        .grow_device = grow_device,
         .rescan_device = rescan_device,
         .create_ephemeral = create_ephemeral,
         .delete_ephemeral = local_delete_ephemeral,

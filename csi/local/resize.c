@@ -5,7 +5,7 @@
  *
  * Growing changes the file first and the metadata second: metadata never promises what the file
  * does not have, and a longer file after a crash is taken over at start. The loop device sees the
- * new size when the node calls rescan, which must come after the file has grown.
+ * new size when the node calls rescan, after the file has grown.
  */
 
 #include "csi/local/attach.h"
@@ -41,7 +41,7 @@ static int grow(Pool *pool, const Call *call, Entry *entry, uint64_t size_bytes,
         r = pool_reserve(pool, entry, size_bytes - before_bytes, meta.thick, err);
         if (r < 0)
                 return r;
-        fd = open_used(pool, entry, err);
+        fd = pool_open_data(pool, &meta, O_RDWR, err);
         if (fd < 0)
                 return fd;
         meta.size_bytes = size_bytes;
@@ -84,21 +84,19 @@ static uint64_t least_bytes(const LocalMeta *meta, const CapacityRange *range) {
         return set->grows_to_least_bytes;
 }
 
-int local_expand_volume(void *self, const Call *call, const ControllerExpandRequest *request,
-                        ControllerExpandResult *result, Error *err) {
-        const CapacityRange *range = &request->capacity_range;
-        cleanup(lock_release) Lock lock = {0};
+int local_grow_device(void *self, const Call *call, const VolumeRef *volume, const Device *device,
+                      const CapacityRange *range, Error *err) {
+        cleanup(attachment_deinit) Attachment attachment = ATTACHMENT_INIT;
         Pool *pool = self;
         Entry *entry = NULL;
         uint64_t size_bytes = 0;
         int r;
 
-        r = pool_lock_volume(pool, call, request->volume_id, LOCK_EXCLUSIVE, &lock, err);
-        if (r == 0)
-                r = hold_persistent(pool, call, request->volume_id, &entry, err);
-        if (r != 0)
+        r = hold_persistent(pool, call, volume->volume_id, &entry, err);
+        if (r < 0)
                 return r;
-        if (range->limit_bytes && entry->meta.size_bytes > range->limit_bytes)
+        r = local_find_attached(pool, entry, device, &attachment, err);
+        if (r == 0 && range->limit_bytes && entry->meta.size_bytes > range->limit_bytes)
                 r = error_set(err, ERROR_RANGE,
                               "volume %s has %" PRIu64 " bytes, more than the limit %" PRIu64
                               "; volumes do not shrink",
@@ -108,12 +106,6 @@ int local_expand_volume(void *self, const Call *call, const ControllerExpandRequ
                                       entry->meta.size_bytes, &size_bytes, err);
         if (r == 0 && size_bytes > entry->meta.size_bytes)
                 r = grow(pool, call, entry, size_bytes, err);
-        if (r == 0)
-                *result = (ControllerExpandResult){
-                        .capacity_bytes = entry->meta.size_bytes,
-                        /* The loop device must be told, also for raw block. */
-                        .node_expansion_required = true,
-                };
         pool_release(pool, entry, POOL_EXCLUSIVE);
         return r;
 }

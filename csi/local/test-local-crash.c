@@ -180,7 +180,12 @@ static void restore_undo(Bed *bed) {
 }
 
 static void expand_run(Bed *bed) {
-        EXPECT(ERROR_NONE, bed_expand, bed, stem_of("vol", "a"), 24 * MIB, 0);
+        VolumeRef ref = {.volume_id = stem_of("vol", "a")};
+        Device device;
+
+        EXPECT(ERROR_NONE, bed_expand, bed, ref.volume_id, 24 * MIB, 0);
+        EXPECT(ERROR_NONE, bed_find, bed, ref.volume_id, &device);
+        EXPECT(ERROR_NONE, provider_local.rescan_device, bed->pool, &bed->call, &ref, &device);
 }
 
 static void thick_prepare(Bed *bed) {

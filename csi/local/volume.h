@@ -5,7 +5,7 @@
 /* The provider's functions, one group per file; csi/api/provider.h says what each does. @self is
  * the Pool. */
 
-#include "csi/local/pool.h"
+#include "csi/local/attach.h"
 
 /* volume.c: create, delete */
 int local_create_volume(void *self, const Call *call, const CreateVolumeRequest *request,
@@ -16,8 +16,8 @@ int local_create_ephemeral(void *self, const Call *call, const NodePublishReques
 int local_delete_ephemeral(void *self, const Call *call, const char *volume_id, Error *err);
 
 /* resize.c: what changes of a volume */
-int local_expand_volume(void *self, const Call *call, const ControllerExpandRequest *request,
-                        ControllerExpandResult *result, Error *err);
+int local_grow_device(void *self, const Call *call, const VolumeRef *volume, const Device *device,
+                      const CapacityRange *range, Error *err);
 int local_modify_volume(void *self, const Call *call, const char *volume_id,
                         const StringMap *parameters, Error *err);
 
@@ -52,6 +52,10 @@ int local_node_info(void *self, const Call *call, NodeInfo *info, Error *err);
 int local_ready(void *self, const Call *call, Error *err);
 int local_find_device(void *self, const Call *call, const VolumeRef *volume, Device *device,
                       Error *err);
+/* attach_find() of the volume that is to be on @device. ERROR_PRECONDITION. */
+int local_find_attached(Pool *pool, Entry *entry, const Device *device, Attachment *attachment,
+                        Error *err);
+
 int local_release_device(void *self, const Call *call, const VolumeRef *volume, Error *err);
 int local_rescan_device(void *self, const Call *call, const VolumeRef *volume, const Device *device,
                         Error *err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* NodeExpandVolume: the kernel sees the new size, then the filesystem takes it. */
+/* NodeExpandVolume: the disk grows where this node holds it, the kernel sees the new size, then the
+ * filesystem takes it. */
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
@@ -88,11 +89,13 @@ static int expand_disk(Job *job, const CapacityRange *range, Error *err) {
         const Provider *provider = job->node->config.provider;
         bool is_encrypted = encrypt_find_disk(job);
         DeviceFacts *disk = is_encrypted ? &job->disk : &job->device;
+        void *self = job->node->config.provider_self;
         int r = 0;
 
-        if (provider->rescan_device)
-                r = provider->rescan_device(job->node->config.provider_self, job->call,
-                                            &job->volume, &disk->device, err);
+        if (provider->grow_device)
+                r = provider->grow_device(self, job->call, &job->volume, &disk->device, range, err);
+        if (r == 0 && provider->rescan_device)
+                r = provider->rescan_device(self, job->call, &job->volume, &disk->device, err);
         if (r == 0)
                 r = read_size(job, disk, err);
         if (r == 0) {

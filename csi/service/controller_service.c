@@ -322,53 +322,6 @@ static int get_capacity(void *userdata, const Call *call, const ProtobufCMessage
         return r < 0 ? r : encode_capacity(call, &result, responsep, err);
 }
 
-static int decode_expand(const Service *service, const Csi__ControllerExpandVolumeRequest *in,
-                         ControllerExpandRequest *out, Error *err) {
-        int r;
-
-        *out = (ControllerExpandRequest){.volume_id = in->volume_id,
-                                         .has_capability = in->volume_capability != NULL};
-        r = field_required("volume_id", in->volume_id, FIELD_ID_MAX, err);
-        if (r == 0 && !in->capacity_range)
-                return error_set(err, ERROR_INVALID,
-                                 "capacity_range: missing, expected the size to expand to");
-        if (r == 0)
-                r = field_capacity_range(in->capacity_range, &out->capacity_range, err);
-        if (r == 0 && out->has_capability) {
-                r = field_capability("volume_capability", in->volume_capability, &out->capability,
-                                     err);
-                if (r == 0)
-                        r = field_check_mode("volume_capability", service->provider,
-                                             &out->capability, err);
-        }
-        return r;
-}
-
-static int expand_volume(void *userdata, const Call *call, const ProtobufCMessage *request,
-                         ProtobufCMessage **responsep, Error *err) {
-        const Service *service = userdata;
-        const Csi__ControllerExpandVolumeRequest *in = (const void *)request;
-        Csi__ControllerExpandVolumeResponse *out;
-        ControllerExpandResult result = {0};
-        ControllerExpandRequest plain;
-        StringMap secrets;
-        int r = decode_expand(service, in, &plain, err);
-
-        if (r == 0)
-                r = field_map(call, "secrets", in->secrets, in->n_secrets, &secrets, err);
-        if (r == 0)
-                r = ops(service)->expand_volume(service->provider_self, call, &plain, &result, err);
-        if (r < 0)
-                return r;
-        out = message_new(call, &csi__controller_expand_volume_response__descriptor);
-        if (!out)
-                return encode_failed(err);
-        out->capacity_bytes = encode_size(result.capacity_bytes);
-        out->node_expansion_required = result.node_expansion_required;
-        *responsep = &out->base;
-        return 0;
-}
-
 #define HAS(name) CSI__CONTROLLER_SERVICE_CAPABILITY__RPC__TYPE__##name
 
 static int get_capabilities(void *userdata, const Call *call, const ProtobufCMessage *request,
@@ -387,7 +340,6 @@ static int get_capabilities(void *userdata, const Call *call, const ProtobufCMes
                 {op->list_snapshots, HAS(GET_SNAPSHOT)},
                 {op->create_volume && service->provider->flags & PROVIDER_CLONES,
                  HAS(CLONE_VOLUME)},
-                {op->expand_volume, HAS(EXPAND_VOLUME)},
                 {op->get_volume, HAS(GET_VOLUME)},
                 {op->get_volume, HAS(VOLUME_CONDITION)},
                 {op->modify_volume, HAS(MODIFY_VOLUME)},
@@ -447,9 +399,5 @@ void controller_methods(MethodTable *table) {
         if (op->get_capacity)
                 method_add(table, "/csi.v1.Controller/GetCapacity",
                            &csi__get_capacity_request__descriptor, get_capacity, RPC_QUICK);
-        if (op->expand_volume)
-                method_add(table, "/csi.v1.Controller/ControllerExpandVolume",
-                           &csi__controller_expand_volume_request__descriptor, expand_volume,
-                           RPC_SLOW);
         snapshot_methods(table);
 }

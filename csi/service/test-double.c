@@ -277,18 +277,6 @@ static int get_capacity(void *self, const Call *call, const CapacityRequest *in,
         return tell_and_act(&text, call, "", err);
 }
 
-static int expand_volume(void *self, const Call *call, const ControllerExpandRequest *in,
-                         ControllerExpandResult *result, Error *err) {
-        StrBuf text = {0};
-
-        strbuf_printf(&text, "controller-expand volume=%s", in->volume_id);
-        add_range(&text, &in->capacity_range);
-        if (in->has_capability)
-                add_capability(&text, &in->capability);
-        *result = (ControllerExpandResult){in->capacity_range.required_bytes, true};
-        return tell_and_act(&text, call, in->volume_id, err);
-}
-
 static const SnapshotInfo snapshot_s1 = {
         .snapshot_id = "s1",
         .source_volume_id = "v1",
@@ -362,7 +350,6 @@ static const ControllerOps controller = {
         .get_volume = get_volume,
         .modify_volume = modify_volume,
         .get_capacity = get_capacity,
-        .expand_volume = expand_volume,
         .create_snapshot = create_snapshot,
         .delete_snapshot = delete_snapshot,
         .list_snapshots = list_snapshots,

@@ -611,19 +611,19 @@ static void test_missing_functions(void **state) {
                 CSI__CONTROLLER_GET_CAPABILITIES_REQUEST__INIT;
         const Csi__ControllerGetCapabilitiesResponse *out;
         ControllerOps some = {.get_capacity = double_provider.controller->get_capacity,
-                              .expand_volume = double_provider.controller->expand_volume};
+                              .list_volumes = double_provider.controller->list_volumes};
         Bench *bench = *state;
 
         assert_int_equal(
                 call_method(bench, "/csi.v1.Controller/ControllerGetCapabilities", &request), 0);
         out = (Csi__ControllerGetCapabilitiesResponse *)(void *)bench->response;
-        assert_int_equal(out->n_capabilities, 12);
+        assert_int_equal(out->n_capabilities, 11);
 
         bench->provider.flags &= ~(unsigned int)PROVIDER_CLONES;
         assert_int_equal(
                 call_method(bench, "/csi.v1.Controller/ControllerGetCapabilities", &request), 0);
         out = (Csi__ControllerGetCapabilitiesResponse *)bench->response;
-        assert_int_equal(out->n_capabilities, 11);
+        assert_int_equal(out->n_capabilities, 10);
 
         bench->provider.controller = &some;
         bench->provider.flags = 0;
@@ -637,8 +637,9 @@ static void test_missing_functions(void **state) {
                 call_method(bench, "/csi.v1.Controller/ControllerGetCapabilities", &request), 0);
         out = (Csi__ControllerGetCapabilitiesResponse *)(void *)bench->response;
         assert_int_equal(out->n_capabilities, 2);
-        assert_int_equal(out->capabilities[0]->rpc->type, 4);
-        assert_int_equal(out->capabilities[1]->rpc->type, 9);
+        assert_int_equal(out->capabilities[0]->rpc->type, 3);
+        assert_int_equal(out->capabilities[1]->rpc->type, 4);
+        assert_null(find(bench, "/csi.v1.Controller/ControllerExpandVolume"));
 
         bench->provider.controller = NULL;
         bench->n_methods = service_methods(&bench->service, bench->methods);

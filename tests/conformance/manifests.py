@@ -123,6 +123,9 @@ def few_combinations(directory):
     """Components that no overlay has."""
     yield from written(directory, [
         ('own node', [MANIFESTS / 'overlays/providers/local'], [MANIFESTS / 'components/own-node']),
+        ('growth', [MANIFESTS / 'overlays/providers/local'], [MANIFESTS / 'components/local-growth']),
+        ('growth on k0s', [MANIFESTS / 'overlays/providers/local'],
+         [MANIFESTS / 'components/local-growth', MANIFESTS / 'components/distributions/k0s']),
         ('no network', [MANIFESTS / 'base/cni'], [MANIFESTS / 'components/remove-cni'])])
 
 

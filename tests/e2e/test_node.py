@@ -251,8 +251,6 @@ def test_a_claim_moves_from_pod_to_pod(world, fs_type):
     sandbox, container = world.run('second', '/bin/sleep', '1000', mounts=[('/data', path, 0)])
     assert world.sh(container, 'cat /data/file') == 'kept\n'
     before = kubelet.stats(second, claim).usage[0].total
-    kubelet.call('ControllerExpandVolume', volume_id=claim.handle, capacity_range={'required_bytes': 640 * MIB},
-                 volume_capability=kubelet.capability(fs_type, False))
     try:
         kubelet.expand(second, claim, 640 * MIB)
         assert kubelet.stats(second, claim).usage[0].total > before + 250 * MIB

@@ -279,19 +279,10 @@ def unstage(world):
                     lambda: undo_stage(world, volume))
 
 
-def controller_expand(world):
-    volume, capability = staged_before(world)
-    world.kubelet.unstage(volume)
-    fields = {'volume_id': volume, 'capacity_range': {'required_bytes': 2 * SIZE}, 'volume_capability': capability}
-    return Scenario(volume, capability, lambda: world.client.start('ControllerExpandVolume', **fields), lambda: None)
-
-
 def node_expand(world):
     """XFS: the kernel grows a mounted ext4 only for who has CAP_SYS_RESOURCE, which tests often lack."""
     size = 320 * MIB
     volume, capability = staged_before(world, 'xfs', size)
-    world.client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': 2 * size},
-                                        volume_capability=capability)
     staging = str(world.kubelet.staging(volume))
     fields = {'volume_id': volume, 'volume_path': staging, 'staging_target_path': staging,
               'capacity_range': {'required_bytes': 2 * size}, 'volume_capability': capability}
@@ -339,7 +330,7 @@ def delete(world):
 
 
 SCENARIOS = {function.__name__: function for function in (
-    stage_blank, stage_formatted, stage_dirty, unstage, controller_expand, node_expand, snapshot, clone, delete)}
+    stage_blank, stage_formatted, stage_dirty, unstage, node_expand, snapshot, clone, delete)}
 
 
 # --- what the other one does; each returns what to check and put right when the call has ended ---

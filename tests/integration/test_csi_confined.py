@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 import cgroups
-from csi import SINGLE_NODE_MULTI_WRITER, Daemon, Failure, block_capability, mount_capability
+from csi import SINGLE_NODE_MULTI_WRITER, Daemon, Failure, block_capability, expand, mount_capability
 from sandbox import MS_BIND
 from sandbox import mount as sandbox_mount
 from test_csi_node import Kubelet, create
@@ -174,11 +174,11 @@ def test_tools_have_least(build, tmp_path, argv):
         volume = create(client, 'pvc-1', 64 << 20, capability=ext4)
         kubelet.stage(volume, ext4)
         assert_confined(records['mke2fs'], 0)
+        expand(client, volume, kubelet.staging(volume), 128 << 20)
         kubelet.unstage(volume)
         # As after a crash: the tool will be asked.
         image = next(path for path in daemon.pool.rglob('*') if path.is_file() and path.stat().st_size >= 64 << 20)
         subprocess.run(['debugfs', '-w', '-R', 'ssv state 2', image], check=True, capture_output=True)
-        client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': 128 << 20})
         kubelet.stage(volume, ext4)
         assert_confined(records['e2fsck'], 0)
         kubelet.unstage(volume)
@@ -239,8 +239,7 @@ def test_a_volume_that_belongs_to_its_pod(build, tmp_path):
         os.chmod(target, 0o700)
         reply = client.NodeGetVolumeStats(volume_id=volume, volume_path=str(target))
         assert not reply.volume_condition.abnormal, reply.volume_condition.message
-        client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': 640 << 20})
-        client.NodeExpandVolume(volume_id=volume, volume_path=str(target),
+        client.NodeExpandVolume(volume_id=volume, volume_path=str(target), capacity_range={'required_bytes': 640 << 20},
                                 staging_target_path=str(kubelet.staging(volume)))
         kubelet.unpublish(volume, target)
         kubelet.unstage(volume)
@@ -364,9 +363,9 @@ class Uses:
         with self.tries('of its pod'):
             reply = client.NodeGetVolumeStats(volume_id=volume, volume_path=str(target))
             assert not reply.volume_condition.abnormal, reply.volume_condition.message
-        client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': 128 << 20})
         with self.tries('grown'):
             client.NodeExpandVolume(volume_id=volume, volume_path=str(target),
+                                    capacity_range={'required_bytes': 128 << 20},
                                     staging_target_path=str(kubelet.staging(volume)))
         kubelet.unpublish(volume, target)
         kubelet.unstage(volume)

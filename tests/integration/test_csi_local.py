@@ -288,9 +288,6 @@ def test_raw_block(world):
         # In use: the controller does not take it away.
         client.fails('FAILED_PRECONDITION', 'DeleteVolume', volume_id=volume_id)
         # Growth is seen by the pod's open device.
-        reply = client.ControllerExpandVolume(volume_id=volume_id, capacity_range={'required_bytes': 32 * MIB},
-                                              volume_capability=block())
-        assert reply.node_expansion_required
         client.NodeExpandVolume(volume_id=volume_id, volume_path=str(target), staging_target_path=str(staging),
                                 capacity_range={'required_bytes': 32 * MIB}, volume_capability=block())
         size = bytearray(8)
@@ -322,18 +319,16 @@ def test_growth_under_a_pod(world, fstype):
     target = kubelet.publish(volume_id, kubelet.target('pod-1', 'pvc-1'), capability)
     before = usable_bytes(target)
     with open(target / 'file', 'w', encoding='utf-8') as file:
-        client.ControllerExpandVolume(volume_id=volume_id, capacity_range={'required_bytes': 640 * MIB},
-                                      volume_capability=capability)
         for _ in range(2):
             client.NodeExpandVolume(volume_id=volume_id, volume_path=str(target),
                                     staging_target_path=str(kubelet.staging(volume_id)),
                                     capacity_range={'required_bytes': 640 * MIB}, volume_capability=capability)
         file.write('during')
     assert usable_bytes(target) > before + 250 * MIB
-    message = client.fails('OUT_OF_RANGE', 'ControllerExpandVolume', volume_id=volume_id,
+    message = client.fails('OUT_OF_RANGE', 'NodeExpandVolume', volume_id=volume_id, volume_path=str(target),
                            capacity_range={'required_bytes': MIB, 'limit_bytes': 2 * MIB})
     assert 'shrink' in message
-    client.fails('RESOURCE_EXHAUSTED', 'ControllerExpandVolume', volume_id=volume_id,
+    client.fails('RESOURCE_EXHAUSTED', 'NodeExpandVolume', volume_id=volume_id, volume_path=str(target),
                  capacity_range={'required_bytes': 1 << 60})
     kubelet.unpublish(volume_id, target)
     kubelet.unstage(volume_id)

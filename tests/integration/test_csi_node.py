@@ -144,7 +144,6 @@ def test_raw_block(daemon):
         kubelet.stage(volume, capability)
         device = kubelet.publish('pod-1', volume, capability)
         device.write_bytes(b'data')
-        client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': 32 * MIB})
         reply = client.NodeExpandVolume(volume_id=volume, volume_path=str(device),
                                         capacity_range={'required_bytes': 32 * MIB})
         assert reply.capacity_bytes == 32 * MIB
@@ -163,7 +162,6 @@ def test_expand(daemon):
         kubelet.stage(volume, capability)
         target = kubelet.publish('pod-1', volume, capability)
         before = os.statvfs(target).f_blocks
-        client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': 1024 * MIB})
         client.NodeExpandVolume(volume_id=volume, volume_path=str(target),
                                 staging_target_path=str(kubelet.staging(volume)),
                                 capacity_range={'required_bytes': 1024 * MIB}, volume_capability=capability)
@@ -479,9 +477,8 @@ def test_crash_in_expand(daemon):
     target = kubelet.publish('pod-1', volume, capability)
     sizes = [size]
 
-    def grow_backing(kubelet):
+    def ask_for_more(kubelet):
         sizes.append(sizes[-1] + 64 * MIB)
-        kubelet.client.ControllerExpandVolume(volume_id=volume, capacity_range={'required_bytes': sizes[-1]})
 
     def call(kubelet):
         reply = kubelet.client.NodeExpandVolume(volume_id=volume, volume_path=str(target),
@@ -490,10 +487,10 @@ def test_crash_in_expand(daemon):
         usage = os.statvfs(target)
         assert usage.f_blocks * usage.f_frsize > sizes[-1] - 128 * MIB
 
-    grow_backing(kubelet)
+    ask_for_more(kubelet)
     client.close()
     daemon.stop()
-    crash_every_step(daemon, call, grow_backing, names=('ioctl',), codes=('UNAVAILABLE', 'CANCELLED', 'INTERNAL'))
+    crash_every_step(daemon, call, ask_for_more, names=('ioctl',), codes=('UNAVAILABLE', 'CANCELLED', 'INTERNAL'))
 
 
 # --- a crowd ---

@@ -176,7 +176,6 @@ def test_growth_where_kubelet_has_another_name_for_it(build, sandbox, fstype):
         client.NodePublishVolume(target_path=target, **fields)
         before = os.statvfs(pod.kubelet / below['target'])
         for size, path in ((640 << 20, target), (960 << 20, staging)):
-            client.ControllerExpandVolume(volume_id=volume_id, capacity_range={'required_bytes': size})
             client.NodeExpandVolume(volume_path=path, capacity_range={'required_bytes': size}, **fields)
             after = os.statvfs(pod.kubelet / below['target'])
             assert after.f_blocks * after.f_frsize > size - (160 << 20) > before.f_blocks * before.f_frsize

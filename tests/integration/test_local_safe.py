@@ -59,7 +59,8 @@ def test_a_stage_that_waits_is_seen_by_the_controller(build, sandbox):
     csi.until(lambda: csi.n_called(held))
     calls = {
         'DeleteVolume': {'volume_id': volume_id},
-        'ControllerExpandVolume': {'volume_id': volume_id, 'capacity_range': {'required_bytes': 32 * MIB}},
+        'NodeExpandVolume': {'volume_id': volume_id, 'volume_path': str(world.kubelet.staging(volume_id)),
+                             'capacity_range': {'required_bytes': 32 * MIB}},
         'ControllerModifyVolume': {'volume_id': volume_id, 'mutable_parameters': {'provisioning': 'thick'}},
         'CreateSnapshot': {'name': 's', 'source_volume_id': volume_id},
         'CreateVolume': {'name': 'b', 'volume_capabilities': [mount()], 'volume_content_source':
@@ -71,10 +72,10 @@ def test_a_stage_that_waits_is_seen_by_the_controller(build, sandbox):
             assert volume_id in message.result()
     assert world.loops() and f'{volume_id}.img' in world.files()
     # One that comes shortly before the end waits for it.
-    late = client.start('ControllerExpandVolume', volume_id=volume_id, capacity_range={'required_bytes': 32 * MIB})
+    late = client.start('ControllerModifyVolume', volume_id=volume_id, mutable_parameters={'provisioning': 'thin'})
     (held / 'go').touch()
     stage.result()
-    assert late.result().capacity_bytes == 32 * MIB
+    late.result()
     world.kubelet.unstage(volume_id)
     client.DeleteVolume(volume_id=volume_id)
     assert world.files() == []
@@ -104,7 +105,8 @@ def test_a_group_snapshot_holds_its_members(build, sandbox):
              ('NodeUnstageVolume', {'volume_id': mounted, 'staging_target_path': str(kubelet.staging(mounted))})]
     for volume_id in (mounted, idle):
         calls += [('DeleteVolume', {'volume_id': volume_id}),
-                  ('ControllerExpandVolume', {'volume_id': volume_id, 'capacity_range': {'required_bytes': 64 * MIB}}),
+                  ('NodeExpandVolume', {'volume_id': volume_id, 'volume_path': str(kubelet.staging(volume_id)),
+                                        'capacity_range': {'required_bytes': 64 * MIB}}),
                   ('ControllerModifyVolume', {'volume_id': volume_id,
                                               'mutable_parameters': {'provisioning': 'thick'}})]
     for message, (_, fields) in zip(together(client, calls), calls):
@@ -142,7 +144,7 @@ def test_a_stage_that_waits_is_seen_by_a_group_snapshot(build, sandbox):
     fields = {'name': 'g', 'source_volume_ids': [first, second]}
     assert second in world.client.fails('ABORTED', 'CreateVolumeGroupSnapshot', **fields)
     assert world.files() == before
-    world.client.ControllerExpandVolume(volume_id=first, capacity_range={'required_bytes': 64 * MIB})
+    world.client.ControllerModifyVolume(volume_id=first, mutable_parameters={'provisioning': 'thick'})
     (held / 'go').touch()
     stage.result()
     assert world.client.CreateVolumeGroupSnapshot(**fields).group_snapshot.ready_to_use
@@ -447,8 +449,8 @@ def test_what_is_in_use_is_not_what_has_the_name(build, sandbox, disk, how):
     for method, fields in (('CreateSnapshot', {'source_volume_id': volume_id, 'name': 's'}),
                            ('CreateVolume', {'name': 'clone', 'volume_capabilities': [capability],
                                              'volume_content_source': origin}),
-                           ('ControllerExpandVolume', {'volume_id': volume_id,
-                                                       'capacity_range': {'required_bytes': 32 * MIB}})):
+                           ('NodeExpandVolume', {'volume_id': volume_id, 'volume_path': str(target),
+                                                 'capacity_range': {'required_bytes': 32 * MIB}})):
         assert 'removed or replaced while in use' in client.fails('FAILED_PRECONDITION', method, **fields)
     assert world.files() == files
     for _ in range(2):
@@ -702,7 +704,6 @@ def refused(world, volume_id, capability):
     calls = {
         'CreateVolume': {'name': 'new', 'volume_capabilities': [capability]},
         'DeleteVolume': {'volume_id': volume_id},
-        'ControllerExpandVolume': {'volume_id': volume_id, 'capacity_range': {'required_bytes': 64 * MIB}},
         'ValidateVolumeCapabilities': {'volume_id': volume_id, 'volume_capabilities': [capability]},
         'ListVolumes': {}, 'GetCapacity': {}, 'ListSnapshots': {},
         'CreateSnapshot': {'name': 's', 'source_volume_id': volume_id},
@@ -1079,8 +1080,8 @@ def read_only_calls(world, volume_id, snapshot_id):
     fails = world.client.fails
     return [
         fails('RESOURCE_EXHAUSTED', 'CreateVolume', name='new', volume_capabilities=[mount()]),
-        fails('RESOURCE_EXHAUSTED', 'ControllerExpandVolume', volume_id=volume_id,
-              capacity_range={'required_bytes': 64 * MIB}),
+        fails('UNAVAILABLE', 'ControllerModifyVolume', volume_id=volume_id,
+              mutable_parameters={'provisioning': 'thick'}),
         fails('UNAVAILABLE', 'CreateSnapshot', name='t', source_volume_id=volume_id),
         fails('UNAVAILABLE', 'DeleteVolume', volume_id=volume_id),
         fails('UNAVAILABLE', 'DeleteSnapshot', snapshot_id=snapshot_id),

@@ -65,7 +65,7 @@ def test_everything_is_there_and_works(old):
     for name in ('mounted', 'clone'):
         kubelet.stage(ids[name], mount('ext4'))
         assert (kubelet.staging(ids[name]) / 'file').read_text(encoding='utf-8') == 'kept'
-    client.ControllerExpandVolume(volume_id=ids['mounted'], capacity_range={'required_bytes': 64 * MIB})
+    csi.expand(client, ids['mounted'], kubelet.staging(ids['mounted']), 64 * MIB)
     snapshot = client.CreateSnapshot(source_volume_id=ids['mounted'], name='new').snapshot.snapshot_id
     kubelet.unstage(ids['mounted'])
     kubelet.stage(ids['mounted'], mount('ext4'))

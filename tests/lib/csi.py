@@ -189,6 +189,14 @@ class Client:
             time.sleep(0.02)
 
 
+def expand(client, volume_id, path, size):
+    """Growth below a pod. An ext4 that the kernel does not grow for us is grown by the next stage of its volume."""
+    try:
+        client.NodeExpandVolume(volume_id=volume_id, volume_path=str(path), capacity_range={'required_bytes': size})
+    except Failure as failure:
+        assert 'CAP_SYS_RESOURCE' in failure.message, failure
+
+
 class Daemon:
     """`berth-csi serve` on a private socket, in the namespaces of the caller.
 

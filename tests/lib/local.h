@@ -159,22 +159,22 @@ static inline int bed_delete(Bed *bed, const char *volume_id, Error *err) {
         return bed->ops->delete_volume(bed->pool, &bed->call, volume_id, err);
 }
 
-static inline int bed_expand(Bed *bed, const char *volume_id, uint64_t required, uint64_t limit,
-                             Error *err) {
-        ControllerExpandRequest request = {.volume_id = volume_id,
-                                           .capacity_range = {required, limit}};
-        ControllerExpandResult result;
-        int r = bed->ops->expand_volume(bed->pool, &bed->call, &request, &result, err);
-
-        if (r == 0)
-                assert(result.capacity_bytes >= required && result.node_expansion_required);
-        return r;
-}
-
 static inline int bed_find(Bed *bed, const char *volume_id, Device *device, Error *err) {
         VolumeRef ref = {.volume_id = volume_id};
 
         return provider_local.find_device(bed->pool, &bed->call, &ref, device, err);
+}
+
+static inline int bed_expand(Bed *bed, const char *volume_id, uint64_t required, uint64_t limit,
+                             Error *err) {
+        CapacityRange range = {required, limit};
+        VolumeRef ref = {.volume_id = volume_id};
+        Device device;
+        int r = bed_find(bed, volume_id, &device, err);
+
+        return r < 0 ? r
+                     : provider_local.grow_device(bed->pool, &bed->call, &ref, &device, &range,
+                                                  err);
 }
 
 static inline int bed_release(Bed *bed, const char *volume_id, Error *err) {

@@ -152,8 +152,6 @@ class Storage:
     def grow(self):
         before = self.size().total
         size = {'required_bytes': 640 * MIB}
-        self.client.ControllerExpandVolume(volume_id=self.volume.volume_id, capacity_range=size,
-                                           volume_capability=self.capability)
         self.client.NodeExpandVolume(volume_id=self.volume.volume_id, volume_path=str(self.target),
                                      staging_target_path=str(self.staging), capacity_range=size,
                                      volume_capability=self.capability)
@@ -205,7 +203,7 @@ class Storage:
             do('NodePublishVolume into the pod', self.publish)
             do('the pod writes a file', self.write)
             do('NodeGetVolumeStats', self.usage)
-            do('ControllerExpandVolume, NodeExpandVolume, while it is mounted', self.grow)
+            do('NodeExpandVolume, while it is mounted', self.grow)
             do('NodeUnpublishVolume', self.unpublish)
             do('NodeUnstageVolume', self.unstage)
             do('NodeStageVolume again, nothing is formatted', self.stage)
