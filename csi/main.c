@@ -8,7 +8,7 @@
 #include "csi/cli/host.h"
 #include "csi/cli/pool_command.h"
 #include "csi/cli/serve.h"
-#include "fs/command.h"
+#include "fs/command/command.h"
 
 static const struct {
         const char *name, *help;

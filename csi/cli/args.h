@@ -30,7 +30,7 @@ typedef struct ServeArgs {
         const char *registration_dir;
         const char *registration_endpoint;
         const char *health_address; /* "" = all; NULL: all in a pod, else loopback */
-        const char *fs_min_kernel, *fs_page_sizes, *fs_nodes; /* fs/cluster.h */
+        const char *fs_min_kernel, *fs_page_sizes, *fs_nodes; /* fs/hosts/cluster.h */
         uint64_t pool_overcommit_percent;
         uint64_t volume_limit;     /* UINT64_MAX: not given */
         uint64_t reserved_volumes; /* UINT64_MAX: not given */

@@ -7,7 +7,7 @@
 #include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
-#include "fs/hosts.h"
+#include "fs/hosts/hosts.h"
 
 #include <fcntl.h>
 #include <jansson.h>

@@ -11,7 +11,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
-#include "fs/hosts.h"
+#include "fs/hosts/hosts.h"
 
 #include <dirent.h>
 #include <fcntl.h>

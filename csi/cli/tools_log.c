@@ -6,7 +6,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
-#include "fs/tools.h"
+#include "fs/make/tools.h"
 
 #include <pthread.h>
 #include <semaphore.h>

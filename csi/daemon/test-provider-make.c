@@ -8,8 +8,8 @@
 #include "tests/lib/test.h"
 
 #include "csi/daemon/providers.h"
-#include "fs/mkfs.h"
-#include "fs/verdict.h"
+#include "fs/make/mkfs.h"
+#include "fs/verdict/verdict.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"

@@ -12,7 +12,7 @@
 #include "csi/local/spec.h"
 #include "csi/local/volume.h"
 
-#include "fs/tools.h"
+#include "fs/make/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/block/filecopy.h"

@@ -4,9 +4,9 @@
 
 #include "csi/local/spec.h"
 
-#include "fs/cluster.h"
-#include "fs/mkfs.h"
-#include "fs/tools.h"
+#include "fs/hosts/cluster.h"
+#include "fs/make/mkfs.h"
+#include "fs/make/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/sha256.h"

@@ -10,7 +10,7 @@
 #include "csi/kubelet/volumes.h"
 #include "csi/local/attach.h"
 #include "csi/local/volume.h"
-#include "fs/inspect.h"
+#include "fs/look/inspect.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"

@@ -9,7 +9,7 @@
 #include "common/block/block_ioctl.h"
 #include "common/block/block_sysfs.h"
 #include "csi/node/encrypt.h"
-#include "fs/tools.h"
+#include "fs/make/tools.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

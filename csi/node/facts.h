@@ -8,7 +8,7 @@
 #include "common/mount/mount_query.h"
 #include "csi/api/provider.h"
 #include "csi/kubelet/path.h"
-#include "fs/inspect.h"
+#include "fs/look/inspect.h"
 
 typedef struct DeviceFacts {
         Device device; /* as the provider proved it */

@@ -15,8 +15,8 @@
 #include "common/block/fsgrow.h"
 #include "csi/node/growing.h"
 #include "csi/node/timed.h"
-#include "fs/inspect.h"
-#include "fs/tools.h"
+#include "fs/look/inspect.h"
+#include "fs/make/tools.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

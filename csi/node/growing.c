@@ -5,7 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 #include "csi/kubelet/note.h"
-#include "fs/superblock.h"
+#include "fs/volume/superblock.h"
 
 #define NAME ".berth-grow"
 

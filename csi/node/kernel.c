@@ -15,7 +15,7 @@
 #include "csi/node/node_internal.h"
 #include "csi/node/share.h"
 #include "csi/node/timed.h"
-#include "fs/explain.h"
+#include "fs/verdict/explain.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

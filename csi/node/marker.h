@@ -16,7 +16,7 @@
  */
 
 #include "csi/node/facts.h"
-#include "fs/mkfs.h"
+#include "fs/make/mkfs.h"
 
 typedef struct Marker {
         const char *volume_id; /* borrowed */

@@ -12,7 +12,7 @@
  */
 
 #include "csi/api/provider.h"
-#include "fs/cluster.h"
+#include "fs/hosts/cluster.h"
 
 typedef struct Node Node;
 

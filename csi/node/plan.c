@@ -3,7 +3,7 @@
 /* The decisions. No system call, no clock, no environment. */
 
 #include "csi/node/plan.h"
-#include "fs/tools.h"
+#include "fs/make/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"

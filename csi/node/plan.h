@@ -10,8 +10,8 @@
 
 #include "csi/node/facts.h"
 #include "csi/node/options.h"
-#include "fs/fsck.h"
-#include "fs/mkfs.h"
+#include "fs/make/fsck.h"
+#include "fs/make/mkfs.h"
 
 typedef enum StepKind {
         STEP_DETACH_DEAD = 0, /* what is mounted at the target is dead */

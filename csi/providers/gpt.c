@@ -7,8 +7,8 @@
 #include "common/base/sha256.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
-#include "fs/checksum.h"
-#include "fs/inspect.h"
+#include "fs/look/inspect.h"
+#include "fs/volume/checksum.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
 #include "common/base/file.h"
 #include "common/base/str.h"
 #include "csi/providers/gpt.h"
-#include "fs/checksum.h"
+#include "fs/volume/checksum.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -4,8 +4,8 @@
  * mount does not look at. Offsets: struct btrfs_super_block.
  */
 
-#include "fs/checksum.h"
-#include "fs/superblock_internal.h"
+#include "fs/volume/checksum.h"
+#include "fs/volume/superblock_internal.h"
 
 #include "common/base/sha256.h"
 

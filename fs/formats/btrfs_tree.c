@@ -8,7 +8,7 @@
  * btrfs_read_chunk_tree() of Linux 6.18.
  */
 
-#include "fs/superblock_internal.h"
+#include "fs/volume/superblock_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,8 +6,8 @@
  * journal_superblock_s.
  */
 
-#include "fs/checksum.h"
 #include "fs/formats/ext_internal.h"
+#include "fs/volume/checksum.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -5,9 +5,9 @@
  * younger than Linux 4.18 says so.
  */
 
-#include "fs/checksum.h"
-#include "fs/feature.h"
+#include "fs/features/feature.h"
 #include "fs/formats/ext_internal.h"
+#include "fs/volume/checksum.h"
 
 #include <string.h>
 

@@ -7,8 +7,8 @@
  * tables' sizes came with 5.11 and into every stable series with it.
  */
 
-#include "fs/feature.h"
-#include "fs/superblock_internal.h"
+#include "fs/features/feature.h"
+#include "fs/volume/superblock_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,8 +5,8 @@
  * xfs_dsb.
  */
 
-#include "fs/checksum.h"
-#include "fs/superblock_internal.h"
+#include "fs/volume/checksum.h"
+#include "fs/volume/superblock_internal.h"
 
 #include <string.h>
 

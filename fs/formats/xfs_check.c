@@ -5,9 +5,9 @@
  * that is younger than Linux 4.18 says so, and older kernels may take what it refuses.
  */
 
-#include "fs/checksum.h"
-#include "fs/feature.h"
-#include "fs/superblock_internal.h"
+#include "fs/features/feature.h"
+#include "fs/volume/checksum.h"
+#include "fs/volume/superblock_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

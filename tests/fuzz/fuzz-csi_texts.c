@@ -11,8 +11,8 @@
 #include "csi/node/marker.h"
 #include "csi/node/options.h"
 #include "csi/providers/list.h"
-#include "fs/cluster.h"
-#include "fs/tools.h"
+#include "fs/hosts/cluster.h"
+#include "fs/make/tools.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

@@ -4,8 +4,8 @@
 
 #include "tests/fuzz/fuzz.h"
 
-#include "fs/hosts.h"
-#include "fs/mkfs.h"
+#include "fs/hosts/hosts.h"
+#include "fs/make/mkfs.h"
 
 #include <jansson.h>
 #include <stdlib.h>

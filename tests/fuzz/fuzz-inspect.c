@@ -12,7 +12,7 @@
 
 #include "tests/fuzz/fuzz-disk.h"
 
-#include "fs/inspect.h"
+#include "fs/look/inspect.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -8,8 +8,8 @@
 
 #include "tests/fuzz/fuzz-disk.h"
 
-#include "fs/signatures.h"
-#include "fs/superblock.h"
+#include "fs/look/signatures.h"
+#include "fs/volume/superblock.h"
 
 static size_t n_read_bytes;
 static unsigned int n_reads;

@@ -8,8 +8,8 @@
 
 #include "tests/fuzz/fuzz-disk.h"
 
-#include "fs/fsck.h"
-#include "fs/verdict.h"
+#include "fs/make/fsck.h"
+#include "fs/verdict/verdict.h"
 
 #include <jansson.h>
 

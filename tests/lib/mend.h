@@ -9,8 +9,8 @@
  * @n is too small. Offsets: the kernel's headers of each filesystem.
  */
 
-#include "fs/bytes.h"
-#include "fs/checksum.h"
+#include "fs/volume/bytes.h"
+#include "fs/volume/checksum.h"
 
 #include <string.h>
 

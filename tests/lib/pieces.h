@@ -8,8 +8,8 @@
  * What no piece covers is zero. tests/data/superblocks holds recorded ones, made by make.sh there.
  */
 
-#include "fs/bytes.h"
-#include "fs/superblock.h"
+#include "fs/volume/bytes.h"
+#include "fs/volume/superblock.h"
 
 #include <errno.h>
 #include <stdio.h>

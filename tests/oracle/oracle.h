@@ -8,7 +8,7 @@
  */
 
 #undef NDEBUG
-#include "fs/verdict.h"
+#include "fs/verdict/verdict.h"
 
 #include <assert.h>
 

@@ -3,8 +3,8 @@
 
 #include "tests/oracle/oracle.h"
 
-#include "fs/bytes.h"
-#include "fs/checksum.h"
+#include "fs/volume/bytes.h"
+#include "fs/volume/checksum.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"

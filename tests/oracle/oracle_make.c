@@ -6,7 +6,7 @@
 
 #include "tests/oracle/oracle.h"
 
-#include "fs/mkfs.h"
+#include "fs/make/mkfs.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The formats with little to judge: erofs, which is read-only by nature, and vfat,
+ * exfat and NTFS, which have no feature words.
+ */
+
+#include "fs/features/feature.h"
+#include "fs/volume/checksum.h"
+#include "fs/volume/superblock_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/cleanup.h"
+
+#define EROFS_MAGIC     0xe0f5e1e2U
+#define EROFS_OFFSET    1024U
+#define EROFS_SB_CHKSUM 0x1U
+
+#define EROFS_COMPR_CFGS 0x2U /* shares its bit with big_pcluster */
+#define EROFS_48BIT      0x80U
+#define EROFS_METABOX    0x100U
+#define EROFS_LAYOUTS    5U
+
+/* Over the rest of the block that holds the superblock, its own field as zero. */
+static int erofs_checksum(FsSource *source, FsVolume *volume) {
+        size_t n = volume->block_bytes > EROFS_OFFSET ? volume->block_bytes - EROFS_OFFSET
+                                                      : volume->block_bytes;
+        cleanup(freep) uint8_t *block = malloc(n);
+        uint32_t stored;
+        int r;
+
+        if (!block)
+                return -ENOMEM;
+        r = source_read(source, EROFS_OFFSET, block, n);
+        if (r < 0) {
+                volume->checksum = FS_CHECKSUM_BAD;
+                return source_is_image_fault(r) ? 0 : r;
+        }
+        stored = le32(block + 4);
+        put_le32(block + 4, 0);
+        volume->checksum = checksum_crc32c(UINT32_MAX, block, n) == stored ? FS_CHECKSUM_GOOD
+                                                                           : FS_CHECKSUM_BAD;
+        return 0;
+}
+
+/* The inode of the root directory: 32 bytes each, from a block on. A mount reads it. */
+static int erofs_root(FsSource *source, const uint8_t *sb, FsVolume *volume) {
+        uint64_t nid = le16(sb + 0xe), meta = le32(sb + 0x28);
+        uint8_t inode[32];
+        int r;
+
+        if (volume->words[FS_CLASS_INCOMPAT] & EROFS_48BIT)
+                return 0;
+        r = source_read(source, meta * volume->block_bytes + nid * sizeof(inode), inode,
+                        sizeof(inode));
+        if (r < 0 && !source_is_image_fault(r))
+                return r;
+        if (r < 0 || le16(inode) >> 4 || (le16(inode) >> 1 & 7) >= EROFS_LAYOUTS ||
+            (le16(inode + 4) & 0170000) != 0040000)
+                volume_malformed(volume, "root inode");
+        return 0;
+}
+
+/* What the kernel needs to know of to decompress: each algorithm is one bit. Before the field there
+ * was LZ4 alone. */
+static void erofs_algorithms(const uint8_t *sb, FsVolume *volume) {
+        if (volume->words[FS_CLASS_INCOMPAT] & EROFS_COMPR_CFGS)
+                volume->words[FS_CLASS_ALGORITHM] = le16(sb + 0x54);
+}
+
+static void erofs_check(const uint8_t *sb, FsVolume *volume) {
+        if (sb[0x5a])
+                volume_malformed(volume, "directory block size 2^%u", (unsigned int)sb[0x5a]);
+        if (sb[0x5b] && le32(sb + 0x5c) == 0) {
+                volume_malformed(volume, "attribute prefixes");
+                volume->problem_since = FS_VERSION(6, 4, 0);
+        }
+        if (volume->words[FS_CLASS_INCOMPAT] & EROFS_METABOX && le64(sb + 0x78) == 0)
+                volume_malformed(volume, "metabox inode");
+}
+
+int erofs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+        const uint8_t *sb = head + EROFS_OFFSET;
+        int r;
+
+        if (le32(sb) != EROFS_MAGIC)
+                return FS_E_NONE;
+        volume->kind = FS_KIND_EROFS;
+        volume->type = "erofs";
+        volume->words[FS_CLASS_COMPAT] = le32(sb + 8);
+        volume->words[FS_CLASS_INCOMPAT] = le32(sb + 0x50);
+        volume->has_uuid = true;
+        memcpy(volume->uuid, sb + 0x30, 16);
+        volume_text(volume->label, sizeof(volume->label), sb + 0x40, 16);
+        if (sb[0xc] < 9 || sb[0xc] > 16) {
+                volume_malformed(volume, "block size 2^%u", (unsigned int)sb[0xc]);
+                return 0;
+        }
+        volume->block_bytes = 1U << sb[0xc];
+        volume->fs_bytes = (uint64_t)le32(sb + 0x24) << sb[0xc];
+        if (volume->words[FS_CLASS_COMPAT] & EROFS_SB_CHKSUM) {
+                r = erofs_checksum(source, volume);
+                if (r < 0 || volume->checksum == FS_CHECKSUM_BAD)
+                        return r;
+        }
+        erofs_algorithms(sb, volume);
+        erofs_check(sb, volume);
+        return erofs_root(source, sb, volume);
+}
+
+static bool vfat_parse(const uint8_t *sb, FsVolume *volume) {
+        bool fat32 = memcmp(sb + 0x52, "FAT32   ", 8) == 0;
+
+        if (le16(sb + 0x1fe) != 0xaa55 ||
+            (!fat32 && memcmp(sb + 0x36, "FAT1", 4) != 0 && memcmp(sb + 0x36, "FAT  ", 5) != 0))
+                return false;
+        volume->kind = FS_KIND_VFAT;
+        volume->type = "vfat";
+        volume->sector_bytes = le16(sb + 0xb);
+        volume->block_bytes = volume->sector_bytes * sb[0xd];
+        if (!is_power_of_two(volume->sector_bytes) || volume->sector_bytes < 512 ||
+            volume->sector_bytes > 4096 || !is_power_of_two(sb[0xd]))
+                volume_malformed(volume, "sector size %u", volume->sector_bytes);
+        volume->fs_bytes = (uint64_t)(le16(sb + 0x13) ? le16(sb + 0x13) : le32(sb + 0x20)) *
+                           volume->sector_bytes;
+        volume_text(volume->label, sizeof(volume->label), sb + (fat32 ? 0x47 : 0x2b), 11);
+        if (sb[fat32 ? 0x41 : 0x25] & 1)
+                volume->state |= FS_STATE_UNCLEAN;
+        return true;
+}
+
+static bool exfat_parse(const uint8_t *sb, FsVolume *volume) {
+        if (memcmp(sb + 3, "EXFAT   ", 8) != 0)
+                return false;
+        volume->kind = FS_KIND_EXFAT;
+        volume->type = "exfat";
+        if (sb[0x6c] < 9 || sb[0x6c] > 12 || sb[0x6d] > 25 - sb[0x6c]) {
+                volume_malformed(volume, "sector size 2^%u", (unsigned int)sb[0x6c]);
+                return true;
+        }
+        volume->sector_bytes = 1U << sb[0x6c];
+        volume->block_bytes = volume->sector_bytes << sb[0x6d];
+        if (__builtin_mul_overflow(le64(sb + 0x48), (uint64_t)volume->sector_bytes,
+                                   &volume->fs_bytes))
+                volume_malformed(volume, "sector count");
+        if (le16(sb + 0x6a) & 2)
+                volume->state |= FS_STATE_UNCLEAN;
+        return true;
+}
+
+static bool ntfs_parse(const uint8_t *sb, FsVolume *volume) {
+        if (memcmp(sb + 3, "NTFS    ", 8) != 0)
+                return false;
+        volume->kind = FS_KIND_NTFS;
+        volume->type = "ntfs3";
+        volume->sector_bytes = le16(sb + 0xb);
+        volume->block_bytes = volume->sector_bytes * sb[0xd];
+        if (!is_power_of_two(volume->sector_bytes) || volume->sector_bytes < 256 ||
+            volume->sector_bytes > 4096)
+                volume_malformed(volume, "sector size %u", volume->sector_bytes);
+        if (__builtin_mul_overflow(le64(sb + 0x28), (uint64_t)volume->sector_bytes,
+                                   &volume->fs_bytes))
+                volume_malformed(volume, "sector count");
+        return true;
+}
+
+int plain_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+        (void)source;
+        if (exfat_parse(head, volume) || ntfs_parse(head, volume) || vfat_parse(head, volume))
+                return 0;
+        return FS_E_NONE;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_FS_HOSTS_HOSTS_INTERNAL_H
+#define BERTH_FS_HOSTS_HOSTS_INTERNAL_H
+
+/* Between the files that gather facts of a host. */
+
+#include "fs/hosts/hosts.h"
+
+void host_set_driver(FsHost *host, FsKind kind, FsTri tri, FsEvidence evidence);
+
+/* @text: a whole kernel configuration. */
+void host_apply_config(FsHost *host, const char *text);
+
+/* @text: the number in the stable series, which counts if it is of the host's release; NULL is
+ * none. */
+void host_apply_stable(FsHost *host, const char *text);
+
+/* The version in what a tool says about itself: "mke2fs 1.47.0 (5-Feb-2023)". Pure. FS_TOOLS_ABSENT
+ * if there is none. */
+uint32_t host_tool_version(const char *text);
+
+/* Asks the kernel about XFS; leaves @host as it is where that is not possible. */
+void host_probe(FsHost *host, const char *cache_dir);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_FS_LOOK_INSPECT_INTERNAL_H
+#define BERTH_FS_LOOK_INSPECT_INTERNAL_H
+
+#include "fs/look/inspect.h"
+
+/* Adds a hit; one of the same type counts once. */
+void inspect_hit(FsInspection *out, const FsHit *hit);
+
+/* Everything libblkid finds, also with bad checksums and partition tables, but for the type
+ * @without (NULL: none). Return: 0; -errno when it could not look. */
+int inspect_library(int fd, const char *without, FsInspection *out);
+
+#endif

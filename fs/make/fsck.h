@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BERTH_FS_MAKE_FSCK_H
+#define BERTH_FS_MAKE_FSCK_H
+
+/*
+ * Whether to check a filesystem before mounting it, and how. A clean one is not checked; a dirty
+ * log is the kernel's to replay; recorded errors are preened in bounded time; what needs a person
+ * is refused with instructions. Never on a mounted device.
+ */
+
+#include "fs/verdict/verdict.h"
+
+typedef enum FsckAction {
+        FSCK_ACTION_NONE = 0, /* mount */
+        FSCK_ACTION_REPLAY,   /* mount; the kernel replays the log */
+        FSCK_ACTION_PREEN,    /* run argv, then read again */
+        FSCK_ACTION_REFUSE,   /* a person must act: see why */
+} FsckAction;
+
+#define FSCK_WORDS_MAX 8
+
+typedef struct FsckPlan {
+        FsckAction action;
+        const char *argv[FSCK_WORDS_MAX + 1]; /* NULL-terminated; the device is borrowed */
+        uint64_t timeout_msecs;
+        uint64_t memory_bytes; /* what the run may need, for the queue of heavy work */
+        char why[256];         /* "ext4 recorded 3 errors"; for REFUSE with what to do */
+} FsckPlan;
+
+/* Pure. @read_only: the mount will be read-only, nothing may be written. */
+void fsck_plan(const FsVolume *volume, const FsHost *host, const char *device, bool read_only,
+               FsckPlan *plan);
+
+/* What is to be preened is what a resize2fs of ours left that was killed: e2fsck mends all of it,
+ * and asks, which nobody answers. */
+void fsck_plan_cut_growth(FsckPlan *plan);
+
+/**
+ * fsck_run() - run a PREEN plan
+ *
+ * @fd: the device, which the tool is given instead of its name; it is held open by the caller
+ *
+ * Exit codes as fsck(8): 0 clean, 1 corrected; 4 and above are ERROR_PRECONDITION with the tool's
+ * last line. The caller holds the device exclusively, so it is not mounted.
+ *
+ * Return: 0; negative with @err.
+ */
+int fsck_run(const FsckPlan *plan, int fd, bool (*cancelled)(void *userdata), void *userdata,
+             Error *err);
+
+const char *fsck_action_name(FsckAction action);
+
+#endif
