@@ -234,6 +234,23 @@ static int queue_write(int fd, const char *attribute, uint64_t wanted) {
         return write(out, text, strlen(text)) < 0 ? -errno : 0;
 }
 
+/* With "write through" the kernel sends no flush to the file, and what fsync() said is on disk is
+ * not when the power fails (blk_queue_write_cache(); 6.18 keeps it over a detach). EINVAL: there is
+ * no cache, as of a read-only device. */
+static void restore_write_cache(int fd) {
+        static const char wanted[] = "write back";
+        cleanup(freep) char *text = NULL;
+        cleanup(closep) int out = -1;
+        char path[96];
+
+        if (queue_path(fd, "write_cache", path, sizeof(path)) < 0 ||
+            file_read_at(AT_FDCWD, path, 64, &text, NULL) < 0 || str_has_prefix(text, wanted))
+                return;
+        out = open(path, O_WRONLY | O_CLOEXEC);
+        if (out >= 0)
+                (void)!write(out, wanted, strlen(wanted));
+}
+
 int loop_set_queue(int fd, bool keeps_blocks) {
         int off = 0, r = 0;
 
@@ -241,6 +258,7 @@ int loop_set_queue(int fd, bool keeps_blocks) {
                 r = -errno;
         (void)ioctl(fd, BLKTRACETEARDOWN, 0);
         (void)queue_write(fd, "read_ahead_kb", READ_AHEAD_KIB);
+        restore_write_cache(fd);
         if (keeps_blocks && queue_write(fd, "discard_max_bytes", 0) < 0)
                 return -EIO;
         return r;

@@ -66,9 +66,10 @@ int loop_get_status(int fd, LoopStatus *status);
 /**
  * loop_set_queue() - what belongs to the number and not to the file
  *
- * BLKROSET, the limit of discards and the read-ahead outlive a detach (Linux 6.18): set to what a
- * new device has, but for @keeps_blocks. Written only where it differs. So does BLKTRACESETUP, which
- * needs no privilege and takes as much of the kernel's memory as it is asked for: it ends.
+ * BLKROSET, the limit of discards, the read-ahead and a write cache that is said to be none outlive
+ * a detach (Linux 6.18): set to what a new device has, but for @keeps_blocks. Written only where it
+ * differs. So does BLKTRACESETUP, which needs no privilege and takes as much of the kernel's memory
+ * as it is asked for: it ends.
  *
  * Return: 0; -errno when the device stays read-only or goes on discarding.
  */

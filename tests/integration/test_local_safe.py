@@ -382,6 +382,13 @@ def test_what_a_number_remembers(build, sandbox, disk):
     world.kubelet.stage(thick, mount())
     (name,) = world.loops()
     assert queue(name, 'discard_max_bytes') == 0
+    # Without flushes an fsync() in a pod leaves its bytes in the node's memory.
+    cache = pathlib.Path('/sys/block') / name / 'queue/write_cache'
+    assert cache.read_text(encoding='ascii') == 'write back\n'
+    cache.write_text('write through', encoding='ascii')
+    world.kubelet.stage(thick, mount())
+    assert cache.read_text(encoding='ascii') == 'write back\n'
+    cache.write_text('write through', encoding='ascii')
     before = image(world, thick).stat().st_blocks
     subprocess.run(['fstrim', world.kubelet.staging(thick)], check=False, capture_output=True)
     assert image(world, thick).stat().st_blocks == before
@@ -395,6 +402,7 @@ def test_what_a_number_remembers(build, sandbox, disk):
     thin = world.create('thin', 16 * MIB, mount())
     world.kubelet.stage(thin, mount())
     (name,) = world.loops()
+    assert (pathlib.Path('/sys/block') / name / 'queue/write_cache').read_text(encoding='ascii') == 'write back\n'
     assert queue(name, 'discard_max_bytes') > queue(name, 'discard_max_hw_bytes') - MIB
     (world.kubelet.staging(thin) / 'file').write_text('written', encoding='ascii')
     end(world)
