@@ -164,7 +164,7 @@ print(n)
 
 
 def write_as_before(node, oldest):
-    """Today's tables as an earlier version had them; the oldest had nothing before host ports. Loaded last, they win."""
+    """As an earlier version had them; the oldest had nothing before host ports. Tables that are loaded last win."""
     text = lib.ruleset_text()
     for new, old in BEFORE.items():
         assert new in text
