@@ -88,6 +88,12 @@ int error_wrap(Error *err, int r, const char *format, ...) __attribute__((format
  */
 void error_join(Error *err, const Error *other);
 
+/* @other in the place of what @err said; @err may be NULL. */
+static inline void error_move(Error *err, const Error *other) {
+        if (err)
+                *err = *other;
+}
+
 /* The code that an errno stands for when nothing more is known. @os_errno may be negative. */
 ErrorCode error_code_from_errno(int os_errno);
 

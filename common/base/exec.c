@@ -6,6 +6,7 @@
  */
 
 #include "common/base/exec.h"
+#include "common/base/clock.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/privilege.h"
@@ -48,13 +49,6 @@ static void child_deinit(Child *child) {
         closep(&child->input_fd);
         closep(&child->output_fd);
         closep(&child->errors_fd);
-}
-
-static uint64_t now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 void exec_result_deinit(ExecResult *result) {
@@ -260,12 +254,12 @@ unsigned int exec_n_abandoned(void) {
 
 /* After a SIGKILL. Return: false: the kernel does not let it go. */
 static bool await_death(const Child *child) {
-        uint64_t end = now_msecs() + EXEC_KILL_MSECS;
+        uint64_t end = clock_msecs() + EXEC_KILL_MSECS;
         siginfo_t info;
 
         while (!child_ended(child, &info)) {
                 struct pollfd wait = {.fd = child->pid_fd, .events = POLLIN};
-                uint64_t now = now_msecs();
+                uint64_t now = clock_msecs();
 
                 if (now >= end)
                         return false;
@@ -332,14 +326,14 @@ static void collect_rest(Child *child, Collected *collected) {
 
 /* Asks the group to end, and reads on for so long: what says why may be in its last words. */
 static void ask_to_end(Child *child, const ExecRequest *request, Collected *collected) {
-        uint64_t end = now_msecs() + request->grace_msecs;
+        uint64_t end = clock_msecs() + request->grace_msecs;
         siginfo_t info;
         size_t n_fed = request->n_input;
 
         closep(&child->input_fd);
         (void)kill(-child->pid, SIGTERM);
         while (!child_ended(child, &info)) {
-                uint64_t now = now_msecs();
+                uint64_t now = clock_msecs();
 
                 if (now >= end)
                         return;
@@ -349,7 +343,7 @@ static void ask_to_end(Child *child, const ExecRequest *request, Collected *coll
 }
 
 static int collect(Child *child, const ExecRequest *request, Collected *collected) {
-        uint64_t end = request->timeout_msecs ? now_msecs() + request->timeout_msecs : UINT64_MAX;
+        uint64_t end = request->timeout_msecs ? clock_msecs() + request->timeout_msecs : UINT64_MAX;
         bool polled = request->cancelled || child->pid_fd < 0;
         siginfo_t info;
         size_t n_fed = 0;
@@ -357,7 +351,7 @@ static int collect(Child *child, const ExecRequest *request, Collected *collecte
         if (child->input_fd >= 0 && request->n_input == 0)
                 closep(&child->input_fd);
         while (!child_ended(child, &info)) {
-                uint64_t now = now_msecs();
+                uint64_t now = clock_msecs();
                 uint64_t left = now < end ? end - now : 0;
                 uint64_t step = polled ? POLL_STEP_MSECS : 1000;
 
@@ -375,7 +369,7 @@ int exec_run(const ExecRequest *request, ExecResult *result) {
                 .pid = -1, .pid_fd = -1, .input_fd = -1, .output_fd = -1, .errors_fd = -1};
         Collected collected = {.limit = request->output_limit_bytes ? request->output_limit_bytes
                                                                     : OUTPUT_LIMIT_DEFAULT};
-        uint64_t start = now_msecs();
+        uint64_t start = clock_msecs();
         int r;
 
         r = child_start(request, &child);
@@ -398,7 +392,7 @@ int exec_run(const ExecRequest *request, ExecResult *result) {
         }
         collect_rest(&child, &collected);
         result->truncated = collected.truncated;
-        result->duration_msecs = now_msecs() - start;
+        result->duration_msecs = clock_msecs() - start;
         result->n_output = collected.output.n;
         result->n_errors = collected.errors.n;
         result->output = strbuf_steal(&collected.output);

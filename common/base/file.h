@@ -5,6 +5,7 @@
 /* Whole small files: read with a limit, write so that a crash leaves the old or the new content.
  * Nothing follows a link out of a given root. */
 
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -65,5 +66,11 @@ int file_write_all(int fd, const void *data, size_t n);
 
 /* mkdir -p with @mode for what is made. Return: 0; -errno. */
 int file_make_directories(const char *path, mode_t mode);
+
+/* "/", for functions that take the directory that stands for it. Return: a descriptor, O_PATH; -1
+ * with errno. */
+static inline int file_open_root(void) {
+        return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
 
 #endif

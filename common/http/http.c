@@ -4,6 +4,7 @@
  * answer, and is closed. */
 
 #include "common/http/http.h"
+#include "common/base/clock.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
@@ -47,13 +48,6 @@ struct HttpServer {
         int wake, stop; /* owned; eventfds */
         pthread_t thread;
 };
-
-static uint64_t now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void connection_close(Connection *connection) {
         if (connection->fd >= 0)
@@ -135,7 +129,7 @@ static void accept_one(HttpServer *server) {
 
         if (connection) {
                 connection->fd = fd;
-                connection->until_msecs = now_msecs() + CONNECTION_MSECS;
+                connection->until_msecs = clock_msecs() + CONNECTION_MSECS;
                 connection->n_read = connection->n_out = connection->n_written = 0;
                 connection->is_handled = false;
                 set_peer(connection, &peer);
@@ -217,7 +211,7 @@ static void on_writable(Connection *connection) {
 }
 
 static void serve_connection(HttpServer *server, Connection *connection, short events) {
-        if (now_msecs() >= connection->until_msecs)
+        if (clock_msecs() >= connection->until_msecs)
                 connection_close(connection);
         else if (connection->is_handled && !connection->out)
                 answer(server, connection, 0, &connection->request);
@@ -267,14 +261,14 @@ static void try_to_bind(HttpServer *server) {
         if (r >= 0)
                 server->listener = r;
         r = r < 0 ? r : 0;
-        server->bind_again_msecs = now_msecs() + BIND_MSECS;
+        server->bind_again_msecs = clock_msecs() + BIND_MSECS;
         if (server->bind_r != r && server->config.told_bind)
                 server->config.told_bind(server->config.userdata, r);
         server->bind_r = r;
 }
 
 static int timeout_msecs(const HttpServer *server, size_t n) {
-        uint64_t now = now_msecs();
+        uint64_t now = clock_msecs();
 
         if (server->listener < 0)
                 return now < server->bind_again_msecs ? (int)(server->bind_again_msecs - now) : 0;
@@ -304,7 +298,7 @@ size_t http_prepare(HttpServer *server, struct pollfd waits[HTTP_WAITS_MAX], int
 }
 
 void http_serve(HttpServer *server, const struct pollfd *waits, size_t n) {
-        if (server->listener < 0 && now_msecs() >= server->bind_again_msecs)
+        if (server->listener < 0 && clock_msecs() >= server->bind_again_msecs)
                 try_to_bind(server);
         for (size_t i = N_WAITS; i < n; i++)
                 serve_connection(server, server->waiting[i], waits[i].revents);

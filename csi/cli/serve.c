@@ -14,7 +14,6 @@
 #include "common/base/str.h"
 #include "common/platform/platform.h"
 #include "csi/cli/args.h"
-#include "csi/cli/tools_log.h"
 #include "csi/daemon/daemon.h"
 #include "csi/daemon/providers.h"
 #include "csi/daemon/tend.h"
@@ -41,7 +40,6 @@ typedef struct Serve {
         Metrics *metrics;        /* owned */
         LockTable *locks;        /* owned; the node's and the provider's */
         Node *node;              /* owned */
-        ToolsLog *tools_log;     /* owned */
         Tend *tend;              /* owned */
         char host_name[HOST_NAME_MAX + 1];
         KubeletView kubelet;
@@ -318,8 +316,6 @@ static int run(Serve *serve, Error *err) {
         };
 
         /* Not worth failing for. */
-        if (tools_log_start(&serve->tools_log) < 0)
-                log_warning("the versions of the filesystems' tools will not be logged");
         if (tend_start(&serve->tend, serve->node, serve->provider, serve->provider_self) < 0)
                 log_warning("what is left behind will not be looked for");
         return daemon_run(&config, err);
@@ -410,7 +406,6 @@ static int start_and_run(Serve *serve, Error *err) {
 
 static void serve_deinit(Serve *serve) {
         tend_stop(serve->tend);
-        tools_log_stop(serve->tools_log);
         node_free(serve->node);
         if (serve->provider && serve->provider->close && serve->provider_self)
                 serve->provider->close(serve->provider_self);

@@ -6,6 +6,7 @@
 #include "csi/cloud/disk.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
@@ -304,13 +305,6 @@ static int say_twice(const Search *search, Error *err) {
 
 /* --- waiting --- */
 
-static uint64_t now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static bool is_on_scsi(const DiskWanted *wanted) {
         for (size_t i = 0; i < wanted->n_identities; i++)
                 if (wanted->identities[i].bus == DISK_BUS_SCSI ||
@@ -359,7 +353,7 @@ static uint64_t stop_msecs(const Call *call, uint64_t start) {
 
 /* Looks until it is there. Return: 0; negative. */
 static int wait_for(Search *search, const Call *call, Device *device, Error *err) {
-        uint64_t start = now_msecs(), stop = stop_msecs(call, start), next_scan = start;
+        uint64_t start = clock_msecs(), stop = stop_msecs(call, start), next_scan = start;
         uint64_t found_at = 0, pause = POLL_FIRST_MSECS;
 
         for (;;) {
@@ -374,18 +368,17 @@ static int wait_for(Search *search, const Call *call, Device *device, Error *err
                         return say_twice(search, err);
                 r = search->n_found == 1 ? take_device(search, device, &error)
                                          : say_missing(search, &error);
-                now = now_msecs();
+                now = clock_msecs();
                 if (search->n_found == 1 && found_at == 0)
                         found_at = now;
                 if (r <= 0 && search->n_found == 1) {
-                        if (r < 0 && err)
-                                *err = error;
+                        if (r < 0)
+                                error_move(err, &error);
                         return r;
                 }
                 if (now + pause >= stop ||
                     (found_at != 0 && now - found_at >= PARTITION_WAIT_MSECS)) {
-                        if (err)
-                                *err = error;
+                        error_move(err, &error);
                         return -ENOENT;
                 }
                 if (call->cancelled(call->userdata))

@@ -8,6 +8,7 @@
 #include "csi/cloud/metadata_internal.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/str.h"
 
 #include <jansson.h>
@@ -131,7 +132,7 @@ static int copy_text(const char *text, size_t n, char **textp, size_t *np) {
 
 /* Return: 1 found; 0; -ENOMEM. */
 static int cache_find(MetadataClient *client, const char *path, char **textp, size_t *np) {
-        uint64_t now = metadata_now_msecs();
+        uint64_t now = clock_msecs();
         int r = 0;
 
         pthread_mutex_lock(&client->lock);
@@ -151,7 +152,7 @@ static int cache_find(MetadataClient *client, const char *path, char **textp, si
 /* Without memory nothing is kept, and that is all. */
 static void cache_put(MetadataClient *client, const char *path, const char *text, size_t n) {
         CacheEntry made = {.path = strdup(path),
-                           .expires_msecs = metadata_now_msecs() + client->cache_msecs};
+                           .expires_msecs = clock_msecs() + client->cache_msecs};
         CacheEntry *place = &client->cache[0];
 
         if (!made.path || copy_text(text, n, &made.text, &made.n) < 0) {
@@ -177,7 +178,7 @@ static void cache_put(MetadataClient *client, const char *path, const char *text
 
 static int fetch_http(const Fetch *fetch, HttpRequest *request, HttpAnswer *answer, Error *err) {
         const MetadataClient *client = fetch->client;
-        uint64_t now = metadata_now_msecs(), left;
+        uint64_t now = clock_msecs(), left;
         int r;
 
         if (now >= fetch->deadline_msecs)
@@ -231,7 +232,7 @@ static void token_forget(MetadataClient *client) {
 
 static void token_go_without(MetadataClient *client, bool was_lost) {
         pthread_mutex_lock(&client->lock);
-        client->tokenless_until_msecs = metadata_now_msecs() + TOKENLESS_MSECS;
+        client->tokenless_until_msecs = clock_msecs() + TOKENLESS_MSECS;
         client->token_was_lost = was_lost;
         pthread_mutex_unlock(&client->lock);
 }
@@ -250,7 +251,7 @@ static int token_keep(MetadataClient *client, char *text, size_t n) {
         pthread_mutex_lock(&client->lock);
         snprintf(client->token, sizeof(client->token), "%s", text);
         client->token_expires_msecs =
-                metadata_now_msecs() + (uint64_t)client->service->token_seconds * 900;
+                clock_msecs() + (uint64_t)client->service->token_seconds * 900;
         client->token_was_lost = false;
         pthread_mutex_unlock(&client->lock);
         return 0;
@@ -294,7 +295,7 @@ static int token_request(const Fetch *fetch, const char *base, Error *err) {
 static int token_header(const Fetch *fetch, const char *base, char header[LINE_MAX_BYTES],
                         Error *err) {
         MetadataClient *client = fetch->client;
-        uint64_t now = metadata_now_msecs();
+        uint64_t now = clock_msecs();
         bool is_tokenless, is_kept;
         int r = 0;
 
@@ -400,7 +401,7 @@ static int try_bases(const Fetch *fetch, HttpAnswer *answer, Error *err) {
                 if (r != 0) {
                         /* The first address's reason is the one that helps. */
                         if (r != TRY_E_AGAIN || i == 0)
-                                *err = one;
+                                error_move(err, &one);
                         continue;
                 }
                 pthread_mutex_lock(&client->lock);
@@ -418,12 +419,12 @@ static int wait_before(const Fetch *fetch, unsigned int n_tries) {
         for (unsigned int i = 1; i < n_tries && wait_msecs < BACKOFF_MAX_MSECS; i++)
                 wait_msecs *= 2;
         if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-                random = (uint32_t)metadata_now_msecs();
+                random = (uint32_t)clock_msecs();
         wait_msecs = wait_msecs / 2 + random % (wait_msecs / 2);
-        until = metadata_now_msecs() + wait_msecs;
+        until = clock_msecs() + wait_msecs;
         if (until >= fetch->deadline_msecs)
                 return -ETIMEDOUT;
-        while (metadata_now_msecs() < until) {
+        while (clock_msecs() < until) {
                 struct timespec slice = {.tv_nsec = WAIT_SLICE_MSECS * 1000000L};
 
                 if (fetch->call && fetch->call->cancelled(fetch->call->userdata))
@@ -442,8 +443,8 @@ static int fetch_run(const Fetch *fetch, HttpAnswer *answer, Error *err) {
                         return 0;
                 /* "No answer in time" of a try that had no time left says less than the one
                  * before it. */
-                if (i == 1 || metadata_now_msecs() < fetch->deadline_msecs || r < 0)
-                        *err = one;
+                if (i == 1 || clock_msecs() < fetch->deadline_msecs || r < 0)
+                        error_move(err, &one);
                 if (r < 0)
                         return r;
                 if (i >= fetch->client->max_tries)
@@ -463,7 +464,7 @@ int metadata_get(MetadataClient *client, const Call *call, const char *path, uns
                 .client = client,
                 .call = call,
                 .path = path,
-                .deadline_msecs = metadata_now_msecs() + client->total_timeout_msecs,
+                .deadline_msecs = clock_msecs() + client->total_timeout_msecs,
         };
         int r = 0;
 
@@ -510,7 +511,7 @@ static int read_row(MetadataClient *client, const Call *call, unsigned int flags
         if (r < 0 && one.code == ERROR_NOT_FOUND && !(row->flags & METADATA_ROW_REQUIRED))
                 return 0;
         if (r < 0) {
-                *err = one;
+                error_move(err, &one);
                 return r;
         }
         r = metadata_row_text(row, text, n, metadata_node_field(node, row->field),

@@ -24,13 +24,6 @@ typedef struct Transfer {
         bool is_too_large;
 } Transfer;
 
-uint64_t metadata_now_msecs(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static size_t on_body(char *data, size_t size, size_t n, void *userdata) {
         Transfer *transfer = userdata;
 

@@ -94,7 +94,4 @@ int http_perform(const HttpRequest *request, HttpAnswer *answer);
 
 void http_answer_deinit(HttpAnswer *answer);
 
-/* CLOCK_MONOTONIC. */
-uint64_t metadata_now_msecs(void);
-
 #endif

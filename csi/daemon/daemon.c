@@ -5,6 +5,7 @@
 #include "csi/daemon/daemon.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "csi/daemon/health.h"
@@ -64,17 +65,14 @@ void daemon_block_signals(void) {
 /* A call that nobody sent. */
 static int own_call(Daemon *daemon, const char *method,
                     int (*run)(Daemon *daemon, const Call *call, Error *err), Error *err) {
-        struct timespec now;
         Arena *arena;
         Call call = {.method = method, .cancelled = is_cancelled, .userdata = daemon};
         int r;
 
         if (arena_new(&arena, PROBE_ARENA_BYTES) < 0)
                 return error_set_errno(err, ENOMEM, "%s", method);
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
         call.arena = arena;
-        call.deadline_msecs =
-                (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + PROBE_MSECS;
+        call.deadline_msecs = clock_msecs() + PROBE_MSECS;
         r = run(daemon, &call, err);
         arena_free(arena);
         return r;

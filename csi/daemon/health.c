@@ -9,6 +9,7 @@
 #include "csi/daemon/health.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/http/http.h"
@@ -40,13 +41,6 @@ struct Health {
         char logged[ERROR_MESSAGE_MAX]; /* the last reason that was */
 };
 
-static uint64_t now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* The lock is held, and is not while it probes. */
 static void probe(Health *health) {
         Error err = {0};
@@ -58,7 +52,7 @@ static void probe(Health *health) {
         (void)pthread_mutex_lock(&health->lock);
         health->is_healthy = is_healthy;
         memcpy(health->message, err.message, sizeof(health->message));
-        health->known_msecs = now_msecs();
+        health->known_msecs = clock_msecs();
         health->is_known = true;
         health->is_asked = false;
         if (!is_healthy && !str_equal(health->logged, health->message))
@@ -86,7 +80,7 @@ static void ask(Health *health) {
         pthread_attr_t attr;
 
         health->is_asked = true;
-        health->asked_msecs = now_msecs();
+        health->asked_msecs = clock_msecs();
         (void)pthread_cond_signal(&health->asked);
         if (health->has_thread)
                 return;
@@ -98,7 +92,7 @@ static void ask(Health *health) {
 
 /* The lock is held. */
 static void answer_health(Health *health, HttpAnswer *answer) {
-        uint64_t now = now_msecs();
+        uint64_t now = clock_msecs();
 
         if (health->is_known && now - health->known_msecs < GOOD_MSECS) {
                 answer->status = health->is_healthy ? 200 : 500;

@@ -6,6 +6,7 @@
 #include "csi/daemon/registration.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "csi/grpc/listener.h"
@@ -117,17 +118,10 @@ static void tell(Registration *registration, LogLevel level, const char *what, c
         log_fields(level, (LogField[]){{"op", "register"}}, 1, "%s: %s", what, err->message);
 }
 
-static int64_t now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Only the end of everything cuts it short: the wake of a refusal may come after it was seen.
  * Return: false when it is time to stop. */
 static bool pause_msecs(Registration *registration, int msecs) {
-        int64_t end = now_msecs() + msecs, left = msecs;
+        int64_t end = (int64_t)clock_msecs() + msecs, left = msecs;
         uint64_t ignored;
 
         do {
@@ -136,7 +130,7 @@ static bool pause_msecs(Registration *registration, int msecs) {
                 if (poll(&wait, 1, (int)left) > 0 &&
                     read(registration->wake, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
                         log_warning("wake descriptor: %m");
-                left = end - now_msecs();
+                left = end - (int64_t)clock_msecs();
         } while (left > 0 && !atomic_load(&registration->stop));
         return !atomic_load(&registration->stop);
 }

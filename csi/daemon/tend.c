@@ -3,6 +3,8 @@
 #include "csi/daemon/tend.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "fs/make/tools.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -11,6 +13,8 @@
 #include <time.h>
 
 #define TEND_SECONDS 300
+/* To ask the tools for their versions takes some processes, and the first Probe shall not wait. */
+#define TOOLS_SECONDS 2
 
 struct Tend {
         Node *node;
@@ -27,21 +31,53 @@ static bool must_stop(void *userdata) {
         return sem_getvalue(&tend->stop, &value) == 0 && value > 0;
 }
 
-static void *run(void *argument) {
-        Tend *tend = argument;
+static void log_tools(void) {
+        uint32_t versions[_FS_TOOLS_N];
+        char texts[_FS_TOOLS_N][24];
+        LogField fields[_FS_TOOLS_N];
+
+        fs_tools_read(versions);
+        for (size_t k = 0; k < fs_n_toolsets; k++) {
+                FsTools i = fs_toolsets[k].tools;
+
+                if (versions[i] == FS_TOOLS_ABSENT || versions[i] == FS_TOOLS_UNKNOWN)
+                        (void)snprintf(texts[i], sizeof(texts[i]), "absent");
+                else
+                        (void)fs_version_format(versions[i], texts[i]);
+                fields[i] = (LogField){fs_toolsets[k].package, texts[i]};
+        }
+        log_fields(LOG_LEVEL_INFO, fields, _FS_TOOLS_N, "filesystem tools");
+}
+
+/* Whether it is to stop, which is waited for so long. */
+static bool wait_stop(Tend *tend, time_t seconds) {
         struct timespec at;
         int r;
 
-        do {
-                node_tend(tend->node, must_stop, tend);
-                if (tend->provider->tend)
-                        tend->provider->tend(tend->self);
-                (void)clock_gettime(CLOCK_REALTIME, &at);
-                at.tv_sec += TEND_SECONDS;
-                do
-                        r = sem_timedwait(&tend->stop, &at);
-                while (r < 0 && errno == EINTR);
-        } while (r < 0);
+        (void)clock_gettime(CLOCK_REALTIME, &at);
+        at.tv_sec += seconds;
+        do
+                r = sem_timedwait(&tend->stop, &at);
+        while (r < 0 && errno == EINTR);
+        return r == 0;
+}
+
+static void tend_once(Tend *tend) {
+        node_tend(tend->node, must_stop, tend);
+        if (tend->provider->tend)
+                tend->provider->tend(tend->self);
+}
+
+static void *tend_main(void *argument) {
+        Tend *tend = argument;
+        bool stops;
+
+        tend_once(tend);
+        stops = wait_stop(tend, TOOLS_SECONDS);
+        if (!stops)
+                log_tools();
+        while (!stops && !wait_stop(tend, TEND_SECONDS))
+                tend_once(tend);
         return NULL;
 }
 
@@ -57,7 +93,7 @@ int tend_start(Tend **tendp, Node *node, const Provider *provider, void *self) {
         tend->provider = provider;
         tend->self = self;
         (void)sem_init(&tend->stop, 0, 0);
-        r = pthread_create(&tend->thread, NULL, run, tend);
+        r = pthread_create(&tend->thread, NULL, tend_main, tend);
         if (r == 0)
                 *tendp = ptr_steal(&tend);
         return -r;

@@ -3,7 +3,7 @@
 #define BERTH_CSI_DAEMON_TEND_H
 
 /* A thread that lets the node and the provider look after what nobody comes for again: at the start
- * and every some minutes. */
+ * and every some minutes. Once, it logs which filesystem tools are installed. */
 
 #include "csi/node/node.h"
 

@@ -9,6 +9,7 @@
 #include "csi/grpc/workers.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -72,32 +73,19 @@ static Work *take(Workers *workers) {
 
 /* Called with the lock held. Return: false after the idle time without work. */
 static bool wait_for_work(Workers *workers) {
-        struct timespec until;
+        const struct timespec until =
+                clock_timespec(clock_msecs() + workers->config.idle_timeout_msecs);
         int r;
 
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += (time_t)(workers->config.idle_timeout_msecs / 1000);
-        until.tv_nsec += (long)(workers->config.idle_timeout_msecs % 1000) * 1000000;
-        if (until.tv_nsec >= 1000000000) {
-                until.tv_sec++;
-                until.tv_nsec -= 1000000000;
-        }
         workers->n_idle++;
         r = pthread_cond_timedwait(&workers->changed, &workers->lock, &until);
         workers->n_idle--;
         return r != ETIMEDOUT || workers->first;
 }
 
-static uint64_t now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Called with the lock held, and without it while the work runs. */
 static void run(Workers *workers, Work *work) {
-        Running running = {workers->running, now_msecs()};
+        Running running = {workers->running, clock_msecs()};
 
         /* cppcheck-suppress autoVariables ; it leaves the list below */
         workers->running = &running;
@@ -113,7 +101,7 @@ static void run(Workers *workers, Work *work) {
 
 /* Called with the lock held. */
 static unsigned int count_late(const Workers *workers) {
-        uint64_t now = now_msecs();
+        uint64_t now = clock_msecs();
         unsigned int n = 0;
 
         for (const Running *one = workers->running; one; one = one->next)

@@ -5,6 +5,7 @@
 #include "csi/local/attach_internal.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
@@ -222,7 +223,7 @@ static int find_dead(const char *stem, Attachment *attachment) {
 
 /* The name of its file, as the kernel remembers it. False: it is no loop device. */
 static bool get_file_path(uint64_t devno, char *path, size_t n_path) {
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         char name[BLOCK_NAME_MAX];
         uint64_t number;
 
@@ -463,8 +464,7 @@ int attach_find(Pool *pool, Entry *entry, Attachment *attachment, Error *err) {
                 attachment->is_stray = false;
         if (r != ATTACH_E_NONE || data_fd >= 0 || is_missing)
                 return r;
-        if (err)
-                *err = error;
+        error_move(err, &error);
         return data_fd;
 }
 

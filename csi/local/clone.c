@@ -134,8 +134,7 @@ int local_resume_copy(Pool *pool, const Call *call, Entry *entry, Error *err) {
                         pool_undo(pool, entry);
                 else
                         pool_release(pool, entry, POOL_EXCLUSIVE);
-                if (err)
-                        *err = error;
+                error_move(err, &error);
                 return r;
         }
         log_info("the copy to %s goes on at %llu bytes", entry->meta.id,

@@ -5,6 +5,7 @@
 #include "csi/local/copy.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/block/filecopy.h"
 
@@ -246,13 +247,12 @@ int copy_start(Pool *pool, Entry *target, Entry *source, int from_fd, int to_fd,
         pool_undo(pool, target);
         if (source)
                 pool_release(pool, source, POOL_SHARED);
-        if (err)
-                *err = error;
+        error_move(err, &error);
         return r;
 }
 
 int copy_wait(Pool *pool, const Call *call, CopyJob *job, Error *err) {
-        uint64_t until = pool_now_msecs() + WAIT_MAX_MSECS;
+        uint64_t until = clock_msecs() + WAIT_MAX_MSECS;
         int r;
 
         if (call->deadline_msecs < until + WAIT_MARGIN_MSECS)
@@ -261,7 +261,7 @@ int copy_wait(Pool *pool, const Call *call, CopyJob *job, Error *err) {
                                 : 0;
         pthread_mutex_lock(&pool->mutex);
         job->asked_seconds = time(NULL);
-        while (!job->is_done && !call->cancelled(call->userdata) && pool_now_msecs() < until)
+        while (!job->is_done && !call->cancelled(call->userdata) && clock_msecs() < until)
                 pool_wait(pool, until);
         if (job->is_done) {
                 r = job->r;

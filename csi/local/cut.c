@@ -9,6 +9,8 @@
 #include "csi/local/cut.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/block_sysfs.h"
@@ -133,7 +135,7 @@ static int check(Pool *pool, const CutPart *part, size_t n_parts, Error *err) {
  * attach_find(). */
 static int give_back(Pool *pool, const Call *call, CutPart *part, Error *err) {
         const struct timespec moment = {.tv_nsec = 20000000};
-        uint64_t until = pool_now_msecs() + POOL_WAIT_MSECS;
+        uint64_t until = clock_msecs() + POOL_WAIT_MSECS;
 
         for (;;) {
                 int r;
@@ -144,7 +146,7 @@ static int give_back(Pool *pool, const Call *call, CutPart *part, Error *err) {
                         return r;
                 r = attach_find(pool, part->source, &part->attachment, err);
                 if (r != 0 || !part->attachment.is_leaving || pool->can_reflink ||
-                    pool_now_msecs() > until || call->cancelled(call->userdata))
+                    clock_msecs() > until || call->cancelled(call->userdata))
                         return r;
                 (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
         }
@@ -218,13 +220,13 @@ static void set_frozen(CutPart *parts, size_t n_parts, bool is_frozen) {
 
 static int take_freezes_locked(Pool *pool, const Call *call, CutPart *parts, size_t n_parts,
                                Error *err) {
-        uint64_t until = pool_now_msecs() + POOL_WAIT_MSECS;
+        uint64_t until = clock_msecs() + POOL_WAIT_MSECS;
         const CutPart *part;
 
         while ((part = find_frozen(parts, n_parts)) != NULL) {
                 const char *id = part->source->meta.id;
 
-                if (pool_now_msecs() >= until)
+                if (clock_msecs() >= until)
                         return error_set(err, ERROR_AGAIN,
                                          "volume %s is frozen by another snapshot or clone of it; "
                                          "try again",
@@ -286,7 +288,7 @@ static int freeze_mounted(Pool *pool, CutPart *part, Error *err) {
 
 /* Discards of a frozen filesystem go on: btrfs' own come later, and say nothing of its content. */
 static int count_written(const CutPart *part, uint64_t *n_sectorsp, bool *writingp, Error *err) {
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         int r = block_sysfs_written(root_fd, part->attachment.devno, n_sectorsp, writingp);
 
         return r < 0 ? error_set_errno(err, r, "look at what was written to /dev/loop%u",
@@ -362,7 +364,7 @@ static int copy_until(CutPart *part, const Call *call, uint64_t until_msecs, Err
         while ((r = filecopy_step(&copy)) == 0) {
                 if (call->cancelled(call->userdata))
                         return error_set(err, ERROR_TIMEOUT, "cancelled");
-                if (pool_now_msecs() > until_msecs)
+                if (clock_msecs() > until_msecs)
                         return error_set(
                                 err, ERROR_PRECONDITION,
                                 "%s has more data than can be copied %s, and the pool is on a "
@@ -386,7 +388,7 @@ static int cut(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Err
                         return r;
                 any_frozen = any_frozen || parts[i].is_frozen;
         }
-        until = pool_now_msecs() + (any_frozen ? CUT_FREEZE_MSECS : CUT_GROUP_MSECS);
+        until = clock_msecs() + (any_frozen ? CUT_FREEZE_MSECS : CUT_GROUP_MSECS);
         for (size_t i = 0; i < n_parts; i++) {
                 r = pool->can_reflink ? share(&parts[i], err)
                                       : copy_until(&parts[i], call, until, err);

@@ -6,6 +6,7 @@
 #include "csi/local/spec.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
@@ -86,7 +87,7 @@ static int say_locked(const Pool *pool, Error *err) {
 }
 
 static int lock_pool(Pool *pool, Error *err) {
-        uint64_t until = pool_now_msecs() + LOCK_WAIT_MSECS;
+        uint64_t until = clock_msecs() + LOCK_WAIT_MSECS;
         cleanup(freep) char *text = NULL;
 
         pool->lock_fd = openat(pool->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -102,7 +103,7 @@ static int lock_pool(Pool *pool, Error *err) {
 
                 if (errno != EWOULDBLOCK && errno != EINTR)
                         return error_set_errno(err, errno, "lock %s/lock", pool->path);
-                if (pool_now_msecs() >= until)
+                if (clock_msecs() >= until)
                         return say_locked(pool, err);
                 (void)nanosleep(&pause, NULL);
         }
@@ -476,7 +477,7 @@ static void ask_by_path(void *data) {
 
 /* Also whoever holds the mutex while he waits for the disk is found by this. */
 static int ask_pool(Pool *pool, Error *err) {
-        uint64_t now = pool_now_msecs();
+        uint64_t now = clock_msecs();
         bool is_known;
         int r;
 
@@ -629,8 +630,8 @@ int pool_open(Pool **poolp, const ProviderConfig *config, Error *err) {
         if (r == 0)
                 r = open_first(pool, &error);
         if (r < 0) {
-                if (err && error_is_set(&error))
-                        *err = error;
+                if (error_is_set(&error))
+                        error_move(err, &error);
                 pool_close(pool);
                 return r;
         }

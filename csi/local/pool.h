@@ -289,9 +289,6 @@ int pool_reserve(Pool *pool, Entry *entry, uint64_t needs_bytes, bool thick, Err
 
 /* --- Time --- */
 
-/* Now on CLOCK_MONOTONIC. */
-uint64_t pool_now_msecs(void);
-
 /* With the mutex held: waits for a change at most until @until_msecs, or 50 ms so that the caller
  * can look at call->cancelled. */
 void pool_wait(Pool *pool, uint64_t until_msecs);

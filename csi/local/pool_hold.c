@@ -7,6 +7,7 @@
 #include "csi/local/pool.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,21 +17,10 @@
 
 static const char *const kind_words[_LOCAL_KIND_N] = {"volume", "snapshot", "group snapshot"};
 
-uint64_t pool_now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 void pool_wait(Pool *pool, uint64_t until_msecs) {
-        uint64_t wake = pool_now_msecs() + POLL_MSECS;
-        struct timespec at;
+        uint64_t wake = clock_msecs() + POLL_MSECS;
+        const struct timespec at = clock_timespec(wake < until_msecs ? wake : until_msecs);
 
-        if (wake > until_msecs)
-                wake = until_msecs;
-        at.tv_sec = (time_t)(wake / 1000);
-        at.tv_nsec = (long)(wake % 1000) * 1000000;
         (void)pthread_cond_timedwait(&pool->changed, &pool->mutex, &at);
 }
 
@@ -114,7 +104,7 @@ void pool_drop(Pool *pool, Entry *entry) {
 int pool_lock_volume(Pool *pool, const Call *call, const char *volume_id, LockMode mode, Lock *lock,
                      Error *err) {
         LockWait wait = {
-                .deadline_msecs = pool_now_msecs() + POOL_WAIT_MSECS,
+                .deadline_msecs = clock_msecs() + POOL_WAIT_MSECS,
                 .cancelled = call->cancelled,
                 .userdata = call->userdata,
         };
@@ -161,7 +151,7 @@ static int say_busy(const Entry *entry, Error *err) {
  * also at once when a copy holds it and @stop_at_copy; ERROR_TIMEOUT. */
 static int wait_free(Pool *pool, const Call *call, const LocalMeta *wanted, PoolHold hold,
                      Entry **entryp, Error *err) {
-        uint64_t until = pool_now_msecs() + POOL_WAIT_MSECS;
+        uint64_t until = clock_msecs() + POOL_WAIT_MSECS;
 
         if (until > call->deadline_msecs)
                 until = call->deadline_msecs;
@@ -172,7 +162,7 @@ static int wait_free(Pool *pool, const Call *call, const LocalMeta *wanted, Pool
                         *entryp = entry;
                         return 0;
                 }
-                if (entry->job || pool_now_msecs() >= until)
+                if (entry->job || clock_msecs() >= until)
                         return say_busy(entry, err);
                 if (call->cancelled(call->userdata))
                         return error_set(err, ERROR_TIMEOUT, "cancelled while waiting for %s",

@@ -120,8 +120,8 @@ static int find_or_make(Pool *pool, const Call *call, const LocalMeta *fresh, ui
                 Error error = {0};
 
                 r = copy_wait(pool, call, job, &error);
-                if (same == 0 && r < 0 && err)
-                        *err = error;
+                if (same == 0 && r < 0)
+                        error_move(err, &error);
                 return same < 0 ? same : r;
         }
         if (same == 0 && entry->meta.state == LOCAL_STATE_COPYING)
@@ -210,7 +210,7 @@ int local_delete_snapshot(void *self, const Call *call, const char *snapshot_id,
                 if (r < 0)
                         pool_release(pool, entry, POOL_EXCLUSIVE);
         }
-        if (r < 0 && err)
-                *err = error;
+        if (r < 0)
+                error_move(err, &error);
         return r;
 }

@@ -4,6 +4,8 @@
 
 #include "tests/lib/local.h"
 
+#include "common/base/clock.h"
+
 #include "csi/local/attach.h"
 
 #include <pthread.h>
@@ -707,10 +709,6 @@ static void fill_volume(Bed *bed, const char *volume_id, uint64_t n_bytes) {
         EXPECT(ERROR_NONE, bed_release, bed, volume_id);
 }
 
-static uint64_t now_msecs(void) {
-        return pool_now_msecs();
-}
-
 /* 600 MiB: the call has no time, the copy goes on, the pool is closed in between, and the end is
  * the whole. A reflink pool needs it only for thick clones. */
 static void case_copy(Bed *bed) {
@@ -729,7 +727,7 @@ static void case_copy(Bed *bed) {
         for (; n < 200 && r < 0; n++) {
                 Error err = {0};
 
-                bed->call.deadline_msecs = now_msecs() + 560;
+                bed->call.deadline_msecs = clock_msecs() + 560;
                 r = bed_create(bed, &clone, &info, &err);
                 if (r == 0)
                         break;
@@ -757,7 +755,7 @@ static void case_copy(Bed *bed) {
 
         /* Deleted during the copy: nothing is left. */
         clone.name = "unwanted";
-        bed->call.deadline_msecs = now_msecs() + 520;
+        bed->call.deadline_msecs = clock_msecs() + 520;
         {
                 Error err = {0};
 

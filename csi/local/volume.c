@@ -315,8 +315,8 @@ static int find_or_make(Pool *pool, const Call *call, const LocalMeta *fresh,
                 int same = check_same(&found, fresh, range, err);
 
                 r = copy_wait(pool, call, job, &error);
-                if (same == 0 && err && r < 0)
-                        *err = error;
+                if (same == 0 && r < 0)
+                        error_move(err, &error);
                 return same < 0 ? same : r;
         }
         r = check_same(&found, fresh, range, err);
@@ -413,8 +413,8 @@ int local_delete_volume(void *self, const Call *call, const char *volume_id, Err
         if (r == 0)
                 r = remove_volume(self, call, volume_id, false, &error);
 
-        if (r < 0 && err)
-                *err = error;
+        if (r < 0)
+                error_move(err, &error);
         return r;
 }
 
@@ -502,7 +502,7 @@ int local_delete_ephemeral(void *self, const Call *call, const char *volume_id, 
                            "an inline volume of no pod any more stays for now: %s", error.message);
                 return 0;
         }
-        if (r < 0 && err)
-                *err = error;
+        if (r < 0)
+                error_move(err, &error);
         return r;
 }

@@ -249,8 +249,8 @@ int local_begin_copy(void *self, const Call *call, const VolumeRef *volume, Disk
                 log_info("no copy of volume %s: %s", volume->volume_id, error.message);
                 return PROVIDER_E_IN_PLACE;
         }
-        if (r < 0 && err)
-                *err = error;
+        if (r < 0)
+                error_move(err, &error);
         return r;
 }
 

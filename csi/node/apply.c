@@ -37,8 +37,7 @@ int apply(const NodeKernel *kernel, Work *work, Error *err) {
                 if (r >= 0)
                         continue;
                 undo(kernel, work, i, &error);
-                if (err)
-                        *err = error;
+                error_move(err, &error);
                 return r;
         }
         return 0;

@@ -117,7 +117,7 @@ static uint64_t read_errors(const char *fs_type, const char *device) {
 }
 
 void condition_read(ConditionFacts *facts, const TargetFacts *target, const struct statvfs *usage) {
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         BlockInfo info;
         int r;
 

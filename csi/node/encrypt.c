@@ -3,6 +3,8 @@
 #include "csi/node/encrypt.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
@@ -25,10 +27,6 @@
 /* udev looks at what is new, and holds it for a moment. */
 #define REMOVE_TRIES_MAX  25
 #define REMOVE_WAIT_MSECS 40
-
-static int open_root(void) {
-        return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-}
 
 static CryptRun crypt_run(const Job *job) {
         return (CryptRun){call_is_aborted, (void *)(uintptr_t)job->call};
@@ -126,7 +124,7 @@ static int close_stale(const Job *job, const Mapper *mapper, Error *err) {
 
 /* Whether the mapper of the volume's name is this volume's: 1; 0 there is none, any more. */
 static int find_open(Job *job, Error *err) {
-        cleanup(closep) int root_fd = open_root();
+        cleanup(closep) int root_fd = file_open_root();
         LuksHeader header;
         int r;
 
@@ -222,7 +220,7 @@ int encrypt_take_back(Job *job, Error *err) {
 }
 
 int encrypt_follow(Job *job, Error *err) {
-        cleanup(closep) int root_fd = open_root();
+        cleanup(closep) int root_fd = file_open_root();
         int r;
 
         if (!job->node->config.provider->encryption ||
@@ -295,7 +293,7 @@ static void note_opening(const Job *job, const Mapper *mapper) {
 
 static int open_mapper(Job *job, uint64_t memory_bytes, Error *err) {
         cleanup(queue_leavep) QueueTicket ticket = {0};
-        cleanup(closep) int root_fd = open_root();
+        cleanup(closep) int root_fd = file_open_root();
         const CryptRun run = crypt_run(job);
         int r;
 
@@ -529,7 +527,7 @@ static int close_mapper(Job *job, const Mapper *mapper, Error *err) {
 }
 
 void encrypt_leave(Job *job, uint64_t devno) {
-        cleanup(closep) int root_fd = open_root();
+        cleanup(closep) int root_fd = file_open_root();
         Mapper mapper;
 
         if (job->node->config.provider->encryption && devno != 0 &&
@@ -543,7 +541,7 @@ static int find_by_disk(Job *job, int root_fd, Mapper *mapper) {
         Call call = *job->call;
         Device device = {0};
 
-        call.deadline_msecs = node_now_msecs();
+        call.deadline_msecs = clock_msecs();
         if (provider->find_device(job->node->config.provider_self, &call, &job->volume, &device,
                                   NULL) < 0)
                 return -ENODEV;
@@ -552,7 +550,7 @@ static int find_by_disk(Job *job, int root_fd, Mapper *mapper) {
 
 int encrypt_close(Job *job, uint64_t devno, Error *err) {
         const Provider *provider = job->node->config.provider;
-        cleanup(closep) int root_fd = open_root();
+        cleanup(closep) int root_fd = file_open_root();
         Mapper mapper;
         int r = -ENODEV;
 
@@ -592,7 +590,7 @@ int encrypt_give_up(Job *job, Error *err) {
 /* --- expand --- */
 
 bool encrypt_find_disk(Job *job) {
-        cleanup(closep) int root_fd = open_root();
+        cleanup(closep) int root_fd = file_open_root();
         BlockInfo info;
 
         if (!job->node->config.provider->encryption ||

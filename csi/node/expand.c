@@ -4,6 +4,7 @@
  * filesystem takes it. */
 
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
@@ -18,7 +19,7 @@
 /* The device behind the path, by the kernel's own name for it. */
 static int fill_device(Job *job, Error *err) {
         const TargetFacts *target = &job->target_facts;
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         uint64_t devno = S_ISBLK(target->type) ? target->rdev : target->mounted_on;
         Device *device = &job->device.device;
         BlockInfo info;
@@ -53,7 +54,7 @@ static int read_size(Job *job, DeviceFacts *facts, Error *err) {
 /* A volume is as large as its disk; a partition of it, or a mapping (LVM, multipath), may be
  * smaller until somebody makes that larger, and the filesystem takes what there is. */
 static void find_capacity(Job *job, const DeviceFacts *disk, const CapacityRange *range) {
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         const LogField field = {"volume", job->volume.volume_id};
         uint64_t whole_bytes = 0;
 

@@ -3,6 +3,7 @@
 #include "csi/node/facts.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/block_sysfs.h"
@@ -13,10 +14,6 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-
-static int open_sysfs_root(void) {
-        return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-}
 
 /* --- device --- */
 
@@ -59,7 +56,7 @@ static int read_numbers(DeviceFacts *facts, int fd, Error *err) {
 }
 
 static int read_name(DeviceFacts *facts, Error *err) {
-        cleanup(closep) int root_fd = open_sysfs_root();
+        cleanup(closep) int root_fd = file_open_root();
         int r = block_sysfs_name(root_fd, facts->device.devno, facts->name);
 
         return r < 0 ? not_there(facts, r, err) : 0;
@@ -195,7 +192,7 @@ bool mount_is_forced_ro(const MountStatus *status) {
 
 /* A filesystem on a disk that the kernel does not have any more. */
 static bool is_device_gone(uint64_t devno) {
-        cleanup(closep) int root_fd = open_sysfs_root();
+        cleanup(closep) int root_fd = file_open_root();
         uint64_t size_bytes;
         int r;
 
@@ -252,7 +249,7 @@ int target_facts_read(TargetFacts *facts, const NodePath *path, const DeviceFact
                 facts->is_ours = facts->rdev == device->device.devno;
                 return 0;
         }
-        root_fd = open_sysfs_root();
+        root_fd = file_open_root();
         facts->is_ours = facts->mounted_on != 0 &&
                          block_sysfs_is_on(root_fd, facts->mounted_on, device->device.devno) > 0;
         return 0;

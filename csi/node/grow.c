@@ -170,8 +170,8 @@ static int resize_noted(const Work *work, int fd, Error *err) {
         checked = check(NULL, fd, r < 0 ? "-y" : "-p", &after);
         if (checked >= 0)
                 checked = growing_end(work->target);
-        if (r == 0 && checked < 0 && err)
-                *err = after;
+        if (r == 0 && checked < 0)
+                error_move(err, &after);
         return r < 0 ? r : checked;
 }
 

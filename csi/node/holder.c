@@ -3,6 +3,7 @@
 #include "csi/node/holder.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/base/process.h"
 #include "common/base/str.h"
 #include "common/block/block_sysfs.h"
@@ -15,7 +16,7 @@
 /* --- a device of device mapper, md, ... on it --- */
 
 static bool find_above(uint64_t devno, char text[HOLDER_TEXT_MAX]) {
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         char holder[BLOCK_NAME_MAX], name[128];
         BlockInfo info;
 
@@ -66,7 +67,7 @@ static int find_elsewhere(void *userdata, const Process *process, const char *mo
 }
 
 static bool find_mount(uint64_t devno, char text[HOLDER_TEXT_MAX]) {
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         cleanup(mount_table_freep) MountTable *table = NULL;
         MountSearch search = {.devno = devno, .text = text};
         char name[BLOCK_NAME_MAX];

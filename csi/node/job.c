@@ -3,6 +3,8 @@
 /* From a request to a mounted volume: facts, plan, apply; and the way back when that fails. */
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
@@ -93,12 +95,12 @@ int job_check_staged(const Job *job, const TargetFacts *staged, Error *err) {
  * only read. Where it is not found now the path is believed. */
 static bool is_on_other_disk(const Job *job, uint64_t devno, Device *device) {
         const Provider *provider = job->node->config.provider;
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         VolumeRef volume = job->volume;
         Call now = *job->call;
         Error error = {0};
 
-        now.deadline_msecs = node_now_msecs();
+        now.deadline_msecs = clock_msecs();
         volume.is_read_only = true;
         return provider->find_device(job->node->config.provider_self, &now, &volume, device,
                                      &error) == 0 &&
@@ -187,8 +189,8 @@ int job_find_device(Job *job, Error *err) {
         }
         if (job->node->has_no_sequence)
                 job->device.sequence = 0;
-        if (r < 0 && err)
-                *err = error;
+        if (r < 0)
+                error_move(err, &error);
         return r < 0 ? r : encrypt_open(job, err);
 }
 
@@ -462,8 +464,8 @@ static int plan(Job *job, MountInput *input, Error *err) {
                 memset(&job->plan, 0, sizeof(job->plan));
                 r = mount_plan(input, &job->device, &job->target_facts, &job->plan, &error);
         }
-        if (r < 0 && err)
-                *err = error;
+        if (r < 0)
+                error_move(err, &error);
         return r;
 }
 

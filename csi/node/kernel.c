@@ -3,6 +3,7 @@
 /* The steps of a plan on the real system. */
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/exec.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
@@ -159,7 +160,7 @@ static int make_filesystem(Node *node, Work *work, int fd, const FsClaim *claim,
                 .userdata = (void *)(uintptr_t)work->call,
         };
         cleanup(freep) char *command = fs_make_plan_text(&work->plan->make);
-        uint64_t start = node_now_msecs();
+        uint64_t start = clock_msecs();
         int r;
 
         memcpy(run.uuid, claim->uuid, sizeof(run.uuid));
@@ -167,9 +168,9 @@ static int make_filesystem(Node *node, Work *work, int fd, const FsClaim *claim,
         r = fs_make(fd, &work->plan->make_request, &work->plan->make, &run, &work->plan->volume,
                     err);
         node_count(node, METRIC_MKFS_SECONDS, work->plan->fs_type,
-                   (double)(node_now_msecs() - start) / 1000);
+                   (double)(clock_msecs() - start) / 1000);
         if (r == 0)
-                log_work(work, "formatted", work->plan->fs_type, node_now_msecs() - start);
+                log_work(work, "formatted", work->plan->fs_type, clock_msecs() - start);
         else if (device_is_busy(work->plan->device, work->devno) > 0)
                 holder_tell_device(work->devno, err);
         return r;
@@ -225,8 +226,8 @@ static int tool_disk_close(Work *work, ToolDisk *disk, int r, Error *err) {
                         *err = (Error){0};
                 return closed;
         }
-        if (r == 0 && closed < 0 && err)
-                *err = error;
+        if (r == 0 && closed < 0)
+                error_move(err, &error);
         else if (closed < 0)
                 log_work(work, "a copy that a tool worked on is still there", error.message, 0);
         return r == 0 ? closed : r;
@@ -308,13 +309,13 @@ static int check_once(Node *node, Work *work, Error *err) {
         if (node->config.fsck_timeout_msecs)
                 plan->timeout_msecs = node->config.fsck_timeout_msecs;
         log_work(work, "checking", plan->why, 0);
-        start = node_now_msecs();
+        start = clock_msecs();
         r = fsck_run(plan, disk.fd, call_is_aborted, (void *)(uintptr_t)work->call, err);
         node_count(node, METRIC_FSCK_SECONDS, work->plan->volume.type,
-                   (double)(node_now_msecs() - start) / 1000);
+                   (double)(clock_msecs() - start) / 1000);
         tool_disk_settle(&disk);
         if (r == 0) {
-                log_work(work, "checked", work->plan->volume.type, node_now_msecs() - start);
+                log_work(work, "checked", work->plan->volume.type, clock_msecs() - start);
                 r = check_again(work, disk.fd, err);
         }
         if (r == 0 && disk.is_copy)
@@ -526,8 +527,7 @@ static int grow_offline(Node *node, Work *work, Error *err) {
         if (r == PROVIDER_E_IN_PLACE)
                 r = grow_disk(node, work, &error);
         if (r < 0 && work->call->waiting && work->call->waiting->is_parked) {
-                if (err)
-                        *err = error;
+                error_move(err, &error);
                 return r;
         }
         growth_note(node, work->volume_id, r < 0 ? error.message : NULL);

@@ -3,6 +3,7 @@
 /* The node itself, and what every call of it uses. */
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/exec.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -18,13 +19,6 @@
 /* A client's clock and ours differ by the way of the call. */
 #define DEADLINE_SLACK_MSECS 2000
 
-uint64_t node_now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /*
  * kubelet waits two minutes, an fsck may take longer: to kill it then would begin it anew with
  * every call, for ever. So a passed deadline ends nothing; the work goes on, the volume stays
@@ -37,7 +31,7 @@ bool call_is_aborted(void *userdata) {
         if (!call->cancelled(call->userdata))
                 return false;
         return call->deadline_msecs == UINT64_MAX ||
-               node_now_msecs() + DEADLINE_SLACK_MSECS < call->deadline_msecs;
+               clock_msecs() + DEADLINE_SLACK_MSECS < call->deadline_msecs;
 }
 
 static bool read_has_selinux(void) {
@@ -146,7 +140,7 @@ void node_note_hanging(Node *node, const Call *call, const char *volume_id) {
         if (!hanging)
                 return;
         hanging->pid = pid;
-        hanging->since_msecs = node_now_msecs();
+        hanging->since_msecs = clock_msecs();
         memcpy(hanging->volume_id, volume_id, strlen(volume_id) + 1);
         pthread_mutex_lock(&node->hanging_mutex);
         hanging->next = node->hanging;
@@ -184,7 +178,7 @@ int node_check_hanging(Node *node, const char *volume_id, Error *err) {
                               "process %d, a tool that works on the volume, has hung in the kernel "
                               "for %llu s and cannot be killed: its disk does not answer",
                               found->pid,
-                              (unsigned long long)(node_now_msecs() - found->since_msecs) / 1000);
+                              (unsigned long long)(clock_msecs() - found->since_msecs) / 1000);
         pthread_mutex_unlock(&node->hanging_mutex);
         return r;
 }

@@ -75,9 +75,6 @@ void node_note_hanging(Node *node, const Call *call, const char *volume_id);
 /* ERROR_UNAVAILABLE while a tool hangs on the volume: a second one beside it may destroy it. */
 int node_check_hanging(Node *node, const char *volume_id, Error *err);
 
-/* CLOCK_MONOTONIC */
-uint64_t node_now_msecs(void);
-
 /* Holds volume and path; both are released by node_locks_release(). */
 typedef struct NodeLocks {
         Lock volume, path;

@@ -217,7 +217,6 @@ int node_publish(Node *node, const Call *call, const NodePublishRequest *request
         if (!staged)
                 job_give_up(job, &error);
         keep_uncertain(job->has_ephemeral, &error);
-        if (err)
-                *err = error;
+        error_move(err, &error);
         return r;
 }

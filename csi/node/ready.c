@@ -47,7 +47,7 @@ static bool is_in_path(const char *program) {
 }
 
 /* Without the others' tools their volumes are refused by name; without these, nearly all are. Which
- * versions there are is in the log (tools_log.h): to ask costs an exec each. */
+ * versions there are is in the log (csi/daemon/tend.c): to ask costs an exec each. */
 static int check_tools(const Node *node, Error *err) {
         const char *type = node->config.provider->format.default_fs_type;
         const FsToolset *set;

@@ -3,6 +3,8 @@
 /* NodeStageVolume and its undo. */
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/block/block_sysfs.h"
 #include "csi/node/encrypt.h"
@@ -94,8 +96,7 @@ int node_stage(Node *node, const Call *call, const NodeStageRequest *request, Er
         r = stage(job, request, &error);
         if (r < 0) {
                 job_give_up(job, &error);
-                if (err)
-                        *err = error;
+                error_move(err, &error);
         }
         return r;
 }
@@ -103,7 +104,7 @@ int node_stage(Node *node, const Call *call, const NodeStageRequest *request, Er
 /* Whether the device that was mounted there is still in use, by another staging path or by a
  * namespace that kept the mount. */
 static bool is_still_used(uint64_t devno) {
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         char name[BLOCK_NAME_MAX], path[BLOCK_NAME_MAX + 8];
 
         if (devno == 0 || block_sysfs_name(root_fd, devno, name) < 0)
@@ -141,7 +142,7 @@ static int find_attached(Job *job, Error *err) {
         Call now = *call;
         int r;
 
-        now.deadline_msecs = node_now_msecs();
+        now.deadline_msecs = clock_msecs();
         job->call = &now;
         r = job_find_device(job, err);
         job->call = call;
@@ -199,7 +200,7 @@ static int take_back_unfinished(Job *job, Error *err) {
         if (r == 0)
                 return 0;
         if (job->has_device && why.code == ERROR_UNAVAILABLE) {
-                *err = why;
+                error_move(err, &why);
                 return r;
         }
         log_fields(LOG_LEVEL_WARNING, &field, 1,

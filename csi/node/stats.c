@@ -4,6 +4,7 @@
  * volume of the node once a minute. */
 
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/block/block_sysfs.h"
 #include "csi/node/condition.h"
 #include "csi/node/node_internal.h"
@@ -45,7 +46,7 @@ static bool has_lost_disk(const Job *job, uint64_t devno) {
 }
 
 static void stats_block(const Job *job, Error *silent, NodeStatsResult *result) {
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         ConditionFacts facts = {.fs_type = "", .device = "the volume"};
         BlockInfo info = {0};
 

@@ -8,6 +8,7 @@
  */
 
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/mount/mountinfo.h"
@@ -44,7 +45,7 @@ static bool is_asked_for(const Node *node, const MapperNote *note) {
 
 /* The volume is held. */
 static void tend_held(const Node *node, const MapperNote *found) {
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         const char *state_dir = node->config.state_dir;
         MapperNote note;
         Mapper mapper;

@@ -3,6 +3,7 @@
 #include "csi/node/timed.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/str.h"
 #include "common/block/fsfreeze.h"
 
@@ -74,7 +75,7 @@ bool timed_is_late(const Node *node, const char *what, const char *about) {
 }
 
 uint64_t timed_left(const Call *call, uint64_t most_msecs) {
-        uint64_t now = node_now_msecs(), left;
+        uint64_t now = clock_msecs(), left;
 
         if (call->deadline_msecs == UINT64_MAX)
                 return most_msecs;

@@ -120,8 +120,7 @@ static int read_outpost(Cloud *cloud, const Call *call, char **textp,
         if (r < 0 && cloud->config.zone)
                 return 0;
         if (r < 0) {
-                if (err)
-                        *err = error;
+                error_move(err, &error);
                 return r;
         }
         str_trim_end(*textp);

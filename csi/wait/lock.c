@@ -9,6 +9,7 @@
 #include "csi/wait/lock.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/str.h"
 
 #include <pthread.h>
@@ -205,13 +206,6 @@ bool lock_name_is(const LockName *name, const char *kind, const char *key) {
         return str_equal(name->kind, kind) && str_equal(name->key, key);
 }
 
-static uint64_t now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* A waiter that is a thread. */
 typedef struct Sleeper {
         LockWaiter waiter; /* first */
@@ -238,7 +232,7 @@ static void sleep_a_moment(Sleeper *sleeper, uint64_t left_msecs) {
 /* Return: 0; -EAGAIN; -ECANCELED. */
 static int wait_served(Sleeper *sleeper, const LockWait *wait, Lock *lock) {
         while (!lock_take(&sleeper->waiter, lock)) {
-                uint64_t now = now_msecs();
+                uint64_t now = clock_msecs();
 
                 if (now >= wait->deadline_msecs)
                         return -EAGAIN;

@@ -3,6 +3,7 @@
 #include "csi/wait/patience.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/str.h"
 
 #include <pthread.h>
@@ -118,19 +119,6 @@ static int start(Task *task) {
         return -r;
 }
 
-static struct timespec deadline_after(uint64_t msecs) {
-        struct timespec at;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &at);
-        at.tv_sec += (time_t)(msecs / 1000);
-        at.tv_nsec += (long)(msecs % 1000) * 1000000;
-        if (at.tv_nsec >= 1000000000) {
-                at.tv_nsec -= 1000000000;
-                at.tv_sec++;
-        }
-        return at;
-}
-
 static Task *task_new(const char *key, void (*work)(void *), const void *data, size_t n_data) {
         cleanup(task_freep) Task *task = calloc(1, sizeof(*task) + n_data);
 
@@ -154,7 +142,7 @@ static int admit(const Patience *patience, const char *key) {
 
 /* The mutex is held. Return: 0; PATIENCE_E_LATE, and the task is the thread's. */
 static int await(Patience *patience, Task *task, uint64_t timeout_msecs) {
-        const struct timespec deadline = deadline_after(timeout_msecs);
+        const struct timespec deadline = clock_timespec(clock_msecs() + timeout_msecs);
 
         while (!task->is_done)
                 if (pthread_cond_timedwait(&patience->changed, &patience->mutex, &deadline) != 0)

@@ -6,6 +6,7 @@
 #include "csi/wait/lock.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -15,13 +16,6 @@
 #include <time.h>
 
 #include <cmocka.h>
-
-static uint64_t now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static int try(LockTable *table, const char *kind, const char *key, LockMode mode, Lock *lock) {
         Error err = {0};
@@ -141,11 +135,11 @@ static void test_wait_ends(void **state) {
         assert_int_equal(lock_table_new(&table), 0);
         late.table = gone.table = table;
         assert_int_equal(try(table, "volume", "v", LOCK_SHARED, &held), 0);
-        late.deadline_msecs = now_msecs() + 20;
+        late.deadline_msecs = clock_msecs() + 20;
         (void)want(&late);
         assert_true(late.r < 0);
         assert_int_equal(late.err.code, ERROR_AGAIN);
-        assert_true(now_msecs() >= late.deadline_msecs);
+        assert_true(clock_msecs() >= late.deadline_msecs);
         thread = start_waiting(&gone);
         atomic_store(&gone.cancel, true);
         assert_int_equal(pthread_join(thread, NULL), 0);
@@ -167,7 +161,7 @@ static void *lock_often(void *userdata) {
         Shared *shared = userdata;
 
         for (int i = 0; i < 2000; i++) {
-                LockWait wait = {now_msecs() + 5, NULL, NULL};
+                LockWait wait = {clock_msecs() + 5, NULL, NULL};
                 LockMode mode = i % 3 ? LOCK_SHARED : LOCK_EXCLUSIVE;
                 atomic_int *mine = i % 3 ? &shared->readers : &shared->writers;
                 Lock lock = {0};

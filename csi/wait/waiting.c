@@ -2,14 +2,9 @@
 
 #include "csi/wait/waiting.h"
 
+#include "common/base/clock.h"
+
 #include <time.h>
-
-static uint64_t now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 void waiting_begin(Waiting *waiting) {
         waiting->is_parked = false;
@@ -108,7 +103,7 @@ static int resume_lock(const Call *call, const char *kind, const char *key, Lock
         if (lock_take(&waiting->lock_waiter, lock))
                 return 0;
         if (!waiting->must_end && !call->cancelled(call->userdata) &&
-            now_msecs() < waiting->lock_until_msecs) {
+            clock_msecs() < waiting->lock_until_msecs) {
                 waiting->until_msecs = waiting->lock_until_msecs;
                 return park(waiting, err);
         }
@@ -117,7 +112,7 @@ static int resume_lock(const Call *call, const char *kind, const char *key, Lock
 }
 
 static uint64_t lock_deadline(const Call *call) {
-        uint64_t until = now_msecs() + WAITING_LOCK_MSECS;
+        uint64_t until = clock_msecs() + WAITING_LOCK_MSECS;
 
         return until < call->deadline_msecs ? until : call->deadline_msecs;
 }

@@ -41,7 +41,7 @@ NODES = {
 
 @pytest.fixture(name='ask')
 def ask_fixture(sandbox, build):  # pylint: disable=unused-argument
-    """ask('aws', 'node', 'get /x', total=2000) -> [answer, ...], by csi/cloud/metadata-try.c"""
+    """ask('aws', 'node', 'get /x', total=2000) -> [answer, ...], by tests/lib/metadata-try.c"""
     def ask(service, *commands, env=None, **flags):
         argv = [build / 'csi/cloud/metadata-try', service]
         argv += [word for name, value in flags.items() for word in (f'--{name}', str(value))]

@@ -13,6 +13,7 @@
 #include "csi/cloud/metadata_internal.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/str.h"
 
 #include <getopt.h>
@@ -23,7 +24,7 @@
 static uint64_t cancel_at_msecs = UINT64_MAX;
 
 static bool is_cancelled(void *userdata) {
-        return metadata_now_msecs() >= cancel_at_msecs;
+        return clock_msecs() >= cancel_at_msecs;
 }
 
 static json_t *node_json(const MetadataNode *node) {
@@ -39,7 +40,7 @@ static void run(MetadataClient *client, const Call *call, char *command) {
         cleanup(freep) char *text = NULL;
         MetadataNode node;
         Error err = {0};
-        uint64_t started = metadata_now_msecs();
+        uint64_t started = clock_msecs();
         size_t n = 0;
         int r;
 
@@ -59,8 +60,7 @@ static void run(MetadataClient *client, const Call *call, char *command) {
                 json_object_set_new(line, "message", json_string(err.message));
                 json_object_set_new(line, "negative", json_boolean(r < 0));
         }
-        json_object_set_new(line, "msecs",
-                            json_integer((json_int_t)(metadata_now_msecs() - started)));
+        json_object_set_new(line, "msecs", json_integer((json_int_t)(clock_msecs() - started)));
         json_dumpf(line, stdout, 0);
         putchar('\n');
         fflush(stdout);
@@ -102,7 +102,7 @@ static void parse(int argc, char **argv, MetadataConfig *config) {
                 else if (option == 'k')
                         config->cache_msecs = number(optarg);
                 else if (option == 'x')
-                        cancel_at_msecs = metadata_now_msecs() + number(optarg);
+                        cancel_at_msecs = clock_msecs() + number(optarg);
                 else
                         exit(64);
         }
