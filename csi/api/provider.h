@@ -19,7 +19,7 @@
 #include <time.h>
 
 typedef struct Platform Platform;   /* common/platform/platform.h */
-typedef struct LockTable LockTable; /* csi/wait/lock.h */
+typedef struct HoldTable HoldTable; /* csi/wait/hold.h */
 
 /* What the command line gives every provider. Strings are borrowed and live as long as the process.
  */
@@ -46,7 +46,7 @@ typedef struct ProviderConfig {
         /* The node's, borrowed. The node's calls hold ("volume", ID) while they call the provider;
          * a controller's call that changes the volume or its data takes it itself. NULL: nobody
          * else holds anything. */
-        LockTable *locks;
+        HoldTable *locks;
         const char *state_dir; /* of this plugin on this node, on another disk than a pool may be;
                                   NULL: nothing is noted */
         const char *pool_id;   /* --pool-id: the UUID that the pool must have; NULL: as noted */

@@ -18,7 +18,7 @@
 #include "csi/daemon/providers.h"
 #include "csi/daemon/tend.h"
 #include "csi/kubelet/view.h"
-#include "csi/wait/lock.h"
+#include "csi/wait/hold.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@ typedef struct Serve {
         const char *node_name;   /* borrowed */
         void *provider_self;     /* the provider's close() */
         Metrics *metrics;        /* owned */
-        LockTable *locks;        /* owned; the node's and the provider's */
+        HoldTable *locks;        /* owned; the node's and the provider's */
         Node *node;              /* owned */
         Tend *tend;              /* owned */
         char host_name[HOST_NAME_MAX + 1];
@@ -392,7 +392,7 @@ static int start_and_run(Serve *serve, Error *err) {
         if (r == 0)
                 r = metrics_new(&serve->metrics, serve->driver_name);
         if (r == 0)
-                r = lock_table_new(&serve->locks);
+                r = hold_table_new(&serve->locks);
         if (r == 0)
                 r = open_provider(serve, err);
         if (r == 0)
@@ -409,7 +409,7 @@ static void serve_deinit(Serve *serve) {
         node_free(serve->node);
         if (serve->provider && serve->provider->close && serve->provider_self)
                 serve->provider->close(serve->provider_self);
-        lock_table_free(serve->locks);
+        hold_table_free(serve->locks);
         metrics_free(serve->metrics);
         platform_free(serve->platform);
 }

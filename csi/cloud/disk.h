@@ -16,6 +16,7 @@
  */
 
 #include "csi/api/provider.h"
+#include "csi/wait/limits.h"
 
 typedef enum DiskProof {
         DISK_PROOF_SERIAL,     /* NVMe controller serial, virtio serial, SCSI page 0x80 */
@@ -38,9 +39,6 @@ typedef enum DiskBus {
         DISK_BUS_SCSI,
         DISK_BUS_XEN,
 } DiskBus;
-
-/* Longest wait for a disk: kubelet waits two minutes for its call, and asks again. */
-#define DISK_WAIT_MSECS 100000
 
 /* One way in which the wanted disk may show itself. */
 typedef struct DiskIdentity {

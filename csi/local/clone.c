@@ -95,7 +95,7 @@ int local_start_copy(Pool *pool, const Call *call, Entry *target, Entry *source,
                 closep(&to_fd);
                 pool_undo(pool, target);
                 if (source)
-                        pool_release(pool, source, POOL_SHARED);
+                        pool_release(pool, source, HOLD_SHARED);
                 return r;
         }
         r = copy_start(pool, target, source, from_fd, to_fd, &job, err);
@@ -109,7 +109,7 @@ static int hold_source(Pool *pool, const Call *call, const LocalMeta *meta, Entr
 
         if (meta->copy.in_place)
                 return 0;
-        return pool_acquire_ready(pool, call, kind, meta->source_id, POOL_SHARED, sourcep, err);
+        return pool_acquire_ready(pool, call, kind, meta->source_id, HOLD_SHARED, sourcep, err);
 }
 
 int local_resume_copy(Pool *pool, const Call *call, Entry *entry, Error *err) {
@@ -129,11 +129,11 @@ int local_resume_copy(Pool *pool, const Call *call, Entry *entry, Error *err) {
         }
         if (r < 0) {
                 if (source)
-                        pool_release(pool, source, POOL_SHARED);
+                        pool_release(pool, source, HOLD_SHARED);
                 if (error.code == ERROR_NOT_FOUND)
                         pool_undo(pool, entry);
                 else
-                        pool_release(pool, entry, POOL_EXCLUSIVE);
+                        pool_release(pool, entry, HOLD_EXCLUSIVE);
                 error_move(err, &error);
                 return r;
         }

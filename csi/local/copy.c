@@ -3,6 +3,7 @@
 /* A thread per copy, at most COPY_MAX_RUNNING of which move data. */
 
 #include "csi/local/copy.h"
+#include "csi/wait/limits.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
@@ -15,8 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A caller that waits longer has a sidecar that would rather poll. */
-#define WAIT_MAX_MSECS 30000
 /* Kept of the caller's time, so that it hears the progress and not a timeout. */
 #define WAIT_MARGIN_MSECS 500
 
@@ -155,11 +154,11 @@ static void settle(CopyJob *job, int r, const Error *error) {
         job->target->job = NULL;
         pthread_mutex_unlock(&pool->mutex);
         if (r == 0 || error->code == ERROR_AGAIN)
-                pool_release(pool, job->target, POOL_EXCLUSIVE);
+                pool_release(pool, job->target, HOLD_EXCLUSIVE);
         else
                 pool_undo(pool, job->target);
         if (job->source)
-                pool_release(pool, job->source, POOL_SHARED);
+                pool_release(pool, job->source, HOLD_SHARED);
 }
 
 static void *copy_main(void *userdata) {
@@ -246,13 +245,13 @@ int copy_start(Pool *pool, Entry *target, Entry *source, int from_fd, int to_fd,
         free(job);
         pool_undo(pool, target);
         if (source)
-                pool_release(pool, source, POOL_SHARED);
+                pool_release(pool, source, HOLD_SHARED);
         error_move(err, &error);
         return r;
 }
 
 int copy_wait(Pool *pool, const Call *call, CopyJob *job, Error *err) {
-        uint64_t until = clock_msecs() + WAIT_MAX_MSECS;
+        uint64_t until = clock_msecs() + COPY_WAIT_MAX_MSECS;
         int r;
 
         if (call->deadline_msecs < until + WAIT_MARGIN_MSECS)

@@ -135,7 +135,7 @@ static int check(Pool *pool, const CutPart *part, size_t n_parts, Error *err) {
  * attach_find(). */
 static int give_back(Pool *pool, const Call *call, CutPart *part, Error *err) {
         const struct timespec moment = {.tv_nsec = 20000000};
-        uint64_t until = clock_msecs() + POOL_WAIT_MSECS;
+        uint64_t until = clock_msecs() + HOLD_WAIT_MSECS;
 
         for (;;) {
                 int r;
@@ -220,7 +220,7 @@ static void set_frozen(CutPart *parts, size_t n_parts, bool is_frozen) {
 
 static int take_freezes_locked(Pool *pool, const Call *call, CutPart *parts, size_t n_parts,
                                Error *err) {
-        uint64_t until = clock_msecs() + POOL_WAIT_MSECS;
+        uint64_t until = clock_msecs() + HOLD_WAIT_MSECS;
         const CutPart *part;
 
         while ((part = find_frozen(parts, n_parts)) != NULL) {

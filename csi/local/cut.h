@@ -21,11 +21,7 @@
 
 #include "csi/local/attach.h"
 #include "csi/local/copy.h"
-
-/* Writers of a mounted volume sleep at most this long for a copy. A reflink is one system call. */
-#define CUT_FREEZE_MSECS 3000
-/* A group of volumes that are not attached, copied while the call waits. */
-#define CUT_GROUP_MSECS 20000
+#include "csi/wait/limits.h"
 
 typedef struct CutPart {
         Entry *source; /* held shared */

@@ -61,7 +61,7 @@ int local_find_device(void *self, const Call *call, const VolumeRef *volume, Dev
 
         if (volume->is_block)
                 mode = volume->is_read_only ? ATTACH_FOR_BLOCK_READ : ATTACH_FOR_BLOCK;
-        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume->volume_id, POOL_EXCLUSIVE, &entry,
+        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume->volume_id, HOLD_EXCLUSIVE, &entry,
                                err);
         if (r < 0)
                 return r;
@@ -72,7 +72,7 @@ int local_find_device(void *self, const Call *call, const VolumeRef *volume, Dev
                 device->devno = attachment.devno;
                 device->size_bytes = entry->meta.size_bytes;
         }
-        pool_release(pool, entry, POOL_EXCLUSIVE);
+        pool_release(pool, entry, HOLD_EXCLUSIVE);
         return r;
 }
 
@@ -100,12 +100,12 @@ int local_release_device(void *self, const Call *call, const VolumeRef *volume, 
                 r = release_unknown(pool, volume->volume_id, err);
                 return r < 0 ? r : 0;
         }
-        r = pool_acquire(pool, call, LOCAL_VOLUME, volume->volume_id, POOL_EXCLUSIVE, &entry, err);
+        r = pool_acquire(pool, call, LOCAL_VOLUME, volume->volume_id, HOLD_EXCLUSIVE, &entry, err);
         if (r < 0)
                 return r;
         entry->is_staged = false;
         r = attach_drop(pool, entry, err);
-        pool_release(pool, entry, POOL_EXCLUSIVE);
+        pool_release(pool, entry, HOLD_EXCLUSIVE);
         if (r <= 0)
                 return r;
         /* Perhaps at the staging path of an older kubelet, whose unstage comes here again; else the
@@ -133,7 +133,7 @@ int local_rescan_device(void *self, const Call *call, const VolumeRef *volume, c
         uint64_t size_bytes = 0;
         int r;
 
-        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume->volume_id, POOL_EXCLUSIVE, &entry,
+        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume->volume_id, HOLD_EXCLUSIVE, &entry,
                                err);
         if (r < 0)
                 return r;
@@ -149,7 +149,7 @@ int local_rescan_device(void *self, const Call *call, const VolumeRef *volume, c
                 r = error_set(err, ERROR_UNAVAILABLE,
                               "%s has %" PRIu64 " bytes after the resize, not %" PRIu64,
                               device->path, size_bytes, entry->meta.size_bytes);
-        pool_release(pool, entry, POOL_EXCLUSIVE);
+        pool_release(pool, entry, HOLD_EXCLUSIVE);
         return r;
 }
 

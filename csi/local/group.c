@@ -22,7 +22,7 @@ typedef struct Making {
         const Call *call;
         const CreateGroupRequest *request;
         Entry *group;
-        Lock names[LOCAL_MEMBERS_MAX]; /* of the sources, as far as they are held */
+        Hold names[LOCAL_MEMBERS_MAX]; /* of the sources, as far as they are held */
         CutPart parts[LOCAL_MEMBERS_MAX];
         size_t n_parts; /* whose target is held; the source may be NULL in the last */
 } Making;
@@ -136,12 +136,12 @@ static int erase_members(Pool *pool, const Call *call, const char *group_id, Err
                 pthread_mutex_unlock(&pool->mutex);
                 if (!member)
                         return 0;
-                r = pool_acquire(pool, call, LOCAL_SNAPSHOT, id, POOL_EXCLUSIVE, &member, err);
+                r = pool_acquire(pool, call, LOCAL_SNAPSHOT, id, HOLD_EXCLUSIVE, &member, err);
                 if (r < 0)
                         return r;
                 r = pool_erase(pool, member, err);
                 if (r < 0) {
-                        pool_release(pool, member, POOL_EXCLUSIVE);
+                        pool_release(pool, member, HOLD_EXCLUSIVE);
                         return r;
                 }
         }
@@ -171,7 +171,7 @@ static int add_member(Making *making, const char *volume_id, Error *err) {
                        volume_id);
         r = local_plan_snapshot(pool, name, volume_id, &fresh, &needs_bytes, err);
         if (r == 0)
-                r = pool_lock_volume(pool, making->call, volume_id, LOCK_SHARED,
+                r = pool_lock_volume(pool, making->call, volume_id, HOLD_SHARED,
                                      &making->names[making->n_parts], err);
         if (r < 0)
                 return r;
@@ -182,13 +182,13 @@ static int add_member(Making *making, const char *volume_id, Error *err) {
         if (r < 0)
                 return r;
         if (r == POOL_E_EXISTS)
-                pool_release(pool, target, POOL_EXCLUSIVE);
+                pool_release(pool, target, HOLD_EXCLUSIVE);
         if (r > 0)
                 return error_set(err, ERROR_AGAIN, "snapshot %s of an earlier try is still there",
                                  fresh.id);
         cut_part_init(part, NULL, target);
         making->n_parts++;
-        r = pool_acquire_ready(pool, making->call, LOCAL_VOLUME, volume_id, POOL_SHARED, &source,
+        r = pool_acquire_ready(pool, making->call, LOCAL_VOLUME, volume_id, HOLD_SHARED, &source,
                                err);
         if (r < 0)
                 return r;
@@ -207,17 +207,17 @@ static void end_making(Making *making, bool committed) {
                 CutPart *part = &making->parts[i];
 
                 if (part->source)
-                        pool_release(pool, part->source, POOL_SHARED);
+                        pool_release(pool, part->source, HOLD_SHARED);
                 cut_part_deinit(part);
                 if (committed)
-                        pool_release(pool, part->target, POOL_EXCLUSIVE);
+                        pool_release(pool, part->target, HOLD_EXCLUSIVE);
                 else
                         pool_undo(pool, part->target);
         }
         for (size_t i = 0; i < N_ELEMENTS(making->names); i++)
-                lock_release(&making->names[i]);
+                hold_release(&making->names[i]);
         if (committed)
-                pool_release(pool, making->group, POOL_EXCLUSIVE);
+                pool_release(pool, making->group, HOLD_EXCLUSIVE);
         else
                 pool_undo(pool, making->group);
 }
@@ -320,14 +320,14 @@ static int take_up(Pool *pool, const Call *call, const CreateGroupRequest *reque
                 r = check_same(pool, request, id, err);
                 if (r == 0)
                         r = check_members_data(pool, id, err);
-                pool_release(pool, group, POOL_EXCLUSIVE);
+                pool_release(pool, group, HOLD_EXCLUSIVE);
                 return r;
         }
         r = erase_members(pool, call, id, err);
         if (r == 0)
                 pool_undo(pool, group);
         else
-                pool_release(pool, group, POOL_EXCLUSIVE);
+                pool_release(pool, group, HOLD_EXCLUSIVE);
         return r < 0 ? r
                      : error_set(err, ERROR_AGAIN,
                                  "what was left of group snapshot \"%s\" was removed; try again",
@@ -396,7 +396,7 @@ int local_delete_group(void *self, const Call *call, const char *group_id,
                 if (r < 0)
                         return r;
         }
-        r = pool_acquire(pool, call, LOCAL_GROUP, group_id, POOL_EXCLUSIVE, &group, err);
+        r = pool_acquire(pool, call, LOCAL_GROUP, group_id, HOLD_EXCLUSIVE, &group, err);
         if (r < 0)
                 return r;
         r = store_state(pool, group, LOCAL_STATE_DELETING, err);
@@ -405,7 +405,7 @@ int local_delete_group(void *self, const Call *call, const char *group_id,
         if (r == 0)
                 r = pool_erase(pool, group, err);
         if (r < 0)
-                pool_release(pool, group, POOL_EXCLUSIVE);
+                pool_release(pool, group, HOLD_EXCLUSIVE);
         return r;
 }
 

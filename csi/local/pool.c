@@ -307,10 +307,10 @@ static int init_threads(Pool *pool, const ProviderConfig *config, Error *err) {
         if (r == 0)
                 r = pthread_mutex_init(&pool->open_mutex, NULL);
         if (r == 0)
-                r = -patience_new(&pool->patience);
+                r = -watchdog_new(&pool->watchdog);
         pool->locks = config->locks;
         if (r == 0 && !pool->locks)
-                r = -lock_table_new(&pool->own_locks);
+                r = -hold_table_new(&pool->own_locks);
         if (!pool->locks)
                 pool->locks = pool->own_locks;
         return r == 0 ? 0 : error_set_errno(err, r, "open pool");
@@ -534,8 +534,8 @@ static int say_hanging(const Pool *pool, Error *err) {
 
 int pool_use(Pool *pool, Error *err) {
         Question question = {.pool = pool};
-        int r = patience_run(pool->patience, POOL_KEY, do_use, &question, sizeof(question),
-                             POOL_WAIT_MSECS);
+        int r = watchdog_run(pool->watchdog, POOL_KEY, do_use, &question, sizeof(question),
+                             HOLD_WAIT_MSECS);
 
         if (r != 0)
                 return say_hanging(pool, err);
@@ -547,7 +547,7 @@ int pool_use(Pool *pool, Error *err) {
 }
 
 bool pool_is_hanging(Pool *pool) {
-        return patience_is_hanging(pool->patience, POOL_KEY);
+        return watchdog_is_hanging(pool->watchdog, POOL_KEY);
 }
 
 bool pool_is_read_only(Pool *pool) {
@@ -600,11 +600,11 @@ static void do_open(void *data) {
  * pool when it answers. */
 static int open_first(Pool *pool, Error *err) {
         Question question = {.pool = pool};
-        int r = patience_run(pool->patience, POOL_KEY, ask_by_path, &question, sizeof(question),
-                             POOL_WAIT_MSECS);
+        int r = watchdog_run(pool->watchdog, POOL_KEY, ask_by_path, &question, sizeof(question),
+                             HOLD_WAIT_MSECS);
 
         if (r == 0)
-                r = patience_run(pool->patience, POOL_KEY, do_open, &question, sizeof(question),
+                r = watchdog_run(pool->watchdog, POOL_KEY, do_open, &question, sizeof(question),
                                  OPEN_MSECS);
         if (r != 0) {
                 (void)say_hanging(pool, err);
@@ -643,7 +643,7 @@ int pool_open(Pool **poolp, const ProviderConfig *config, Error *err) {
 
 void pool_close(Pool *pool) {
         /* Who waits for its disk has it until the process ends. */
-        if (!pool || (pool->patience && pool_is_hanging(pool)))
+        if (!pool || (pool->watchdog && pool_is_hanging(pool)))
                 return;
         pthread_mutex_lock(&pool->mutex);
         pool->stopping = true;
@@ -652,11 +652,11 @@ void pool_close(Pool *pool) {
                 pool_wait(pool, UINT64_MAX);
         pthread_mutex_unlock(&pool->mutex);
         close_files(pool);
-        patience_free(pool->patience);
+        watchdog_free(pool->watchdog);
         (void)pthread_cond_destroy(&pool->changed);
         (void)pthread_mutex_destroy(&pool->mutex);
         (void)pthread_mutex_destroy(&pool->open_mutex);
-        lock_table_free(pool->own_locks);
+        hold_table_free(pool->own_locks);
         free(pool->path);
         free(pool->node_name);
         free(pool->kubelet_root);

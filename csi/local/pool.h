@@ -30,15 +30,12 @@
 #include "csi/api/provider.h"
 #include "csi/local/meta.h"
 #include "csi/local/pool_identity.h"
-#include "csi/wait/lock.h"
-#include "csi/wait/patience.h"
+#include "csi/wait/hold.h"
+#include "csi/wait/limits.h"
+#include "csi/wait/watchdog.h"
 
 #include <errno.h>
 #include <pthread.h>
-
-/* How long a call waits for a hold before it answers ERROR_AGAIN: longer than a reflink, shorter
- * than any caller's patience. */
-#define POOL_WAIT_MSECS 2000
 
 typedef struct CopyJob CopyJob;
 
@@ -81,7 +78,7 @@ typedef struct Pool {
         char *asked_uuid;          /* owned; "": none is asked for */
         char *kubelet_root;        /* owned; whose pods inline volumes are for */
         bool may_make;
-        Patience *patience;      /* owned */
+        Watchdog *watchdog;      /* owned */
         bool is_read_only;       /* was, when its disk was last asked. Under the mutex */
         uint64_t answered_msecs; /* when its disk last was; likewise */
         bool reserve_is_default;
@@ -95,8 +92,8 @@ typedef struct Pool {
         PoolPart inline_pod, inline_namespace; /* most that the inline volumes of one have */
         uint64_t overcommit_percent;
         uint64_t volume_limit; /* told to kubelet; 0: none */
-        LockTable *locks;      /* the node's, or @own_locks */
-        LockTable *own_locks;  /* owned; NULL: there is the node's */
+        HoldTable *locks;      /* the node's, or @own_locks */
+        HoldTable *own_locks;  /* owned; NULL: there is the node's */
         pthread_mutex_t mutex;
         pthread_cond_t changed; /* a hold ended, a copy moved; CLOCK_MONOTONIC */
         EntryTable tables[_LOCAL_KIND_N];
@@ -178,15 +175,10 @@ void pool_close(Pool *pool);
  * For the controller's calls: who asks for the volume on behalf of the node has the name already.
  * Waits as pool_acquire() does.
  *
- * Return: 0, then lock_release(); ERROR_AGAIN; ERROR_TIMEOUT when the call was cancelled.
+ * Return: 0, then hold_release(); ERROR_AGAIN; ERROR_TIMEOUT when the call was cancelled.
  */
-int pool_lock_volume(Pool *pool, const Call *call, const char *volume_id, LockMode mode, Lock *lock,
+int pool_lock_volume(Pool *pool, const Call *call, const char *volume_id, HoldMode mode, Hold *lock,
                      Error *err);
-
-typedef enum PoolHold {
-        POOL_SHARED,
-        POOL_EXCLUSIVE,
-} PoolHold;
 
 /**
  * pool_acquire() - find and hold
@@ -194,12 +186,12 @@ typedef enum PoolHold {
  * Return: 0; ERROR_NOT_FOUND; ERROR_AGAIN when it stays busy; ERROR_TIMEOUT when the call was
  * cancelled; ERROR_INTERNAL when its metadata is damaged.
  */
-int pool_acquire(Pool *pool, const Call *call, LocalKind kind, const char *id, PoolHold hold,
+int pool_acquire(Pool *pool, const Call *call, LocalKind kind, const char *id, HoldMode hold,
                  Entry **entryp, Error *err);
 
 /* As pool_acquire(), and ERROR_AGAIN when it is not READY: a copy is under way or was interrupted.
  */
-int pool_acquire_ready(Pool *pool, const Call *call, LocalKind kind, const char *id, PoolHold hold,
+int pool_acquire_ready(Pool *pool, const Call *call, LocalKind kind, const char *id, HoldMode hold,
                        Entry **entryp, Error *err);
 
 enum {
@@ -218,7 +210,7 @@ enum {
 int pool_claim(Pool *pool, const Call *call, const LocalMeta *fresh, uint64_t needs_bytes,
                Entry **entryp, CopyJob **jobp, Error *err);
 
-void pool_release(Pool *pool, Entry *entry, PoolHold hold);
+void pool_release(Pool *pool, Entry *entry, HoldMode hold);
 
 /* With the mutex held, or before there are threads: a new entry that nobody holds. Return: 0;
  * -ENOMEM. */

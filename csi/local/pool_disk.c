@@ -198,5 +198,5 @@ void pool_undo(Pool *pool, Entry *entry) {
         }
         log_fields(LOG_LEVEL_ERROR, fields, N_ELEMENTS(fields), "undo of a create: %s",
                    error.message);
-        pool_release(pool, entry, POOL_EXCLUSIVE);
+        pool_release(pool, entry, HOLD_EXCLUSIVE);
 }

@@ -101,17 +101,17 @@ void pool_drop(Pool *pool, Entry *entry) {
         pool_free_entry(entry);
 }
 
-int pool_lock_volume(Pool *pool, const Call *call, const char *volume_id, LockMode mode, Lock *lock,
+int pool_lock_volume(Pool *pool, const Call *call, const char *volume_id, HoldMode mode, Hold *lock,
                      Error *err) {
-        LockWait wait = {
-                .deadline_msecs = clock_msecs() + POOL_WAIT_MSECS,
+        HoldWait wait = {
+                .deadline_msecs = clock_msecs() + HOLD_WAIT_MSECS,
                 .cancelled = call->cancelled,
                 .userdata = call->userdata,
         };
 
         if (wait.deadline_msecs > call->deadline_msecs)
                 wait.deadline_msecs = call->deadline_msecs;
-        return lock_acquire(pool->locks, "volume", volume_id, mode, &wait, lock, err);
+        return hold_acquire(pool->locks, "volume", volume_id, mode, &wait, lock, err);
 }
 
 bool pool_peek(Pool *pool, LocalKind kind, const char *id, LocalMeta *meta) {
@@ -125,12 +125,12 @@ bool pool_peek(Pool *pool, LocalKind kind, const char *id, LocalMeta *meta) {
         return entry != NULL;
 }
 
-static bool is_free(const Entry *entry, PoolHold hold) {
-        return !entry->busy && (hold == POOL_SHARED || entry->n_readers == 0);
+static bool is_free(const Entry *entry, HoldMode hold) {
+        return !entry->busy && (hold == HOLD_SHARED || entry->n_readers == 0);
 }
 
-static void take(Entry *entry, PoolHold hold) {
-        if (hold == POOL_SHARED)
+static void take(Entry *entry, HoldMode hold) {
+        if (hold == HOLD_SHARED)
                 entry->n_readers++;
         else
                 entry->busy = true;
@@ -149,9 +149,9 @@ static int say_busy(const Entry *entry, Error *err) {
 
 /* With the mutex held. Return: 0: *entryp is NULL (there is none) or free for @hold; ERROR_AGAIN,
  * also at once when a copy holds it and @stop_at_copy; ERROR_TIMEOUT. */
-static int wait_free(Pool *pool, const Call *call, const LocalMeta *wanted, PoolHold hold,
+static int wait_free(Pool *pool, const Call *call, const LocalMeta *wanted, HoldMode hold,
                      Entry **entryp, Error *err) {
-        uint64_t until = clock_msecs() + POOL_WAIT_MSECS;
+        uint64_t until = clock_msecs() + HOLD_WAIT_MSECS;
 
         if (until > call->deadline_msecs)
                 until = call->deadline_msecs;
@@ -178,7 +178,7 @@ static int say_damaged(const Pool *pool, const Entry *entry, Error *err) {
                          kind_words[entry->meta.kind], entry->meta.id, pool->path);
 }
 
-static int acquire_locked(Pool *pool, const Call *call, const LocalMeta *wanted, PoolHold hold,
+static int acquire_locked(Pool *pool, const Call *call, const LocalMeta *wanted, HoldMode hold,
                           Entry **entryp, Error *err) {
         Entry *entry = NULL;
         int r;
@@ -196,7 +196,7 @@ static int acquire_locked(Pool *pool, const Call *call, const LocalMeta *wanted,
         return 0;
 }
 
-int pool_acquire(Pool *pool, const Call *call, LocalKind kind, const char *id, PoolHold hold,
+int pool_acquire(Pool *pool, const Call *call, LocalKind kind, const char *id, HoldMode hold,
                  Entry **entryp, Error *err) {
         LocalMeta wanted = {.kind = kind};
         size_t n = strlen(id);
@@ -212,7 +212,7 @@ int pool_acquire(Pool *pool, const Call *call, LocalKind kind, const char *id, P
         return r;
 }
 
-int pool_acquire_ready(Pool *pool, const Call *call, LocalKind kind, const char *id, PoolHold hold,
+int pool_acquire_ready(Pool *pool, const Call *call, LocalKind kind, const char *id, HoldMode hold,
                        Entry **entryp, Error *err) {
         Entry *entry = NULL;
         LocalState state;
@@ -239,13 +239,13 @@ static int claim_locked(Pool *pool, const Call *call, const LocalMeta *fresh, ui
         Entry *entry = NULL;
         int r;
 
-        r = wait_free(pool, call, fresh, POOL_EXCLUSIVE, &entry, err);
+        r = wait_free(pool, call, fresh, HOLD_EXCLUSIVE, &entry, err);
         if (r < 0)
                 return r;
         if (entry && entry->damaged)
                 return say_damaged(pool, entry, err);
         if (entry) {
-                take(entry, POOL_EXCLUSIVE);
+                take(entry, HOLD_EXCLUSIVE);
                 *entryp = entry;
                 return POOL_E_EXISTS;
         }
@@ -257,7 +257,7 @@ static int claim_locked(Pool *pool, const Call *call, const LocalMeta *fresh, ui
         r = pool_insert(pool, fresh, &entry);
         if (r < 0)
                 return error_set_errno(err, r, "add %s", fresh->id);
-        take(entry, POOL_EXCLUSIVE);
+        take(entry, HOLD_EXCLUSIVE);
         /* A volume's size is in its metadata; a snapshot counts by its blocks, which come later. */
         entry->reserved_bytes = fresh->kind == LOCAL_VOLUME ? 0 : needs_bytes;
         *entryp = entry;
@@ -282,9 +282,9 @@ int pool_claim(Pool *pool, const Call *call, const LocalMeta *fresh, uint64_t ne
         return r;
 }
 
-void pool_release(Pool *pool, Entry *entry, PoolHold hold) {
+void pool_release(Pool *pool, Entry *entry, HoldMode hold) {
         pthread_mutex_lock(&pool->mutex);
-        if (hold == POOL_SHARED) {
+        if (hold == HOLD_SHARED) {
                 entry->n_readers--;
         } else {
                 entry->busy = false;

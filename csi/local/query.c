@@ -271,13 +271,13 @@ int local_get_volume(void *self, const Call *call, const char *volume_id, Volume
 
         if (pool_peek(pool, LOCAL_VOLUME, volume_id, &meta) && meta.ephemeral)
                 return error_set(err, ERROR_NOT_FOUND, "%s is an inline volume", volume_id);
-        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume_id, POOL_SHARED, &entry, err);
+        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume_id, HOLD_SHARED, &entry, err);
         if (r < 0)
                 return r;
         r = local_fill_volume(pool, call, &entry->meta, &info, err);
         if (r == 0 && !info.abnormal)
                 r = check_device(pool, call, entry, &info, err);
-        pool_release(pool, entry, POOL_SHARED);
+        pool_release(pool, entry, HOLD_SHARED);
         if (r == 0)
                 *result = info;
         return r;

@@ -62,14 +62,14 @@ static int hold_persistent(Pool *pool, const Call *call, const char *volume_id, 
         Entry *entry = NULL;
         int r;
 
-        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume_id, POOL_EXCLUSIVE, &entry, err);
+        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume_id, HOLD_EXCLUSIVE, &entry, err);
         if (r < 0)
                 return r;
         if (!entry->meta.ephemeral) {
                 *entryp = entry;
                 return 0;
         }
-        pool_release(pool, entry, POOL_EXCLUSIVE);
+        pool_release(pool, entry, HOLD_EXCLUSIVE);
         return error_set(err, ERROR_NOT_FOUND,
                          "%s is an inline volume, which no controller changes", volume_id);
 }
@@ -106,7 +106,7 @@ int local_grow_device(void *self, const Call *call, const VolumeRef *volume, con
                                       entry->meta.size_bytes, &size_bytes, err);
         if (r == 0 && size_bytes > entry->meta.size_bytes)
                 r = grow(pool, call, entry, size_bytes, err);
-        pool_release(pool, entry, POOL_EXCLUSIVE);
+        pool_release(pool, entry, HOLD_EXCLUSIVE);
         return r;
 }
 
@@ -139,7 +139,7 @@ static int make_thin(Pool *pool, Entry *entry, Error *err) {
 
 int local_modify_volume(void *self, const Call *call, const char *volume_id,
                         const StringMap *parameters, Error *err) {
-        cleanup(lock_release) Lock lock = {0};
+        cleanup(hold_release) Hold lock = {0};
         Pool *pool = self;
         LocalSpec spec = {0};
         Entry *entry = NULL;
@@ -147,7 +147,7 @@ int local_modify_volume(void *self, const Call *call, const char *volume_id,
 
         r = local_spec_add_parameters(&spec, parameters, true, err);
         if (r == 0)
-                r = pool_lock_volume(pool, call, volume_id, LOCK_EXCLUSIVE, &lock, err);
+                r = pool_lock_volume(pool, call, volume_id, HOLD_EXCLUSIVE, &lock, err);
         if (r < 0)
                 return r;
         r = hold_persistent(pool, call, volume_id, &entry, err);
@@ -157,6 +157,6 @@ int local_modify_volume(void *self, const Call *call, const char *volume_id,
                 r = make_thick(pool, call, entry, err);
         else if (spec.has_thick && !spec.thick && entry->meta.thick)
                 r = make_thin(pool, entry, err);
-        pool_release(pool, entry, POOL_EXCLUSIVE);
+        pool_release(pool, entry, HOLD_EXCLUSIVE);
         return r;
 }

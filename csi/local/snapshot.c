@@ -63,7 +63,7 @@ static int make(Pool *pool, const Call *call, Entry *entry, Error *err) {
         int r;
 
         cut_part_init(&part, NULL, entry);
-        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, entry->meta.source_id, POOL_SHARED,
+        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, entry->meta.source_id, HOLD_SHARED,
                                &source, err);
         if (r < 0) {
                 pool_undo(pool, entry);
@@ -78,7 +78,7 @@ static int make(Pool *pool, const Call *call, Entry *entry, Error *err) {
         if (r == CUT_E_COPY)
                 return local_start_copy(pool, call, entry, source, fd_steal(&part.from_fd),
                                         fd_steal(&part.to_fd), err);
-        pool_release(pool, source, POOL_SHARED);
+        pool_release(pool, source, HOLD_SHARED);
         if (r == 0) {
                 meta = entry->meta;
                 meta.state = LOCAL_STATE_READY;
@@ -88,7 +88,7 @@ static int make(Pool *pool, const Call *call, Entry *entry, Error *err) {
         if (r < 0)
                 pool_undo(pool, entry);
         else
-                pool_release(pool, entry, POOL_EXCLUSIVE);
+                pool_release(pool, entry, HOLD_EXCLUSIVE);
         return r;
 }
 
@@ -132,7 +132,7 @@ static int find_or_make(Pool *pool, const Call *call, const LocalMeta *fresh, ui
                                  "what was left of snapshot \"%s\" is being removed; try again",
                                  fresh->name);
         }
-        pool_release(pool, entry, POOL_EXCLUSIVE);
+        pool_release(pool, entry, HOLD_EXCLUSIVE);
         return same;
 }
 
@@ -156,7 +156,7 @@ static int find_existing(Pool *pool, const CreateSnapshotRequest *request, Local
 
 int local_create_snapshot(void *self, const Call *call, const CreateSnapshotRequest *request,
                           SnapshotInfo *result, Error *err) {
-        cleanup(lock_release) Lock source = {0};
+        cleanup(hold_release) Hold source = {0};
         Pool *pool = self;
         LocalMeta fresh, made;
         uint64_t needs_bytes;
@@ -172,7 +172,7 @@ int local_create_snapshot(void *self, const Call *call, const CreateSnapshotRequ
         r = local_plan_snapshot(pool, request->name, request->source_volume_id, &fresh,
                                 &needs_bytes, err);
         if (r == 0)
-                r = pool_lock_volume(pool, call, request->source_volume_id, LOCK_SHARED, &source,
+                r = pool_lock_volume(pool, call, request->source_volume_id, HOLD_SHARED, &source,
                                      err);
         if (r < 0)
                 return r;
@@ -202,13 +202,13 @@ int local_delete_snapshot(void *self, const Call *call, const char *snapshot_id,
         if (entry && entry->job)
                 copy_cancel(pool, entry->job);
         pthread_mutex_unlock(&pool->mutex);
-        r = pool_acquire(pool, call, LOCAL_SNAPSHOT, snapshot_id, POOL_EXCLUSIVE, &entry, &error);
+        r = pool_acquire(pool, call, LOCAL_SNAPSHOT, snapshot_id, HOLD_EXCLUSIVE, &entry, &error);
         if (r < 0 && error.code == ERROR_NOT_FOUND)
                 return 0;
         if (r == 0) {
                 r = pool_erase(pool, entry, &error);
                 if (r < 0)
-                        pool_release(pool, entry, POOL_EXCLUSIVE);
+                        pool_release(pool, entry, HOLD_EXCLUSIVE);
         }
         if (r < 0)
                 error_move(err, &error);

@@ -102,7 +102,7 @@ static void tend_held(Pool *pool, Entry *entry) {
         }
         if (r < 0)
                 say(pool, entry->meta.id, error.message);
-        pool_release(pool, entry, POOL_EXCLUSIVE);
+        pool_release(pool, entry, HOLD_EXCLUSIVE);
 }
 
 static bool never(void *userdata) {
@@ -111,11 +111,11 @@ static bool never(void *userdata) {
 
 static void tend_volume(Pool *pool, const char *id) {
         const Call call = {.method = "Tend", .deadline_msecs = 0, .cancelled = never};
-        cleanup(lock_release) Lock lock = {0};
+        cleanup(hold_release) Hold lock = {0};
         Entry *entry = NULL;
 
-        if (lock_acquire(pool->locks, "volume", id, LOCK_EXCLUSIVE, NULL, &lock, NULL) == 0 &&
-            pool_acquire_ready(pool, &call, LOCAL_VOLUME, id, POOL_EXCLUSIVE, &entry, NULL) == 0)
+        if (hold_acquire(pool->locks, "volume", id, HOLD_EXCLUSIVE, NULL, &lock, NULL) == 0 &&
+            pool_acquire_ready(pool, &call, LOCAL_VOLUME, id, HOLD_EXCLUSIVE, &entry, NULL) == 0)
                 tend_held(pool, entry);
 }
 

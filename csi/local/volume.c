@@ -239,16 +239,16 @@ static int make_clone(Pool *pool, const Call *call, Entry *entry, Entry *source,
                 pthread_mutex_lock(&pool->mutex);
                 entry->meta = meta;
                 pthread_mutex_unlock(&pool->mutex);
-                pool_release(pool, source, POOL_SHARED);
+                pool_release(pool, source, HOLD_SHARED);
                 return local_start_copy(pool, call, entry, NULL, fd, fd, err);
         }
         if (r == 0)
                 r = make_ready(pool, entry, err);
-        pool_release(pool, source, POOL_SHARED);
+        pool_release(pool, source, HOLD_SHARED);
         if (r < 0)
                 pool_undo(pool, entry);
         else
-                pool_release(pool, entry, POOL_EXCLUSIVE);
+                pool_release(pool, entry, HOLD_EXCLUSIVE);
         return r;
 }
 
@@ -259,7 +259,7 @@ static int make(Pool *pool, const Call *call, Entry *entry, Error *err) {
         int r;
 
         if (entry->meta.source != LOCAL_SOURCE_NONE) {
-                r = pool_acquire_ready(pool, call, kind, entry->meta.source_id, POOL_SHARED,
+                r = pool_acquire_ready(pool, call, kind, entry->meta.source_id, HOLD_SHARED,
                                        &source, err);
                 if (r == 0)
                         return make_clone(pool, call, entry, source, err);
@@ -269,7 +269,7 @@ static int make(Pool *pool, const Call *call, Entry *entry, Error *err) {
         if (r < 0)
                 pool_undo(pool, entry);
         else
-                pool_release(pool, entry, POOL_EXCLUSIVE);
+                pool_release(pool, entry, HOLD_EXCLUSIVE);
         return r;
 }
 
@@ -282,7 +282,7 @@ static int take_up(Pool *pool, const Call *call, Entry *entry, Error *err) {
         switch (entry->meta.state) {
         case LOCAL_STATE_READY:
                 r = pool_check_data(pool, &entry->meta, err);
-                pool_release(pool, entry, POOL_EXCLUSIVE);
+                pool_release(pool, entry, HOLD_EXCLUSIVE);
                 return r;
         case LOCAL_STATE_COPYING:
                 return local_resume_copy(pool, call, entry, err);
@@ -321,7 +321,7 @@ static int find_or_make(Pool *pool, const Call *call, const LocalMeta *fresh,
         }
         r = check_same(&found, fresh, range, err);
         if (r < 0) {
-                pool_release(pool, entry, POOL_EXCLUSIVE);
+                pool_release(pool, entry, HOLD_EXCLUSIVE);
                 return r;
         }
         return take_up(pool, call, entry, err);
@@ -344,14 +344,14 @@ static int fill_context(const Call *call, const StringMap *parameters, VolumeInf
 
 int local_create_volume(void *self, const Call *call, const CreateVolumeRequest *request,
                         VolumeInfo *result, Error *err) {
-        cleanup(lock_release) Lock source = {0};
+        cleanup(hold_release) Hold source = {0};
         Pool *pool = self;
         LocalMeta fresh, made;
         int r;
 
         r = understand(pool, request, &fresh, err);
         if (r == 0 && fresh.source == LOCAL_SOURCE_VOLUME)
-                r = pool_lock_volume(pool, call, fresh.source_id, LOCK_SHARED, &source, err);
+                r = pool_lock_volume(pool, call, fresh.source_id, HOLD_SHARED, &source, err);
         if (r < 0)
                 return r;
         r = find_or_make(pool, call, &fresh, &request->capacity_range, err);
@@ -393,23 +393,23 @@ static int remove_volume(Pool *pool, const Call *call, const char *volume_id, bo
         if (entry && entry->job)
                 copy_cancel(pool, entry->job);
         pthread_mutex_unlock(&pool->mutex);
-        r = pool_acquire(pool, call, LOCAL_VOLUME, volume_id, POOL_EXCLUSIVE, &entry, err);
+        r = pool_acquire(pool, call, LOCAL_VOLUME, volume_id, HOLD_EXCLUSIVE, &entry, err);
         if (r < 0)
                 return err && err->code == ERROR_NOT_FOUND ? 0 : r;
         r = detach_unused(pool, entry, err);
         if (r == 0)
                 r = pool_erase(pool, entry, err);
         if (r < 0)
-                pool_release(pool, entry, POOL_EXCLUSIVE);
+                pool_release(pool, entry, HOLD_EXCLUSIVE);
         return r;
 }
 
 int local_delete_volume(void *self, const Call *call, const char *volume_id, Error *err) {
-        cleanup(lock_release) Lock lock = {0};
+        cleanup(hold_release) Hold lock = {0};
         Error error = {0};
         int r;
 
-        r = pool_lock_volume(self, call, volume_id, LOCK_EXCLUSIVE, &lock, &error);
+        r = pool_lock_volume(self, call, volume_id, HOLD_EXCLUSIVE, &lock, &error);
         if (r == 0)
                 r = remove_volume(self, call, volume_id, false, &error);
 

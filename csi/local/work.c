@@ -237,12 +237,12 @@ int local_begin_copy(void *self, const Call *call, const VolumeRef *volume, Disk
 
         if (!pool->can_reflink)
                 return PROVIDER_E_IN_PLACE;
-        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume->volume_id, POOL_EXCLUSIVE, &entry,
+        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume->volume_id, HOLD_EXCLUSIVE, &entry,
                                err);
         if (r < 0)
                 return r;
         r = begin(pool, call, entry, copy, &error);
-        pool_release(pool, entry, POOL_EXCLUSIVE);
+        pool_release(pool, entry, HOLD_EXCLUSIVE);
         if (r < 0)
                 disk_copy_deinit(copy);
         if (pool_is_full(r) || error.code == ERROR_EXHAUSTED || r == -EOPNOTSUPP) {
@@ -375,11 +375,11 @@ int local_end_copy(void *self, const Call *call, const VolumeRef *volume, DiskCo
         Entry *entry = NULL;
         int r;
 
-        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume->volume_id, POOL_EXCLUSIVE, &entry,
+        r = pool_acquire_ready(pool, call, LOCAL_VOLUME, volume->volume_id, HOLD_EXCLUSIVE, &entry,
                                err);
         if (r < 0)
                 return r;
         r = end(pool, entry, copy, keeps, err);
-        pool_release(pool, entry, POOL_EXCLUSIVE);
+        pool_release(pool, entry, HOLD_EXCLUSIVE);
         return r;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "csi/luks/crypt.h"
+#include "csi/wait/limits.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
@@ -12,9 +13,6 @@
 #include <linux/capability.h>
 
 #define PROGRAM "berth-luks"
-
-/* A derivation of four GiB on one slow core ends within this. */
-#define TIMEOUT_MSECS UINT64_C(300000)
 
 /* Device mapper; keys kept out of swap; the mapper's node where there is no udev, and its group. */
 #define NEEDED                                                                                     \
@@ -65,7 +63,7 @@ static int run_helper(int fd, const char *const *arguments, const Encryption *en
                 .device_fd = fd,
                 .input = encryption->passphrase,
                 .n_input = encryption->passphrase ? encryption->n_passphrase : 0,
-                .timeout_msecs = TIMEOUT_MSECS,
+                .timeout_msecs = CRYPT_TIMEOUT_MSECS,
                 .cancelled = run->cancelled,
                 .userdata = run->userdata,
                 .is_expendable = true,

@@ -264,13 +264,13 @@ static int judge(Job *job, LuksHeader *header, Error *err) {
 
 /* --- open --- */
 
-static int enter(Job *job, uint64_t memory_bytes, QueueTicket *ticket, Error *err) {
-        return wait_for_place(job->call, job->node->queue, memory_bytes, call_is_aborted, ticket,
+static int enter(Job *job, uint64_t memory_bytes, BudgetTicket *ticket, Error *err) {
+        return wait_for_place(job->call, job->node->budget, memory_bytes, call_is_aborted, ticket,
                               err);
 }
 
-static void queue_leavep(QueueTicket *ticket) {
-        queue_leave(ticket);
+static void budget_leavep(BudgetTicket *ticket) {
+        budget_leave(ticket);
 }
 
 /* Before it is there, with @mapper NULL, so that a process that is killed leaves nothing that
@@ -292,7 +292,7 @@ static void note_opening(const Job *job, const Mapper *mapper) {
 }
 
 static int open_mapper(Job *job, uint64_t memory_bytes, Error *err) {
-        cleanup(queue_leavep) QueueTicket ticket = {0};
+        cleanup(budget_leavep) BudgetTicket ticket = {0};
         cleanup(closep) int root_fd = file_open_root();
         const CryptRun run = crypt_run(job);
         int r;
@@ -352,7 +352,7 @@ static int mark_disk(const Job *job, const FsClaim *claim) {
 }
 
 static int write_header(Job *job, FsClaim *claim, Error *err) {
-        cleanup(queue_leavep) QueueTicket ticket = {0};
+        cleanup(budget_leavep) BudgetTicket ticket = {0};
         const CryptRun run = crypt_run(job);
         Marker marker = {.volume_id = job->volume.volume_id,
                          .sequence = job->disk.sequence,
@@ -605,7 +605,7 @@ bool encrypt_find_disk(Job *job) {
 
 int encrypt_resize(Job *job, Error *err) {
         const Provider *provider = job->node->config.provider;
-        cleanup(queue_leavep) QueueTicket ticket = {0};
+        cleanup(budget_leavep) BudgetTicket ticket = {0};
         const CryptRun run = crypt_run(job);
         int r;
 

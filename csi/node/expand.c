@@ -196,7 +196,7 @@ static int grow(Job *job, const NodeExpandRequest *request, Error *err) {
 static int expand(Job *job, const NodeExpandRequest *request, Error *err) {
         int r;
 
-        r = node_locks_acquire(job->node, job->call, request->volume_id, LOCK_EXCLUSIVE,
+        r = node_locks_acquire(job->node, job->call, request->volume_id, HOLD_EXCLUSIVE,
                                request->volume_path, &job->locks, err);
         if (r == 0)
                 r = node_check_hanging(job->node, request->volume_id, err);

@@ -15,18 +15,12 @@
 #include "common/block/fsgrow.h"
 #include "csi/node/growing.h"
 #include "csi/node/timed.h"
+#include "csi/wait/limits.h"
 #include "fs/look/inspect.h"
 #include "fs/make/tools.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
-
-/* Of the check before: it writes little, and ends at a safe place when it is asked to. */
-#define CHECK_TIMEOUT_MSECS UINT64_C(1800000)
-#define CHECK_GRACE_MSECS   UINT64_C(10000)
-
-/* Of a mounted one: a moment, unless something is in the way; what takes longer goes on. */
-#define GROW_MSECS UINT64_C(3000)
 
 /* --- mounted --- */
 
@@ -68,7 +62,7 @@ int grow_mounted(const Node *node, const char *volume_id, const char *fs_type, i
                 return error_set(err, ERROR_UNSUPPORTED, "%s cannot grow while it is mounted",
                                  fs_type);
         r = timed_run(node, TIMED_GROW, volume_id, fd, "", do_grow, &grow, sizeof(grow),
-                      GROW_MSECS);
+                      GROW_TIMEOUT_MSECS);
         if (r == -ETIMEDOUT)
                 return still_growing(err);
         /* Without CAP_SYS_RESOURCE, or with errors on the filesystem. */
@@ -116,10 +110,10 @@ static int check(const Call *call, int fd, const char *how, Error *err) {
                                     how, EXEC_DEVICE_PATH, NULL};
         const ExecRequest request = {
                 .device_fd = fd,
-                .timeout_msecs = CHECK_TIMEOUT_MSECS,
+                .timeout_msecs = GROW_CHECK_TIMEOUT_MSECS,
                 .cancelled = call ? call_is_aborted : NULL,
                 .userdata = (void *)(uintptr_t)call,
-                .grace_msecs = CHECK_GRACE_MSECS,
+                .grace_msecs = GROW_CHECK_GRACE_MSECS,
                 .is_expendable = true,
         };
 

@@ -16,22 +16,12 @@
 #include "csi/node/node_internal.h"
 #include "csi/node/share.h"
 #include "csi/node/timed.h"
+#include "csi/wait/limits.h"
 #include "fs/verdict/explain.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
-
-/* mkfs of ext4 keeps bitmaps of what it writes, XFS and btrfs less; measured below 64 MiB for 16
- * TiB. */
-#define MKFS_MEMORY_BYTES  (UINT64_C(96) << 20)
-#define MKFS_TIMEOUT_MSECS UINT64_C(3600000)
-
-/* Of what was just mounted, or is dead. */
-#define UNMOUNT_MSECS UINT64_C(20000)
-
-/* It is a moment's work. */
-#define THAW_MSECS UINT64_C(3000)
 
 static void log_work(const Work *work, const char *what, const char *detail, uint64_t msecs) {
         char duration[24];
@@ -119,7 +109,7 @@ static int detach_dead(Node *node, Work *work, Error *err) {
         int r;
 
         log_work(work, "detaching a dead filesystem", work->target->text, 0);
-        r = timed_detach(node, work->target, MOUNT_DETACH_LAZY, UNMOUNT_MSECS);
+        r = timed_detach(node, work->target, MOUNT_DETACH_LAZY, UNMOUNT_UNDO_MSECS);
         if (r < 0 && r != -EINVAL && r != -ENOENT && r != -ETIMEDOUT)
                 return error_set_errno(err, r, "detach the dead filesystem at %s",
                                        work->target->text);
@@ -233,17 +223,17 @@ static int tool_disk_close(Work *work, ToolDisk *disk, int r, Error *err) {
         return r == 0 ? closed : r;
 }
 
-static void queue_leavep(QueueTicket *ticket) {
-        queue_leave(ticket);
+static void budget_leavep(BudgetTicket *ticket) {
+        budget_leave(ticket);
 }
 
 static int format(Node *node, Work *work, Error *err) {
-        cleanup(queue_leavep) QueueTicket ticket = {0};
+        cleanup(budget_leavep) BudgetTicket ticket = {0};
         cleanup(closep) int fd = -1;
         Marker marker = marker_of(work);
         int r;
 
-        r = wait_for_place(work->call, node->queue, MKFS_MEMORY_BYTES, call_is_aborted, &ticket,
+        r = wait_for_place(work->call, node->budget, MKFS_MEMORY_BYTES, call_is_aborted, &ticket,
                            err);
         if (r < 0)
                 return r;
@@ -293,13 +283,13 @@ static int look_at_copy(Work *work, int fd, Error *err) {
 }
 
 static int check_once(Node *node, Work *work, Error *err) {
-        cleanup(queue_leavep) QueueTicket ticket = {0};
+        cleanup(budget_leavep) BudgetTicket ticket = {0};
         FsckPlan *plan = &work->plan->fsck;
         ToolDisk disk = {.fd = -1};
         uint64_t start;
         int r;
 
-        r = wait_for_place(work->call, node->queue, plan->memory_bytes, call_is_aborted, &ticket,
+        r = wait_for_place(work->call, node->budget, plan->memory_bytes, call_is_aborted, &ticket,
                            err);
         if (r < 0)
                 return r;
@@ -356,9 +346,9 @@ static int unmount_again(Node *node, Work *work, Error *err) {
 
         /* Our own descriptor would keep it busy. */
         closep(&work->target->fd);
-        r = timed_detach(node, work->target, 0, UNMOUNT_MSECS);
+        r = timed_detach(node, work->target, 0, UNMOUNT_UNDO_MSECS);
         if (r == -EBUSY)
-                r = timed_detach(node, work->target, MOUNT_DETACH_LAZY, UNMOUNT_MSECS);
+                r = timed_detach(node, work->target, MOUNT_DETACH_LAZY, UNMOUNT_UNDO_MSECS);
         if (r < 0 && r != -EINVAL && r != -ENOENT)
                 return error_set_errno(err, r, "unmount %s", work->target->text);
         return 0;
@@ -410,7 +400,7 @@ static int check_name(const Work *work, Error *err) {
 /* The kernel gives what it still has of the disk, frozen as it was left. One that hangs here is
  * waited for by nobody: it shows in the volume's condition. */
 static void thaw(Node *node, const Work *work) {
-        if (timed_thaw(node, work->target, THAW_MSECS) == 0)
+        if (timed_thaw(node, work->target, THAW_TIMEOUT_MSECS) == 0)
                 log_work(work, "thawed a filesystem that was left frozen", work->target->text, 0);
 }
 
@@ -494,11 +484,11 @@ static int grow_online(Node *node, Work *work) {
 }
 
 static int grow_disk(Node *node, Work *work, Error *err) {
-        cleanup(queue_leavep) QueueTicket ticket = {0};
+        cleanup(budget_leavep) BudgetTicket ticket = {0};
         ToolDisk disk = {.fd = -1};
         int r;
 
-        r = wait_for_place(work->call, node->queue, GROW_MEMORY_BYTES, call_is_aborted, &ticket,
+        r = wait_for_place(work->call, node->budget, GROW_MEMORY_BYTES, call_is_aborted, &ticket,
                            err);
         if (r == 0)
                 r = tool_disk_open(work, &disk, err);

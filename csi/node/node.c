@@ -11,13 +11,11 @@
 #include "common/base/str.h"
 #include "csi/metrics/metrics.h"
 #include "csi/node/node_internal.h"
+#include "csi/wait/limits.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <time.h>
-
-/* A client's clock and ours differ by the way of the call. */
-#define DEADLINE_SLACK_MSECS 2000
 
 /*
  * kubelet waits two minutes, an fsck may take longer: to kill it then would begin it anew with
@@ -43,7 +41,7 @@ static bool read_has_selinux(void) {
 
 int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKernel *kernel,
                          Error *err) {
-        const QueueLimits limits = {.max_running = config->max_formatters};
+        const BudgetLimits limits = {.max_running = config->max_formatters};
         Node *node = calloc(1, sizeof(*node));
         int r;
 
@@ -61,13 +59,13 @@ int node_new_with_kernel(Node **nodep, const NodeConfig *config, const NodeKerne
         node->has_selinux = read_has_selinux();
         node->can_grow_mounted_ext = privilege_has(CAP_SYS_RESOURCE);
         node->locks = config->locks;
-        r = node->locks ? 0 : lock_table_new(&node->own_locks);
+        r = node->locks ? 0 : hold_table_new(&node->own_locks);
         if (r == 0 && !node->locks)
                 node->locks = node->own_locks;
         if (r == 0)
-                r = queue_new(&node->queue, &limits);
+                r = budget_new(&node->budget, &limits);
         if (r == 0)
-                r = patience_new(&node->patience);
+                r = watchdog_new(&node->watchdog);
         if (r < 0) {
                 node_free(node);
                 return error_set_errno(err, r, "node");
@@ -83,9 +81,9 @@ int node_new(Node **nodep, const NodeConfig *config, Error *err) {
 void node_free(Node *node) {
         if (!node)
                 return;
-        lock_table_free(node->own_locks);
-        queue_free(node->queue);
-        patience_free(node->patience);
+        hold_table_free(node->own_locks);
+        budget_free(node->budget);
+        watchdog_free(node->watchdog);
         for (size_t i = 0; i < _NODE_HOST_N; i++)
                 free(node->hosts[i]);
         (void)pthread_mutex_destroy(&node->host_mutex);
@@ -183,13 +181,13 @@ int node_check_hanging(Node *node, const char *volume_id, Error *err) {
         return r;
 }
 
-int node_locks_acquire(Node *node, const Call *call, const char *volume_id, LockMode mode,
+int node_locks_acquire(Node *node, const Call *call, const char *volume_id, HoldMode mode,
                        const char *path, NodeLocks *locks, Error *err) {
         int r;
 
-        r = wait_for_lock(call, node->locks, "volume", volume_id, mode, &locks->volume, err);
+        r = wait_for_hold(call, node->locks, "volume", volume_id, mode, &locks->volume, err);
         if (r == 0)
-                r = wait_for_lock(call, node->locks, "path", path, LOCK_EXCLUSIVE, &locks->path,
+                r = wait_for_hold(call, node->locks, "path", path, HOLD_EXCLUSIVE, &locks->path,
                                   err);
         if (r == 0)
                 r = waiting_is_over(call, call_is_aborted, err);

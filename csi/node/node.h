@@ -30,7 +30,7 @@ typedef struct NodeConfig {
         void *count_userdata;
         const char *node_name; /* for providers that have no node_info(); NULL: none */
         FsCluster cluster; /* which other hosts a new filesystem must suit; strings are borrowed */
-        LockTable *locks;  /* shared with the provider; borrowed. NULL: one of its own */
+        HoldTable *locks;  /* shared with the provider; borrowed. NULL: one of its own */
         const char *state_dir; /* of this plugin on this node, kept over restarts; NULL: nothing is
                                   noted */
 } NodeConfig;

@@ -7,8 +7,9 @@
 #include "common/block/mapper.h"
 #include "csi/node/apply.h"
 #include "csi/node/node.h"
-#include "csi/wait/patience.h"
+#include "csi/wait/limits.h"
 #include "csi/wait/waiting.h"
+#include "csi/wait/watchdog.h"
 
 #include <pthread.h>
 #include <sys/statvfs.h>
@@ -41,10 +42,10 @@ struct Node {
         NodeConfig config;
         NodeRoot root; /* borrowed from @config */
         NodeKernel kernel;
-        LockTable *locks;     /* the config's, or @own_locks */
-        LockTable *own_locks; /* owned; NULL: the config has one */
-        Queue *queue;         /* owned */
-        Patience *patience;   /* owned */
+        HoldTable *locks;     /* the config's, or @own_locks */
+        HoldTable *own_locks; /* owned; NULL: the config has one */
+        Budget *budget;       /* owned */
+        Watchdog *watchdog;   /* owned */
         pthread_mutex_t hanging_mutex;
         Hanging *hanging; /* owned */
         bool has_selinux;
@@ -77,16 +78,16 @@ int node_check_hanging(Node *node, const char *volume_id, Error *err);
 
 /* Holds volume and path; both are released by node_locks_release(). */
 typedef struct NodeLocks {
-        Lock volume, path;
+        Hold volume, path;
 } NodeLocks;
 
 /**
  * node_locks_acquire() - hold a volume, and a path
- * @mode: of the volume. LOCK_SHARED: nothing is changed but what is at @path
+ * @mode: of the volume. HOLD_SHARED: nothing is changed but what is at @path
  *
- * The start of every operation: waits shortly, and without a thread (wait_for_lock()).
+ * The start of every operation: waits shortly, and without a thread (wait_for_hold()).
  */
-int node_locks_acquire(Node *node, const Call *call, const char *volume_id, LockMode mode,
+int node_locks_acquire(Node *node, const Call *call, const char *volume_id, HoldMode mode,
                        const char *path, NodeLocks *locks, Error *err);
 /* Of a call that waits (is_parked), the volume stays held. */
 void node_locks_release(const Call *call, NodeLocks *locks);
@@ -215,9 +216,6 @@ int grow_mounted(const Node *node, const char *volume_id, const char *fs_type, i
 
 /* ERROR_UNAVAILABLE while grow_mounted() of the volume goes on: what is frozen, or hangs. */
 int grow_check_late(const Node *node, const char *volume_id, Error *err);
-
-/* resize2fs holds block bitmaps of the whole. */
-#define GROW_MEMORY_BYTES (UINT64_C(128) << 20)
 
 /* e2fsck, resize2fs in steps, e2fsck, of the device behind @fd. Only the first is ended when the
  * call is. Return: 0; <0 with @err. */

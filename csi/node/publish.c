@@ -147,12 +147,12 @@ static int publish_share(Job *job, const NodePublishRequest *request, Error *err
 
 /* A staged filesystem is bound to as many targets as there are pods, at once. Alone is who attaches
  * a device, makes an inline volume, or must know of every other target (check_single()). */
-static LockMode publish_mode(const Job *job, const NodePublishRequest *request) {
+static HoldMode publish_mode(const Job *job, const NodePublishRequest *request) {
         bool is_shared = request->staging_path[0] != '\0' && !job->capability.is_block &&
                          !is_ephemeral(request) && !job->node->config.provider->find_share &&
                          job->capability.access_mode != ACCESS_MODE_SINGLE_NODE_SINGLE_WRITER;
 
-        return is_shared ? LOCK_SHARED : LOCK_EXCLUSIVE;
+        return is_shared ? HOLD_SHARED : HOLD_EXCLUSIVE;
 }
 
 static int publish(Job *job, const NodePublishRequest *request, Error *err) {

@@ -13,15 +13,7 @@
 #include "csi/node/timed.h"
 #include "csi/share/helper.h"
 #include "csi/share/share_note.h"
-
-/* kubelet gives up after two minutes, and calls again. */
-#define MOUNT_MSECS UINT64_C(60000)
-
-/* What is written and not yet with the server goes there at the last unmount. */
-#define UNMOUNT_MSECS UINT64_C(90000)
-
-/* Of a mount whose server does not answer: nothing is waited for but the kernel's own work. */
-#define FORCE_MSECS UINT64_C(5000)
+#include "csi/wait/limits.h"
 
 /* kubelet's restarts stacked thousands with drivers that did not look. */
 #define DETACH_MAX 100000
@@ -39,7 +31,7 @@ static bool has_others(const MountTable *table, const Mount *mount) {
 
 static int detach_dead(Node *node, const NodePath *path, bool others) {
         return timed_detach(node, path, (others ? 0 : MOUNT_DETACH_FORCE) | MOUNT_DETACH_LAZY,
-                            FORCE_MSECS);
+                            UNMOUNT_FORCE_MSECS);
 }
 
 static int detach_one(Node *node, const NodePath *path, const MountTable *table, const Mount *mount,
@@ -49,7 +41,7 @@ static int detach_one(Node *node, const NodePath *path, const MountTable *table,
 
         r = timed_look(node, path, &usage);
         if (r == 0 || r == -EACCES || r == -EPERM) {
-                r = timed_detach(node, path, 0, UNMOUNT_MSECS);
+                r = timed_detach(node, path, 0, UNMOUNT_TIMEOUT_MSECS);
                 if (r == -EBUSY) {
                         r = error_set(err, ERROR_UNAVAILABLE,
                                       "%s is in use: a process still has files open there",
@@ -155,7 +147,7 @@ int share_mount(Node *node, Work *work, Error *err) {
         /* What was opened lies below the mount to come. */
         closep(&work->target->fd);
         r = share_helper_run(work->plan->share, &work->plan->options, real, work->target->text,
-                             timed_left(work->call, MOUNT_MSECS), work->call, err);
+                             timed_left(work->call, SHARE_MOUNT_TIMEOUT_MSECS), work->call, err);
         if (r == 0)
                 r = verify(node, work, err);
         if (r == 0)

@@ -71,7 +71,7 @@ static int stage(Job *job, const NodeStageRequest *request, Error *err) {
         if (r == 0 && !capability->is_block)
                 r = options_from_capability(&job->options, capability, NULL, err);
         if (r == 0)
-                r = node_locks_acquire(job->node, job->call, request->volume_id, LOCK_EXCLUSIVE,
+                r = node_locks_acquire(job->node, job->call, request->volume_id, HOLD_EXCLUSIVE,
                                        request->staging_path, &job->locks, err);
         if (r == 0)
                 r = node_check_hanging(job->node, request->volume_id, err);
@@ -237,7 +237,7 @@ int node_unstage(Node *node, const Call *call, const NodeUnstageRequest *request
 
         if (!job)
                 return error_set_errno(err, ENOMEM, "unstage");
-        r = node_locks_acquire(node, call, request->volume_id, LOCK_EXCLUSIVE,
+        r = node_locks_acquire(node, call, request->volume_id, HOLD_EXCLUSIVE,
                                request->staging_path, &job->locks, err);
         if (r == 0)
                 r = node_path_open(&job->target, &node->root, "staging_target_path",
@@ -264,8 +264,8 @@ static int unpublish(Job *job, Error *err) {
 }
 
 /* What was staged is given back by its unstage; else the device goes with this target. */
-static LockMode unpublish_mode(const Provider *provider) {
-        return provider->flags & PROVIDER_STAGES ? LOCK_SHARED : LOCK_EXCLUSIVE;
+static HoldMode unpublish_mode(const Provider *provider) {
+        return provider->flags & PROVIDER_STAGES ? HOLD_SHARED : HOLD_EXCLUSIVE;
 }
 
 int node_unpublish(Node *node, const Call *call, const NodeUnpublishRequest *request, Error *err) {

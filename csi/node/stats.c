@@ -158,7 +158,7 @@ int node_stats(Node *node, const Call *call, const NodeStatsRequest *request,
                 if (r != SHARE_E_LOCAL)
                         return r;
         }
-        r = wait_for_lock(call, node->locks, "statistics of", request->volume_path, LOCK_EXCLUSIVE,
+        r = wait_for_hold(call, node->locks, "statistics of", request->volume_path, HOLD_EXCLUSIVE,
                           &job->locks.path, err);
         if (r == 0)
                 r = job_open_volume(job, request->volume_path, &silent, err);

@@ -78,10 +78,10 @@ static void tend_held(const Node *node, const MapperNote *found) {
 
 static void tend_mapper(void *userdata, const MapperNote *note) {
         const Tending *tending = userdata;
-        cleanup(lock_release) Lock lock = {0};
+        cleanup(hold_release) Hold lock = {0};
 
         if (!tending->call.cancelled(tending->call.userdata) &&
-            lock_acquire(tending->node->locks, "volume", note->volume_id, LOCK_EXCLUSIVE, NULL,
+            hold_acquire(tending->node->locks, "volume", note->volume_id, HOLD_EXCLUSIVE, NULL,
                          &lock, NULL) == 0)
                 tend_held(tending->node, note);
 }
@@ -180,7 +180,7 @@ static void tend_staging(Tending *tending, const char *below) {
         int r;
 
         if (!job || !path ||
-            lock_acquire(tending->node->locks, "path", path, LOCK_EXCLUSIVE, NULL, &job->locks.path,
+            hold_acquire(tending->node->locks, "path", path, HOLD_EXCLUSIVE, NULL, &job->locks.path,
                          NULL) < 0 ||
             !is_still_forsaken(tending->node, below))
                 return;

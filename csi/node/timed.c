@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "csi/node/timed.h"
+#include "csi/wait/limits.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
@@ -10,15 +11,6 @@
 #include <fcntl.h>
 #include <stdalign.h>
 #include <sys/stat.h>
-
-/* A server that is there answers in milliseconds; a busy one may lose a packet or two. */
-#define LOOK_MSECS UINT64_C(5000)
-
-/* Before the caller's deadline, for the answer. */
-#define ANSWER_MSECS UINT64_C(5000)
-
-/* Where the caller's deadline is so near: enough for all that does not hang. */
-#define LEAST_MSECS UINT64_C(1000)
 
 #define KEY_MAX (PATH_MAX + 16)
 
@@ -56,12 +48,12 @@ int timed_run(const Node *node, const char *what, const char *about, int fd, con
         task->work = work;
         memcpy(task->data, data, n_data);
         key_format(what, about, key);
-        r = patience_run(node->patience, key, do_work, task, sizeof(*task) + n_data, timeout_msecs);
-        if (r == PATIENCE_E_LATE)
+        r = watchdog_run(node->watchdog, key, do_work, task, sizeof(*task) + n_data, timeout_msecs);
+        if (r == WATCHDOG_E_LATE)
                 return -ETIMEDOUT;
         if (r != 0) {
                 closep(&place->fd);
-                return r == PATIENCE_E_HANGING ? -ETIMEDOUT : r;
+                return r == WATCHDOG_E_HANGING ? -ETIMEDOUT : r;
         }
         memcpy(data, task->data, n_data);
         return place->r;
@@ -71,7 +63,7 @@ bool timed_is_late(const Node *node, const char *what, const char *about) {
         char key[KEY_MAX];
 
         key_format(what, about, key);
-        return patience_is_hanging(node->patience, key);
+        return watchdog_is_hanging(node->watchdog, key);
 }
 
 uint64_t timed_left(const Call *call, uint64_t most_msecs) {
@@ -80,7 +72,8 @@ uint64_t timed_left(const Call *call, uint64_t most_msecs) {
         if (call->deadline_msecs == UINT64_MAX)
                 return most_msecs;
         left = call->deadline_msecs > now ? call->deadline_msecs - now : 0;
-        left = left > ANSWER_MSECS + LEAST_MSECS ? left - ANSWER_MSECS : LEAST_MSECS;
+        left = left > DEADLINE_ANSWER_MSECS + DEADLINE_LEAST_MSECS ? left - DEADLINE_ANSWER_MSECS
+                                                                   : DEADLINE_LEAST_MSECS;
         return left < most_msecs ? left : most_msecs;
 }
 
@@ -115,7 +108,7 @@ static int do_look(void *data) {
 
 static int run_look(const Node *node, const NodePath *path, Look *look) {
         return timed_run(node, TIMED_LOOK, path->text, path->parent_fd, path->name, do_look, look,
-                         sizeof(*look), LOOK_MSECS);
+                         sizeof(*look), LOOK_TIMEOUT_MSECS);
 }
 
 int timed_look(const Node *node, const NodePath *path, struct statvfs *usage) {

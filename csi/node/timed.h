@@ -5,7 +5,7 @@
 /*
  * What asks the kernel about a mounted filesystem, and may hang there: its server or its disk does
  * not answer, or somebody froze it. It runs on a thread of its own that is waited for only so long
- * (csi/wait/patience.h), so that the volume's locks and the caller's thread come free again.
+ * (csi/wait/watchdog.h), so that the volume's locks and the caller's thread come free again.
  */
 
 #include "csi/node/node_internal.h"

@@ -9,6 +9,7 @@
 #include "csi/node/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/timed.h"
+#include "csi/wait/limits.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -22,9 +23,6 @@
 #define BUSY_TRIES_MAX  10
 #define BUSY_WAIT_MSECS 20
 
-/* What is written and not yet on the disk goes there at the last unmount. */
-#define UNMOUNT_MSECS UINT64_C(90000)
-
 static int is_dead(const NodePath *path, bool *deadp, bool *has_diskp, Error *err) {
         cleanup(target_facts_deinit) TargetFacts facts = {0};
         int r;
@@ -37,7 +35,7 @@ static int is_dead(const NodePath *path, bool *deadp, bool *has_diskp, Error *er
 
 /* A call for statistics has the path open for a moment, as everybody may who looks at it. */
 static int detach(const Job *job, NodePath *path, unsigned int how) {
-        const uint64_t msecs = timed_left(job->call, UNMOUNT_MSECS);
+        const uint64_t msecs = timed_left(job->call, UNMOUNT_TIMEOUT_MSECS);
         const struct timespec moment = {.tv_nsec = BUSY_WAIT_MSECS * 1000000L};
         int r;
 
@@ -82,7 +80,7 @@ static int thaw(const Job *job, NodePath *path, Error *err) {
 
         if (job->node->config.provider->find_share)
                 return 0;
-        r = timed_thaw(job->node, path, timed_left(job->call, UNMOUNT_MSECS));
+        r = timed_thaw(job->node, path, timed_left(job->call, UNMOUNT_TIMEOUT_MSECS));
         if (r == 0)
                 log_fields(
                         LOG_LEVEL_WARNING, &field, 1,
@@ -93,7 +91,7 @@ static int thaw(const Job *job, NodePath *path, Error *err) {
                 return 0;
         /* The mount is held until it comes back: off the path it is unmounted by that. */
         closep(&path->fd);
-        (void)timed_detach(job->node, path, MOUNT_DETACH_LAZY, UNMOUNT_MSECS);
+        (void)timed_detach(job->node, path, MOUNT_DETACH_LAZY, UNMOUNT_TIMEOUT_MSECS);
         return is_late(path, err);
 }
 
@@ -126,7 +124,7 @@ static int unmount_one(const Job *job, NodePath *path, Error *err) {
         }
         /* It could not even be looked at: nobody will get anything out of it. */
         if (r < 0 && r != -ETIMEDOUT)
-                r = timed_detach(job->node, path, MOUNT_DETACH_LAZY, UNMOUNT_MSECS);
+                r = timed_detach(job->node, path, MOUNT_DETACH_LAZY, UNMOUNT_TIMEOUT_MSECS);
         if (r < 0 && r != -ETIMEDOUT)
                 return error_set_errno(err, r, "unmount %s", path->text);
         if (dead)

@@ -13,13 +13,11 @@
  */
 
 #include "csi/api/request.h"
-#include "csi/wait/lock.h"
-#include "csi/wait/queue.h"
+#include "csi/wait/budget.h"
+#include "csi/wait/hold.h"
+#include "csi/wait/limits.h"
 
-/* How long a call waits for another on the same volume or path. */
-#define WAITING_LOCK_MSECS 2000
-
-#define WAITING_LOCKS_MAX 2
+#define WAITING_HOLDS_MAX 2
 
 typedef struct Waiting Waiting;
 struct Waiting {
@@ -28,11 +26,11 @@ struct Waiting {
         bool must_end;                  /* the server's: it stops, nothing is waited for any more */
         uint64_t until_msecs;           /* CLOCK_MONOTONIC: woken then at the latest */
 
-        Queue *queue; /* stood in line for; borrowed, NULL: none */
-        QueueWaiter queue_waiter;
-        LockWaiter lock_waiter;
-        uint64_t lock_until_msecs;
-        Lock kept[WAITING_LOCKS_MAX]; /* held while it waits for something else */
+        Budget *budget; /* stood in line for; borrowed, NULL: none */
+        BudgetWaiter budget_waiter;
+        HoldWaiter hold_waiter;
+        uint64_t hold_until_msecs;
+        Hold kept[WAITING_HOLDS_MAX]; /* held while it waits for something else */
         unsigned int n_places;        /* that this run of the handler was given */
 };
 
@@ -52,25 +50,25 @@ void waiting_end(Waiting *waiting);
 int waiting_is_over(const Call *call, bool (*aborted)(void *call), Error *err);
 
 /**
- * wait_for_place() - queue_enter() for a call
+ * wait_for_place() - budget_enter() for a call
  *
  * A handler that was given a place once, and asks for a second one in the same run, has begun work
  * that would be done again after a wait: it is let in at once.
  *
- * Return: as queue_enter(); or <0 with is_parked.
+ * Return: as budget_enter(); or <0 with is_parked.
  */
-int wait_for_place(const Call *call, Queue *queue, uint64_t memory_bytes,
-                   bool (*aborted)(void *call), QueueTicket *ticket, Error *err);
+int wait_for_place(const Call *call, Budget *budget, uint64_t memory_bytes,
+                   bool (*aborted)(void *call), BudgetTicket *ticket, Error *err);
 
 /**
- * wait_for_lock() - lock_acquire() for a call, for at most WAITING_LOCK_MSECS
+ * wait_for_hold() - hold_acquire() for a call, for at most HOLD_WAIT_MSECS
  *
- * Return: as lock_acquire(); or <0 with is_parked.
+ * Return: as hold_acquire(); or <0 with is_parked.
  */
-int wait_for_lock(const Call *call, LockTable *table, const char *kind, const char *key,
-                  LockMode mode, Lock *lock, Error *err);
+int wait_for_hold(const Call *call, HoldTable *table, const char *kind, const char *key,
+                  HoldMode mode, Hold *hold, Error *err);
 
-/* Releases @lock, or keeps it for the next run if the call waits. Not held is fine. */
-void waiting_release(const Call *call, Lock *lock);
+/* Releases @hold, or keeps it for the next run if the call waits. Not held is fine. */
+void waiting_release(const Call *call, Hold *hold);
 
 #endif

@@ -6,7 +6,7 @@
  * whoever is next.
  */
 
-#include "csi/wait/lock.h"
+#include "csi/wait/hold.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
@@ -19,22 +19,22 @@
 /* How often a waiter looks whether its call was cancelled. */
 #define CANCEL_POLL_MSECS 50
 
-struct LockName {
-        LockName *next;
+struct HoldName {
+        HoldName *next;
         const char *kind; /* static */
         char *key;        /* owned */
         unsigned int n_shared;
         bool is_exclusive;
-        LockWaiter *first; /* borrowed; in order of arrival */
+        HoldWaiter *first; /* borrowed; in order of arrival */
 };
 
-struct LockTable {
+struct HoldTable {
         pthread_mutex_t mutex;
-        LockName *names; /* owned; each is held or waited for */
+        HoldName *names; /* owned; each is held or waited for */
 };
 
-int lock_table_new(LockTable **tablep) {
-        LockTable *table = calloc(1, sizeof(*table));
+int hold_table_new(HoldTable **tablep) {
+        HoldTable *table = calloc(1, sizeof(*table));
 
         if (!table)
                 return -ENOMEM;
@@ -43,16 +43,16 @@ int lock_table_new(LockTable **tablep) {
         return 0;
 }
 
-static void name_free(LockName *name) {
+static void name_free(HoldName *name) {
         free(name->key);
         free(name);
 }
 
-void lock_table_free(LockTable *table) {
+void hold_table_free(HoldTable *table) {
         if (!table)
                 return;
         while (table->names) {
-                LockName *name = table->names;
+                HoldName *name = table->names;
 
                 table->names = name->next;
                 name_free(name);
@@ -61,15 +61,15 @@ void lock_table_free(LockTable *table) {
         free(table);
 }
 
-static LockName *find(const LockTable *table, const char *kind, const char *key) {
-        for (LockName *name = table->names; name; name = name->next)
+static HoldName *find(const HoldTable *table, const char *kind, const char *key) {
+        for (HoldName *name = table->names; name; name = name->next)
                 if (str_equal(name->kind, kind) && str_equal(name->key, key))
                         return name;
         return NULL;
 }
 
-static LockName *find_or_add(LockTable *table, const char *kind, const char *key) {
-        LockName *name = find(table, kind, key);
+static HoldName *find_or_add(HoldTable *table, const char *kind, const char *key) {
+        HoldName *name = find(table, kind, key);
 
         if (name)
                 return name;
@@ -87,10 +87,10 @@ static LockName *find_or_add(LockTable *table, const char *kind, const char *key
         return name;
 }
 
-static void drop_unused(LockTable *table, LockName *name) {
+static void drop_unused(HoldTable *table, HoldName *name) {
         if (name->n_shared > 0 || name->is_exclusive || name->first)
                 return;
-        for (LockName **at = &table->names; *at; at = &(*at)->next)
+        for (HoldName **at = &table->names; *at; at = &(*at)->next)
                 if (*at == name) {
                         *at = name->next;
                         break;
@@ -98,31 +98,31 @@ static void drop_unused(LockTable *table, LockName *name) {
         name_free(name);
 }
 
-static bool is_free(const LockName *name, LockMode mode) {
-        return !name->is_exclusive && (mode == LOCK_SHARED || name->n_shared == 0);
+static bool is_free(const HoldName *name, HoldMode mode) {
+        return !name->is_exclusive && (mode == HOLD_SHARED || name->n_shared == 0);
 }
 
-static void take(LockName *name, LockMode mode) {
-        if (mode == LOCK_SHARED)
+static void take(HoldName *name, HoldMode mode) {
+        if (mode == HOLD_SHARED)
                 name->n_shared++;
         else
                 name->is_exclusive = true;
 }
 
 /* Everybody at the head of the line that can have it now. */
-static void serve(LockName *name) {
+static void serve(HoldName *name) {
         while (name->first && is_free(name, name->first->mode)) {
-                LockWaiter *waiter = name->first;
+                HoldWaiter *waiter = name->first;
 
                 name->first = waiter->next;
                 take(name, waiter->mode);
-                waiter->has_lock = true;
+                waiter->has_hold = true;
                 waiter->served(waiter);
         }
 }
 
-static void queue_up(LockName *name, LockWaiter *waiter) {
-        LockWaiter **end = &name->first;
+static void queue_up(HoldName *name, HoldWaiter *waiter) {
+        HoldWaiter **end = &name->first;
 
         while (*end)
                 end = &(*end)->next;
@@ -130,8 +130,8 @@ static void queue_up(LockName *name, LockWaiter *waiter) {
         *end = waiter;
 }
 
-static void release(LockTable *table, LockName *name, LockMode mode) {
-        if (mode == LOCK_SHARED)
+static void release(HoldTable *table, HoldName *name, HoldMode mode) {
+        if (mode == HOLD_SHARED)
                 name->n_shared--;
         else
                 name->is_exclusive = false;
@@ -139,9 +139,9 @@ static void release(LockTable *table, LockName *name, LockMode mode) {
         drop_unused(table, name);
 }
 
-int lock_join(LockTable *table, const char *kind, const char *key, LockMode mode,
-              LockWaiter *waiter, Lock *lock) {
-        LockName *name;
+int hold_join(HoldTable *table, const char *kind, const char *key, HoldMode mode,
+              HoldWaiter *waiter, Hold *hold) {
+        HoldName *name;
         int r = 0;
 
         pthread_mutex_lock(&table->mutex);
@@ -150,36 +150,36 @@ int lock_join(LockTable *table, const char *kind, const char *key, LockMode mode
                 r = -ENOMEM;
         } else if (!name->first && is_free(name, mode)) {
                 take(name, mode);
-                *lock = (Lock){table, name, mode};
+                *hold = (Hold){table, name, mode};
         } else {
                 waiter->table = table;
                 waiter->name = name;
                 waiter->mode = mode;
-                waiter->has_lock = false;
+                waiter->has_hold = false;
                 queue_up(name, waiter);
-                r = LOCK_E_LATER;
+                r = HOLD_E_LATER;
         }
         pthread_mutex_unlock(&table->mutex);
         return r;
 }
 
-bool lock_take(LockWaiter *waiter, Lock *lock) {
-        LockTable *table = waiter->table;
-        bool has_lock;
+bool hold_take(HoldWaiter *waiter, Hold *hold) {
+        HoldTable *table = waiter->table;
+        bool has_hold;
 
         pthread_mutex_lock(&table->mutex);
-        has_lock = waiter->has_lock;
-        if (has_lock) {
-                *lock = (Lock){table, waiter->name, waiter->mode};
+        has_hold = waiter->has_hold;
+        if (has_hold) {
+                *hold = (Hold){table, waiter->name, waiter->mode};
                 waiter->table = NULL;
         }
         pthread_mutex_unlock(&table->mutex);
-        return has_lock;
+        return has_hold;
 }
 
 /* The table is locked. Who leaves may have kept out those behind it. */
-static void leave_line(LockTable *table, LockName *name, const LockWaiter *waiter) {
-        for (LockWaiter **at = &name->first; *at; at = &(*at)->next)
+static void leave_line(HoldTable *table, HoldName *name, const HoldWaiter *waiter) {
+        for (HoldWaiter **at = &name->first; *at; at = &(*at)->next)
                 if (*at == waiter) {
                         *at = waiter->next;
                         break;
@@ -188,13 +188,13 @@ static void leave_line(LockTable *table, LockName *name, const LockWaiter *waite
         drop_unused(table, name);
 }
 
-void lock_quit(LockWaiter *waiter) {
-        LockTable *table = waiter->table;
+void hold_quit(HoldWaiter *waiter) {
+        HoldTable *table = waiter->table;
 
         if (!table)
                 return;
         pthread_mutex_lock(&table->mutex);
-        if (waiter->has_lock)
+        if (waiter->has_hold)
                 release(table, waiter->name, waiter->mode);
         else
                 leave_line(table, waiter->name, waiter);
@@ -202,17 +202,17 @@ void lock_quit(LockWaiter *waiter) {
         pthread_mutex_unlock(&table->mutex);
 }
 
-bool lock_name_is(const LockName *name, const char *kind, const char *key) {
+bool hold_name_is(const HoldName *name, const char *kind, const char *key) {
         return str_equal(name->kind, kind) && str_equal(name->key, key);
 }
 
 /* A waiter that is a thread. */
 typedef struct Sleeper {
-        LockWaiter waiter; /* first */
+        HoldWaiter waiter; /* first */
         sem_t served;
 } Sleeper;
 
-static void wake_sleeper(LockWaiter *waiter) {
+static void wake_sleeper(HoldWaiter *waiter) {
         (void)sem_post(&((Sleeper *)(void *)waiter)->served);
 }
 
@@ -230,8 +230,8 @@ static void sleep_a_moment(Sleeper *sleeper, uint64_t left_msecs) {
 }
 
 /* Return: 0; -EAGAIN; -ECANCELED. */
-static int wait_served(Sleeper *sleeper, const LockWait *wait, Lock *lock) {
-        while (!lock_take(&sleeper->waiter, lock)) {
+static int wait_served(Sleeper *sleeper, const HoldWait *wait, Hold *hold) {
+        while (!hold_take(&sleeper->waiter, hold)) {
                 uint64_t now = clock_msecs();
 
                 if (now >= wait->deadline_msecs)
@@ -243,24 +243,24 @@ static int wait_served(Sleeper *sleeper, const LockWait *wait, Lock *lock) {
         return 0;
 }
 
-int lock_busy(const char *kind, const char *key, Error *err) {
+int hold_busy(const char *kind, const char *key, Error *err) {
         return error_set(err, ERROR_AGAIN, "another operation on %s %s is under way", kind, key);
 }
 
-int lock_acquire(LockTable *table, const char *kind, const char *key, LockMode mode,
-                 const LockWait *wait, Lock *lock, Error *err) {
+int hold_acquire(HoldTable *table, const char *kind, const char *key, HoldMode mode,
+                 const HoldWait *wait, Hold *hold, Error *err) {
         Sleeper sleeper = {.waiter.served = wake_sleeper};
         int r;
 
         (void)sem_init(&sleeper.served, 0, 0);
-        r = lock_join(table, kind, key, mode, &sleeper.waiter, lock);
-        if (r == LOCK_E_LATER)
-                r = wait ? wait_served(&sleeper, wait, lock) : -EAGAIN;
+        r = hold_join(table, kind, key, mode, &sleeper.waiter, hold);
+        if (r == HOLD_E_LATER)
+                r = wait ? wait_served(&sleeper, wait, hold) : -EAGAIN;
         if (r < 0)
-                lock_quit(&sleeper.waiter);
+                hold_quit(&sleeper.waiter);
         (void)sem_destroy(&sleeper.served);
         if (r == -EAGAIN)
-                return lock_busy(kind, key, err);
+                return hold_busy(kind, key, err);
         if (r == -ECANCELED)
                 return error_set(err, ERROR_TIMEOUT, "cancelled while waiting for %s %s", kind,
                                  key);
@@ -269,20 +269,20 @@ int lock_acquire(LockTable *table, const char *kind, const char *key, LockMode m
         return 0;
 }
 
-void lock_release(Lock *lock) {
-        LockTable *table = lock->table;
-        LockName *name = lock->name;
+void hold_release(Hold *hold) {
+        HoldTable *table = hold->table;
+        HoldName *name = hold->name;
 
         if (!table)
                 return;
         pthread_mutex_lock(&table->mutex);
-        release(table, name, lock->mode);
+        release(table, name, hold->mode);
         pthread_mutex_unlock(&table->mutex);
-        *lock = (Lock){0};
+        *hold = (Hold){0};
 }
 
-bool lock_is_held(LockTable *table, const char *kind, const char *key) {
-        const LockName *name;
+bool hold_is_held(HoldTable *table, const char *kind, const char *key) {
+        const HoldName *name;
         bool is_held;
 
         pthread_mutex_lock(&table->mutex);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The queue, with threads. */
+/* The budget, with threads. */
 
 #undef NDEBUG
-#include "csi/wait/queue.h"
+#include "csi/wait/budget.h"
 
 #include "common/base/cleanup.h"
 
@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 typedef struct Shared {
-        Queue *queue;
+        Budget *budget;
         atomic_int inside, most, refused, done;
         atomic_bool cancel;
         uint64_t memory_bytes;
@@ -31,12 +31,12 @@ static bool is_cancelled(void *userdata) {
 
 static void *work(void *userdata) {
         Shared *shared = userdata;
-        QueueTicket ticket = {0};
+        BudgetTicket ticket = {0};
         Error err = {0};
         int now;
 
-        if (queue_enter(shared->queue, shared->memory_bytes, is_cancelled, shared, &ticket, &err) <
-            0) {
+        if (budget_enter(shared->budget, shared->memory_bytes, is_cancelled, shared, &ticket,
+                         &err) < 0) {
                 assert_int_equal(err.code, ERROR_TIMEOUT);
                 atomic_fetch_add(&shared->refused, 1);
                 return NULL;
@@ -47,24 +47,24 @@ static void *work(void *userdata) {
         usleep(5000);
         atomic_fetch_sub(&shared->inside, 1);
         atomic_fetch_add(&shared->done, 1);
-        queue_leave(&ticket);
+        budget_leave(&ticket);
         return NULL;
 }
 
 static int run_16(unsigned int max_running, uint64_t memory, uint64_t each) {
-        const QueueLimits limits = {max_running, memory};
+        const BudgetLimits limits = {max_running, memory};
         Shared shared = {.memory_bytes = each};
         pthread_t threads[16];
 
-        assert_int_equal(queue_new(&shared.queue, &limits), 0);
+        assert_int_equal(budget_new(&shared.budget, &limits), 0);
         for (size_t i = 0; i < N_ELEMENTS(threads); i++)
                 assert_int_equal(pthread_create(&threads[i], NULL, work, &shared), 0);
         for (size_t i = 0; i < N_ELEMENTS(threads); i++)
                 assert_int_equal(pthread_join(threads[i], NULL), 0);
         assert_int_equal(shared.done, 16);
-        assert_int_equal(queue_n_running(shared.queue), 0);
-        assert_int_equal(queue_n_waiting(shared.queue), 0);
-        queue_free(shared.queue);
+        assert_int_equal(budget_n_running(shared.budget), 0);
+        assert_int_equal(budget_n_waiting(shared.budget), 0);
+        budget_free(shared.budget);
         return shared.most;
 }
 
@@ -77,36 +77,36 @@ static void test_queue_bounds(void **state) {
 }
 
 static void test_queue_cancel(void **state) {
-        const QueueLimits limits = {1, 1000};
+        const BudgetLimits limits = {1, 1000};
         Shared shared = {0};
-        QueueTicket first = {0};
+        BudgetTicket first = {0};
         pthread_t threads[3];
 
-        assert_int_equal(queue_new(&shared.queue, &limits), 0);
-        assert_int_equal(queue_enter(shared.queue, 1, NULL, NULL, &first, NULL), 0);
+        assert_int_equal(budget_new(&shared.budget, &limits), 0);
+        assert_int_equal(budget_enter(shared.budget, 1, NULL, NULL, &first, NULL), 0);
         for (size_t i = 0; i < N_ELEMENTS(threads); i++)
                 assert_int_equal(pthread_create(&threads[i], NULL, work, &shared), 0);
-        while (queue_n_waiting(shared.queue) < 3)
+        while (budget_n_waiting(shared.budget) < 3)
                 usleep(1000);
         atomic_store(&shared.cancel, true);
         for (size_t i = 0; i < N_ELEMENTS(threads); i++)
                 assert_int_equal(pthread_join(threads[i], NULL), 0);
         assert_int_equal(shared.refused, 3);
-        queue_leave(&first);
-        queue_leave(&first);
-        queue_free(shared.queue);
+        budget_leave(&first);
+        budget_leave(&first);
+        budget_free(shared.budget);
 }
 
 static void test_queue_limits(void **state) {
-        const QueueLimits none = {0};
-        QueueLimits limits;
-        Queue *queue;
+        const BudgetLimits none = {0};
+        BudgetLimits limits;
+        Budget *budget;
 
-        assert_int_equal(queue_new(&queue, &none), 0);
-        queue_get_limits(queue, &limits);
+        assert_int_equal(budget_new(&budget, &none), 0);
+        budget_get_limits(budget, &limits);
         assert_true(limits.max_running >= 1);
         assert_true(limits.memory_bytes > 0);
-        queue_free(queue);
+        budget_free(budget);
 }
 
 int main(void) {

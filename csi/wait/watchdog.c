@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "csi/wait/patience.h"
+#include "csi/wait/watchdog.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
@@ -16,14 +16,14 @@
 typedef struct Task Task;
 struct Task {
         Task *next;         /* among those that run */
-        Patience *patience; /* a reference */
+        Watchdog *watchdog; /* a reference */
         char *key;          /* owned */
         void (*work)(void *data);
         bool is_done, is_late; /* late: nobody waits any more, and the thread frees it */
         alignas(max_align_t) unsigned char data[];
 };
 
-struct Patience {
+struct Watchdog {
         pthread_mutex_t mutex;
         pthread_cond_t changed;
         Task *tasks;
@@ -31,39 +31,39 @@ struct Patience {
         size_t n_refs; /* its owner's, and one of each task */
 };
 
-int patience_new(Patience **patiencep) {
-        Patience *patience = calloc(1, sizeof(*patience));
+int watchdog_new(Watchdog **watchdogp) {
+        Watchdog *watchdog = calloc(1, sizeof(*watchdog));
         pthread_condattr_t attributes;
 
-        if (!patience)
+        if (!watchdog)
                 return -ENOMEM;
-        patience->n_refs = 1;
-        (void)pthread_mutex_init(&patience->mutex, NULL);
+        watchdog->n_refs = 1;
+        (void)pthread_mutex_init(&watchdog->mutex, NULL);
         (void)pthread_condattr_init(&attributes);
         (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        (void)pthread_cond_init(&patience->changed, &attributes);
+        (void)pthread_cond_init(&watchdog->changed, &attributes);
         (void)pthread_condattr_destroy(&attributes);
-        *patiencep = patience;
+        *watchdogp = watchdog;
         return 0;
 }
 
 /* The mutex is held, and is not any more. */
-static void unref(Patience *patience) {
-        bool is_last = --patience->n_refs == 0;
+static void unref(Watchdog *watchdog) {
+        bool is_last = --watchdog->n_refs == 0;
 
-        pthread_mutex_unlock(&patience->mutex);
+        pthread_mutex_unlock(&watchdog->mutex);
         if (!is_last)
                 return;
-        (void)pthread_cond_destroy(&patience->changed);
-        (void)pthread_mutex_destroy(&patience->mutex);
-        free(patience);
+        (void)pthread_cond_destroy(&watchdog->changed);
+        (void)pthread_mutex_destroy(&watchdog->mutex);
+        free(watchdog);
 }
 
-void patience_free(Patience *patience) {
-        if (!patience)
+void watchdog_free(Watchdog *watchdog) {
+        if (!watchdog)
                 return;
-        pthread_mutex_lock(&patience->mutex);
-        unref(patience);
+        pthread_mutex_lock(&watchdog->mutex);
+        unref(watchdog);
 }
 
 static void task_free(Task *task) {
@@ -76,8 +76,8 @@ static void task_free(Task *task) {
 CLEANUP_DEFINE(Task *, task_free);
 
 /* Out of the list; the mutex is held. */
-static void forget(Patience *patience, const Task *task) {
-        for (Task **at = &patience->tasks; *at; at = &(*at)->next)
+static void forget(Watchdog *watchdog, const Task *task) {
+        for (Task **at = &watchdog->tasks; *at; at = &(*at)->next)
                 if (*at == task) {
                         *at = task->next;
                         return;
@@ -86,18 +86,18 @@ static void forget(Patience *patience, const Task *task) {
 
 static void *run(void *argument) {
         Task *task = argument;
-        Patience *patience = task->patience;
+        Watchdog *watchdog = task->watchdog;
 
         task->work(task->data);
-        pthread_mutex_lock(&patience->mutex);
+        pthread_mutex_lock(&watchdog->mutex);
         task->is_done = true;
         if (task->is_late) {
-                patience->n_late--;
-                forget(patience, task);
+                watchdog->n_late--;
+                forget(watchdog, task);
                 task_free(task);
         }
-        (void)pthread_cond_broadcast(&patience->changed);
-        unref(patience);
+        (void)pthread_cond_broadcast(&watchdog->changed);
+        unref(watchdog);
         return NULL;
 }
 
@@ -132,70 +132,70 @@ static Task *task_new(const char *key, void (*work)(void *), const void *data, s
         return ptr_steal(&task);
 }
 
-/* The mutex is held. Return: 0; PATIENCE_E_HANGING; -EAGAIN. */
-static int admit(const Patience *patience, const char *key) {
-        for (const Task *task = patience->tasks; task; task = task->next)
+/* The mutex is held. Return: 0; WATCHDOG_E_HANGING; -EAGAIN. */
+static int admit(const Watchdog *watchdog, const char *key) {
+        for (const Task *task = watchdog->tasks; task; task = task->next)
                 if (task->is_late && str_equal(task->key, key))
-                        return PATIENCE_E_HANGING;
-        return patience->n_late >= PATIENCE_LATE_MAX ? -EAGAIN : 0;
+                        return WATCHDOG_E_HANGING;
+        return watchdog->n_late >= WATCHDOG_LATE_MAX ? -EAGAIN : 0;
 }
 
-/* The mutex is held. Return: 0; PATIENCE_E_LATE, and the task is the thread's. */
-static int await(Patience *patience, Task *task, uint64_t timeout_msecs) {
+/* The mutex is held. Return: 0; WATCHDOG_E_LATE, and the task is the thread's. */
+static int await(Watchdog *watchdog, Task *task, uint64_t timeout_msecs) {
         const struct timespec deadline = clock_timespec(clock_msecs() + timeout_msecs);
 
         while (!task->is_done)
-                if (pthread_cond_timedwait(&patience->changed, &patience->mutex, &deadline) != 0)
+                if (pthread_cond_timedwait(&watchdog->changed, &watchdog->mutex, &deadline) != 0)
                         break;
         if (task->is_done) {
-                forget(patience, task);
+                forget(watchdog, task);
                 return 0;
         }
         task->is_late = true;
-        patience->n_late++;
-        return PATIENCE_E_LATE;
+        watchdog->n_late++;
+        return WATCHDOG_E_LATE;
 }
 
-int patience_run(Patience *patience, const char *key, void (*work)(void *data), void *data,
+int watchdog_run(Watchdog *watchdog, const char *key, void (*work)(void *data), void *data,
                  size_t n_data, uint64_t timeout_msecs) {
         cleanup(task_freep) Task *task = task_new(key, work, data, n_data);
         int r;
 
         if (!task)
                 return -ENOMEM;
-        task->patience = patience;
-        pthread_mutex_lock(&patience->mutex);
-        r = admit(patience, key);
+        task->watchdog = watchdog;
+        pthread_mutex_lock(&watchdog->mutex);
+        r = admit(watchdog, key);
         if (r == 0)
                 r = start(task);
         if (r == 0) {
-                patience->n_refs++;
-                task->next = patience->tasks;
-                patience->tasks = task;
-                r = await(patience, task, timeout_msecs);
+                watchdog->n_refs++;
+                task->next = watchdog->tasks;
+                watchdog->tasks = task;
+                r = await(watchdog, task, timeout_msecs);
         }
-        pthread_mutex_unlock(&patience->mutex);
+        pthread_mutex_unlock(&watchdog->mutex);
         if (r == 0)
                 memcpy(data, task->data, n_data);
-        else if (r == PATIENCE_E_LATE)
+        else if (r == WATCHDOG_E_LATE)
                 task = NULL;
         return r;
 }
 
-bool patience_is_hanging(Patience *patience, const char *key) {
+bool watchdog_is_hanging(Watchdog *watchdog, const char *key) {
         bool hangs;
 
-        pthread_mutex_lock(&patience->mutex);
-        hangs = admit(patience, key) == PATIENCE_E_HANGING;
-        pthread_mutex_unlock(&patience->mutex);
+        pthread_mutex_lock(&watchdog->mutex);
+        hangs = admit(watchdog, key) == WATCHDOG_E_HANGING;
+        pthread_mutex_unlock(&watchdog->mutex);
         return hangs;
 }
 
-unsigned int patience_n_late(Patience *patience) {
+unsigned int watchdog_n_late(Watchdog *watchdog) {
         size_t n;
 
-        pthread_mutex_lock(&patience->mutex);
-        n = patience->n_late;
-        pthread_mutex_unlock(&patience->mutex);
+        pthread_mutex_lock(&watchdog->mutex);
+        n = watchdog->n_late;
+        pthread_mutex_unlock(&watchdog->mutex);
         return (unsigned int)n;
 }

@@ -2,7 +2,7 @@
 
 #undef NDEBUG
 
-#include "csi/wait/patience.h"
+#include "csi/wait/watchdog.h"
 
 #include "common/base/cleanup.h"
 
@@ -27,47 +27,47 @@ static void read_pipe(void *data) {
 }
 
 static void test_in_time(void **state) {
-        Patience *patience;
+        Watchdog *watchdog;
         int fds[2];
         PipeWork work;
 
-        assert_int_equal(patience_new(&patience), 0);
+        assert_int_equal(watchdog_new(&watchdog), 0);
         assert_int_equal(pipe(fds), 0);
         assert_int_equal(write(fds[1], "x", 1), 1);
         work = (PipeWork){fds[0], 0};
-        assert_int_equal(patience_run(patience, "a", read_pipe, &work, sizeof(work), 60000), 0);
+        assert_int_equal(watchdog_run(watchdog, "a", read_pipe, &work, sizeof(work), 60000), 0);
         assert_int_equal(work.answer, 'x');
         close(fds[0]);
         close(fds[1]);
-        patience_free(patience);
+        watchdog_free(watchdog);
 }
 
 /* Late; while it hangs nobody else is sent there; then it works again. */
 static void test_late(void **state) {
         const struct timespec moment = {.tv_nsec = 1000000};
-        Patience *patience;
+        Watchdog *watchdog;
         int fds[2], r;
         PipeWork work;
 
-        assert_int_equal(patience_new(&patience), 0);
+        assert_int_equal(watchdog_new(&watchdog), 0);
         assert_int_equal(pipe(fds), 0);
         work = (PipeWork){fds[0], 0};
-        assert_int_equal(patience_run(patience, "a", read_pipe, &work, sizeof(work), 30),
-                         PATIENCE_E_LATE);
+        assert_int_equal(watchdog_run(watchdog, "a", read_pipe, &work, sizeof(work), 30),
+                         WATCHDOG_E_LATE);
         assert_int_equal(work.answer, 0);
-        assert_int_equal(patience_run(patience, "a", read_pipe, &work, sizeof(work), 30),
-                         PATIENCE_E_HANGING);
+        assert_int_equal(watchdog_run(watchdog, "a", read_pipe, &work, sizeof(work), 30),
+                         WATCHDOG_E_HANGING);
         /* Another key is not concerned. */
         assert_int_equal(write(fds[1], "yz", 2), 2);
         do {
-                r = patience_run(patience, "a", read_pipe, &work, sizeof(work), 60000);
+                r = watchdog_run(watchdog, "a", read_pipe, &work, sizeof(work), 60000);
                 nanosleep(&moment, NULL);
-        } while (r == PATIENCE_E_HANGING);
+        } while (r == WATCHDOG_E_HANGING);
         assert_int_equal(r, 0);
         assert_int_equal(work.answer, 'z');
         close(fds[0]);
         close(fds[1]);
-        patience_free(patience);
+        watchdog_free(watchdog);
 }
 
 static void read_and_close(void *data) {
@@ -78,26 +78,26 @@ static void read_and_close(void *data) {
 }
 
 static void test_limit_and_free(void **state) {
-        static const char bytes[PATIENCE_LATE_MAX] = {0};
-        Patience *patience;
+        static const char bytes[WATCHDOG_LATE_MAX] = {0};
+        Watchdog *watchdog;
         struct pollfd end = {0};
         PipeWork work;
         char key[16];
         int fds[2];
 
-        assert_int_equal(patience_new(&patience), 0);
+        assert_int_equal(watchdog_new(&watchdog), 0);
         assert_int_equal(pipe(fds), 0);
-        for (int i = 0; i < PATIENCE_LATE_MAX; i++) {
+        for (int i = 0; i < WATCHDOG_LATE_MAX; i++) {
                 snprintf(key, sizeof(key), "%d", i);
                 work = (PipeWork){dup(fds[0]), 0};
                 assert_int_equal(
-                        patience_run(patience, key, read_and_close, &work, sizeof(work), 0),
-                        PATIENCE_E_LATE);
+                        watchdog_run(watchdog, key, read_and_close, &work, sizeof(work), 0),
+                        WATCHDOG_E_LATE);
         }
-        assert_int_equal(patience_run(patience, "one more", read_pipe, &work, sizeof(work), 0),
+        assert_int_equal(watchdog_run(watchdog, "one more", read_pipe, &work, sizeof(work), 0),
                          -EAGAIN);
         /* Its owner goes first; the threads end later. */
-        patience_free(patience);
+        watchdog_free(watchdog);
         assert_int_equal(write(fds[1], bytes, sizeof(bytes)), sizeof(bytes));
         close(fds[0]);
         end.fd = fds[1];

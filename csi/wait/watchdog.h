@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_CSI_WAIT_PATIENCE_H
-#define BERTH_CSI_WAIT_PATIENCE_H
+#ifndef BERTH_CSI_WAIT_WATCHDOG_H
+#define BERTH_CSI_WAIT_WATCHDOG_H
 
 /*
  * What may hang in the kernel, because a server that does not answer is asked: done on a thread of
@@ -9,40 +9,41 @@
  * one thread and not a hundred.
  */
 
+#include "csi/wait/limits.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct Patience Patience;
+typedef struct Watchdog Watchdog;
 
 /* Return: 0; -ENOMEM. */
-int patience_new(Patience **patiencep);
+int watchdog_new(Watchdog **watchdogp);
 
 /* Threads that are late keep what they need until they end. NULL is fine. */
-void patience_free(Patience *patience);
+void watchdog_free(Watchdog *watchdog);
 
-/* Threads that may be late at the same time. */
-#define PATIENCE_LATE_MAX 256
-
-#define PATIENCE_E_LATE    1 /* not done in time; it may still be done later */
-#define PATIENCE_E_HANGING 2 /* an earlier one with this key is late and has not ended */
+enum {
+        WATCHDOG_E_LATE = 1, /* not done in time; it may still be done later */
+        WATCHDOG_E_HANGING,  /* an earlier one with this key is late and has not ended */
+};
 
 /**
- * patience_run() - work(data), waited for @timeout_msecs
+ * watchdog_run() - work(data), waited for @timeout_msecs
  * @key:  what may hang: "statfs /path"
  * @data: @n_data bytes that are copied for the thread and, when it was in time, copied back. They
  *        hold no pointers; descriptors in them are closed by @work
  *
- * Return: 0 done; one of PATIENCE_E_*; -EAGAIN with PATIENCE_LATE_MAX threads late; -ENOMEM. With
- * anything but 0 and PATIENCE_E_LATE, @work was not called.
+ * Return: 0 done; one of WATCHDOG_E_*; -EAGAIN with WATCHDOG_LATE_MAX threads late; -ENOMEM. With
+ * anything but 0 and WATCHDOG_E_LATE, @work was not called.
  */
-int patience_run(Patience *patience, const char *key, void (*work)(void *data), void *data,
+int watchdog_run(Watchdog *watchdog, const char *key, void (*work)(void *data), void *data,
                  size_t n_data, uint64_t timeout_msecs);
 
 /* Whether something with this key is late. */
-bool patience_is_hanging(Patience *patience, const char *key);
+bool watchdog_is_hanging(Watchdog *watchdog, const char *key);
 
 /* How many are late. */
-unsigned int patience_n_late(Patience *patience);
+unsigned int watchdog_n_late(Watchdog *watchdog);
 
 #endif

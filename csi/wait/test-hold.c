@@ -3,7 +3,7 @@
 /* Locks, with threads. */
 
 #undef NDEBUG
-#include "csi/wait/lock.h"
+#include "csi/wait/hold.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
@@ -17,59 +17,59 @@
 
 #include <cmocka.h>
 
-static int try(LockTable *table, const char *kind, const char *key, LockMode mode, Lock *lock) {
+static int try(HoldTable *table, const char *kind, const char *key, HoldMode mode, Hold *lock) {
         Error err = {0};
-        int r = lock_acquire(table, kind, key, mode, NULL, lock, &err);
+        int r = hold_acquire(table, kind, key, mode, NULL, lock, &err);
 
         assert_true(r == 0 || err.code == ERROR_AGAIN);
         return r;
 }
 
 static void test_names(void **state) {
-        LockTable *table = NULL;
-        Lock a = {0}, b = {0}, c = {0};
+        HoldTable *table = NULL;
+        Hold a = {0}, b = {0}, c = {0};
 
-        assert_int_equal(lock_table_new(&table), 0);
-        assert_false(lock_is_held(table, "volume", "v1"));
-        assert_int_equal(try(table, "volume", "v1", LOCK_EXCLUSIVE, &a), 0);
-        assert_true(lock_is_held(table, "volume", "v1"));
-        assert_true(try(table, "volume", "v1", LOCK_EXCLUSIVE, &b) < 0);
-        assert_true(try(table, "volume", "v1", LOCK_SHARED, &b) < 0);
-        assert_int_equal(try(table, "path", "v1", LOCK_EXCLUSIVE, &b), 0);
-        assert_int_equal(try(table, "volume", "v2", LOCK_EXCLUSIVE, &c), 0);
-        lock_release(&a);
-        lock_release(&a);
-        assert_false(lock_is_held(table, "volume", "v1"));
-        assert_int_equal(try(table, "volume", "v1", LOCK_EXCLUSIVE, &a), 0);
-        lock_release(&a);
-        lock_release(&b);
-        lock_release(&c);
-        lock_table_free(table);
+        assert_int_equal(hold_table_new(&table), 0);
+        assert_false(hold_is_held(table, "volume", "v1"));
+        assert_int_equal(try(table, "volume", "v1", HOLD_EXCLUSIVE, &a), 0);
+        assert_true(hold_is_held(table, "volume", "v1"));
+        assert_true(try(table, "volume", "v1", HOLD_EXCLUSIVE, &b) < 0);
+        assert_true(try(table, "volume", "v1", HOLD_SHARED, &b) < 0);
+        assert_int_equal(try(table, "path", "v1", HOLD_EXCLUSIVE, &b), 0);
+        assert_int_equal(try(table, "volume", "v2", HOLD_EXCLUSIVE, &c), 0);
+        hold_release(&a);
+        hold_release(&a);
+        assert_false(hold_is_held(table, "volume", "v1"));
+        assert_int_equal(try(table, "volume", "v1", HOLD_EXCLUSIVE, &a), 0);
+        hold_release(&a);
+        hold_release(&b);
+        hold_release(&c);
+        hold_table_free(table);
 }
 
 static void test_shared(void **state) {
-        LockTable *table = NULL;
-        Lock a = {0}, b = {0}, c = {0};
+        HoldTable *table = NULL;
+        Hold a = {0}, b = {0}, c = {0};
 
-        assert_int_equal(lock_table_new(&table), 0);
-        assert_int_equal(try(table, "volume", "v", LOCK_SHARED, &a), 0);
-        assert_int_equal(try(table, "volume", "v", LOCK_SHARED, &b), 0);
-        assert_true(try(table, "volume", "v", LOCK_EXCLUSIVE, &c) < 0);
-        lock_release(&a);
-        assert_true(try(table, "volume", "v", LOCK_EXCLUSIVE, &c) < 0);
-        lock_release(&b);
-        assert_int_equal(try(table, "volume", "v", LOCK_EXCLUSIVE, &c), 0);
-        lock_release(&c);
-        lock_table_free(table);
+        assert_int_equal(hold_table_new(&table), 0);
+        assert_int_equal(try(table, "volume", "v", HOLD_SHARED, &a), 0);
+        assert_int_equal(try(table, "volume", "v", HOLD_SHARED, &b), 0);
+        assert_true(try(table, "volume", "v", HOLD_EXCLUSIVE, &c) < 0);
+        hold_release(&a);
+        assert_true(try(table, "volume", "v", HOLD_EXCLUSIVE, &c) < 0);
+        hold_release(&b);
+        assert_int_equal(try(table, "volume", "v", HOLD_EXCLUSIVE, &c), 0);
+        hold_release(&c);
+        hold_table_free(table);
 }
 
 /* One thread that wants the lock and says what became of it. */
 typedef struct Wanting {
-        LockTable *table;
-        LockMode mode;
+        HoldTable *table;
+        HoldMode mode;
         uint64_t deadline_msecs;
         atomic_bool cancel, polled;
-        Lock lock;
+        Hold lock;
         Error err;
         int r;
 } Wanting;
@@ -83,9 +83,9 @@ static bool is_cancelled(void *userdata) {
 
 static void *want(void *userdata) {
         Wanting *wanting = userdata;
-        const LockWait wait = {wanting->deadline_msecs, is_cancelled, wanting};
+        const HoldWait wait = {wanting->deadline_msecs, is_cancelled, wanting};
 
-        wanting->r = lock_acquire(wanting->table, "volume", "v", wanting->mode, &wait,
+        wanting->r = hold_acquire(wanting->table, "volume", "v", wanting->mode, &wait,
                                   &wanting->lock, &wanting->err);
         return NULL;
 }
@@ -101,40 +101,40 @@ static pthread_t start_waiting(Wanting *wanting) {
 }
 
 static void test_wait(void **state) {
-        Lock held = {0}, late = {0};
-        LockTable *table = NULL;
-        Wanting writer = {.mode = LOCK_EXCLUSIVE, .deadline_msecs = UINT64_MAX};
-        Wanting reader = {.mode = LOCK_SHARED, .deadline_msecs = UINT64_MAX};
+        Hold held = {0}, late = {0};
+        HoldTable *table = NULL;
+        Wanting writer = {.mode = HOLD_EXCLUSIVE, .deadline_msecs = UINT64_MAX};
+        Wanting reader = {.mode = HOLD_SHARED, .deadline_msecs = UINT64_MAX};
         pthread_t writes, reads;
 
-        assert_int_equal(lock_table_new(&table), 0);
+        assert_int_equal(hold_table_new(&table), 0);
         writer.table = reader.table = table;
-        assert_int_equal(try(table, "volume", "v", LOCK_SHARED, &held), 0);
+        assert_int_equal(try(table, "volume", "v", HOLD_SHARED, &held), 0);
         writes = start_waiting(&writer);
         /* A reader does not overtake the writer that waits. */
-        assert_true(try(table, "volume", "v", LOCK_SHARED, &late) < 0);
+        assert_true(try(table, "volume", "v", HOLD_SHARED, &late) < 0);
         reads = start_waiting(&reader);
-        lock_release(&held);
+        hold_release(&held);
         assert_int_equal(pthread_join(writes, NULL), 0);
         assert_int_equal(writer.r, 0);
-        lock_release(&writer.lock);
+        hold_release(&writer.lock);
         assert_int_equal(pthread_join(reads, NULL), 0);
         assert_int_equal(reader.r, 0);
-        lock_release(&reader.lock);
-        assert_false(lock_is_held(table, "volume", "v"));
-        lock_table_free(table);
+        hold_release(&reader.lock);
+        assert_false(hold_is_held(table, "volume", "v"));
+        hold_table_free(table);
 }
 
 static void test_wait_ends(void **state) {
-        Lock held = {0}, shared = {0};
-        LockTable *table = NULL;
-        Wanting late = {.mode = LOCK_EXCLUSIVE};
-        Wanting gone = {.mode = LOCK_EXCLUSIVE, .deadline_msecs = UINT64_MAX};
+        Hold held = {0}, shared = {0};
+        HoldTable *table = NULL;
+        Wanting late = {.mode = HOLD_EXCLUSIVE};
+        Wanting gone = {.mode = HOLD_EXCLUSIVE, .deadline_msecs = UINT64_MAX};
         pthread_t thread;
 
-        assert_int_equal(lock_table_new(&table), 0);
+        assert_int_equal(hold_table_new(&table), 0);
         late.table = gone.table = table;
-        assert_int_equal(try(table, "volume", "v", LOCK_SHARED, &held), 0);
+        assert_int_equal(try(table, "volume", "v", HOLD_SHARED, &held), 0);
         late.deadline_msecs = clock_msecs() + 20;
         (void)want(&late);
         assert_true(late.r < 0);
@@ -146,14 +146,14 @@ static void test_wait_ends(void **state) {
         assert_true(gone.r < 0);
         assert_int_equal(gone.err.code, ERROR_TIMEOUT);
         /* Whoever gave up keeps nobody out. */
-        assert_int_equal(try(table, "volume", "v", LOCK_SHARED, &shared), 0);
-        lock_release(&shared);
-        lock_release(&held);
-        lock_table_free(table);
+        assert_int_equal(try(table, "volume", "v", HOLD_SHARED, &shared), 0);
+        hold_release(&shared);
+        hold_release(&held);
+        hold_table_free(table);
 }
 
 typedef struct Shared {
-        LockTable *table;
+        HoldTable *table;
         atomic_int readers, writers, refused;
 } Shared;
 
@@ -161,25 +161,25 @@ static void *lock_often(void *userdata) {
         Shared *shared = userdata;
 
         for (int i = 0; i < 2000; i++) {
-                LockWait wait = {clock_msecs() + 5, NULL, NULL};
-                LockMode mode = i % 3 ? LOCK_SHARED : LOCK_EXCLUSIVE;
+                HoldWait wait = {clock_msecs() + 5, NULL, NULL};
+                HoldMode mode = i % 3 ? HOLD_SHARED : HOLD_EXCLUSIVE;
                 atomic_int *mine = i % 3 ? &shared->readers : &shared->writers;
-                Lock lock = {0};
+                Hold lock = {0};
 
-                if (lock_acquire(shared->table, "volume", "v", mode, i % 2 ? &wait : NULL, &lock,
+                if (hold_acquire(shared->table, "volume", "v", mode, i % 2 ? &wait : NULL, &lock,
                                  NULL) < 0) {
                         atomic_fetch_add(&shared->refused, 1);
                         continue;
                 }
                 atomic_fetch_add(mine, 1);
-                if (mode == LOCK_EXCLUSIVE) {
+                if (mode == HOLD_EXCLUSIVE) {
                         assert_int_equal(atomic_load(&shared->writers), 1);
                         assert_int_equal(atomic_load(&shared->readers), 0);
                 } else {
                         assert_int_equal(atomic_load(&shared->writers), 0);
                 }
                 atomic_fetch_sub(mine, 1);
-                lock_release(&lock);
+                hold_release(&lock);
         }
         return NULL;
 }
@@ -188,13 +188,13 @@ static void test_threads(void **state) {
         Shared shared = {0};
         pthread_t threads[4];
 
-        assert_int_equal(lock_table_new(&shared.table), 0);
+        assert_int_equal(hold_table_new(&shared.table), 0);
         for (size_t i = 0; i < N_ELEMENTS(threads); i++)
                 assert_int_equal(pthread_create(&threads[i], NULL, lock_often, &shared), 0);
         for (size_t i = 0; i < N_ELEMENTS(threads); i++)
                 assert_int_equal(pthread_join(threads[i], NULL), 0);
-        assert_false(lock_is_held(shared.table, "volume", "v"));
-        lock_table_free(shared.table);
+        assert_false(hold_is_held(shared.table, "volume", "v"));
+        hold_table_free(shared.table);
 }
 
 int main(void) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "csi/wait/queue.h"
+#include "csi/wait/budget.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
@@ -14,11 +14,11 @@
 
 #define POLL_MSECS 100
 
-struct Queue {
+struct Budget {
         pthread_mutex_t mutex;
         unsigned int max_running, n_running, n_waiting;
         uint64_t max_memory, memory;
-        QueueWaiter *waiters; /* borrowed; first come, first served */
+        BudgetWaiter *waiters; /* borrowed; first come, first served */
 };
 
 /* --- limits --- */
@@ -59,7 +59,7 @@ static uint64_t cgroup_free(const char *limit_path, const char *used_path) {
         return limit > used ? limit - used : 0;
 }
 
-uint64_t queue_free_memory(void) {
+uint64_t budget_free_memory(void) {
         cleanup(freep) char *text = NULL;
         uint64_t least = UINT64_MAX, kib, v1, v2;
 
@@ -81,144 +81,144 @@ static unsigned int count_cpus(void) {
         return (unsigned int)CPU_COUNT(&set);
 }
 
-int queue_new(Queue **queuep, const QueueLimits *limits) {
-        Queue *queue = calloc(1, sizeof(*queue));
+int budget_new(Budget **budgetp, const BudgetLimits *limits) {
+        Budget *budget = calloc(1, sizeof(*budget));
 
-        if (!queue)
+        if (!budget)
                 return -ENOMEM;
-        (void)pthread_mutex_init(&queue->mutex, NULL);
-        queue->max_running = limits->max_running ? limits->max_running : count_cpus();
-        queue->max_memory = limits->memory_bytes ? limits->memory_bytes : queue_free_memory() / 2;
-        *queuep = queue;
+        (void)pthread_mutex_init(&budget->mutex, NULL);
+        budget->max_running = limits->max_running ? limits->max_running : count_cpus();
+        budget->max_memory = limits->memory_bytes ? limits->memory_bytes : budget_free_memory() / 2;
+        *budgetp = budget;
         return 0;
 }
 
-void queue_free(Queue *queue) {
-        if (!queue)
+void budget_free(Budget *budget) {
+        if (!budget)
                 return;
-        (void)pthread_mutex_destroy(&queue->mutex);
-        free(queue);
+        (void)pthread_mutex_destroy(&budget->mutex);
+        free(budget);
 }
 
-void queue_get_limits(const Queue *queue, QueueLimits *limits) {
-        *limits = (QueueLimits){queue->max_running, queue->max_memory};
+void budget_get_limits(const Budget *budget, BudgetLimits *limits) {
+        *limits = (BudgetLimits){budget->max_running, budget->max_memory};
 }
 
 /* --- waiting --- */
 
 /* What is larger than the whole may run when nothing else does: refusing it would be for ever. */
-static bool has_room(const Queue *queue, uint64_t memory_bytes) {
-        if (queue->n_running == 0)
+static bool has_room(const Budget *budget, uint64_t memory_bytes) {
+        if (budget->n_running == 0)
                 return true;
-        return queue->n_running < queue->max_running && queue->memory <= queue->max_memory &&
-               memory_bytes <= queue->max_memory - queue->memory;
+        return budget->n_running < budget->max_running && budget->memory <= budget->max_memory &&
+               memory_bytes <= budget->max_memory - budget->memory;
 }
 
-static void enter(Queue *queue, uint64_t memory_bytes) {
-        queue->n_running++;
-        queue->memory += memory_bytes;
+static void enter(Budget *budget, uint64_t memory_bytes) {
+        budget->n_running++;
+        budget->memory += memory_bytes;
 }
 
-static void unlink_waiter(Queue *queue, const QueueWaiter *waiter) {
-        for (QueueWaiter **at = &queue->waiters; *at; at = &(*at)->next)
+static void unlink_waiter(Budget *budget, const BudgetWaiter *waiter) {
+        for (BudgetWaiter **at = &budget->waiters; *at; at = &(*at)->next)
                 if (*at == waiter) {
                         *at = waiter->next;
-                        queue->n_waiting--;
+                        budget->n_waiting--;
                         return;
                 }
 }
 
-static void link_waiter(Queue *queue, QueueWaiter *waiter) {
-        QueueWaiter **at = &queue->waiters;
+static void link_waiter(Budget *budget, BudgetWaiter *waiter) {
+        BudgetWaiter **at = &budget->waiters;
 
         while (*at)
                 at = &(*at)->next;
         waiter->next = NULL;
         *at = waiter;
-        queue->n_waiting++;
+        budget->n_waiting++;
 }
 
 /* Gives places to the head of the line; the mutex is held. */
-static void serve(Queue *queue) {
-        while (queue->waiters && has_room(queue, queue->waiters->memory_bytes)) {
-                QueueWaiter *first = queue->waiters;
+static void serve(Budget *budget) {
+        while (budget->waiters && has_room(budget, budget->waiters->memory_bytes)) {
+                BudgetWaiter *first = budget->waiters;
 
-                unlink_waiter(queue, first);
-                enter(queue, first->memory_bytes);
+                unlink_waiter(budget, first);
+                enter(budget, first->memory_bytes);
                 first->has_place = true;
                 first->served(first);
         }
 }
 
-static void leave(Queue *queue, uint64_t memory_bytes) {
-        queue->n_running--;
-        queue->memory -= memory_bytes;
-        serve(queue);
+static void leave(Budget *budget, uint64_t memory_bytes) {
+        budget->n_running--;
+        budget->memory -= memory_bytes;
+        serve(budget);
 }
 
-int queue_join(Queue *queue, uint64_t memory_bytes, QueueWaiter *waiter, QueueTicket *ticket) {
-        int r = QUEUE_E_LATER;
+int budget_join(Budget *budget, uint64_t memory_bytes, BudgetWaiter *waiter, BudgetTicket *ticket) {
+        int r = BUDGET_E_LATER;
 
-        pthread_mutex_lock(&queue->mutex);
+        pthread_mutex_lock(&budget->mutex);
         waiter->memory_bytes = memory_bytes;
         waiter->has_place = false;
-        if (!queue->waiters && has_room(queue, memory_bytes)) {
-                enter(queue, memory_bytes);
-                *ticket = (QueueTicket){queue, memory_bytes};
+        if (!budget->waiters && has_room(budget, memory_bytes)) {
+                enter(budget, memory_bytes);
+                *ticket = (BudgetTicket){budget, memory_bytes};
                 r = 0;
         } else {
-                link_waiter(queue, waiter);
+                link_waiter(budget, waiter);
         }
-        pthread_mutex_unlock(&queue->mutex);
+        pthread_mutex_unlock(&budget->mutex);
         return r;
 }
 
-bool queue_has_place(Queue *queue, const QueueWaiter *waiter) {
+bool budget_has_place(Budget *budget, const BudgetWaiter *waiter) {
         bool has_place;
 
-        pthread_mutex_lock(&queue->mutex);
+        pthread_mutex_lock(&budget->mutex);
         has_place = waiter->has_place;
-        pthread_mutex_unlock(&queue->mutex);
+        pthread_mutex_unlock(&budget->mutex);
         return has_place;
 }
 
-bool queue_take(Queue *queue, QueueWaiter *waiter, QueueTicket *ticket) {
+bool budget_take(Budget *budget, BudgetWaiter *waiter, BudgetTicket *ticket) {
         bool has_place;
 
-        pthread_mutex_lock(&queue->mutex);
+        pthread_mutex_lock(&budget->mutex);
         has_place = waiter->has_place;
         waiter->has_place = false;
         if (has_place)
-                *ticket = (QueueTicket){queue, waiter->memory_bytes};
-        pthread_mutex_unlock(&queue->mutex);
+                *ticket = (BudgetTicket){budget, waiter->memory_bytes};
+        pthread_mutex_unlock(&budget->mutex);
         return has_place;
 }
 
-void queue_quit(Queue *queue, QueueWaiter *waiter) {
-        pthread_mutex_lock(&queue->mutex);
+void budget_quit(Budget *budget, BudgetWaiter *waiter) {
+        pthread_mutex_lock(&budget->mutex);
         if (waiter->has_place)
-                leave(queue, waiter->memory_bytes);
+                leave(budget, waiter->memory_bytes);
         else
-                unlink_waiter(queue, waiter);
+                unlink_waiter(budget, waiter);
         waiter->has_place = false;
-        serve(queue);
-        pthread_mutex_unlock(&queue->mutex);
+        serve(budget);
+        pthread_mutex_unlock(&budget->mutex);
 }
 
-void queue_enter_now(Queue *queue, uint64_t memory_bytes, QueueTicket *ticket) {
-        pthread_mutex_lock(&queue->mutex);
-        enter(queue, memory_bytes);
-        pthread_mutex_unlock(&queue->mutex);
-        *ticket = (QueueTicket){queue, memory_bytes};
+void budget_enter_now(Budget *budget, uint64_t memory_bytes, BudgetTicket *ticket) {
+        pthread_mutex_lock(&budget->mutex);
+        enter(budget, memory_bytes);
+        pthread_mutex_unlock(&budget->mutex);
+        *ticket = (BudgetTicket){budget, memory_bytes};
 }
 
 /* A waiter that is a thread. */
 typedef struct Sleeper {
-        QueueWaiter waiter; /* first */
+        BudgetWaiter waiter; /* first */
         sem_t served;
 } Sleeper;
 
-static void wake_sleeper(QueueWaiter *waiter) {
+static void wake_sleeper(BudgetWaiter *waiter) {
         (void)sem_post(&((Sleeper *)(void *)waiter)->served);
 }
 
@@ -234,21 +234,21 @@ static void sleep_a_moment(Sleeper *sleeper) {
         (void)sem_timedwait(&sleeper->served, &until);
 }
 
-int queue_enter(Queue *queue, uint64_t memory_bytes, bool (*cancelled)(void *userdata),
-                void *userdata, QueueTicket *ticket, Error *err) {
+int budget_enter(Budget *budget, uint64_t memory_bytes, bool (*cancelled)(void *userdata),
+                 void *userdata, BudgetTicket *ticket, Error *err) {
         Sleeper sleeper = {.waiter.served = wake_sleeper};
         bool gave_up = false;
 
         (void)sem_init(&sleeper.served, 0, 0);
-        if (queue_join(queue, memory_bytes, &sleeper.waiter, ticket) == QUEUE_E_LATER)
-                while (!queue_take(queue, &sleeper.waiter, ticket)) {
+        if (budget_join(budget, memory_bytes, &sleeper.waiter, ticket) == BUDGET_E_LATER)
+                while (!budget_take(budget, &sleeper.waiter, ticket)) {
                         gave_up = cancelled && cancelled(userdata);
                         if (gave_up)
                                 break;
                         sleep_a_moment(&sleeper);
                 }
         if (gave_up)
-                queue_quit(queue, &sleeper.waiter);
+                budget_quit(budget, &sleeper.waiter);
         (void)sem_destroy(&sleeper.served);
         if (gave_up)
                 return error_set(err, ERROR_TIMEOUT,
@@ -256,31 +256,31 @@ int queue_enter(Queue *queue, uint64_t memory_bytes, bool (*cancelled)(void *use
         return 0;
 }
 
-void queue_leave(QueueTicket *ticket) {
-        Queue *queue = ticket->queue;
+void budget_leave(BudgetTicket *ticket) {
+        Budget *budget = ticket->budget;
 
-        if (!queue)
+        if (!budget)
                 return;
-        pthread_mutex_lock(&queue->mutex);
-        leave(queue, ticket->memory_bytes);
-        pthread_mutex_unlock(&queue->mutex);
-        *ticket = (QueueTicket){0};
+        pthread_mutex_lock(&budget->mutex);
+        leave(budget, ticket->memory_bytes);
+        pthread_mutex_unlock(&budget->mutex);
+        *ticket = (BudgetTicket){0};
 }
 
-unsigned int queue_n_running(Queue *queue) {
+unsigned int budget_n_running(Budget *budget) {
         unsigned int n;
 
-        pthread_mutex_lock(&queue->mutex);
-        n = queue->n_running;
-        pthread_mutex_unlock(&queue->mutex);
+        pthread_mutex_lock(&budget->mutex);
+        n = budget->n_running;
+        pthread_mutex_unlock(&budget->mutex);
         return n;
 }
 
-unsigned int queue_n_waiting(Queue *queue) {
+unsigned int budget_n_waiting(Budget *budget) {
         unsigned int n;
 
-        pthread_mutex_lock(&queue->mutex);
-        n = queue->n_waiting;
-        pthread_mutex_unlock(&queue->mutex);
+        pthread_mutex_lock(&budget->mutex);
+        n = budget->n_waiting;
+        pthread_mutex_unlock(&budget->mutex);
         return n;
 }
