@@ -105,8 +105,8 @@ static void test_nearest(void **state) {
         char longer[200];
 
         assert_string_equal(nearest("stauts"), "; did you mean status?");
-        assert_string_equal(nearest("chek"), "; did you mean check?");
-        assert_string_equal(nearest("instal"), "; did you mean install?");
+        assert_string_equal(nearest("cheek"), "; did you mean check?");
+        assert_string_equal(nearest("instll"), "; did you mean install?");
         assert_string_equal(nearest("lists"), "; did you mean list?");
         assert_string_equal(nearest(""), "");
         assert_string_equal(nearest("ls"), "");

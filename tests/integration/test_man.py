@@ -128,7 +128,7 @@ WRONG = [
     ('csi/berth-csi', ['pool', 'init', '/x', '/y'], 'unexpected argument /y'),
     ('csi/berth-csi', ['host', '--jsno'], 'did you mean --json?'),
     ('csi/berth-csi', ['fs'], 'expected check or plan'),
-    ('csi/berth-csi', ['fs', 'chek'], 'did you mean check?'),
+    ('csi/berth-csi', ['fs', 'cheek'], 'did you mean check?'),
     ('csi/berth-csi', ['fs', 'check', '--sector', '5', 'x'], '--sector: "5", expected a power of two'),
     ('csi/berth-csi', ['fs', 'plan'], '--type is missing'),
     ('csi/berth-csi', ['fs', 'plan', '--size', 'x'], '--size: "x", expected a size such as 100Gi'),
