@@ -12,7 +12,8 @@ apt_archive() {
         awk -v security=$security '$1 == "Debian" { is = ($2 ~ /security/) } $1 == "Debian" && is == security { print $2; exit }'
 }
 
-# apt_private DIRECTORY ARCHITECTURE SUITE...: makes DIRECTORY/apt.conf and fetches the lists.
+# apt_private DIRECTORY ARCHITECTURE SUITE...: makes DIRECTORY/apt.conf and fetches the lists; with APT_TYPE=deb-src those
+# of source packages.
 # Return: 1 if there is no such archive, or its lists cannot be had.
 apt_private() {
     local dir=$1 arch=$2 suite base
@@ -23,7 +24,7 @@ apt_private() {
     for suite; do
         base=$(apt_archive "$suite")
         [ -n "$base" ] || return 1
-        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $base $suite main" >>"$dir/sources.list"
+        echo "${APT_TYPE:-deb} [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $base $suite main" >>"$dir/sources.list"
     done
     cat >"$dir/apt.conf" <<CONF
 Dir::State::Lists "$dir/lists";

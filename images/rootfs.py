@@ -1,10 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""rootfs.py ARCHITECTURE BUILD SYSROOT RUNTIME CONTEXT: one architecture's files of both images, and their SBOMs.
+"""rootfs.py ARCHITECTURE BUILD SYSROOT RUNTIME LIBCURL CONTEXT: one architecture's files of both images, and their SBOMs.
 
 BUILD is a build of cross/build against SYSROOT; RUNTIME is a directory of cross/sysroot with the packages of
-contents.txt. Writes CONTEXT/<name of the architecture in images>/{cni,csi}/, and beside them sbom-{cni,csi}.spdx.json.
-Takes the files that are listed, and each library that one of them needs; nothing else of any package.
+contents.txt; LIBCURL is what images/libcurl has built. Writes CONTEXT/<name of the architecture in images>/{cni,csi}/,
+and beside them sbom-{cni,csi}.spdx.json. Takes the files that are listed, and each library that one of them needs.
+
+Of each package that a file is of, or that is linked in, the image has the licence (/usr/share/doc/NAME/copyright, and
+the texts in /usr/share/common-licenses that these name) and what dpkg says of it (/var/lib/dpkg/status.d/NAME, where
+scanners look in images without a dpkg).
 """
 
 import hashlib
@@ -22,10 +26,15 @@ HERE = pathlib.Path(__file__).resolve().parent
 TRIPLETS = {'amd64': 'x86_64-linux-gnu', 'arm64': 'aarch64-linux-gnu', 'armhf': 'arm-linux-gnueabihf',
             'ppc64le': 'powerpc64le-linux-gnu', 's390x': 's390x-linux-gnu'}
 IMAGE_NAMES = {'armhf': 'arm'}
-# Built into berth-csi and berth-cni, by source package names of their static libraries.
-STATIC = {'cni': ('libc6-dev', 'libjansson-dev', 'libnl-3-dev', 'libnl-route-3-dev'),
-          'csi': ('libgrpc-dev', 'libabsl-dev', 'libupb-dev', 'libc-ares-dev', 'zlib1g-dev', 'libprotobuf-c-dev',
-                  'libjansson-dev', 'libblkid-dev', 'libstdc++-12-dev')}
+# Built into the programs: the packages of their static libraries.
+STATIC = {'cni': ('libc6-dev', 'libgcc-12-dev', 'libjansson-dev', 'libnl-3-dev', 'libnl-route-3-dev'),
+          'csi': ('libgrpc-dev', 'libabsl-dev', 'libc-ares-dev', 'zlib1g-dev', 'libprotobuf-c-dev', 'libjansson-dev',
+                  'libblkid-dev', 'libstdc++-12-dev', 'libgcc-12-dev')}
+# What a scanner reads of a package, in dpkg's order.
+STATUS_FIELDS = ('Package', 'Source', 'Version', 'Architecture', 'Maintainer', 'Installed-Size', 'Section', 'Priority',
+                 'Multi-Arch', 'Homepage', 'Description')
+# How scanners tell that these are Debian's packages, and of which release.
+RELEASE_FILES = ('usr/lib/os-release', 'etc/debian_version')
 
 
 def elf(path):
@@ -103,23 +112,117 @@ def owners(directory, sources):
     return found
 
 
+def licenses():
+    """SPDX expressions by source package."""
+    lines = (HERE / 'licenses.txt').read_text(encoding='utf-8').splitlines()
+    return dict(line.split(None, 1) for line in lines if line and not line.startswith('#'))
+
+
+def expression(parts):
+    """One expression of many: each term once."""
+    return ' AND '.join(sorted({term for part in parts for term in part.split(' AND ')}))
+
+
+def stanzas(directory, names):
+    """{package: {field: value}} by what apt knows of a directory of cross/sysroot: first lines of fields."""
+    installed = versions(directory)
+    done = subprocess.run(['apt-cache', '-c', directory / 'apt/apt.conf', 'show',
+                           *(f'{name}={installed[name]}' for name in names)], capture_output=True, text=True, check=False)
+    found = {}
+    for text in done.stdout.split('\n\n'):
+        fields = dict(line.partition(': ')[::2] for line in text.splitlines() if not line.startswith(' '))
+        if fields and fields['Version'] == installed.get(fields['Package']):
+            found[fields['Package']] = fields
+    missing = set(names) - found.keys()
+    if missing:
+        sys.exit(f'rootfs: apt does not know {", ".join(sorted(missing))} in {directory}: {done.stderr.strip()}')
+    return found
+
+
+class Package:
+    """What dpkg says of one. @how: SPDX's word for how an image has it."""
+
+    def __init__(self, directory, fields, how):
+        self.name, self.version, self.how, self.fields = fields['Package'], fields['Version'], how, fields
+        self.copyright = directory / 'root/usr/share/doc' / self.name / 'copyright'
+        # "gcc-12 (12.2.0-14)" where the version differs.
+        self.source, _, other = fields.get('Source', self.name).partition(' ')
+        self.source_version = other.strip('()') or re.sub(r'\+b\d+$', '', self.version)
+        known = licenses()
+        if self.source not in known:
+            sys.exit(f'rootfs: the licence of source package {self.source} ({self.name}) is not in images/licenses.txt')
+        self.license = known[self.source]
+        if not self.copyright.exists():
+            sys.exit(f'rootfs: {self.name} has no copyright file')
+
+    def status(self):
+        lines = [f'{key}: {self.fields[key]}' for key in STATUS_FIELDS if key in self.fields]
+        lines.insert(1, 'Status: install ok installed')
+        return '\n'.join(lines) + '\n'
+
+
+def put(target, path, text):
+    place = target / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text, encoding='utf-8')
+    os.chmod(place, 0o644)
+
+
+def document(target, name, runtime, packages):
+    """Licences and dpkg's facts, for people and scanners."""
+    put(target, f'usr/share/doc/{name}/copyright', (HERE.parent / 'LICENSE').read_text(encoding='utf-8'))
+    put(target, f'usr/share/doc/{name}/SOURCES',
+        'Of these Debian source packages come the programs and libraries in this image that are not of\n'
+        'Berth itself. Debian keeps the source of every version: apt-get source NAME=VERSION, and its\n'
+        'snapshot archive for what is no longer in a release.\n\n' +
+        ''.join(f'{one}\n' for one in sorted({f'{p.source} {p.source_version}' for p in packages})))
+    first = {}
+    named = set()
+    for package in packages:
+        put(target, f'var/lib/dpkg/status.d/{package.name}', package.status())
+        text = package.copyright.read_text(encoding='utf-8', errors='replace')
+        named |= set(re.findall(r'/usr/share/common-licenses/([A-Za-z0-9.-]*[A-Za-z0-9])', text))
+        path = f'usr/share/doc/{package.name}/copyright'
+        if text in first:
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            (target / path).symlink_to(f'../{first[text]}/copyright')
+        else:
+            first[text] = package.name
+            put(target, path, text)
+    for license_name in sorted(named):
+        source = runtime / 'root/usr/share/common-licenses' / license_name
+        if source.exists():
+            put(target, f'usr/share/common-licenses/{license_name}', source.read_text(encoding='utf-8'))
+
+
+def check_label(kind, packages):
+    """The label of images/Containerfile is the sum of all."""
+    text = (HERE / 'Containerfile').read_text(encoding='utf-8')
+    stage = re.search(rf'^FROM scratch AS {kind}$(.*?)(?:^FROM |\Z)', text, re.M | re.S).group(1)
+    label = re.search(r'licenses="([^"]*)"', stage).group(1)
+    wanted = expression([licenses()['berth']] + [package.license for package in packages])
+    if label != wanted:
+        sys.exit(f'rootfs: label licenses of {kind} in images/Containerfile is to be "{wanted}"')
+
+
 def sbom(name, version, architecture, packages):
-    """SPDX 2.3. packages: {name: (version, how it is contained)}"""
+    """SPDX 2.3."""
     created = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(int(os.environ['SOURCE_DATE_EPOCH'])))
     items = [{'SPDXID': f'SPDXRef-{name}', 'name': name, 'versionInfo': version, 'licenseDeclared': 'Apache-2.0',
               'licenseConcluded': 'Apache-2.0', 'copyrightText': 'NOASSERTION', 'downloadLocation': 'NOASSERTION',
               'filesAnalyzed': False}]
     relations = [('SPDXRef-DOCUMENT', 'DESCRIBES', f'SPDXRef-{name}')]
-    for package, (package_version, how) in sorted(packages.items()):
-        reference = 'SPDXRef-Package-' + re.sub(r'[^A-Za-z0-9.-]', '-', package)
-        items.append({'SPDXID': reference, 'name': package, 'versionInfo': package_version,
-                      'supplier': 'Organization: Debian', 'licenseDeclared': 'NOASSERTION',
+    for package in packages:
+        reference = 'SPDXRef-Package-' + re.sub(r'[^A-Za-z0-9.-]', '-', package.name)
+        items.append({'SPDXID': reference, 'name': package.name, 'versionInfo': package.version,
+                      'supplier': 'Organization: Debian', 'licenseDeclared': package.license,
                       'licenseConcluded': 'NOASSERTION', 'copyrightText': 'NOASSERTION',
                       'downloadLocation': 'NOASSERTION', 'filesAnalyzed': False,
+                      'sourceInfo': f'Debian source package {package.source} {package.source_version}',
                       'externalRefs': [{'referenceCategory': 'PACKAGE-MANAGER', 'referenceType': 'purl',
-                                        'referenceLocator': f'pkg:deb/debian/{package}@{package_version}'
+                                        'referenceLocator': f'pkg:deb/debian/{package.name}@{package.version}'
                                                             f'?arch={architecture}'}]})
-        relations.append((f'SPDXRef-{name}', how, reference))
+        relations.append((f'SPDXRef-{name}', package.how, reference))
     digest = hashlib.sha256(json.dumps(items, sort_keys=True).encode()).hexdigest()
     return {'spdxVersion': 'SPDX-2.3', 'dataLicense': 'CC0-1.0', 'SPDXID': 'SPDXRef-DOCUMENT',
             'name': f'{name}-{version}-{architecture}',
@@ -134,48 +237,57 @@ def write(path, document):
     path.write_text(json.dumps(document, indent=1, sort_keys=True) + '\n', encoding='utf-8')
 
 
+def finish(kind, rootfs, sysroot, runtime, version):
+    """What is said of an image's files, once they are all there."""
+    ours = [path for path in rootfs.taken if path.rsplit('/', 1)[-1].startswith('berth-')]
+    files = [source for path, source in rootfs.taken.items() if path not in ours and 'libcurl' not in path]
+    linked = stanzas(sysroot, [*STATIC[kind], 'libcurl4'])
+    # libcurl is built of the source of that version, with less in it.
+    packages = [Package(sysroot, fields, 'CONTAINS' if name == 'libcurl4' else 'STATIC_LINK')
+                for name, fields in linked.items()]
+    packages += [Package(runtime, fields, 'CONTAINS')
+                 for fields in stanzas(runtime, owners(runtime, files)).values()]
+    packages.sort(key=lambda package: package.name)
+    check_label(kind, packages)
+    document(rootfs.target, f'berth-{kind}', runtime, packages)
+    write(rootfs.target.parent / f'sbom-{kind}.spdx.json',
+          sbom(f'berth-{kind}', version, packages[0].fields['Architecture'], packages))
+
+
 def main():
     architecture = sys.argv[1]
-    build, sysroot, runtime, context = (pathlib.Path(one).resolve() for one in sys.argv[2:])
+    build, sysroot, runtime, libcurl, context = (pathlib.Path(one).resolve() for one in sys.argv[2:])
     triplet = TRIPLETS[architecture]
     target = context / IMAGE_NAMES.get(architecture, architecture)
     shutil.rmtree(target, ignore_errors=True)
     version = re.search(r"version: '([^']+)'", (HERE.parent / 'meson.build').read_text(encoding='utf-8')).group(1)
-    strip = f'{triplet}-strip'
-    debian = {'ppc64le': 'ppc64el'}.get(architecture, architecture)
-    built = versions(sysroot)
 
-    (target / 'cni').mkdir(parents=True)
-    subprocess.run([strip, '-o', target / 'cni' / 'berth-cni', build / 'cni' / 'berth-cni'], check=True)
-    os.chmod(target / 'cni' / 'berth-cni', 0o755)
-    # berth-node stands beside it, and loads libcurl to ask the API server.
-    node = Rootfs(target / 'cni', runtime / 'root', triplet)
-    subprocess.run([strip, '-o', build / 'berth-node.stripped', build / 'cni' / 'berth-node'], check=True)
-    node.take(build / 'berth-node.stripped', 'berth-node')
-    node.take(runtime / 'root/usr/lib' / triplet / 'libcurl.so.4', f'usr/lib/{triplet}/libcurl.so.4')
+    def start(kind, programs):
+        """An image's root with programs of ours: (directory of the build, name, path in the image)."""
+        rootfs = Rootfs(target / kind, runtime / 'root', triplet)
+        for room, name, path in programs:
+            subprocess.run([f'{triplet}-strip', '-o', build / f'{name}.stripped', build / room / name], check=True)
+            rootfs.take(build / f'{name}.stripped', path)
+        # Both programs load it when they have something to ask.
+        rootfs.take(libcurl, f'usr/lib/{triplet}/libcurl.so.4')
+        for path in RELEASE_FILES:
+            rootfs.take(runtime / 'root' / path, path)
+        (target / kind / 'etc/os-release').symlink_to('../usr/lib/os-release')
+        return rootfs
+
+    node = start('cni', [('cni', 'berth-cni', 'berth-cni'), ('cni', 'berth-node', 'berth-node')])
     node.close()
+    finish('cni', node, sysroot, runtime, version)
     # Runtimes note namespaces as /var/run/netns/NAME.
-    for name in ('run', 'var'):
-        (target / 'cni' / name).mkdir()
+    (target / 'cni/run').mkdir()
     (target / 'cni/var/run').symlink_to('../run')
-    packages = {p: (built[p], 'STATIC_LINK') for p in STATIC['cni'] if p in built}
-    contained = [source for path, source in node.taken.items() if path != 'berth-node']
-    packages.update({p: (versions(runtime)[p], 'CONTAINS') for p in owners(runtime, contained)})
-    write(target / 'sbom-cni.spdx.json', sbom('berth-cni', version, debian, packages))
 
-    rootfs = Rootfs(target / 'csi', runtime / 'root', triplet)
-    for program in ('berth-csi', 'berth-luks'):
-        subprocess.run([strip, '-o', build / f'{program}.stripped', build / 'csi' / program], check=True)
-        rootfs.take(build / f'{program}.stripped', f'usr/sbin/{program}')
+    rootfs = start('csi', [('csi', name, f'usr/sbin/{name}') for name in ('berth-csi', 'berth-luks')])
     for line in (HERE / 'contents.txt').read_text(encoding='utf-8').splitlines():
         for path in line.split('#')[0].replace('@TRIPLET@', triplet).split()[1:]:
             rootfs.take(runtime / 'root' / path, path)
     rootfs.close()
-    packages = {p: (built[p], 'STATIC_LINK') for p in STATIC['csi'] if p in built}
-    installed = versions(runtime)
-    sources = [source for path, source in rootfs.taken.items() if not path.startswith('usr/sbin/berth-')]
-    packages.update({p: (installed[p], 'CONTAINS') for p in owners(runtime, sources)})
-    write(target / 'sbom-csi.spdx.json', sbom('berth-csi', version, debian, packages))
+    finish('csi', rootfs, sysroot, runtime, version)
 
 
 if __name__ == '__main__':

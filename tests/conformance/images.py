@@ -9,10 +9,12 @@ cache: its digest must be the same.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -216,17 +218,83 @@ def pull_and_start(kind, name, architecture, target, output):
     if kind == 'cni':
         names = {str(path.relative_to(target)) for path in files}
         assert {'berth-cni', 'berth-node'} <= names
-        assert all(name in ('berth-cni', 'berth-node') or name.startswith(('usr/lib/', 'lib')) for name in names), names
+        assert all(name in ('berth-cni', 'berth-node') or name.startswith(('usr/lib/', 'lib', 'usr/share/', 'etc/',
+                                                                           'var/lib/dpkg/')) for name in names), names
         assert os.readlink(target / 'var/run') == '../run'
     start_programs(kind, architecture, target)
-    # The list of what is in it: well-formed, and nothing unknown.
+    check_documents(kind, target, labels['org.opencontainers.image.licenses'])
+    # The list of what is in it: well-formed, nothing unknown, and attached to the image.
     arch = PLATFORMS.get(architecture, (architecture, None))[0]
-    sbom = json.loads((output / 'context' / arch / f'sbom-{kind}.spdx.json').read_text(encoding='utf-8'))
+    path = output / 'context' / arch / f'sbom-{kind}.spdx.json'
+    sbom = json.loads(path.read_text(encoding='utf-8'))
     assert sbom['spdxVersion'] == 'SPDX-2.3' and len(sbom['packages']) > 2
     identifiers = {one['SPDXID'] for one in sbom['packages']} | {'SPDXRef-DOCUMENT'}
     assert all({r['spdxElementId'], r['relatedSpdxElement']} <= identifiers for r in sbom['relationships'])
+    listed = {one.name for one in (target / 'var/lib/dpkg/status.d').iterdir()}
+    assert listed == {one['name'] for one in sbom['packages']} - {f'berth-{kind}'}
+    check_referrer(kind, name, architecture, path.read_bytes(), output)
+
+
+def owners(architecture, path):
+    """Packages that have a file of this name, by what dpkg-deb has listed."""
+    sysroots = pathlib.Path(os.environ.get('BERTH_SYSROOTS', '/var/cache/berth-tests/sysroot'))
+    lines = (sysroots / f'{architecture}-image/files').read_text(encoding='utf-8').splitlines()
+    return {line.split(' ', 1)[0] for line in lines if line.endswith('/' + path.name)}
+
+
+def check_documents(kind, target, label):
+    """Of every file the package, of every package the licence: for people, and as a scanner reads them."""
+    status = target / 'var/lib/dpkg/status.d'
+    admin = target.with_suffix('.dpkg')
+    admin.mkdir()
+    (admin / 'status').write_text('\n'.join(one.read_text(encoding='utf-8') for one in sorted(status.iterdir())),
+                                  encoding='utf-8')
+    done = run('dpkg-query', f'--admindir={admin}', '-W', '-f', '${Package} ${source:Package} ${Version}\n')
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    packages = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert packages.keys() == {one.name for one in status.iterdir()}
+    assert {'libc6', 'libcurl4', 'base-files'} <= packages.keys() and packages['libcurl4'][0] == 'curl'
+    for name in [*packages, f'berth-{kind}']:
+        text = (target / 'usr/share/doc' / name / 'copyright').read_text(encoding='utf-8', errors='replace')
+        assert len(text) > 500, name
+        for named in re.findall(r'/usr/share/common-licenses/([A-Za-z0-9.-]*[A-Za-z0-9])', text):
+            assert (target / 'usr/share/common-licenses' / named).stat().st_size > 1000, (name, named)
+    for path in target.rglob('*'):
+        inside = str(path.relative_to(target))
+        if path.is_symlink() or path.is_dir() or path.name.startswith(('berth-', 'libcurl', 'qemu-')):
+            continue
+        if inside.startswith(('usr/share/', 'var/', 'etc/os-release')):
+            continue
+        assert owners(target.name.split('-')[1], path) & packages.keys(), inside
+    # Those that speak LDAP, RTMP, SSH and another TLS came with the distribution's libcurl.
+    libraries = {path.name.split('.so')[0] for path in target.rglob('*.so.*')}
+    assert not libraries & {'libldap-2.5', 'librtmp', 'libssh2', 'libgnutls', 'libnghttp2'}, libraries
+    os_release = (target / 'etc/os-release').read_text(encoding='utf-8')
+    assert '\nID=debian\n' in os_release and (target / 'etc/debian_version').exists()
+    terms = set(label.split(' AND '))
+    assert {'Apache-2.0', 'curl', 'LGPL-2.1-or-later'} <= terms
     if kind == 'csi':
-        assert {'e2fsprogs', 'xfsprogs', 'libc6'} <= {one['name'] for one in sbom['packages']}
+        assert {'GPL-2.0-only', 'GPL-2.0-or-later'} <= terms
+        assert {'e2fsprogs', 'xfsprogs', 'btrfs-progs'} <= packages.keys()
+
+
+def check_referrer(kind, name, architecture, sbom, output):
+    """The list can be had from the registry by the image's digest, and is in the directory too."""
+    arch = PLATFORMS.get(architecture, (architecture, None))[0]
+    image = next(m for m in inspect(name, '--raw')['manifests'] if m['platform']['architecture'] == arch)
+    repository = name.rsplit(':', 1)[0]
+    index = inspect(f'{repository}:{image["digest"].replace(":", "-")}', '--raw')
+    listed, = index['manifests']
+    # Old versions of skopeo leave it out of the index.
+    assert listed.get('artifactType', 'application/spdx+json') == 'application/spdx+json'
+    manifest = inspect(f'{repository}@{listed["digest"]}', '--raw')
+    assert manifest['subject']['digest'] == image['digest'] and manifest['artifactType'] == 'application/spdx+json'
+    layer, = manifest['layers']
+    assert layer['digest'] == 'sha256:' + hashlib.sha256(sbom).hexdigest() and layer['size'] == len(sbom)
+    layout = output / f'berth-{kind}'
+    entries = json.loads((layout / 'index.json').read_text(encoding='utf-8'))['manifests']
+    assert listed['digest'] in {one['digest'] for one in entries}
+    assert (layout / 'blobs' / layer['digest'].replace(':', '/')).read_bytes() == sbom
 
 
 def check_again(directory, place, names, architecture):
