@@ -2,10 +2,13 @@
 """What the documents name is there: metrics of the running daemon, files of the tree, flags of the programs."""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
 import urllib.request
+
+import pytest
 
 import csi
 
@@ -154,3 +157,24 @@ def test_flags_are_there(build):
                     if flag not in known:
                         unknown.append(f'{path.name}: {flag}')
     assert not unknown, unknown
+
+
+def test_readme_shows_what_the_program_prints(build, sandbox):
+    """Its blocks that begin with "$ berth-csi": the answer is this program's, from the hosts on."""
+    image = sandbox.path / 'x.img'
+    image.touch()
+    os.truncate(image, 400 * MIB)
+    made = subprocess.run(['mkfs.xfs', '-q', '-i', 'nrext64=1', image], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f'mkfs.xfs: {made.stderr.splitlines()[0]}')
+    text = (SOURCE / 'README.md').read_text(encoding='utf-8')
+    blocks = re.findall(r'^    \$ berth-csi (.*)\n((?:    .*\n)+)', text, re.M)
+    assert len(blocks) == 2
+    for command, shown in blocks:
+        done = subprocess.run([build / 'csi/berth-csi', *command.split()], cwd=sandbox.path, capture_output=True,
+                              text=True, check=False)
+        printed, shown = done.stdout, shown.replace('\n    ', '\n').strip() + '\n'
+        if command.startswith('fs check'):
+            # Before them stand the UUID, and the features that this mkfs has as its defaults.
+            printed, shown = (one[one.index('\n  Linux'):] for one in (printed, shown))
+        assert printed == shown, done.stderr
