@@ -22,13 +22,13 @@ int conflist_check(const json_t *list, Error *err) {
         int r;
 
         if (!json_is_object(list))
-                return error_set(err, ERROR_INVALID, "the configuration is no object");
+                return error_set(err, ERROR_INVALID, "the configuration is not an object");
         r = json_read_text(list, "name", &name, err);
         r = r < 0 ? r : json_read_array(list, "plugins", &plugins, err);
         if (r < 0)
                 return r;
         if (!conf_name_is_valid(name))
-                return error_set(err, ERROR_INVALID, "\"%s\" is no name for a network", name);
+                return error_set(err, ERROR_INVALID, "\"%s\" is not a name for a network", name);
         if (json_array_size(plugins) == 0)
                 return error_set(err, ERROR_INVALID, "network \"%s\" has no plugins", name);
         for (size_t i = 0; i < json_array_size(plugins) && r == 0; i++) {

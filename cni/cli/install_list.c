@@ -52,9 +52,10 @@ static int take_prefixes(IpPrefix *prefixes, size_t max, size_t *np, const char 
                 IpAddress first;
 
                 if (ip_prefix_parse(one, &prefix) < 0)
-                        return error_set(err, ERROR_INVALID,
-                                         "%s: \"%s\" is no subnet such as 10.244.3.0/24", where,
-                                         one);
+                        return error_set(
+                                err, ERROR_INVALID,
+                                "%s: \"%s\" is not a subnet (expected for example 10.244.3.0/24)",
+                                where, one);
                 if (*np == max)
                         return error_set(err, ERROR_INVALID, "%s: more than %zu subnets", where,
                                          max);
@@ -182,8 +183,8 @@ int pod_network_mtu(PodNetwork *network, const char *text, const char *where, Er
         uint64_t mtu;
 
         if (str_parse_u64(text, MTU_MAX, &mtu) < 0 || mtu < MTU_MIN)
-                return error_set(err, ERROR_INVALID, "%s: \"%s\" is no MTU from %u to %u", where,
-                                 text, MTU_MIN, MTU_MAX);
+                return error_set(err, ERROR_INVALID, "%s: \"%s\" is not an MTU (expected %u to %u)",
+                                 where, text, MTU_MIN, MTU_MAX);
         network->mtu_bytes = (unsigned int)mtu;
         return 0;
 }

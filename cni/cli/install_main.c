@@ -107,8 +107,8 @@ static int take_wait(Install *install) {
 
         if (str_parse_u64(optarg, WAIT_MAX, &seconds) < 0)
                 return error_set(&install->wrong, ERROR_INVALID,
-                                 "--wait: \"%s\" is no number of seconds up to %u", optarg,
-                                 WAIT_MAX);
+                                 "--wait: \"%s\" is not a number of seconds (expected at most %u)",
+                                 optarg, WAIT_MAX);
         install->wait_secs = (unsigned int)seconds;
         return 0;
 }
@@ -232,7 +232,7 @@ static int take_names(Install *install, Error *err) {
              name = strtok_r(NULL, ",", &save)) {
                 if (role_from_path(name) == ROLE_BERTH || strchr(name, '/'))
                         return error_set(err, ERROR_INVALID,
-                                         "--names: \"%s\" is no name that this program knows",
+                                         "--names: \"%s\" is not a name that this program knows",
                                          name);
                 if (install->n_names < NAMES_MAX)
                         install->names[install->n_names++] = name;
@@ -297,7 +297,7 @@ static int take_list(Install *install, Error *err) {
                 return r;
         if (!str_has_suffix(install->conf_name, ".conflist") || strchr(install->conf_name, '/'))
                 return error_set(err, ERROR_INVALID,
-                                 "--conf-name: \"%s\" is no file name that ends in .conflist",
+                                 "--conf-name: \"%s\" is not a file name that ends in .conflist",
                                  install->conf_name);
         if (!install->conf_path && !install->network.routed)
                 install->network.no_claims = !rules_can_check_claims();

@@ -83,8 +83,9 @@ static void test_wrong(void **state) {
                 {"# 10.1.0.0/24\n", "FILE names no subnet"},
                 {"FLANNEL_NETWORK=10.244.0.0/16\n", "FILE names no subnet"},
                 {"FLANNEL_SUBNET=10.244.1",
-                 "FILE: \"10.244.1\" is no subnet such as 10.244.3.0/24"},
-                {"10.1.0.0/33\n", "FILE: \"10.1.0.0/33\" is no subnet such as 10.244.3.0/24"},
+                 "FILE: \"10.244.1\" is not a subnet (expected for example 10.244.3.0/24)"},
+                {"10.1.0.0/33\n",
+                 "FILE: \"10.1.0.0/33\" is not a subnet (expected for example 10.244.3.0/24)"},
                 {"10.1.0.0/24 10.2.0.0/24 10.3.0.0/24", "FILE: more than 2 subnets"},
                 {"{\"kind\": \"Node\", \"spec\": {}}",
                  "FILE: the node has no podCIDR; kube-controller-manager gives it with "
@@ -92,8 +93,8 @@ static void test_wrong(void **state) {
                 {"{\"kind\": \"Status\", \"message\": \"nodes \\\"a\\\" is forbidden\"}",
                  "FILE has no Node, but: nodes \"a\" is forbidden"},
                 {"{\"spec\": {\"podCIDRs\": [\"10.1.0.0/33\"]}}",
-                 "FILE: \"10.1.0.0/33\" is no subnet such as 10.244.3.0/24"},
-                {"POD_MTU=67\n10.1.0.0/24", "FILE: \"67\" is no MTU from 68 to 65535"},
+                 "FILE: \"10.1.0.0/33\" is not a subnet (expected for example 10.244.3.0/24)"},
+                {"POD_MTU=67\n10.1.0.0/24", "FILE: \"67\" is not an MTU (expected 68 to 65535)"},
         };
 
         for (size_t i = 0; i < N_ELEMENTS(cases); i++) {

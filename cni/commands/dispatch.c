@@ -142,9 +142,10 @@ static int parse_args(Request *request, Error *err) {
                 link->has_mac = conf_mac_parse(request->args.mac, link->mac) == 0 &&
                                 conf_mac_is_unicast(link->mac);
                 if (!link->has_mac)
-                        r = error_set(err, ERROR_INVALID,
-                                      "CNI_ARGS: MAC \"%s\" is no MAC address of one interface",
-                                      request->args.mac);
+                        r = error_set(
+                                err, ERROR_INVALID,
+                                "CNI_ARGS: MAC \"%s\" is not the MAC address of one interface",
+                                request->args.mac);
         }
         if (r < 0 && request->conf.is_undo) {
                 *err = (Error){0};

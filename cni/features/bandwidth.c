@@ -55,7 +55,7 @@ static int read_shape(const json_t *object, const char *rate, const char *burst,
         if (shape->burst_bits / 8 >= UINT32_MAX)
                 return error_set(err, ERROR_INVALID, "burst cannot be more than 4GB");
         if (shape->rate_bits > 0 && (shape->rate_bits < 8 || shape->burst_bits < 8))
-                return error_set(err, ERROR_INVALID, "%s and %s: less than a byte is no limit",
+                return error_set(err, ERROR_INVALID, "%s and %s: less than a byte is not a limit",
                                  rate, burst);
         return 0;
 }

@@ -45,7 +45,8 @@ static int read_clusters(const json_t *json, Masq *masq, Error *err) {
                                       CLUSTERS_MAX);
                 else if (ip_prefix_parse(text, &masq->clusters[i]) < 0)
                         r = error_set(err, ERROR_INVALID,
-                                      "clusterCIDR: \"%s\" is no subnet such as 10.244.0.0/16",
+                                      "clusterCIDR: \"%s\" is not a subnet (expected for example "
+                                      "10.244.0.0/16)",
                                       text);
                 else
                         masq->n_clusters++;

@@ -168,7 +168,8 @@ static int parse_services(const NetConf *conf, PortmapConf *portmap, Error *err)
 
                 if (ip_prefix_parse(text, &one.prefix) < 0)
                         return error_set(err, ERROR_INVALID,
-                                         "serviceCIDR: \"%s\" is no subnet such as 10.96.0.0/12",
+                                         "serviceCIDR: \"%s\" is not a subnet (expected for "
+                                         "example 10.96.0.0/12)",
                                          text);
                 conditions = &portmap->conditions[one.prefix.address.family == AF_INET6];
                 if (conditions->n == RULE_CONDITIONS_MAX)

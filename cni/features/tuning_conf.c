@@ -122,7 +122,7 @@ static int match_line(const char *key, const char *line, Error *err) {
 
         if (regcomp(&expression, line, REG_EXTENDED | REG_NOSUB) != 0)
                 return error_set(err, ERROR_INVALID,
-                                 TUNING_ALLOWLIST ": \"%s\" is no regular expression", line);
+                                 TUNING_ALLOWLIST ": \"%s\" is not a regular expression", line);
         r = regexec(&expression, key, 0, NULL, 0) == 0;
         regfree(&expression);
         return r;

@@ -17,7 +17,8 @@ static int read_ip(const json_t *object, const char *key, IpAddress *ipp, Error 
         if (r < 0 || str_is_empty(text))
                 return r;
         if (ip_parse(text, ipp) < 0)
-                return error_set(err, ERROR_INVALID, "\"%s\": \"%s\" is no IP address", key, text);
+                return error_set(err, ERROR_INVALID, "\"%s\": \"%s\" is not an IP address", key,
+                                 text);
         return 0;
 }
 
@@ -32,7 +33,7 @@ static int range_parse(const json_t *json, IpamRange *range, Error *err) {
         if (r < 0)
                 return r;
         if (!subnet || ip_prefix_parse(subnet, &range->subnet) < 0)
-                return error_set(err, ERROR_INVALID, "\"subnet\": \"%s\" is no CIDR address",
+                return error_set(err, ERROR_INVALID, "\"subnet\": \"%s\" is not a CIDR address",
                                  subnet ? subnet : "");
         r = read_ip(json, "rangeStart", &range->start, err);
         r = r < 0 ? r : read_ip(json, "rangeEnd", &range->end, err);
@@ -138,7 +139,7 @@ static int requested_add(HostLocalConf *conf, const char *text, Error *err) {
                 return error_set(err, ERROR_INVALID, "more than %d addresses requested",
                                  IPAM_SETS_MAX);
         if (ip_parse(text, &prefix.address) < 0 && ip_prefix_parse(text, &prefix) < 0)
-                return error_set(err, ERROR_INVALID, "requested \"%s\" is no IP address", text);
+                return error_set(err, ERROR_INVALID, "requested \"%s\" is not an IP address", text);
         for (size_t i = 0; i < conf->n_requested; i++)
                 if (ip_equal(&conf->requested[i], &prefix.address))
                         return 0;

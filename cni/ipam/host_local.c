@@ -327,7 +327,7 @@ static int read_resolv_conf(const char *path, CniResult *result, Error *err) {
                 return 0;
         r = file_read_at(AT_FDCWD, path, RESOLV_CONF_MAX, &text, NULL);
         if (r == -EINVAL)
-                return error_set(err, ERROR_INVALID, "resolvConf %s is no regular file", path);
+                return error_set(err, ERROR_INVALID, "resolvConf %s is not a regular file", path);
         r = r < 0 ? r : resolv_conf_parse(text, &result->dns);
         return r < 0 ? error_set_errno(err, r, "resolvConf %s", path) : 0;
 }

@@ -94,7 +94,7 @@ static void test_invalid(void **state) {
                 {"{'type':'host-local','subnet':'10.0.0.1/24'}",
                  "Network has host bits set. For a subnet mask of length 24 the network address is "
                  "10.0.0.0"},
-                {"{'type':'host-local','subnet':'10.0.0.0'}", "is no CIDR address"},
+                {"{'type':'host-local','subnet':'10.0.0.0'}", "is not a CIDR address"},
                 {"{'type':'host-local','subnet':'10.0.0.0/24','rangeStart':'10.0.1.1'}",
                  "RangeStart 10.0.1.1 not in network 10.0.0.0/24"},
                 {"{'type':'host-local','subnet':'10.0.0.0/24','rangeStart':'10.0.0.9','rangeEnd':"

@@ -157,7 +157,7 @@ int node_subnets_fetch(const NodeArgs *args, char **textp, Error *err) {
                                  "--subnet-file");
         if (str_is_empty(args->node_name) || !node_name_is_valid(args->node_name))
                 return error_set(err, ERROR_INVALID,
-                                 "\"%.100s\" is no name of a node: --node-name or $NODE_NAME",
+                                 "\"%.100s\" is not the name of a node: --node-name or $NODE_NAME",
                                  args->node_name ? args->node_name : "");
         /* It reads foreign bytes and has a secret, and needs none of what its parent may do. */
         r = privilege_limit(0);

@@ -103,10 +103,10 @@ int conf_take_mac(const json_t *object, LinkConf *link, Error *err) {
         if (r < 0 || str_is_empty(text) || link->has_mac)
                 return r;
         if (conf_mac_parse(text, link->mac) < 0)
-                return error_set(err, ERROR_INVALID, "\"mac\": \"%s\" is no MAC address", text);
+                return error_set(err, ERROR_INVALID, "\"mac\": \"%s\" is not a MAC address", text);
         if (!conf_mac_is_unicast(link->mac))
                 return error_set(err, ERROR_INVALID,
-                                 "\"mac\": \"%s\" is no address of one interface", text);
+                                 "\"mac\": \"%s\" is not the address of one interface", text);
         link->has_mac = true;
         return 0;
 }
@@ -272,7 +272,7 @@ static int bridge_name_parse(NetConf *conf, Error *err) {
         if (name[0] == '\0' || strlen(name) >= IFNAMSIZ || strpbrk(name, "/:% \t\r\n") ||
             str_equal(name, ".") || str_equal(name, ".."))
                 return error_set(err, ERROR_INVALID,
-                                 "\"bridge\": \"%s\" is no link name, which has up to %d bytes "
+                                 "\"bridge\": \"%s\" is not a link name, which has up to %d bytes "
                                  "and no \"/\", \":\", \"%%\" or space",
                                  name, IFNAMSIZ - 1);
         memcpy(conf->link.bridge, name, strlen(name) + 1);

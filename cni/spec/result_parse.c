@@ -19,7 +19,8 @@ static int read_address(const json_t *object, const char *key, IpAddress *addres
         if (r < 0 || str_is_empty(text))
                 return r;
         if (ip_parse(text, addressp) < 0)
-                return error_set(err, ERROR_INVALID, "\"%s\": \"%s\" is no IP address", key, text);
+                return error_set(err, ERROR_INVALID, "\"%s\": \"%s\" is not an IP address", key,
+                                 text);
         return 0;
 }
 
@@ -31,7 +32,9 @@ static int read_prefix(const json_t *object, const char *key, IpPrefix *prefixp,
         if (r < 0)
                 return r;
         if (!text || ip_prefix_parse(text, prefixp) < 0)
-                return error_set(err, ERROR_INVALID, "\"%s\": \"%s\" is no address with a prefix",
+                return error_set(err, ERROR_INVALID,
+                                 "\"%s\": \"%s\" is not an address with a prefix (expected for "
+                                 "example 10.1.2.3/24)",
                                  key, text ? text : "");
         return 0;
 }

@@ -124,11 +124,13 @@ static void test_malformed(void **state) {
                 {"[]", "must be an object, not a list"},
                 {"{'ips':{}}", "\"ips\" must be a list, not an object"},
                 {"{'ips':[1]}", "ips[0]: must be an object, not a number"},
-                {"{'ips':[{}]}", "ips[0]: \"address\": \"\" is no address with a prefix"},
-                {"{'ips':[{'address':'10.0.0.1'}]}", "is no address with a prefix"},
+                {"{'ips':[{}]}", "ips[0]: \"address\": \"\" is not an address with a prefix "
+                                 "(expected for example 10.1.2.3/24)"},
+                {"{'ips':[{'address':'10.0.0.1'}]}",
+                 "is not an address with a prefix (expected for example 10.1.2.3/24)"},
                 {"{'ips':[{'address':'10.0.0.1/8','interface':'0'}]}", "must be a number"},
                 {"{'ips':[{'address':'10.0.0.1/8','interface':99999}]}", "must be between"},
-                {"{'routes':[{'dst':'0.0.0.0/0','gw':'x'}]}", "\"gw\": \"x\" is no IP address"},
+                {"{'routes':[{'dst':'0.0.0.0/0','gw':'x'}]}", "\"gw\": \"x\" is not an IP address"},
                 {"{'interfaces':[{'name':1}]}", "\"name\" must be a string"},
                 {"{'dns':{'search':'x'}}", "dns: \"search\" must be a list"},
         };

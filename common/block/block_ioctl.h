@@ -3,7 +3,7 @@
 #define BERTH_BLOCK_BLOCK_IOCTL_H
 
 /* What an open block device says of itself. @fd is open for reading; O_PATH is not enough. Each
- * returns 0 or -errno; -ENOTTY for what is no block device. */
+ * returns 0 or -errno; -ENOTTY for what is not a block device. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,7 +32,7 @@ int block_read_partitions(int fd);
  * @flags: as open(2); O_CLOEXEC and O_NONBLOCK are added: a drive without medium must not block
  * @devno: the device it must be (st_rdev); 0: any block device
  *
- * Return: a descriptor; -ENOTBLK if it is no block device; -ENXIO if it is another one, or its
+ * Return: a descriptor; -ENOTBLK if it is not a block device; -ENXIO if it is another one, or its
  * device is gone; -EBUSY with O_EXCL if it is mounted or in exclusive use; another -errno.
  */
 int block_open(const char *path, int flags, uint64_t devno);

@@ -78,7 +78,7 @@ int metadata_client_new(MetadataClient **clientp, const MetadataConfig *config, 
         MetadataClient *client;
 
         if (config->base_url && !str_has_prefix(config->base_url, "http://"))
-                return error_set(err, ERROR_INVALID, "metadata URL \"%s\" is no http://",
+                return error_set(err, ERROR_INVALID, "metadata URL \"%s\" is not one of http://",
                                  config->base_url);
         client = calloc(1, sizeof(*client));
         if (!client)
@@ -285,7 +285,7 @@ static int token_request(const Fetch *fetch, const char *base, Error *err) {
         if (answer.status != 200)
                 return judge_status(url, answer.status, err);
         if (token_keep(fetch->client, answer.text, answer.n) < 0) {
-                error_set(err, ERROR_UNAVAILABLE, "%s: the answer is no token", url);
+                error_set(err, ERROR_UNAVAILABLE, "%s: the answer is not a token", url);
                 return TRY_E_AGAIN;
         }
         return 0;
@@ -496,8 +496,8 @@ int metadata_get_json(MetadataClient *client, const Call *call, const char *path
                 return r;
         if (metadata_json_parse(text, n, jsonp) < 0)
                 return error_set(err, ERROR_UNAVAILABLE,
-                                 "metadata of %s: %s: the answer is no JSON", client->service->name,
-                                 path);
+                                 "metadata of %s: %s: the answer is not JSON",
+                                 client->service->name, path);
         return 0;
 }
 

@@ -50,7 +50,7 @@ typedef struct MetadataConfig {
 } MetadataConfig;
 
 /* Reads nothing yet. Strings of @config are copied. Return: 0; -ENOMEM; INVALID for a base_url that
- * is no http://. */
+ * is not one of http://. */
 int metadata_client_new(MetadataClient **clientp, const MetadataConfig *config, Error *err);
 void metadata_client_free(MetadataClient *client);
 

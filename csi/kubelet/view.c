@@ -168,7 +168,7 @@ static int refuse(const KubeletView *view, const OwnFile *file, Error *err) {
                 "%s of this container is not kubelet's directory, which is %.*s%s on its "
                 "filesystem: give --kubelet-root kubelet's --root-dir, and mount that directory as "
                 "a hostPath volume at the same path with mountPropagation: Bidirectional "
-                "(--no-kubelet-check if this is no pod)",
+                "(--no-kubelet-check if this is not a pod)",
                 view->name, (int)file->n_root, file->mount->root, file->n_root == 0 ? "/" : "");
 }
 

@@ -103,7 +103,7 @@ static int close_stale(const Job *job, const Mapper *mapper, Error *err) {
 
         if (!mapper->is_crypt || mapper->n_slaves > 1)
                 return error_set(err, ERROR_PRECONDITION,
-                                 "/dev/mapper/%s is no encrypted volume, and has the name that "
+                                 "/dev/mapper/%s is not an encrypted volume, and has the name that "
                                  "the one of %s is to get: it is left alone",
                                  mapper->name, job->disk.device.path);
         r = device_is_bound(mapper->devno);

@@ -29,7 +29,7 @@ static int fill_device(Job *job, Error *err) {
                 return error_set(err, ERROR_UNAVAILABLE, "the filesystem at %s does not answer",
                                  target->path);
         if (devno == 0)
-                return error_set(err, ERROR_NOT_FOUND, "what is mounted at %s (%s) is no volume",
+                return error_set(err, ERROR_NOT_FOUND, "what is mounted at %s (%s) is not a volume",
                                  target->path, target->source_name);
         r = block_sysfs_info(root_fd, devno, &info);
         if (r < 0)

@@ -126,7 +126,8 @@ static int read_outpost(Cloud *cloud, const Call *call, char **textp,
         str_trim_end(*textp);
         if (**textp == '\0' || split_arn(*textp, fields))
                 return 0;
-        return error_set(err, ERROR_UNAVAILABLE, "the metadata service's outpost-arn is no ARN");
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "the metadata service's outpost-arn is not an ARN");
 }
 
 static int aws_node_info(void *self, const Call *call, NodeInfo *info, Error *err) {

@@ -135,7 +135,7 @@ static bool is_same(const MetadataNode *node, const MetadataNode *other) {
 static int consider(Search *search, const char *place, int r, const MetadataNode *found,
                     const Error *why, Error *err) {
         if (r < 0)
-                log_warning("%s is no configuration drive of this machine: %s", place,
+                log_warning("%s is not a configuration drive of this machine: %s", place,
                             why->message);
         if (r != 0 || strcasecmp(found->instance_id, search->uuid) != 0)
                 return 0;

@@ -162,7 +162,8 @@ static int fill_tools(const PlanArgs *args, const FsHost *hosts, FsMakeRequest *
 
         if (args->tools) {
                 if (fs_version_parse(args->tools, &version) < 0)
-                        return error_set(err, ERROR_INVALID, "\"%.40s\" is no version",
+                        return error_set(err, ERROR_INVALID,
+                                         "\"%.40s\" is not a version (expected for example 6.1)",
                                          args->tools);
                 for (FsTools i = 0; i < _FS_TOOLS_N; i++)
                         request->tools[i] = version;

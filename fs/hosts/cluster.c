@@ -46,8 +46,10 @@ int fs_hosts_from_kernels(const char *const *kernels, size_t n_kernels, const ch
         size_t n = 0;
 
         if (n_sizes < 0)
-                return error_set(err, ERROR_INVALID,
-                                 "\"%.40s\" is no list of page sizes like 4K,64K", page_sizes);
+                return error_set(
+                        err, ERROR_INVALID,
+                        "\"%.40s\" is not a list of page sizes (expected for example 4K,64K)",
+                        page_sizes);
         hosts = calloc(n_kernels * (size_t)n_sizes, sizeof(*hosts));
         if (!hosts)
                 return error_set(err, ERROR_EXHAUSTED, "no memory for hosts");

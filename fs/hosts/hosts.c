@@ -145,8 +145,10 @@ int fs_host_from_release(FsHost *host, const char *release, uint32_t page_bytes,
                                  "page size %u is none of 4096, 8192, 16384, 32768, 65536",
                                  page_bytes);
         if (fs_version_parse(release, &made.kernel) < 0)
-                return error_set(err, ERROR_INVALID,
-                                 "\"%.60s\" is no kernel release, which starts like 5.10", release);
+                return error_set(
+                        err, ERROR_INVALID,
+                        "\"%.60s\" is not a kernel release (expected one that starts like 5.10)",
+                        release);
         if (made.byte_order == FS_BYTE_ORDER_UNKNOWN)
                 made.byte_order = FS_BYTE_ORDER_LITTLE;
         snprintf(made.release, sizeof(made.release), "%s", release);

@@ -114,7 +114,7 @@ static int check_feature(const MkfsOptions *options, const FsFeature *f, char le
             (f->kind == FS_KIND_EXT && f->class == FS_CLASS_INCOMPAT && f->bit == 0x8) ||
             (f->kind == FS_KIND_F2FS && str_equal(name, "casefold")))
                 return error_set(err, ERROR_INVALID,
-                                 "mkfs option -%c %s: that is no feature a volume can have", letter,
+                                 "mkfs option -%c %s: not a feature that a volume can have", letter,
                                  name);
         if (options->tool && fs_tool_since(f, FS_TOOL_USE_MAKE) > options->tool)
                 return error_set(err, ERROR_UNSUPPORTED,
@@ -279,9 +279,10 @@ int mkfs_options_parse(MkfsOptions *options, const char *const *words, size_t n_
                 p.next = i + 1 < n_words ? words[i + 1] : NULL;
                 p.taken = 1;
                 if (p.word[0] != '-' || p.word[1] == '\0')
-                        return error_set(err, ERROR_INVALID,
-                                         "\"%.60s\" is no mkfs option: it does not start with -",
-                                         p.word);
+                        return error_set(
+                                err, ERROR_INVALID,
+                                "\"%.60s\" is not a mkfs option (expected one that starts with -)",
+                                p.word);
                 r = p.word[1] == '-' ? take_long(&p, err) : take_short(&p, err);
                 if (r < 0)
                         return r;

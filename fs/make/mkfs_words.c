@@ -114,7 +114,7 @@ int fs_make_words(const FormatRules *rules, const char *fs_type, const StringMap
                 if (str_is_empty(value) || (mine && mine != p))
                         continue;
                 if (!mine)
-                        return error_set(err, ERROR_INVALID, "%s is no parameter of %s volumes",
+                        return error_set(err, ERROR_INVALID, "%s is not a parameter of %s volumes",
                                          p->key, fs_type);
                 r = add_parameter(mine, value, words, err);
         }

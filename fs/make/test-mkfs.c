@@ -191,7 +191,7 @@ static void test_refusals(void **state) {
         refused("ext4", "6.1", "-n", NULL, ERROR_INVALID, "option -n is not supported");
         refused("ext4", "6.1", "-J", "device=/dev/y", ERROR_INVALID, "one device");
         refused("ext4", "6.1", "-b", NULL, ERROR_INVALID, "needs a value");
-        refused("ext4", "6.1", "/dev/sda", NULL, ERROR_INVALID, "no mkfs option");
+        refused("ext4", "6.1", "/dev/sda", NULL, ERROR_INVALID, "is not a mkfs option");
         refused("btrfs", "6.1", "--rootdir", "/", ERROR_INVALID, "names a file of the node");
         refused("xfs", "5.4", "-m", "bigtime=1", ERROR_PRECONDITION, "bigtime");
         refused("xfs", "6.1", "-b", "size=16384", ERROR_PRECONDITION, "block size of 16K");

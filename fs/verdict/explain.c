@@ -35,7 +35,7 @@ static const struct {
         {ENOENT, true, "the device or a device that belongs to it is missing"},
         {ENOMEM, true, "the kernel had no memory"},
         {EAGAIN, false, "an offline change of its UUID was not finished"},
-        {ENOTBLK, false, "the source is no block device"},
+        {ENOTBLK, false, "the source is not a block device"},
 };
 
 static ErrorCode meaning_of(int os_errno, const char **textp) {

@@ -301,12 +301,12 @@ def test_flannels_plugin(sandbox, build, name):
 
 
 @pytest.mark.parametrize('argv, words', [
-    (('--subnet', '10.1.0.0'), '--subnet: "10.1.0.0" is no subnet'),
+    (('--subnet', '10.1.0.0'), '--subnet: "10.1.0.0" is not a subnet'),
     (('--subnet', '10.1.0.0/24,10.2.0.0/24,10.3.0.0/24'), '--subnet: more than 2 subnets'),
     (('--subnet-file', '/none'), 'read /none: No such file or directory'),
-    (('--subnet', '10.1.0.0/24', '--mtu', '12'), '--mtu: "12" is no MTU from 68 to 65535'),
-    (('--subnet', '10.1.0.0/24', '--cluster-cidr', 'x'), '--cluster-cidr: "x" is no subnet'),
-    (('--subnet-file', '/none', '--wait', '-1'), '--wait: "-1" is no number of seconds'),
+    (('--subnet', '10.1.0.0/24', '--mtu', '12'), '--mtu: "12" is not an MTU (expected 68 to 65535)'),
+    (('--subnet', '10.1.0.0/24', '--cluster-cidr', 'x'), '--cluster-cidr: "x" is not a subnet'),
+    (('--subnet-file', '/none', '--wait', '-1'), '--wait: "-1" is not a number of seconds'),
 ])
 def test_what_cannot_be(sandbox, build, argv, words):
     done = subprocess.run([build / 'cni' / 'berth-cni', 'install', '--root', sandbox.path, *argv], check=False,

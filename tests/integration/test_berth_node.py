@@ -329,7 +329,7 @@ def test_the_api_server_is_another(node, api):
     for name in ('../secrets', 'node_1', '', 'a' * 254, '-a'):
         done = subprocess.run([program, 'subnets', *flags, '--node-name', name], capture_output=True, text=True,
                               check=False)
-        assert done.returncode == 1 and 'no name of a node' in done.stderr and len(api.seen) == seen
+        assert done.returncode == 1 and 'is not the name of a node' in done.stderr and len(api.seen) == seen
     # Over plain HTTP there is no token to hear.
     done = subprocess.run([program, 'subnets', *flags, '--api-server', api.url.replace('https', 'http')],
                           capture_output=True, text=True, check=False)
@@ -662,7 +662,7 @@ def test_a_taken_port_keeps_nothing_away(node, daemon):
 
 @pytest.mark.parametrize('argv, words', [
     (['--mode', 'bridged'], '--mode: "bridged" must be'),
-    (['--subnet', '10.0.0.0/33'], '--subnet: "10.0.0.0/33" is no subnet'), (['--mtu', '5'], '--mtu: "5"'),
+    (['--subnet', '10.0.0.0/33'], '--subnet: "10.0.0.0/33" is not a subnet'), (['--mtu', '5'], '--mtu: "5"'),
     (['--subnet', '10.1.0.0/16', '--cluster-cidr', '10.9.0.0/16'], 'does not hold'),
     (['--nonsense'], 'unknown flag --nonsense'), (['nonsense'], 'unknown command "nonsense"'),
     (['--subnet'], '--subnet: its value is missing'), (['--ask-interval', '5'], 'expected seconds from 30 to 86400'),

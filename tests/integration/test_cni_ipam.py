@@ -109,7 +109,7 @@ def test_requested(leases, how):
 
 @pytest.mark.parametrize('ip, words', [('10.1.0.1', "requested ip 10.1.0.1 is subnet's gateway"),
                                        ('10.9.0.1', 'failed to allocate all requested IPs: 10.9.0.1'),
-                                       ('x', 'requested "x" is no IP address')])
+                                       ('x', 'requested "x" is not an IP address')])
 def test_requested_in_vain(leases, ip, words):
     assert words in str(leases.ours.add(leases.conf(), NETNS, 'a', args=f'IP={ip}').failed(7))
     assert not (leases.path / 'net').exists() or leases.files() == []
@@ -128,7 +128,7 @@ def test_resolv_conf(leases, sandbox):
     assert result['dns'] == {'nameservers': ['10.0.0.1'], 'search': ['a', 'b'], 'options': ['ndots:5']}
     path.unlink()
     os.mkfifo(path)
-    assert 'no regular file' in str(leases.ours.add(leases.conf(resolvConf=str(path)), NETNS, 'b').failed(7))
+    assert 'is not a regular file' in str(leases.ours.add(leases.conf(resolvConf=str(path)), NETNS, 'b').failed(7))
     path.unlink()
     assert 'resolvConf' in str(leases.ours.add(leases.conf(resolvConf=str(path)), NETNS, 'b').failed())
     assert leases.files() == ['10.1.0.2']

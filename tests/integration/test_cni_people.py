@@ -178,7 +178,7 @@ def test_install_refuses_places(berth, sandbox, root):
 
 @pytest.mark.parametrize('text, words', [
     ('{', 'line 1'), ('{"name": "x", "plugins": []}', 'has no plugins'),
-    ('{"name": "..", "plugins": [{"type": "x"}]}', 'is no name'),
+    ('{"name": "..", "plugins": [{"type": "x"}]}', 'is not a name'),
     ('{"name": "x", "plugins": [{}]}', 'has no type'),
 ])
 def test_install_refuses_lists(berth, root, text, words):

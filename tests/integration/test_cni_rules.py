@@ -554,7 +554,7 @@ def test_service_cidr(node):
     assert node.ask(node.outside, 'tcp', NODE, 443) == f'ingress {OUTSIDE}'
     conf = node.conf(serviceCIDR=['x'], runtimeConfig=ports((80, 80)))
     error = node.plugin.add(conf, node.sandbox.netns('x'), 'x').failed()
-    assert 'serviceCIDR: "x" is no subnet' in str(error)
+    assert 'serviceCIDR: "x" is not a subnet' in str(error)
 
 
 def loopback_server(node, port, name, address='127.0.0.1'):

@@ -374,7 +374,7 @@ def test_stale_mappers(world):
     kubelet.unmount(path)
     # A linear device of that name is somebody else's.
     subprocess.run(['dmsetup', 'create', Linode.mapper, '--table', f'0 1000 linear {other.loop} 0'], check=True)
-    assert 'no encrypted volume' in kubelet.fails('FAILED_PRECONDITION')
+    assert 'is not an encrypted volume' in kubelet.fails('FAILED_PRECONDITION')
     assert mapper_names() == {Linode.mapper}
     subprocess.run(['dmsetup', 'remove', Linode.mapper], check=True)
     # Opened under another name.

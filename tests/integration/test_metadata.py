@@ -152,7 +152,7 @@ def test_token_that_is_none(ask):
         aws.token = lambda headers, bad=bad: (200, bad)
         aws.start()
         answer = ask('aws', 'node', tries=1)[0]
-        assert answer['code'] == 'unavailable' and 'no token' in answer['message'], bad
+        assert answer['code'] == 'unavailable' and 'is not a token' in answer['message'], bad
         assert all(method == 'PUT' for method, _, _ in aws.requests)
         aws.stop()
 

@@ -158,7 +158,7 @@ def test_parameters(make, tree):
         kubelet = kubelet_of(daemon, client, volume_context={
             'blocksize': '2048', 'inodesize': '512', 'numberofinodes': '4096', 'ext4bigalloc': 'true',
             'ext4clustersize': '16384', 'storage.kubernetes.io/csiProvisionerIdentity': 'x'})
-        assert 'no parameter of xfs' in kubelet.stage_fails('INVALID_ARGUMENT', VOLUME, mount_capability('xfs'))
+        assert 'is not a parameter of xfs' in kubelet.stage_fails('INVALID_ARGUMENT', VOLUME, mount_capability('xfs'))
         kubelet.stage(VOLUME)
         dump = subprocess.run(['dumpe2fs', '-h', disk.loop], capture_output=True, text=True, check=True).stdout
         values = {key.strip(): value.strip() for key, _, value in (line.partition(':') for line in dump.splitlines())}
