@@ -44,13 +44,6 @@ static void log_plan(const Plan *plan) {
         log_debug("plan: %s", strbuf_text(&text));
 }
 
-static bool has_before_up(const Request *request) {
-        for (size_t i = 0; i < request->n_modules; i++)
-                if (request->states[i] && modules[i]->before_up)
-                        return true;
-        return false;
-}
-
 static int make_plan(LinkAdd *add, unsigned int attempt, Error *err) {
         Request *request = add->request;
         char alias[LINK_ALIAS_MAX];
@@ -72,7 +65,7 @@ static int make_plan(LinkAdd *add, unsigned int attempt, Error *err) {
                         .host_name = add->host_name,
                         .alias = alias,
                         .macs = (const uint8_t(*)[6])macs,
-                        .has_before_up = has_before_up(request),
+                        .has_before_up = features_have_before_up(&request->features),
                 },
                 &add->plan, err);
         if (r == 0)
@@ -235,12 +228,12 @@ static int finish(LinkAdd *add, Error *err) {
         Error ignored = {0};
         int r = plan_apply(&add->plan, PLAN_SHARED, &ops, err);
 
-        r = r < 0 ? r : request_modules_add(add->request, &add->result, err);
+        r = r < 0 ? r : features_add(&add->request->features, &add->request->at, &add->result, err);
         if (r < 0)
                 return r;
         r = print(add, err);
         if (r < 0)
-                request_modules_del(add->request, &ignored);
+                features_del(&add->request->features, &add->request->at, &ignored);
         return r;
 }
 
@@ -298,15 +291,7 @@ static int refuse_second(LinkAdd *add, Error *err) {
 static int before_up(void *userdata, Error *err) {
         Request *request = userdata;
 
-        for (size_t i = 0; i < request->n_modules; i++) {
-                int r = request->states[i] && modules[i]->before_up
-                                ? modules[i]->before_up(request->states[i], &request->at, err)
-                                : 0;
-
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        return features_before_up(&request->features, &request->at, err);
 }
 
 int link_add(Request *request, Error *err) {

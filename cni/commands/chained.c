@@ -14,7 +14,7 @@
 typedef struct Chain {
         Request *request;
         LinkKernel kernel;
-        CniResult result; /* a copy of prevResult, for modules to add to */
+        CniResult result; /* a copy of prevResult, for features to add to */
         ResultIp *ips;    /* owned: the addresses of this interface */
 } Chain;
 
@@ -134,7 +134,7 @@ int chain_add(Request *request, Error *err) {
         r = result_merge(&chain.result, &request->conf.prev);
         if (r < 0)
                 return error_set_errno(err, r, "prevResult");
-        r = request_modules_add(request, &chain.result, err);
+        r = features_add(&request->features, &request->at, &chain.result, err);
         return r < 0 ? r : request_print(request, &chain.result, err);
 }
 
@@ -148,7 +148,7 @@ int chain_del(Request *request, Error *err) {
         if (r < 0)
                 return r;
         request->at.doomed = &doomed;
-        request_modules_del(request, err);
+        features_del(&request->features, &request->at, err);
         detached = detached && doomed.n > 0 && link_list_doom(&request->rtnl, &doomed) == 0;
         r = detached ? 0 : link_list_remove(&request->rtnl, &doomed);
         if (r < 0) {
@@ -165,5 +165,6 @@ int chain_check(Request *request, Error *err) {
 
         r = need_prev(request, "Required prevResult missing", err);
         r = r < 0 ? r : chain_open(&chain, false, err);
-        return r < 0 ? r : request_modules_check(request, &request->conf.prev, err);
+        return r < 0 ? r
+                     : features_check(&request->features, &request->at, &request->conf.prev, err);
 }

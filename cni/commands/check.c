@@ -222,5 +222,5 @@ int link_check(Request *request, Error *err) {
         at->pod_index = check.pod.index;
         at->ips = request->conf.prev.ips;
         at->n_ips = request->conf.prev.n_ips;
-        return request_modules_check(request, &request->conf.prev, err);
+        return features_check(&request->features, &request->at, &request->conf.prev, err);
 }

@@ -139,7 +139,7 @@ int link_del(Request *request, Error *err) {
         request->at.doomed = &del.doomed;
         find_link(&del, err);
         recall_addresses(&del);
-        request_modules_del(request, err);
+        features_del(&request->features, &request->at, err);
         remove_links(&del, err);
         /* While a link or an element may still use it, the address is nobody else's: the runtime
          * comes again, and so does GC. */

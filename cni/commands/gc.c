@@ -175,17 +175,6 @@ static void sweep_links(const GcRequest *gc, Error *err) {
         }
 }
 
-static void sweep_modules(Request *request, const GcRequest *gc, Error *err) {
-        for (size_t i = request->n_modules; i-- > 0;) {
-                Error failed = {0};
-
-                if (!(modules[i]->roles & ROLE_BIT(request->conf.role)) || !modules[i]->gc)
-                        continue;
-                if (modules[i]->gc(request->states[i], gc, &failed) < 0)
-                        error_join(err, &failed);
-        }
-}
-
 static int collect(Request *request, bool links, Error *err) {
         cleanup(freep) uint8_t(*owners)[OWNER_SIZE] = NULL;
         cleanup(json_decrefp) json_t *told = request->env.tell ? json_array() : NULL;
@@ -204,7 +193,7 @@ static int collect(Request *request, bool links, Error *err) {
         gc.told = told;
         if (links)
                 sweep_links(&gc, err);
-        sweep_modules(request, &gc, err);
+        features_gc(&request->features, &gc, err);
         if (links && request->conf.ipam_type[0] != '\0' &&
             ipam_gc(&request->ipam, &gc, &failed) < 0)
                 error_join(err, &failed);

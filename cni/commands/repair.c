@@ -349,31 +349,6 @@ static void request_close(Request *request) {
         request_deinit(request);
 }
 
-static int repair_modules(Request *request, RepairMode mode, StrBuf *done, Error *err) {
-        Error all = {0};
-
-        for (size_t i = 0; i < request->n_modules; i++) {
-                const Module *module = modules[i];
-                Error failed = {0};
-                int r = 0;
-
-                if (!request->states[i])
-                        continue;
-                if (module->repair)
-                        r = module->repair(request->states[i], &request->at, &request->conf.prev,
-                                           mode == REPAIR_DO, done, &failed);
-                else if (module->check)
-                        r = module->check(request->states[i], &request->at, &request->conf.prev,
-                                          &failed);
-                if (r < 0)
-                        error_join(&all, &failed);
-        }
-        if (!error_is_set(&all))
-                return 0;
-        *err = all;
-        return -EIO;
-}
-
 static int repair_plugin(const PodNote *note, const char *type, const json_t *conf, RepairMode mode,
                          StrBuf *done, Error *err) {
         cleanup(request_close) Request request = REQUEST_NULL;
@@ -401,7 +376,9 @@ static int repair_plugin(const PodNote *note, const char *type, const json_t *co
                 return 0;
         if (r == 0 && ROLE_BIT(role) & ROLES_LINK)
                 r = repair_link(&request, mode, done, err);
-        return r < 0 ? r : repair_modules(&request, mode, done, err);
+        return r < 0 ? r
+                     : features_repair(&request.features, &request.at, &request.conf.prev,
+                                       mode == REPAIR_DO, done, err);
 }
 
 /* What flannel delegated to, with what the runtime added, in place of @confp. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What the verbs share: opening, the attachment, the modules, the answer. */
+/* What the verbs share: opening, the attachment, the answer. */
 
 #include "cni/commands/request.h"
 
@@ -14,9 +14,7 @@
 
 /* The process ends here: its descriptors are left for the kernel to close all at once. */
 void request_deinit(Request *request) {
-        for (size_t i = 0; i < request->n_modules; i++)
-                if (request->states[i] && modules[i]->free)
-                        modules[i]->free(request->states[i]);
+        features_deinit(&request->features);
         free(request->rtnl.buffer);
         request->rtnl.buffer = NULL;
         conf_deinit(&request->conf);
@@ -70,25 +68,6 @@ int request_need_netns(Request *request, Error *err) {
         return -ENOENT;
 }
 
-static int parse_modules(Request *request, Error *err) {
-        for (size_t i = 0; i < REQUEST_MODULES_MAX && modules[i]; i++) {
-                const Module *module = modules[i];
-                int r;
-
-                request->n_modules = (unsigned int)i + 1;
-                if (!(module->roles & ROLE_BIT(request->conf.role)) || !module->parse)
-                        continue;
-                r = module->parse(&request->conf, &request->states[i], err);
-                if (r < 0 && request->conf.is_undo) {
-                        *err = (Error){0};
-                        continue;
-                }
-                if (r < 0)
-                        return error_wrap(err, r, "%s", module->name);
-        }
-        return 0;
-}
-
 int request_prepare(Request *request, Error *err) {
         request->at = (Attachment){
                 .network = request->conf.name,
@@ -104,53 +83,7 @@ int request_prepare(Request *request, Error *err) {
         if (request->env.container_id && request->env.ifname)
                 owner_of(request->conf.name, request->env.container_id, request->env.ifname,
                          request->at.owner);
-        return parse_modules(request, err);
-}
-
-static bool takes_part(const Request *request, size_t i) {
-        return (modules[i]->roles & ROLE_BIT(request->conf.role)) != 0;
-}
-
-int request_modules_add(Request *request, CniResult *result, Error *err) {
-        for (size_t i = 0; i < request->n_modules; i++) {
-                Error ignored = {0};
-                int r;
-
-                if (!request->states[i] || !modules[i]->add)
-                        continue;
-                r = modules[i]->add(request->states[i], &request->at, result, err);
-                if (r >= 0)
-                        continue;
-                while (i-- > 0)
-                        if (request->states[i] && modules[i]->del)
-                                (void)modules[i]->del(request->states[i], &request->at, &ignored);
-                return r;
-        }
-        return 0;
-}
-
-void request_modules_del(Request *request, Error *err) {
-        for (size_t i = request->n_modules; i-- > 0;) {
-                Error failed = {0};
-
-                if (!takes_part(request, i) || !modules[i]->del)
-                        continue;
-                if (modules[i]->del(request->states[i], &request->at, &failed) < 0)
-                        error_join(err, &failed);
-        }
-}
-
-int request_modules_check(Request *request, const CniResult *result, Error *err) {
-        for (size_t i = 0; i < request->n_modules; i++) {
-                int r;
-
-                if (!request->states[i] || !modules[i]->check)
-                        continue;
-                r = modules[i]->check(request->states[i], &request->at, result, err);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        return features_parse(&request->features, &request->conf, err);
 }
 
 bool request_is_detached(const Request *request) {

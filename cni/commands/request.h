@@ -4,15 +4,13 @@
 
 /* One call by a runtime, from stdin to stdout, and the functions of its verbs. */
 
+#include "cni/commands/feature_table.h"
 #include "cni/ipam/ipam.h"
 #include "cni/link/apply.h"
 #include "cni/spec/conf.h"
 #include "cni/spec/env.h"
 #include "cni/spec/failure.h"
 #include "cni/spec/host_link.h"
-#include "cni/spec/module.h"
-
-#define REQUEST_MODULES_MAX 16
 
 typedef struct Request {
         CniEnv env;
@@ -21,12 +19,11 @@ typedef struct Request {
         char *input;  /* owned: stdin */
         size_t n_input;
         Ipam ipam;
-        NlSocket rtnl;    /* owned; open after request_open() */
-        Sysctls sysctls;  /* owned */
-        int netns_fd;     /* owned; -1 */
-        int own_netns_fd; /* owned; -1 */
-        unsigned int n_modules;
-        void *states[REQUEST_MODULES_MAX]; /* owned; of modules[], NULL: asks nothing */
+        NlSocket rtnl;     /* owned; open after request_open() */
+        Sysctls sysctls;   /* owned */
+        int netns_fd;      /* owned; -1 */
+        int own_netns_fd;  /* owned; -1 */
+        Features features; /* owned; after request_prepare() */
         Attachment at;
         ResultIp *ips;      /* owned; of request_attach() */
         char *output;       /* owned: what goes to stdout on success; NULL: nothing */
@@ -35,7 +32,10 @@ typedef struct Request {
 } Request;
 
 #define REQUEST_NULL                                                                               \
-        { .rtnl = NL_SOCKET_NULL, .sysctls = SYSCTLS_NULL, .netns_fd = -1, .own_netns_fd = -1 }
+        {                                                                                          \
+                .rtnl = NL_SOCKET_NULL, .sysctls = SYSCTLS_NULL, .netns_fd = -1,                   \
+                .own_netns_fd = -1, .features = FEATURES_NULL                                      \
+        }
 
 void request_deinit(Request *request);
 
@@ -74,18 +74,12 @@ int request_open_netns(Request *request, Error *err);
 /* As above; gone is a failure (code 3). */
 int request_need_netns(Request *request, Error *err);
 
-/* Fills request->at with what the environment tells, and the modules' states. */
+/* Fills request->at with what the environment tells, and what it asks of the features. */
 int request_prepare(Request *request, Error *err);
 
 /* Opens everything and fills request->at from prevResult, for a pod that is attached. Return: 0;
  * REQUEST_E_GONE; negative. */
 int request_attach(Request *request, Error *err);
-
-/* Runs modules[] in order; what was done is undone on failure. */
-int request_modules_add(Request *request, CniResult *result, Error *err);
-/* Backwards; goes on after errors and joins them. */
-void request_modules_del(Request *request, Error *err);
-int request_modules_check(Request *request, const CniResult *result, Error *err);
 
 /* Does DEL answer before the kernel has removed links? */
 bool request_is_detached(const Request *request);

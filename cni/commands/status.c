@@ -138,17 +138,10 @@ static int plan_status(Request *request, Error *err) {
         return r < 0 ? unavailable(request, CNI_CODE_UNAVAILABLE, err) : 0;
 }
 
-static int modules_status(Request *request, Error *err) {
-        for (size_t i = 0; i < request->n_modules; i++) {
-                int r;
+static int status_of_features(Request *request, Error *err) {
+        int r = features_status(&request->features, err);
 
-                if (!request->states[i] || !modules[i]->status)
-                        continue;
-                r = modules[i]->status(request->states[i], err);
-                if (r < 0)
-                        return unavailable(request, CNI_CODE_UNAVAILABLE, err);
-        }
-        return 0;
+        return r < 0 ? unavailable(request, CNI_CODE_UNAVAILABLE, err) : 0;
 }
 
 int link_status(Request *request, Error *err) {
@@ -158,7 +151,7 @@ int link_status(Request *request, Error *err) {
         if (r == 0 && !conf_is_pair(&request->conf))
                 r = bridge_status(request, err);
         r = r < 0 ? r : plan_status(request, err);
-        r = r < 0 ? r : modules_status(request, err);
+        r = r < 0 ? r : status_of_features(request, err);
         if (r < 0 || request->conf.ipam_type[0] == '\0')
                 return r;
         r = ipam_status(&request->ipam, err);
@@ -170,5 +163,5 @@ int link_status(Request *request, Error *err) {
 int chain_status(Request *request, Error *err) {
         int r = request_prepare(request, err);
 
-        return r < 0 ? r : modules_status(request, err);
+        return r < 0 ? r : status_of_features(request, err);
 }

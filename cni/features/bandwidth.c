@@ -5,7 +5,7 @@
  * from it is redirected to an ifb, which has the other bucket. Both in upstream's numbers.
  */
 
-#include "cni/rules/rules.h"
+#include "cni/features/feature.h"
 
 #include "cni/spec/failure.h"
 #include "common/base/cleanup.h"
@@ -181,19 +181,6 @@ static TbfSpec tbf_of(const Shape *shape, unsigned int index) {
         };
 }
 
-static void bandwidth_plan(const void *state, const Attachment *at, StrBuf *text) {
-        const BandwidthConf *conf = state;
-        char name[IFNAMSIZ];
-
-        ifb_name(at, 0, name);
-        if (conf->ingress.rate_bits > 0)
-                strbuf_printf(text, "shape link=%s rate=%llu\n", at->host_link,
-                              (unsigned long long)conf->ingress.rate_bits);
-        if (conf->egress.rate_bits > 0)
-                strbuf_printf(text, "shape link=%s from=%s rate=%llu\n", name, at->host_link,
-                              (unsigned long long)conf->egress.rate_bits);
-}
-
 /* --- ADD ---------------------------------------------------------------------------------- */
 
 static int fail(const Attachment *at, int r, const char *what, Error *err) {
@@ -351,7 +338,7 @@ static int bandwidth_add(void *state, Attachment *at, CniResult *result, Error *
 /* --- DEL, GC, CHECK ----------------------------------------------------------------------- */
 
 /* The bucket on the pair goes with the pair. Today's configuration need not be that of ADD. */
-static int bandwidth_del(void *state, Attachment *at, Error *err) {
+static int bandwidth_del(void *state, Attachment *at, RulesSocket *sock, Error *err) {
         char name[IFNAMSIZ];
         int r = remove_ifbs(at);
 
@@ -380,7 +367,7 @@ static void freep_sweep(Sweep **sweepp) {
         free(*sweepp);
 }
 
-static int bandwidth_gc(void *state, const GcRequest *gc, Error *err) {
+static int bandwidth_gc(const GcRequest *gc, Error *err) {
         cleanup(freep_sweep) Sweep *sweep = calloc(1, sizeof(*sweep));
         int r, failed = 0;
 
@@ -422,7 +409,7 @@ static int check_tbf(const Attachment *at, const Shape *shape, unsigned int inde
         return 0;
 }
 
-static int bandwidth_check(void *state, Attachment *at, const CniResult *result, Error *err) {
+static int bandwidth_check(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
         const BandwidthConf *conf = state;
         char name[IFNAMSIZ];
         Ifbs ifbs = {0};
@@ -478,13 +465,12 @@ static bool is_shaped_by_classes(const Attachment *at) {
 }
 
 /* All of it anew: the parts hang together, the redirection goes with either of its ends. */
-static int bandwidth_repair(void *state, Attachment *at, const CniResult *result, bool doing,
-                            StrBuf *done, Error *err) {
+static int bandwidth_repair(void *state, Attachment *at, bool doing, StrBuf *done, Error *err) {
         CniResult ignored = {0};
         Error missing = {0};
         int r;
 
-        if (!state || bandwidth_check(state, at, result, &missing) == 0 || is_shaped_by_classes(at))
+        if (!state || bandwidth_check(state, at, NULL, &missing) == 0 || is_shaped_by_classes(at))
                 return 0;
         strbuf_printf(done, "bandwidth: %s\n", missing.message);
         if (!doing)
@@ -498,12 +484,11 @@ static int bandwidth_repair(void *state, Attachment *at, const CniResult *result
         return r;
 }
 
-const Module module_bandwidth = {
+const Feature feature_bandwidth = {
         .name = "bandwidth",
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_BANDWIDTH),
         .parse = bandwidth_parse,
         .free = bandwidth_free,
-        .plan = bandwidth_plan,
         .add = bandwidth_add,
         .del = bandwidth_del,
         .check = bandwidth_check,

@@ -5,6 +5,7 @@
  * bridges apart. The latter needs no chain of iptables: a drop counts in whichever table it stands.
  */
 
+#include "cni/features/feature.h"
 #include "cni/features/firewalld.h"
 #include "cni/features/forward.h"
 
@@ -302,7 +303,7 @@ static void firewall_after_scan(const void *state, RulesSocket *sock) {
 }
 
 /* Of a failed ADD too. What it cannot be asked now, its next reload forgets. */
-static int firewall_after_del(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
+static int firewall_del(void *state, Attachment *at, RulesSocket *sock, Error *err) {
         const FirewallConf *conf = state;
         int r = conf && conf->accept && !conf->by_iptables && at->n_ips > 0
                         ? firewalld_remove(conf->zone, at->ips, at->n_ips, err)
@@ -311,7 +312,7 @@ static int firewall_after_del(const void *state, Attachment *at, RulesSocket *so
         return r < 0 ? r : 0;
 }
 
-const RulePart part_firewall = {
+const Feature feature_firewall = {
         .name = "firewall",
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_FIREWALL),
         .sets = 1U << RULE_SET_FIREWALL,
@@ -322,5 +323,5 @@ const RulePart part_firewall = {
         .outside = firewall_outside,
         .check = firewall_check,
         .after_scan = firewall_after_scan,
-        .after_del = firewall_after_del,
+        .del = firewall_del,
 };

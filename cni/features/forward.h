@@ -64,6 +64,14 @@ typedef struct ForwardPacket {
  */
 int forward_find_drop(RulesSocket *sock, const ForwardPacket *packet, char text[256]);
 
+/**
+ * forward_status() - would that be what a pod of @conf sends? (cni/features/forward_status.c)
+ *
+ * What opens FORWARD of iptables, another plugin of the list may be; only who asks about the whole
+ * list (berth-cni status) knows that there is none. Return: 0; UNAVAILABLE.
+ */
+int forward_status(RulesSocket *sock, const NetConf *conf, Error *err);
+
 /* --- iptables-legacy (cni/features/forward_legacy.c)
  * ------------------------------------------------- */
 

@@ -11,7 +11,7 @@
  * so is all of a port that carries VLANs, which has more addresses than IPAM's.
  */
 
-#include "cni/rules/rules.h"
+#include "cni/features/feature.h"
 
 #include "common/base/cleanup.h"
 
@@ -211,7 +211,7 @@ static int spoof_want(const void *state, const Attachment *at, bool deleting, Ru
         return r < 0 ? error_set_errno(err, r, "macspoofchk") : 0;
 }
 
-const RulePart part_spoof = {
+const Feature feature_macspoof = {
         .name = "macspoofchk",
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_BRIDGE),
         .sets = 1U << RULE_SET_SPOOF_LINKS | 1U << RULE_SET_SPOOF_MACS | 1U << RULE_SET_ARP_LINKS |

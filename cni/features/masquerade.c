@@ -9,7 +9,7 @@
  * the same NAT table of the kernel is filled.
  */
 
-#include "cni/rules/rules.h"
+#include "cni/features/feature.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/sha256.h"
@@ -215,7 +215,7 @@ static int masq_want(const void *state, const Attachment *at, bool deleting, Rul
         return r;
 }
 
-const RulePart part_masq = {
+const Feature feature_masquerade = {
         .name = "masquerade",
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_BRIDGE) | ROLE_BIT(ROLE_PTP),
         .sets = 1U << RULE_SET_MASQ,

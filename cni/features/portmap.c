@@ -6,6 +6,7 @@
  * find their way back. The first to ask for a port has it, as long as its pod lives.
  */
 
+#include "cni/features/feature.h"
 #include "cni/features/portmap_conf.h"
 
 #include "common/base/behind.h"
@@ -490,13 +491,13 @@ static int portmap_check(const void *state, Attachment *at, RulesSocket *sock, E
 }
 
 /* Before the answer: the next pod may be given the address, and clients that stick to it. */
-static int portmap_after_del(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
+static int portmap_del(void *state, Attachment *at, RulesSocket *sock, Error *err) {
         if (has_udp(state) && sock->netfilter.fd >= 0)
                 forget_flows(state, at, sock, false);
         return 0;
 }
 
-const RulePart part_portmap = {
+const Feature feature_portmap = {
         .name = "portmap",
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_PORTMAP),
         .sets = 1U << RULE_SET_PORTS | 1U << RULE_SET_PORTS_AT | 1U << RULE_SET_PORT_PODS |
@@ -509,5 +510,5 @@ const RulePart part_portmap = {
         .outside = portmap_outside,
         .check = portmap_check,
         .after_add = portmap_after_add,
-        .after_del = portmap_after_del,
+        .del = portmap_del,
 };

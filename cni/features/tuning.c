@@ -2,8 +2,8 @@
 
 /* tuning: sysctls and properties of the pod's link, set inside the pod's namespace. */
 
+#include "cni/features/feature.h"
 #include "cni/features/tuning_backup.h"
-#include "cni/rules/rules.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
@@ -45,16 +45,6 @@ static int tuning_parse(const NetConf *conf, void **statep, Error *err) {
 
 static void tuning_free(void *state) {
         tuning_conf_free(state);
-}
-
-static void tuning_plan(const void *state, const Attachment *at, StrBuf *text) {
-        const TuningConf *conf = state;
-
-        for (size_t i = 0; i < conf->n_sysctls; i++)
-                strbuf_printf(text, "sysctl key=%s value=%s\n", conf->sysctls[i].key,
-                              conf->sysctls[i].value);
-        if (tuning_changes_link(conf))
-                strbuf_printf(text, "tune link=%s\n", at->ifname);
 }
 
 /* --- links -------------------------------------------------------------------------------- */
@@ -270,7 +260,7 @@ static int enter(Inside *inside, int (*function)(void *userdata)) {
         return r;
 }
 
-static int tuning_del(void *state, Attachment *at, Error *err) {
+static int tuning_del(void *state, Attachment *at, RulesSocket *sock, Error *err) {
         Error local = {0};
         cleanup(inside_deinit)
                 Inside inside = {.conf = state, .at = at, .sock = NL_SOCKET_NULL, .err = &local};
@@ -327,7 +317,7 @@ static int tuning_add(void *state, Attachment *at, CniResult *result, Error *err
         if (r == 0 && inside.conf->mac_text)
                 r = report_mac(state, at, result);
         if (r < 0) {
-                (void)tuning_del(state, at, NULL);
+                (void)tuning_del(state, at, NULL, NULL);
                 if (err)
                         *err = local;
         }
@@ -370,7 +360,7 @@ static int check_inside(void *userdata) {
         return 0;
 }
 
-static int tuning_check(void *state, Attachment *at, const CniResult *result, Error *err) {
+static int tuning_check(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
         Error local = {0};
         cleanup(inside_deinit)
                 Inside inside = {.conf = state, .at = at, .sock = NL_SOCKET_NULL, .err = &local};
@@ -441,8 +431,7 @@ static int mend_inside(void *userdata) {
         return r < 0 ? r : mend_link(mending);
 }
 
-static int tuning_repair(void *state, Attachment *at, const CniResult *result, bool doing,
-                         StrBuf *done, Error *err) {
+static int tuning_repair(void *state, Attachment *at, bool doing, StrBuf *done, Error *err) {
         Mending mending = {
                 .inside = {.conf = state, .at = at, .sock = NL_SOCKET_NULL, .err = err},
                 .doing = doing,
@@ -456,12 +445,11 @@ static int tuning_repair(void *state, Attachment *at, const CniResult *result, b
         return r;
 }
 
-const Module module_tuning = {
+const Feature feature_tuning = {
         .name = "tuning",
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_TUNING),
         .parse = tuning_parse,
         .free = tuning_free,
-        .plan = tuning_plan,
         .before_up = tuning_before_up,
         .add = tuning_add,
         .del = tuning_del,

@@ -6,6 +6,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/sha256.h"
+#include "common/base/str.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -12,11 +12,12 @@
  * of the ruleset at the time the owner was read, and the kernel refuses it when anything changed in
  * between. That is the one lock, and the kernel holds it.
  *
- * A part (masquerade, host ports, ...) turns its configuration and an attachment into elements; it
- * is pure. rules_add(), rules_del(), rules_check() and rules_scan() do the rest for all of them.
+ * A feature (masquerade, host ports, ...) turns its configuration and an attachment into elements;
+ * that is pure. rules_add(), rules_del(), rules_check() and rules_scan() do the rest for all of
+ * them.
  */
 
-#include "cni/spec/module.h"
+#include "cni/spec/attachment.h"
 #include "common/nft/nft_query.h"
 
 #define RULES_TABLE "berth"
@@ -322,48 +323,5 @@ int rules_link_to(const Attachment *at, const IpAddress *pod, char name[IFNAMSIZ
 /* Brings the set "service-addresses" in step with the addresses on kube-ipvs0, where kube-proxy in
  * IPVS mode makes every Service's address one of this host; nothing without that link. */
 int rules_services_sync(RulesSocket *sock, NlSocket *rtnl, Error *err);
-
-/* --- parts ------------------------------------------------------------------------------- */
-
-typedef struct RulePart {
-        const char *name; /* as the plugin and in messages */
-        unsigned int roles;
-        unsigned int sets; /* bits 1 << RuleSet: what GC looks through */
-
-        /* As in Module. Pure. */
-        int (*parse)(const NetConf *conf, void **statep, Error *err);
-        void (*free)(void *state);
-
-        /**
-         * want() - elements of an attachment
-         * @state: NULL on DEL when today's configuration asks nothing of the part: then every
-         *         element that it could have made, as far as that is known
-         * @deleting: DEL; be complete rather than exact
-         */
-        int (*want)(const void *state, const Attachment *at, bool deleting, RuleList *list,
-                    Error *err);
-
-        /* ADD, before want(): looks at what of this node counts. NULL: nothing. */
-        int (*facts)(void *state, Attachment *at, RulesSocket *sock, Error *err);
-
-        /* What is not an element; after they are made. What is there already is left alone. NULL:
-         * nothing. */
-        int (*outside)(const void *state, Attachment *at, RulesSocket *sock, Error *err);
-
-        /* Of a pod that is new; NULL: nothing. */
-        int (*after_add)(const void *state, Attachment *at, RulesSocket *sock, Error *err);
-
-        /* What is not an element; NULL: nothing. */
-        int (*check)(const void *state, Attachment *at, RulesSocket *sock, Error *err);
-
-        /* After a scan that may have found others' addresses; NULL: nothing. */
-        void (*after_scan)(const void *state, RulesSocket *sock);
-
-        /* After they are gone. @state may be NULL. */
-        int (*after_del)(const void *state, Attachment *at, RulesSocket *sock, Error *err);
-} RulePart;
-
-extern const Module module_bandwidth, module_rules, module_tuning;
-extern const RulePart part_masq, part_portmap, part_firewall, part_spoof;
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "cni/spec/conf.h"
 #include "cni/spec/sysctl.h"
+#include "common/base/str.h"
 #include "common/netlink/nl_socket.h"
 #include "common/netlink/rtnl_link.h"
 

@@ -71,17 +71,12 @@ static void check_ipam(const NetConf *conf) {
                 check_result(&fixed);
 }
 
-static void check_modules(const NetConf *conf) {
-        for (size_t i = 0; modules[i]; i++) {
-                Error err = {0};
-                void *state = NULL;
+static void check_features(const NetConf *conf) {
+        Features parsed = FEATURES_NULL;
+        Error err = {0};
 
-                if (!modules[i]->parse)
-                        continue;
-                (void)modules[i]->parse(conf, &state, &err);
-                if (state)
-                        modules[i]->free(state);
-        }
+        (void)features_parse(&parsed, conf, &err);
+        features_deinit(&parsed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
@@ -100,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
                 return 0;
         (void)gc_parse(&conf, &owners, &n_owners, &err);
         check_ipam(&conf);
-        check_modules(&conf);
+        check_features(&conf);
         check_result(&conf.prev);
         if (ROLE_BIT(conf.role) & ROLES_LINK)
                 check_plan(&conf, &conf.prev);
