@@ -4,8 +4,8 @@
 
 /*
  * What a pod gets beside its link and its addresses: masquerade, host ports, firewall, MAC check,
- * bandwidth, sysctls. A feature is one file with one table of functions; cni/commands/feature_table.c
- * lists them and calls them.
+ * bandwidth, sysctls. A feature is one file with one table of functions;
+ * cni/commands/feature_table.c lists them and calls them.
  *
  * A chained call ("portmap" after somebody's bridge) and our own one-exec ADD look the same to a
  * feature: an Attachment, filled from prevResult or from what was just made.
