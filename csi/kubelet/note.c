@@ -46,6 +46,7 @@ static bool is_of(const char *entry, const char *name) {
 int note_remove(const NodePath *path, const char *name) {
         cleanup(closedirp) DIR *dir = NULL;
         struct dirent *entry;
+        bool removed = false;
         int fd, r = 0;
 
         if (!is_directory(path))
@@ -58,10 +59,16 @@ int note_remove(const NodePath *path, const char *name) {
                 close(fd);
                 return -ENOMEM;
         }
-        while ((entry = readdir(dir)))
-                if (is_of(entry->d_name, name) && unlinkat(fd, entry->d_name, 0) < 0 &&
-                    errno != ENOENT)
+        while ((entry = readdir(dir))) {
+                if (!is_of(entry->d_name, name))
+                        continue;
+                removed = true;
+                if (unlinkat(fd, entry->d_name, 0) < 0 && errno != ENOENT)
                         r = -errno;
+        }
+        /* Some filesystems cannot, and EINVAL says so. */
+        if (removed && fsync(fd) < 0 && errno != EINVAL && r == 0)
+                r = -errno;
         return r;
 }
 

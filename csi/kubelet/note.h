@@ -15,7 +15,8 @@ bool note_read(const NodePath *path, const char *name, char **textp);
 /* Return: 0, also at what is no directory; -errno. */
 int note_write(const NodePath *path, const char *name, const char *text);
 
-/* Gone already is done; takes along what a note_write() left that was killed. Return: 0; -errno. */
+/* Gone already is done; takes along what a note_write() left that was killed. Once it returns, it
+ * does not come back after a power cut. Return: 0; -errno. */
 int note_remove(const NodePath *path, const char *name);
 
 /* <state directory>/@name, which is root's, and nobody else may write to it. @makes: if it is not

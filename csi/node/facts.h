@@ -8,6 +8,7 @@
 #include "common/mount/mount_query.h"
 #include "csi/api/provider.h"
 #include "csi/kubelet/path.h"
+#include "csi/node/growing.h"
 #include "fs/look/inspect.h"
 
 typedef struct DeviceFacts {
@@ -27,7 +28,7 @@ typedef struct DeviceFacts {
                                  signatures */
         int (*has_data)(void *userdata); /* the provider's word, as FsExpect.has_data; NULL */
         void *has_data_userdata;
-        bool was_growing;    /* a resize2fs of ours was interrupted on it: growing.h */
+        Growing growth;      /* a resize2fs of ours did not end well on it */
         bool has_unfinished; /* a mkfs of ours was interrupted on it: marker.h */
 } DeviceFacts;
 

@@ -17,10 +17,12 @@
 #include "csi/node/timed.h"
 #include "csi/wait/limits.h"
 #include "fs/look/inspect.h"
+#include "fs/make/fsck.h"
 #include "fs/make/tools.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 
 /* --- mounted --- */
 
@@ -76,8 +78,16 @@ int grow_mounted(const Node *node, const char *volume_id, const char *fs_type, i
 
 /* --- unmounted --- */
 
-/* Return: the exit status, at most @worst_status; <0 with @err. */
-static int run(const char *const *argv, int worst_status, const ExecRequest *how, Error *err) {
+/* It did not end by itself, and not by a mistake of its own. */
+static bool was_killed(const ExecResult *result) {
+        return result->term_signal != 0 && result->term_signal != SIGABRT &&
+               result->term_signal != SIGBUS && result->term_signal != SIGSEGV;
+}
+
+/* @killedp: not NULL where that makes a difference; false where it told of an error before. Return:
+ * the exit status, at most @worst_status; <0 with @err. */
+static int run(const char *const *argv, int worst_status, const ExecRequest *how, bool *killedp,
+               Error *err) {
         ExecRequest request = *how;
         cleanup(exec_result_deinit) ExecResult result = {0};
         char line[256];
@@ -98,13 +108,18 @@ static int run(const char *const *argv, int worst_status, const ExecRequest *how
                                  argv[0]);
         if (result.exit_status >= 0 && result.exit_status <= worst_status)
                 return result.exit_status;
+        if (killedp)
+                *killedp = was_killed(&result);
+        if (result.term_signal)
+                return error_set(err, ERROR_INTERNAL, "%s was ended by signal %d", argv[0],
+                                 result.term_signal);
         fs_tool_first_line(result.errors, result.output, line, sizeof(line));
         return error_set(err, ERROR_INTERNAL, "%s ended with %d: %s", argv[0], result.exit_status,
                          line);
 }
 
-/* @how: "-p" corrects what needs no question, "-y" all that a resize2fs that was cut leaves, "-n"
- * nothing. Return: 0; 1: corrected; <0 with @err. */
+/* @how: "-p" corrects what needs no question, "-n" nothing. Return: 0; 1: corrected; <0 with @err.
+ */
 static int check(const Call *call, int fd, const char *how, Error *err) {
         const char *const argv[] = {fs_toolset_find(FS_KIND_EXT)->programs[FS_PROGRAM_CHECK], "-f",
                                     how, EXEC_DEVICE_PATH, NULL};
@@ -117,7 +132,7 @@ static int check(const Call *call, int fd, const char *how, Error *err) {
                 .is_expendable = true,
         };
 
-        return run(argv, str_equal(how, "-n") ? 0 : 1, &request, err);
+        return run(argv, str_equal(how, "-n") ? 0 : 1, &request, NULL, err);
 }
 
 int check_ext(const Call *call, int fd, Error *err) {
@@ -125,7 +140,7 @@ int check_ext(const Call *call, int fd, Error *err) {
 }
 
 /* In steps that resize2fs is known to survive. */
-static int resize(const Plan *plan, const ExecRequest *how, Error *err) {
+static int resize(const Plan *plan, const ExecRequest *how, bool *killedp, Error *err) {
         const FsToolset *set = fs_toolset_find(FS_KIND_EXT);
         uint64_t at = plan->fs_bytes;
         char sectors[32];
@@ -137,36 +152,52 @@ static int resize(const Plan *plan, const ExecRequest *how, Error *err) {
 
                 at *= set->grow_step_factor;
                 (void)snprintf(sectors, sizeof(sectors), "%" PRIu64 "s", at / 512);
-                r = run(argv, 0, how, err);
+                r = run(argv, 0, how, killedp, err);
         }
         if (r == 0) {
                 const char *const argv[] = {set->programs[FS_PROGRAM_GROW], EXEC_DEVICE_PATH, NULL};
 
-                r = run(argv, 0, how, err);
+                r = run(argv, 0, how, killedp, err);
         }
         return r;
 }
 
+/* What is left of a resize2fs that did not end well. The note stays until that is found to be
+ * little and corrected: till then no stage lets a check correct more. */
+static int mend(const Work *work, int fd, bool killed, Error *err) {
+        const Plan *plan = work->plan;
+        FsckPlan mending;
+        int r;
+
+        r = killed ? 0 : growing_fail(work->target, plan->volume.uuid);
+        if (r < 0)
+                return error_set_errno(err, r, "note in %s that resize2fs failed",
+                                       work->target->text);
+        fsck_plan_cut_growth(&plan->volume, plan->device, killed, &mending);
+        return fsck_run(&mending, fd, NULL, NULL, err);
+}
+
 /* With the note in place; nobody cuts it, and memory is taken from others first. What resize2fs
- * moved it may leave with a checksum of the old place (the orphan file, to 1.47.0), and what it did
- * not end needs more. */
+ * moved it may leave with a checksum of the old place (the orphan file, to 1.47.0). */
 static int resize_noted(const Work *work, int fd, Error *err) {
         const ExecRequest how = {.device_fd = fd};
-        const Plan *plan = work->plan;
         Error after = {0};
+        bool killed = false;
         int r, checked;
 
-        r = growing_begin(work->target, plan->volume.uuid);
+        r = growing_begin(work->target, work->plan->volume.uuid);
         if (r < 0)
                 return error_set_errno(err, r, "note in %s that resize2fs begins",
                                        work->target->text);
-        r = resize(plan, &how, err);
-        checked = check(NULL, fd, r < 0 ? "-y" : "-p", &after);
+        r = resize(work->plan, &how, &killed, err);
+        checked = r < 0 ? mend(work, fd, killed, &after) : check(NULL, fd, "-p", &after);
         if (checked >= 0)
                 checked = growing_end(work->target);
         if (r == 0 && checked < 0)
                 error_move(err, &after);
-        return r < 0 ? r : checked;
+        else if (checked < 0)
+                error_join(err, &after);
+        return r < 0 ? r : checked < 0 ? checked : 0;
 }
 
 /* resize2fs refuses what was not checked since it was mounted the last time. */
@@ -201,7 +232,7 @@ int grow_copy_ext(const Work *work, int fd, Error *err) {
         if (r >= 0)
                 r = count_files(fd, &n_before, err);
         if (r == 0)
-                r = resize(work->plan, &how, err);
+                r = resize(work->plan, &how, NULL, err);
         if (r == 0)
                 r = check(work->call, fd, "-p", err);
         if (r == 1)

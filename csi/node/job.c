@@ -360,8 +360,8 @@ static int inspect(Job *job, Error *err) {
         if (job->device.inspection.find != FS_FIND_BLANK)
                 job->device.has_unfinished =
                         job_has_marker(job, &job->device, &claim) && claim.kind != FS_CLAIM_LUKS;
-        job->device.was_growing = job->device.inspection.find == FS_FIND_FILESYSTEM &&
-                                  growing_was_cut(&job->target, job->device.inspection.volume.uuid);
+        if (job->device.inspection.find == FS_FIND_FILESYSTEM)
+                job->device.growth = growing_read(&job->target, job->device.inspection.volume.uuid);
         return 0;
 }
 

@@ -208,8 +208,9 @@ static int plan_existing(const MountInput *input, const DeviceFacts *device, Pla
         }
         if (plan->fsck.action == FSCK_ACTION_REFUSE)
                 return error_set(err, ERROR_PRECONDITION, "%s: %s", path, plan->fsck.why);
-        if (device->was_growing)
-                fsck_plan_cut_growth(&plan->fsck);
+        if (device->growth != GROWING_NONE && plan->fsck.action == FSCK_ACTION_PREEN)
+                fsck_plan_cut_growth(&plan->volume, path, device->growth == GROWING_CUT,
+                                     &plan->fsck);
         /* Mounted somewhere else it is the kernel's, and must not be touched. */
         if (plan->fsck.action == FSCK_ACTION_PREEN && device->is_free)
                 add_step(plan, STEP_CHECK);

@@ -4,6 +4,8 @@
 
 #include "csi/node/test-node.h"
 
+#include "common/base/file.h"
+
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -525,12 +527,19 @@ static void test_grow_steps(void) {
 }
 
 /* A resize2fs that ends so: at its @n-th write, the real one. */
+static void put_tool(const char *name, const char *script) {
+        cleanup(freep) char *tool = str_printf("/tmp/tools/%s", name);
+
+        assert(mkdir("/tmp/tools", 0755) == 0 || errno == EEXIST);
+        assert(tool);
+        make_file(tool, script);
+        assert(chmod(tool, 0755) == 0);
+}
+
 static void use_resize2fs(const char *script) {
         cleanup(freep) char *path = NULL;
 
-        assert(mkdir("/tmp/tools", 0755) == 0 || errno == EEXIST);
-        make_file("/tmp/tools/resize2fs", script);
-        assert(chmod("/tmp/tools/resize2fs", 0755) == 0);
+        put_tool("resize2fs", script);
         path = str_printf("/tmp/tools:%s", getenv("PATH"));
         assert(path && setenv("PATH", path, 1) == 0);
 }
@@ -618,6 +627,51 @@ static void test_grow_cut(void) {
         expect_ok(unstage(node, "grow-cut", STAGING));
         assert(is_whole(disk));
         node_free(node);
+}
+
+/* A check before it, and after it none that writes. */
+static bool was_left_alone(void) {
+        cleanup(freep) char *text = NULL;
+
+        assert(file_read_at(AT_FDCWD, "/tmp/asked", 65536, &text, NULL) == 0);
+        return str_has_prefix(text, "-f -p ") && !strstr(text + strlen("-f -p "), "-p") &&
+               !strstr(text, "-y");
+}
+
+/* A resize2fs that damages what it works on, and ends as told: e2fsck -p would delete the name of a
+ * file whose inode is gone, -y all the rest, and say that all is well. */
+static void expect_left_alone(const char *id, const char *damage, const char *end) {
+        const Ask ask = {.fs_type = "ext4"};
+        Node *node = node_counting();
+        Disk *disk = disk_new(id, 64 * MIB);
+        char script[512];
+
+        node->can_grow_mounted_ext = false;
+        expect_ok(stage(node, id, &ask));
+        make_file(STAGING "/file", "kept");
+        expect_ok(unstage(node, id, STAGING));
+        disk_resize(disk, 256 * MIB);
+        (void)snprintf(script, sizeof(script),
+                       "#!/bin/sh\nfor request in '%s' 'ssv state 2'; do debugfs -w -R "
+                       "\"$request\" \"$1\"; done >/dev/null 2>&1\n%s\n",
+                       damage, end);
+        use_resize2fs(script);
+        put_tool("e2fsck", "#!/bin/sh\n[ \"$1\" = -V ] || echo \"$*\" >> /tmp/asked\n"
+                           "exec /sbin/e2fsck \"$@\"\n");
+        (void)unlink("/tmp/asked");
+        for (unsigned int n = 0; n < 2; n++)
+                expect(ERROR_PRECONDITION, stage(node, id, &ask));
+        assert(was_left_alone());
+        assert(unlink("/tmp/tools/e2fsck") == 0);
+        drop_resize2fs();
+        node_free(node);
+}
+
+static void test_grow_damages(void) {
+        expect_left_alone("grow-no-luck", "clri /file", "echo no luck >&2; exit 1");
+        expect_left_alone("grow-eio", "clri /file", "echo Input/output error >&2; kill -9 $$");
+        expect_left_alone("grow-crashes", "clri <2>", "kill -SEGV $$");
+        expect_left_alone("grow-killed", "clri <2>", "kill -9 $$");
 }
 
 /* A snapshot that was restored to a larger volume. */
@@ -731,6 +785,7 @@ int main(int argc, char **argv) {
                 {"grow_steps", test_grow_steps},
                 {"grow_fails", test_grow_fails},
                 {"grow_cut", test_grow_cut},
+                {"grow_damages", test_grow_damages},
                 {"stage_grows", test_stage_grows},
                 {"pending", test_pending},
                 {"ready", test_ready},

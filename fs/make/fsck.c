@@ -164,19 +164,30 @@ void fsck_plan(const FsVolume *volume, const FsHost *host, const char *device, b
         }
 }
 
-void fsck_plan_cut_growth(FsckPlan *plan) {
-        size_t n = 0;
-
-        if (plan->action != FSCK_ACTION_PREEN)
-                return;
-        while (plan->argv[n])
-                n++;
+void fsck_plan_cut_growth(const FsVolume *volume, const char *device, bool killed, FsckPlan *plan) {
+        memset(plan, 0, sizeof(*plan));
+        decide(plan, FSCK_ACTION_PREEN, "a resize2fs of this volume %s",
+               killed ? "was interrupted" : "failed");
+        preen(plan, volume, device);
         /* e2fsck -p DEVICE */
-        plan->argv[n + 1] = NULL;
-        plan->argv[n] = plan->argv[n - 1];
-        plan->argv[n - 1] = "-y";
-        plan->argv[n - 2] = "-f";
-        (void)snprintf(plan->why, sizeof(plan->why), "a resize2fs of this volume was interrupted");
+        plan->argv[3] = plan->argv[2];
+        plan->argv[2] = plan->argv[1];
+        plan->argv[1] = "-f";
+        plan->looks_first = true;
+        plan->may_say_yes = killed;
+}
+
+bool fsck_asks_little(const char *output) {
+        static const char no[] = "? no";
+
+        for (const char *at = output; (at = strstr(at, no)); at += strlen(no)) {
+                size_t n = (size_t)(at - output);
+
+                if (!(n >= 3 && strncmp(at - 3, "Fix", 3) == 0) &&
+                    !(n >= 8 && strncmp(at - 8, "Recreate", 8) == 0))
+                        return false;
+        }
+        return true;
 }
 
 /* fsck(8): 1 corrected, 2 corrected and reboot (only for a mounted root), 4 left, 8 and above the
@@ -217,37 +228,102 @@ static int judge_exit(const FsckPlan *plan, const char *device, const ExecResult
                          result->exit_status, told);
 }
 
-int fsck_run(const FsckPlan *plan, int fd, bool (*cancelled)(void *userdata), void *userdata,
-             Error *err) {
+typedef struct Run {
+        const FsckPlan *plan;
+        int fd;
+        bool (*cancelled)(void *userdata);
+        void *userdata;
+} Run;
+
+/* Of pass 5 there is a line for each group. */
+#define OUTPUT_MAX (16UL << 20)
+
+/* @how: instead of "-p"; NULL: as planned. */
+static int run_tool(const Run *run, const char *how, ExecResult *result, Error *err) {
+        const FsckPlan *plan = run->plan;
         const char *argv[FSCK_WORDS_MAX + 1] = {0};
-        ExecRequest request = {
+        const ExecRequest request = {
                 .argv = argv,
-                .device_fd = fd,
+                .device_fd = run->fd,
                 .timeout_msecs = plan->timeout_msecs,
-                .cancelled = cancelled,
-                .userdata = userdata,
+                .cancelled = run->cancelled,
+                .userdata = run->userdata,
+                .output_limit_bytes = how ? OUTPUT_MAX : 0,
                 /* e2fsck ends at a safe place; one that is killed in its midst leaves it worse. */
                 .grace_msecs = FSCK_GRACE_MSECS,
                 .is_expendable = true,
                 .confinement = CONFINEMENT_TOOL,
         };
-        ExecResult result = {0};
         size_t n = 0;
+        int r;
+
+        for (; plan->argv[n + 1]; n++)
+                argv[n] = how && str_equal(plan->argv[n], "-p") ? how : plan->argv[n];
+        argv[n] = EXEC_DEVICE_PATH;
+        r = exec_run(&request, result);
+        if (r == -ETIMEDOUT || r == -ECANCELED)
+                error_set(err, ERROR_TIMEOUT, "%s was stopped after %llu s; nothing was mounted",
+                          plan->argv[0], (unsigned long long)(result->duration_msecs / 1000));
+        else if (r < 0)
+                error_set_errno(err, r, "run %s", plan->argv[0]);
+        return r;
+}
+
+static const char *plan_device(const FsckPlan *plan) {
+        size_t n = 0;
+
+        while (plan->argv[n + 1])
+                n++;
+        return plan->argv[n];
+}
+
+/* @how as in run_tool(). */
+static int run_judged(const Run *run, const char *how, Error *err) {
+        ExecResult result = {0};
+        int r = run_tool(run, how, &result, err);
+
+        if (r == 0)
+                r = judge_exit(run->plan, plan_device(run->plan), &result, err);
+        exec_result_deinit(&result);
+        return r;
+}
+
+/* What there is to be corrected. Nothing is written. */
+static int look(const Run *run, Error *err) {
+        const char *tool = run->plan->argv[0];
+        ExecResult result = {0};
+        int r = run_tool(run, "-n", &result, err);
+
+        if (r == 0 &&
+            (fs_tool_says_io_error(result.output) || fs_tool_says_io_error(result.errors)))
+                r = error_set(err, ERROR_UNAVAILABLE,
+                              "%s could not read or write all of the disk (" FS_TOOL_IO_ERROR ")",
+                              tool);
+        else if (r == 0 && (result.truncated || result.exit_status < 0 || result.exit_status > 4 ||
+                            !fsck_asks_little(result.output)))
+                r = error_set(err, ERROR_PRECONDITION,
+                              "%s, and %s finds more than that leaves: "
+                              "take a snapshot, then run it by hand: %s -f %s",
+                              run->plan->why, tool, tool, plan_device(run->plan));
+        exec_result_deinit(&result);
+        return r;
+}
+
+int fsck_run(const FsckPlan *plan, int fd, bool (*cancelled)(void *userdata), void *userdata,
+             Error *err) {
+        const Run run = {plan, fd, cancelled, userdata};
+        Error error = {0};
         int r;
 
         if (plan->action != FSCK_ACTION_PREEN)
                 return 0;
-        for (; plan->argv[n + 1]; n++)
-                argv[n] = plan->argv[n];
-        argv[n] = EXEC_DEVICE_PATH;
-        r = exec_run(&request, &result);
-        if (r == 0)
-                r = judge_exit(plan, plan->argv[n], &result, err);
-        else if (r == -ETIMEDOUT || r == -ECANCELED)
-                error_set(err, ERROR_TIMEOUT, "%s was stopped after %llu s; nothing was mounted",
-                          plan->argv[0], (unsigned long long)(result.duration_msecs / 1000));
-        else
-                error_set_errno(err, r, "run %s", plan->argv[0]);
-        exec_result_deinit(&result);
+        r = plan->looks_first ? look(&run, err) : 0;
+        if (r < 0)
+                return r;
+        r = run_judged(&run, NULL, &error);
+        if (r < 0 && plan->may_say_yes && error.code == ERROR_PRECONDITION)
+                return run_judged(&run, "-y", err);
+        if (r < 0)
+                error_move(err, &error);
         return r;
 }

@@ -24,6 +24,8 @@ typedef struct FsckPlan {
         const char *argv[FSCK_WORDS_MAX + 1]; /* NULL-terminated; the device is borrowed */
         uint64_t timeout_msecs;
         uint64_t memory_bytes; /* what the run may need, for the queue of heavy work */
+        bool looks_first;      /* fsck_plan_cut_growth() */
+        bool may_say_yes;      /* likewise */
         char why[256];         /* "ext4 recorded 3 errors"; for REFUSE with what to do */
 } FsckPlan;
 
@@ -31,9 +33,19 @@ typedef struct FsckPlan {
 void fsck_plan(const FsVolume *volume, const FsHost *host, const char *device, bool read_only,
                FsckPlan *plan);
 
-/* What is to be preened is what a resize2fs of ours left that was killed: e2fsck mends all of it,
- * and asks, which nobody answers. */
-void fsck_plan_cut_growth(FsckPlan *plan);
+/**
+ * fsck_plan_cut_growth() - of what a resize2fs of ours left that did not end well
+ * @killed: it did not fail by itself
+ *
+ * Both -p and -y delete names of what they cannot read. So a run with -n looks first, and nothing
+ * is corrected unless it read the whole disk without an error and would ask for little:
+ * fsck_asks_little(). Then -p; and where that does not do, -y, after a kill alone.
+ */
+void fsck_plan_cut_growth(const FsVolume *volume, const char *device, bool killed, FsckPlan *plan);
+
+/* Whether the output of e2fsck -n asks for nothing but what a killed resize2fs leaves: "Fix" of
+ * counts and bitmaps, "Recreate" of the resize inode; tried at each of its writes. Pure. */
+bool fsck_asks_little(const char *output);
 
 /**
  * fsck_run() - run a PREEN plan

@@ -220,12 +220,29 @@ static void test_mounted(void **state) {
         assert_non_null(strstr(text, "while mounted and after a crash, it needs Linux 5.15"));
 }
 
+/* The words of e2fsck 1.47.0 -fn, of what a resize2fs left that was killed, and of more than that.
+ */
+static void test_asks_little(void **state) {
+        (void)state;
+        assert_true(fsck_asks_little(""));
+        assert_true(fsck_asks_little(
+                "Resize inode not valid.  Recreate? no\n\nPass 5: Checking group summary "
+                "information\nFree blocks count wrong (61, counted=60).\nFix? no\n\nBlock bitmap "
+                "differences:  +(8193--8449)\nFix? no\n"));
+        assert_false(
+                fsck_asks_little("Fix? no\nEntry 'file' in / (2) has deleted/unused inode 12.  "
+                                 "Clear? no\n"));
+        assert_false(fsck_asks_little("Error reading block 42 (Short read).  Ignore error? no\n"));
+        assert_false(fsck_asks_little("Fix? no\nForce rewrite? no\n"));
+        assert_false(fsck_asks_little("? no\nFix? no\n"));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_policy),  cmocka_unit_test(test_damaged),
                 cmocka_unit_test(test_limits),  cmocka_unit_test(test_run),
                 cmocka_unit_test(test_explain), cmocka_unit_test(test_explain_long),
-                cmocka_unit_test(test_mounted),
+                cmocka_unit_test(test_mounted), cmocka_unit_test(test_asks_little),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
