@@ -184,6 +184,34 @@ int filecopy_trim(int fd) {
         return 0;
 }
 
+static int copy_project(int from_fd, int to_fd) {
+        struct fsxattr from = {0}, to = {0};
+
+        if (ioctl(from_fd, FS_IOC_FSGETXATTR, &from) < 0 || from.fsx_projid == 0)
+                return 0;
+        if (ioctl(to_fd, FS_IOC_FSGETXATTR, &to) < 0)
+                return -errno;
+        to.fsx_projid = from.fsx_projid;
+        return ioctl(to_fd, FS_IOC_FSSETXATTR, &to) < 0 ? -errno : 0;
+}
+
+int filecopy_owner(int from_fd, int to_fd) {
+        struct stat st;
+        int r, s = 0;
+
+        if (fstat(from_fd, &st) < 0)
+                return -errno;
+        /* The mode last: a change of the owner takes some bits of it. */
+        if (fchown(to_fd, st.st_uid, st.st_gid) < 0)
+                s = -errno;
+        r = copy_project(from_fd, to_fd);
+        if (s == 0)
+                s = r;
+        if (fchmod(to_fd, st.st_mode & 07777) < 0 && s == 0)
+                s = -errno;
+        return s;
+}
+
 int filecopy_set_nocow(int fd) {
         int flags = 0;
 

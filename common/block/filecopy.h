@@ -87,6 +87,10 @@ int filecopy_preallocate(int fd, uint64_t size_bytes, uint64_t *atp);
 /* Gives back the blocks past the end of the file that a failed preallocation left. */
 int filecopy_trim(int fd);
 
+/* Owner, mode and project of @from_fd for @to_fd, which is to take its place: quotas count by them.
+ * Return: 0; -errno of the first that could not be had, after all were tried. */
+int filecopy_owner(int from_fd, int to_fd);
+
 /* btrfs: no copy on write for an empty file, without which preallocation promises nothing. A
  * filesystem without that attribute is fine. Return: 0; -errno. */
 int filecopy_set_nocow(int fd);

@@ -359,10 +359,9 @@ int loop_each(int (*each)(void *userdata, unsigned int number), void *userdata) 
         return r;
 }
 
-/* What loop_find() and loop_find_tag() look for, and the lowest number that is it. */
+/* What loop_find() looks for, and the lowest number that is it. */
 typedef struct Search {
         uint64_t backing_dev, backing_inode;
-        const char *tag; /* NULL: the file is looked for */
         unsigned int best;
 } Search;
 
@@ -372,9 +371,8 @@ static int look_at(void *userdata, unsigned int number) {
 
         if (number >= search->best || !read_number(number, &status))
                 return 0;
-        if (search->tag ? str_equal(status.tag, search->tag)
-                        : status.backing_dev == search->backing_dev &&
-                                  status.backing_inode == search->backing_inode)
+        if (status.backing_dev == search->backing_dev &&
+            status.backing_inode == search->backing_inode)
                 search->best = number;
         return 0;
 }
@@ -388,12 +386,6 @@ static int run_search(Search *search, unsigned int *numberp) {
                 return LOOP_E_NONE;
         *numberp = search->best;
         return 0;
-}
-
-int loop_find_tag(const char *tag, unsigned int *numberp) {
-        Search search = {.tag = tag, .best = UINT_MAX};
-
-        return run_search(&search, numberp);
 }
 
 int loop_get_path(unsigned int number, char *path, size_t n_path) {
@@ -414,7 +406,7 @@ int loop_get_path(unsigned int number, char *path, size_t n_path) {
 
 int loop_find(uint64_t backing_dev, uint64_t backing_inode, unsigned int hint,
               unsigned int *numberp) {
-        Search search = {backing_dev, backing_inode, NULL, UINT_MAX};
+        Search search = {backing_dev, backing_inode, UINT_MAX};
 
         if (hint != UINT_MAX && is_of(hint, backing_dev, backing_inode)) {
                 *numberp = hint;

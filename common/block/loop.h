@@ -135,10 +135,6 @@ int loop_find(uint64_t backing_dev, uint64_t backing_inode, unsigned int hint,
  */
 bool loop_is_possible(int fd);
 
-/* A loop device by its tag, for a file that has no name any more; the lowest number. Looks through
- * all devices of the node. Return: 0; LOOP_E_NONE; -errno. */
-int loop_find_tag(const char *tag, unsigned int *numberp);
-
 /* Calls @each for every number that has a file, until it returns other than 0. Return: that;
  * -errno. */
 int loop_each(int (*each)(void *userdata, unsigned int number), void *userdata);

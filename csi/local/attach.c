@@ -439,7 +439,8 @@ static int survey_one(void *userdata, unsigned int number) {
         const char *stem;
 
         if (fd < 0 || loop_get_status(fd, &status) != 0 ||
-            strncmp(status.tag, survey->prefix, n) != 0)
+            strncmp(status.tag, survey->prefix, n) != 0 ||
+            !attach_is_of_pool(survey->pool, number, &status))
                 return 0;
         stem = status.tag + n;
         if (!local_stem_is_valid(LOCAL_VOLUME, stem, strlen(stem)) ||

@@ -252,19 +252,58 @@ bool attach_is_another(const char *stem, uint64_t devno) {
         return n > 0 && (n != strlen(stem) || memcmp(name + 1, stem, n) != 0);
 }
 
+/* The directory that a device's file is in, or was, if it is one of a pool and is seen from here.
+ */
+static bool stat_volumes_of(unsigned int number, struct stat *st) {
+        char path[PATH_MAX], *end;
+
+        if (loop_get_path(number, path, sizeof(path)) != 0 || !(end = strrchr(path, '/')))
+                return false;
+        *end = '\0';
+        return str_has_suffix(path, "/volumes") && stat(path, st) == 0;
+}
+
+bool attach_is_of_pool(const Pool *pool, unsigned int number, const LoopStatus *status) {
+        struct stat own, other;
+
+        if (fstat(pool->dir_fds[LOCAL_VOLUME], &own) < 0)
+                return true;
+        if (status->backing_dev != (uint64_t)own.st_dev)
+                return false;
+        return !stat_volumes_of(number, &other) ||
+               (other.st_dev == own.st_dev && other.st_ino == own.st_ino);
+}
+
+typedef struct TagSearch {
+        const Pool *pool;
+        const AttachProof *proof;
+        unsigned int number; /* the lowest */
+} TagSearch;
+
+static int look_for_tag(void *userdata, unsigned int number) {
+        TagSearch *search = userdata;
+        cleanup(closep) int fd = open_number(number, O_RDONLY, 0);
+        LoopStatus status;
+
+        if (number < search->number && fd >= 0 && loop_get_status(fd, &status) == 0 &&
+            is_ours(search->proof, fd, &status) && attach_is_of_pool(search->pool, number, &status))
+                search->number = number;
+        return 0;
+}
+
 int attach_find_by_tag(Pool *pool, const char *stem, Attachment *attachment, Error *err) {
         char tag[LOOP_TAG_MAX + 1];
         AttachProof proof = {.tag = tag, .by_tag = true};
-        unsigned int number;
+        TagSearch search = {.pool = pool, .proof = &proof, .number = UINT_MAX};
         int r;
 
         attach_make_tag(pool, stem, tag);
-        r = loop_find_tag(tag, &number);
-        if (r == LOOP_E_NONE)
-                return find_dead(stem, attachment);
+        r = loop_each(look_for_tag, &search);
         if (r < 0)
                 return error_set(err, ERROR_UNAVAILABLE, "look through the loop devices: %d", r);
-        r = attach_prove(number, &proof, attachment, err);
+        if (search.number == UINT_MAX)
+                return find_dead(stem, attachment);
+        r = attach_prove(search.number, &proof, attachment, err);
         attachment->is_stray = true;
         return r;
 }

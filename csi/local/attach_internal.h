@@ -15,7 +15,8 @@
 
 /* Which file, or else whose tag a device must have. */
 typedef struct AttachProof {
-        uint64_t backing_dev, backing_inode;
+        uint64_t backing_dev,
+                backing_inode; /* by tag, backing_dev 0: the pool's disk is not there */
         const char *tag;
         uint64_t sequence; /* 0: not known */
         bool by_tag;
@@ -36,6 +37,10 @@ int attach_prove(unsigned int number, const AttachProof *proof, Attachment *atta
 
 /* Where it is looked for first. Also by those who only share the entry. */
 void attach_remember(Pool *pool, Entry *entry, const Attachment *attachment);
+
+/* Whether a device with a tag of the pool is on its disk and not in a copy of the pool, which has
+ * the same tags and may be in use on this node. True when the pool is not there. */
+bool attach_is_of_pool(const Pool *pool, unsigned int number, const LoopStatus *status);
 
 /* The device of a volume whose file or record is gone. Return: as attach_find(). */
 int attach_find_by_tag(Pool *pool, const char *stem, Attachment *attachment, Error *err);

@@ -264,6 +264,10 @@ int pool_exchange_copy(Pool *pool, const LocalMeta *meta, Error *err);
 /* Gone is done. */
 int pool_unlink_copy(Pool *pool, const LocalMeta *meta, Error *err);
 
+/* Of an id that has no record: whether its data file is there all the same, as after half a
+ * restore. Return: 0: no; ERROR_PRECONDITION, which says what to do. */
+int pool_check_no_data(Pool *pool, LocalKind kind, const char *id, Error *err);
+
 /* --- Space --- */
 
 /* With the mutex held. */
@@ -275,6 +279,10 @@ int pool_check_space(Pool *pool, uint64_t needs_bytes, bool thick, Error *err);
 /* With the mutex held: whether a new inline volume is within what its pod and its namespace may
  * have. Those that kubelet says nothing of count as one. Return: 0; ERROR_EXHAUSTED. */
 int pool_check_inline(Pool *pool, const LocalMeta *fresh, Error *err);
+
+/* Makes the exclusively held thin @entry thick in memory, so that what it still lacks counts from
+ * now on; who cannot keep that sets meta.thick back. Return: 0; ERROR_EXHAUSTED. */
+int pool_reserve_thick(Pool *pool, Entry *entry, Error *err);
 
 /* Checks, and counts @needs_bytes for the exclusively held @entry until its hold ends. */
 int pool_reserve(Pool *pool, Entry *entry, uint64_t needs_bytes, bool thick, Error *err);

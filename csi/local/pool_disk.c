@@ -26,6 +26,23 @@ static void set_name(char name[LOCAL_STEM_MAX + 8], const LocalMeta *meta, const
         (void)snprintf(name, LOCAL_STEM_MAX + 8, "%s%s", meta->stem, suffix);
 }
 
+int pool_check_no_data(Pool *pool, LocalKind kind, const char *id, Error *err) {
+        char name[LOCAL_STEM_MAX + 8];
+        struct stat st;
+
+        if (!local_stem_is_valid(kind, id, strlen(id)))
+                return 0;
+        (void)snprintf(name, sizeof(name), "%s.img", id);
+        if (fstatat(pool->dir_fds[kind], name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return errno == ENOENT ? 0
+                                       : error_set_errno(err, errno, "look for %s in pool %s", name,
+                                                         pool->path);
+        return error_set(err, ERROR_PRECONDITION,
+                         "%s is in pool %s and its record %s.json is not: put the record back, or "
+                         "remove the file by hand",
+                         name, pool->path, id);
+}
+
 /* Metadata makes a data file ours, so it must not be written over a file that is there. */
 static int check_new(Pool *pool, const LocalMeta *meta, Error *err) {
         char name[LOCAL_STEM_MAX + 8];
@@ -89,8 +106,14 @@ static int open_part(Pool *pool, const LocalMeta *meta, const char *suffix, int 
         if (fd < 0 && (errno == ELOOP || errno == ENXIO))
                 return error_set(err, ERROR_PRECONDITION, "%s in pool %s is not a plain file", name,
                                  pool->path);
-        if (fd < 0)
-                return error_set_errno(err, errno, "open %s in pool %s", name, pool->path);
+        if (fd < 0) {
+                int r = error_set_errno(err, errno, "open %s in pool %s", name, pool->path);
+
+                /* Another call may find it mended. */
+                if (r == -EROFS && err)
+                        err->code = ERROR_UNAVAILABLE;
+                return r;
+        }
         if (fstat(fd, &st) < 0)
                 return error_set_errno(err, errno, "stat %s in pool %s", name, pool->path);
         if (!S_ISREG(st.st_mode))

@@ -39,9 +39,14 @@ static uint64_t percent_of(uint64_t bytes, uint64_t percent) {
         return bytes / 100 * percent + bytes % 100 * percent / 100;
 }
 
+/* What is free today and nobody's. */
+static uint64_t usage_backed(const PoolUsage *usage) {
+        return minus(minus(usage->available, usage->reserve), usage->unbacked);
+}
+
 uint64_t pool_usage_available(const PoolUsage *usage, uint64_t overcommit_percent, bool thick) {
         uint64_t holdable = usage->available + usage->allocated;
-        uint64_t available, backed;
+        uint64_t available, backed = usage_backed(usage);
 
         if (holdable > usage->total)
                 holdable = usage->total;
@@ -49,7 +54,6 @@ uint64_t pool_usage_available(const PoolUsage *usage, uint64_t overcommit_percen
         available = minus(holdable, usage->promised);
         if (!thick)
                 return available;
-        backed = minus(minus(usage->available, usage->reserve), usage->unbacked);
         return available < backed ? available : backed;
 }
 
@@ -137,21 +141,12 @@ int pool_get_usage(Pool *pool, PoolUsage *usage, Error *err) {
         return 0;
 }
 
-int pool_check_space(Pool *pool, uint64_t needs_bytes, bool thick, Error *err) {
-        PoolUsage usage;
-        uint64_t available;
-        int r;
-
-        if (needs_bytes == 0)
-                return 0;
-        r = pool_get_usage(pool, &usage, err);
-        if (r < 0)
-                return r;
+static int check_available(const Pool *pool, const PoolUsage *usage, uint64_t needs_bytes,
+                           uint64_t available, bool thick, Error *err) {
         /* No room, so that the scheduler tries another node. */
-        if (usage.is_read_only)
+        if (usage->is_read_only)
                 return error_set(err, ERROR_EXHAUSTED,
                                  "pool %s is on a filesystem that is read-only", pool->path);
-        available = pool_usage_available(&usage, pool->overcommit_percent, thick);
         if (needs_bytes <= available)
                 return 0;
         return error_set(err, ERROR_EXHAUSTED,
@@ -159,6 +154,20 @@ int pool_check_space(Pool *pool, uint64_t needs_bytes, bool thick, Error *err) {
                          " bytes left for %s volumes, %" PRIu64 " are needed",
                          pool->path, pool->node_name, pool->topology_value, available,
                          thick ? "thick" : "thin", needs_bytes);
+}
+
+int pool_check_space(Pool *pool, uint64_t needs_bytes, bool thick, Error *err) {
+        PoolUsage usage;
+        int r;
+
+        if (needs_bytes == 0)
+                return 0;
+        r = pool_get_usage(pool, &usage, err);
+        if (r < 0)
+                return r;
+        return check_available(pool, &usage, needs_bytes,
+                               pool_usage_available(&usage, pool->overcommit_percent, thick), thick,
+                               err);
 }
 
 /* --- Inline volumes --- */
@@ -199,6 +208,22 @@ int pool_check_inline(Pool *pool, const LocalMeta *fresh, Error *err) {
                 r = check_part(fresh->size_bytes, of_namespace,
                                part_of(usage.total, pool->inline_namespace), "namespace",
                                fresh->pod_namespace, "--inline-per-namespace", err);
+        return r;
+}
+
+int pool_reserve_thick(Pool *pool, Entry *entry, Error *err) {
+        uint64_t needs_bytes = minus(entry->meta.size_bytes, blocks_of(pool, &entry->meta));
+        PoolUsage usage;
+        int r;
+
+        pthread_mutex_lock(&pool->mutex);
+        r = pool_get_usage(pool, &usage, err);
+        /* Its size is promised already. */
+        if (r == 0)
+                r = check_available(pool, &usage, needs_bytes, usage_backed(&usage), true, err);
+        if (r == 0)
+                entry->meta.thick = true;
+        pthread_mutex_unlock(&pool->mutex);
         return r;
 }
 

@@ -110,22 +110,33 @@ int local_grow_device(void *self, const Call *call, const VolumeRef *volume, con
         return r;
 }
 
-/* Blocks for the holes; those that the volume shares with a snapshot or clone are only counted. */
-static int make_thick(Pool *pool, const Call *call, Entry *entry, Error *err) {
+/* Those that the volume shares with a snapshot or clone are only counted. */
+static int fill_holes(Pool *pool, const Call *call, Entry *entry, int fd, Error *err) {
         LocalMeta meta = entry->meta;
-        cleanup(closep) int fd = -1;
-        int r;
+        int r = local_preallocate(call, fd, &meta, 0, err);
 
-        fd = open_used(pool, entry, err);
-        if (fd < 0)
-                return fd;
-        r = local_preallocate(call, fd, &meta, 0, err);
         if (r < 0)
                 return r;
         if (fsync(fd) < 0)
                 return error_set_errno(err, errno, "sync %s", meta.id);
-        meta.thick = true;
         return pool_store(pool, entry, &meta, err);
+}
+
+/* A failure leaves the blocks that it got so far: the volume may be in use, and a hole is not told
+ * from what is written into it meanwhile. They were within what the pool may give. */
+static int make_thick(Pool *pool, const Call *call, Entry *entry, Error *err) {
+        cleanup(closep) int fd = open_used(pool, entry, err);
+        int r = fd < 0 ? fd : pool_reserve_thick(pool, entry, err);
+
+        if (r < 0)
+                return r;
+        r = fill_holes(pool, call, entry, fd, err);
+        if (r < 0) {
+                pthread_mutex_lock(&pool->mutex);
+                entry->meta.thick = false;
+                pthread_mutex_unlock(&pool->mutex);
+        }
+        return r;
 }
 
 static int make_thin(Pool *pool, Entry *entry, Error *err) {

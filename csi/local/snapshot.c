@@ -192,7 +192,7 @@ int local_delete_snapshot(void *self, const Call *call, const char *snapshot_id,
         int r;
 
         if (!pool_peek(pool, LOCAL_SNAPSHOT, snapshot_id, &found))
-                return 0;
+                return pool_check_no_data(pool, LOCAL_SNAPSHOT, snapshot_id, err);
         if (found.group_id[0])
                 return error_set(err, ERROR_INVALID,
                                  "snapshot %s is a member of group %s and goes with it",

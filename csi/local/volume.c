@@ -386,7 +386,9 @@ static int remove_volume(Pool *pool, const Call *call, const char *volume_id, bo
         LocalMeta found;
         int r;
 
-        if (!pool_peek(pool, LOCAL_VOLUME, volume_id, &found) || found.ephemeral != ephemeral)
+        if (!pool_peek(pool, LOCAL_VOLUME, volume_id, &found))
+                return ephemeral ? 0 : pool_check_no_data(pool, LOCAL_VOLUME, volume_id, err);
+        if (found.ephemeral != ephemeral)
                 return 0;
         pthread_mutex_lock(&pool->mutex);
         entry = pool_find(pool, LOCAL_VOLUME, volume_id);

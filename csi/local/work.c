@@ -27,6 +27,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -201,6 +202,11 @@ static int make(Pool *pool, const Call *call, Entry *entry, DiskCopy *copy, Erro
                 r = attach_copy(pool, entry, to_fd, &attachment, err);
         if (r < 0)
                 return r;
+        r = filecopy_owner(copy->disk_file_fd, to_fd);
+        if (r < 0)
+                log_warning("volume %s: the copy that is worked on has not the owner, mode or "
+                            "project of its file: %s",
+                            entry->meta.id, strerrordesc_np(-r));
         copy->device = (Device){.devno = attachment.devno, .size_bytes = entry->meta.size_bytes};
         loop_path(attachment.number, copy->device.path);
         copy->device_fd = fd_steal(&attachment.fd);

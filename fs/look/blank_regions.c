@@ -36,7 +36,9 @@
 #define ROUND_BYTES  (16 * KIB)
 #define SAMPLES      1000
 /* No more candidates for former sizes once there are so many reads. */
-#define FORMER_END 3900
+#define FORMER_END 4080
+/* GiB below the present size. */
+#define NEAR_SIZES 64
 
 typedef struct Regions {
         uint64_t size_bytes;
@@ -114,8 +116,9 @@ static bool is_on_round(const Regions *to, uint64_t group_bytes, uint64_t n) {
 /* Group 1 of a disk of @size_bytes, for the numbers of groups that people and processors make and
  * that are no power of two, which come out round. */
 static void add_former_size(Regions *to, uint64_t size_bytes) {
-        static const uint8_t n_groups[] = {3,  5,  6,  7,  9,  10, 11, 12, 14, 20, 24,
-                                           28, 36, 40, 48, 56, 60, 72, 80, 96, 112};
+        static const uint8_t n_groups[] = {3,  5,  6,  7,  9,  10, 11,  12,  13, 14, 18,
+                                           20, 22, 24, 26, 28, 30, 36,  40,  44, 48, 52,
+                                           56, 60, 72, 80, 88, 96, 104, 112, 176};
 
         for (size_t k = 0; k < sizeof(n_groups); k++) {
                 uint64_t group = (size_bytes / PROBE + n_groups[k] - 1) / n_groups[k] * PROBE;
@@ -139,6 +142,14 @@ static void add_former_sizes(Regions *to) {
         for (uint64_t i = 1; i < 100; i++)
                 if (i * tens > to->size_bytes / 4 && i * tens / 2 < to->size_bytes)
                         add_former_size(to, i * tens);
+}
+
+/* A disk that was grown by a few GiB, with the four groups that mkfs.xfs makes by itself. */
+static void add_near_sizes(Regions *to) {
+        uint64_t former = to->size_bytes / GIB;
+
+        for (uint64_t i = 0; i < NEAR_SIZES && i + 1 < former && to->n < FORMER_END; i++)
+                add(to, ((former - i) * GIB / PROBE + 3) / 4 * PROBE, PROBE);
 }
 
 static void add_samples(Regions *to, uint64_t phase) {
@@ -206,6 +217,7 @@ size_t fs_blank_regions(uint64_t size_bytes, uint64_t phase, FsRegion *regions) 
         add_rounds(&to);
         add_multiples(&to);
         add_samples(&to, phase);
+        add_near_sizes(&to);
         add_former_sizes(&to);
         return finish(&to);
 }

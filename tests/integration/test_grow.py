@@ -115,10 +115,15 @@ def test_a_copy_is_grown_and_takes_the_place(sharing):
     volume_id, content = make_grown(world)
     put_tool(tools, 'resize2fs', 'real "$@"\n')
     image = world.pool / 'volumes' / f'{volume_id}.img'
-    before = image.stat().st_ino
+    # As who counts the disk's quotas by owner has it.
+    os.chown(image, 12, 34)
+    image.chmod(0o640)
+    before = image.stat()
     world.kubelet.stage(volume_id, mount('ext4'))
     expect_whole(world, volume_id, content, True)
-    assert image.stat().st_ino != before
+    after = image.stat()
+    assert after.st_ino != before.st_ino
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
     # It is the volume to everybody else, too.
     (name,) = world.loops()
     assert os.stat(world.kubelet.staging(volume_id)).st_dev == os.stat(f'/dev/{name}').st_rdev

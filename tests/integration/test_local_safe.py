@@ -866,6 +866,89 @@ def test_a_pool_from_before_pools_had_names(build, sandbox):
     end(world)
 
 
+def autoclear(path):
+    return pathlib.Path(f'/sys/block/{pathlib.Path(path).name}/loop/autoclear').read_text(encoding='ascii').strip()
+
+
+@pytest.mark.parametrize('how', ['disk', 'directory'])
+def test_a_copy_of_the_pool_gives_back_nothing_of_it(build, sandbox, disk, how):
+    """A second instance served a restored copy beside the original, and detached the original's raw volumes, which the
+    copy has no record of: they carry the same tag."""
+    device, place = disk
+    world = pool_world(build, sandbox, place)
+    if how == 'disk':
+        os.sync()
+        image = sandbox.path / 'copy.img'
+        shutil.copyfile(device, image)
+        copy = sandbox.path / 'copy'
+        copy.mkdir()
+        subprocess.run(['mount', '-o', 'loop', image, copy], check=True)
+        copy = copy / 'pool'
+    else:
+        copy = place / 'copy'
+        subprocess.run(['cp', '-a', world.pool, copy], check=True)
+    volume_id = world.create('a', 16 * MIB, block())
+    world.kubelet.stage(volume_id, block())
+    loop, = world.loops()
+    second = csi.Daemon(build, sandbox.shared_directory('second'), [f'--pool={copy}', '--driver-name=rescue.example.org'],
+                        kubelet_root=sandbox.shared_directory('second-kubelet'))
+    client = second.start()
+    client.fails('NOT_FOUND', 'ControllerGetVolume', volume_id=volume_id)
+    client.DeleteVolume(volume_id=volume_id)
+    client.NodeUnstageVolume(volume_id=volume_id, staging_target_path=str(second.kubelet_root / 'x'))
+    assert 'loop device of no volume' not in second.log()
+    assert world.loops() == [loop] and autoclear(loop) == '0'
+    client.close()
+    second.stop()
+    world.kubelet.unstage(volume_id)
+    assert world.loops() == []
+    end(world)
+
+
+@pytest.mark.parametrize('size', ['more', 'less'])
+def test_a_volume_that_becomes_thick_leaves_the_reserve(build, sandbox, size):
+    """It took all that was free, and kept it when that was not enough."""
+    place = sandbox.mounted(sandbox.loop(256 * MIB, ['mkfs.ext4', '-q', '-m', '0']), 'ext4')
+    world = pool_world(build, sandbox, place, ['--pool-reserve=20%', '--pool-overcommit=400'])
+
+    def free():
+        return os.statvfs(place).f_bavail * os.statvfs(place).f_frsize
+    before = free()
+    volume_id = world.create('a', 400 * MIB if size == 'more' else before - 24 * MIB, mount())
+    message = world.client.fails('RESOURCE_EXHAUSTED', 'ControllerModifyVolume', volume_id=volume_id,
+                                 mutable_parameters={'provisioning': 'thick'})
+    assert 'thick' in message
+    assert before - free() < MIB
+    fits = world.create('b', 32 * MIB, mount())
+    world.client.ControllerModifyVolume(volume_id=fits, mutable_parameters={'provisioning': 'thick'})
+    assert 32 * MIB <= before - free() < 40 * MIB
+    end(world)
+
+
+@pytest.mark.parametrize('kind', ['volumes', 'snapshots'])
+def test_data_without_a_record_is_not_deleted(world, kind):
+    """DeleteVolume answered OK, and the data of a volume whose record a half restore had left out stayed for ever."""
+    made = world.create('a', 16 * MIB, mount())
+    name, field = 'DeleteVolume', 'volume_id'
+    if kind == 'snapshots':
+        made = world.client.CreateSnapshot(source_volume_id=made, name='s').snapshot.snapshot_id
+        name, field = 'DeleteSnapshot', 'snapshot_id'
+    record = world.pool / kind / f'{made}.json'
+    kept = record.read_bytes()
+    world.client.close()
+    world.daemon.stop()
+    record.unlink()
+    world.start()
+    assert f'{made}.json' in world.client.fails('FAILED_PRECONDITION', name, **{field: made})
+    assert (world.pool / kind / f'{made}.img').exists()
+    world.client.close()
+    world.daemon.stop()
+    record.write_bytes(kept)
+    world.start()
+    getattr(world.client, name)(**{field: made})
+    assert not (world.pool / kind / f'{made}.img').exists()
+
+
 @pytest.mark.parametrize('what', ('bytes', 'inodes'))
 def test_a_full_pool_can_be_emptied(build, sandbox, what):
     """DeleteVolume wanted room for the word "deleting"."""
