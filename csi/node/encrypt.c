@@ -489,7 +489,9 @@ int encrypt_open(Job *job, Error *err) {
                 return r == PROVIDER_E_PLAIN ? 0 : r;
         job->is_encrypted = true;
         memcpy(&job->disk, &job->device, sizeof(job->disk));
-        r = find_open(job, err);
+        r = job_check_not_shown(job, &job->disk.device, err);
+        if (r == 0)
+                r = find_open(job, err);
         if (r < 0)
                 return r;
         if (r == 0)

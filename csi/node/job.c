@@ -315,6 +315,8 @@ int job_bind_block(Job *job, const BindInput *input, Error *err) {
         int r;
 
         r = block_plan(input, &job->device, &job->target_facts, &job->plan, err);
+        if (r == 0 && job->plan.n_steps > 0)
+                r = job_check_not_mounted(job, err);
         if (r < 0)
                 return r;
         /* What is shown is the node that was opened when the device was proven, whatever its name
@@ -487,8 +489,11 @@ int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
         if (r == 0)
                 r = job_read_target(job, &job->target, &job->device, &job->target_facts, err);
         /* What is mounted is not looked at any more: it is in use, perhaps since before us. */
-        if (r == 0 && (!job->target_facts.is_mounted || job->target_facts.is_dead))
-                r = inspect(job, err);
+        if (r == 0 && (!job->target_facts.is_mounted || job->target_facts.is_dead)) {
+                r = job_check_not_shown(job, &job->device.device, err);
+                if (r == 0)
+                        r = inspect(job, err);
+        }
         if (r == 0)
                 r = choose_host(job, &input, err);
         if (r < 0)

@@ -167,6 +167,14 @@ int job_check_staged_disk(const Job *job, const TargetFacts *staged, Error *err)
 /* Plan, log it, carry it out. */
 int job_apply(Job *job, Error *err);
 
+/* ERROR_PRECONDITION while the device, or what lies on it, is mounted: then it is not shown raw. */
+int job_check_not_mounted(const Job *job, Error *err);
+
+/* ERROR_PRECONDITION while a node of @device, of what lies on it or of what it lies on is bound
+ * below kubelet's root, as raw block volumes are published: then it is neither formatted nor
+ * mounted. */
+int job_check_not_shown(const Job *job, const Device *device, Error *err);
+
 /* Shows the device, which was found, at the job's target, whose facts were read. */
 int job_bind_block(Job *job, const BindInput *input, Error *err);
 

@@ -37,6 +37,8 @@ static int stage_block(Job *job, const NodeStageRequest *request, Error *err) {
         r = block_path(job->node, job->call, request->staging_path, request->volume_id, &path, err);
         if (r == 0)
                 r = job_find_device(job, err);
+        if (r == 0)
+                r = job_check_not_mounted(job, err);
         if (r < 0 || !path)
                 return r;
         r = job_open_target(job, "staging_target_path", path, err);

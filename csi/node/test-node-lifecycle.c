@@ -102,6 +102,50 @@ static void test_btrfs(void) {
         live("btrfs-1", "btrfs", 256 * MIB);
 }
 
+/* A disk that is mounted is not shown raw, and one that is shown is neither formatted nor mounted,
+ * whatever the stages before were. */
+static void test_block_or_mount(void) {
+        const Ask raw = {.fs_type = "block", .staging = KUBELET "/plugins/raw"},
+                  raw_ro = {.fs_type = "block",
+                            .staging = KUBELET "/plugins/raw",
+                            .readonly = true},
+                  ext4 = {.fs_type = "ext4"}, btrfs = {.fs_type = "btrfs"};
+        Node *node = node_counting();
+
+        assert(mkdir(KUBELET "/plugins/raw", 0750) == 0);
+        /* Blank, and a pod has it. */
+        (void)disk_new("or-1", 128 * MIB);
+        expect_ok(stage(node, "or-1", &raw));
+        expect_ok(publish(node, "or-1", TARGET, &raw));
+        expect(ERROR_PRECONDITION, stage(node, "or-1", &ext4));
+        assert(strstr(last_error.message, TARGET) && n_steps[STEP_FORMAT] == 0);
+        expect_ok(publish(node, "or-1", TARGET, &raw));
+        expect_ok(unpublish(node, "or-1", TARGET));
+        expect_ok(unstage(node, "or-1", KUBELET "/plugins/raw"));
+        for (size_t i = 0; i < 2; i++) {
+                const Ask *ask = i == 0 ? &ext4 : &btrfs;
+                const char *id = i == 0 ? "or-1" : "or-2";
+
+                if (i == 1)
+                        (void)disk_new(id, 256 * MIB);
+                expect_ok(stage(node, id, ask));
+                expect(ERROR_PRECONDITION, stage(node, id, &raw));
+                assert(strstr(last_error.message, STAGING));
+                expect(ERROR_PRECONDITION, publish(node, id, TARGET, &raw));
+                assert(strstr(last_error.message, STAGING));
+                expect(ERROR_PRECONDITION, publish(node, id, TARGET, &raw_ro));
+                assert(count_mounts(STAGING) == 1);
+                expect_ok(unstage(node, id, STAGING));
+                /* A filesystem is in a pod's hands. */
+                expect_ok(stage(node, id, &raw));
+                expect_ok(publish(node, id, TARGET, &raw));
+                expect(ERROR_PRECONDITION, stage(node, id, ask));
+                expect_ok(unpublish(node, id, TARGET));
+                expect_ok(unstage(node, id, KUBELET "/plugins/raw"));
+        }
+        node_free(node);
+}
+
 static void test_block(void) {
         const Ask ask = {.fs_type = "block"}, ro = {.fs_type = "block", .readonly = true};
         Node *node = node_counting();
@@ -770,6 +814,7 @@ int main(int argc, char **argv) {
                 {"xfs", test_xfs},
                 {"btrfs", test_btrfs},
                 {"block", test_block},
+                {"block_or_mount", test_block_or_mount},
                 {"ephemeral", test_ephemeral},
                 {"kernel_paths", test_kernel_paths},
                 {"staging_layouts", test_staging_layouts},
