@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""rootfs.py ARCHITECTURE BUILD SYSROOT RUNTIME LIBCURL CONTEXT: one architecture's files of both images, and their SBOMs.
+"""rootfs.py ARCHITECTURE BUILD SYSROOT RUNTIME LIBCURL CONTEXT: one architecture's files of both images, and SBOMs.
 
 BUILD is a build of cross/build against SYSROOT; RUNTIME is a directory of cross/sysroot with the packages of
 contents.txt; LIBCURL is what images/libcurl has built. Writes CONTEXT/<name of the architecture in images>/{cni,csi}/,
@@ -127,7 +127,8 @@ def stanzas(directory, names):
     """{package: {field: value}} by what apt knows of a directory of cross/sysroot: first lines of fields."""
     installed = versions(directory)
     done = subprocess.run(['apt-cache', '-c', directory / 'apt/apt.conf', 'show',
-                           *(f'{name}={installed[name]}' for name in names)], capture_output=True, text=True, check=False)
+                           *(f'{name}={installed[name]}' for name in names)],
+                          capture_output=True, text=True, check=False)
     found = {}
     for text in done.stdout.split('\n\n'):
         fields = dict(line.partition(': ')[::2] for line in text.splitlines() if not line.startswith(' '))

@@ -890,7 +890,8 @@ def test_a_copy_of_the_pool_gives_back_nothing_of_it(build, sandbox, disk, how):
     volume_id = world.create('a', 16 * MIB, block())
     world.kubelet.stage(volume_id, block())
     loop, = world.loops()
-    second = csi.Daemon(build, sandbox.shared_directory('second'), [f'--pool={copy}', '--driver-name=rescue.example.org'],
+    second = csi.Daemon(build, sandbox.shared_directory('second'),
+                        [f'--pool={copy}', '--driver-name=rescue.example.org'],
                         kubelet_root=sandbox.shared_directory('second-kubelet'))
     client = second.start()
     client.fails('NOT_FOUND', 'ControllerGetVolume', volume_id=volume_id)
