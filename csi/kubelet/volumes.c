@@ -107,3 +107,43 @@ int kubelet_has_volume(const char *root, KubeletPlace place, const char *volume_
                 return -ENOMEM;
         return each_entry(AT_FDCWD, path, place == KUBELET_PODS ? is_in_pod : is_staged, volume_id);
 }
+
+/* @parts: names, "*" any; NULL after the last. A place that is not there has none. */
+static int walk(int dir_fd, const char *path, const char *const *parts, KubeletEach *each,
+                void *userdata) {
+        cleanup(closedirp) DIR *dir = NULL;
+        struct dirent *entry;
+        int fd, r = 0;
+
+        fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
+        if (!parts[1] || !str_equal(parts[0], "*")) {
+                r = parts[1] ? walk(fd, parts[0], parts + 1, each, userdata)
+                             : each(fd, parts[0], userdata);
+                close(fd);
+                return r;
+        }
+        dir = fdopendir(fd);
+        if (!dir) {
+                close(fd);
+                return -ENOMEM;
+        }
+        errno = 0;
+        while (r == 0 && (entry = readdir(dir))) {
+                if (entry->d_name[0] != '.')
+                        r = walk(fd, entry->d_name, parts + 1, each, userdata);
+                errno = 0;
+        }
+        return r == 0 && errno != 0 ? -errno : r;
+}
+
+int kubelet_each_mount_point(const char *root, KubeletEach *each, void *userdata) {
+        static const char *const staged[] = {"plugins", "kubernetes.io", "csi", "*",
+                                             "*",       "globalmount",   NULL};
+        static const char *const pods[] = {"pods", "*",     "volumes", "kubernetes.io~csi",
+                                           "*",    "mount", NULL};
+        int r = walk(AT_FDCWD, str_is_empty(root) ? "/" : root, staged, each, userdata);
+
+        return r != 0 ? r : walk(AT_FDCWD, str_is_empty(root) ? "/" : root, pods, each, userdata);
+}

@@ -24,4 +24,16 @@ int kubelet_has_volume(const char *root, KubeletPlace place, const char *volume_
 
 #define KUBELET_NOTE "vol_data.json"
 
+/* @name in @parent_fd is where a volume's filesystem is mounted, or was, or is to be. Other than 0
+ * ends the walk. */
+typedef int KubeletEach(int parent_fd, const char *name, void *userdata);
+
+/**
+ * kubelet_each_mount_point() - "globalmount" of each staging directory, "mount" of each pod's
+ * @root: kubelet's directory for this process
+ *
+ * What is at those names is not touched. Return: what @each returned; 0; -errno: not all were seen.
+ */
+int kubelet_each_mount_point(const char *root, KubeletEach *each, void *userdata);
+
 #endif

@@ -9,11 +9,13 @@
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 #include "common/block/block_sysfs.h"
+#include "common/mount/mount_query.h"
 #include "common/mount/mountinfo.h"
+#include "csi/kubelet/volumes.h"
+#include "csi/node/growing.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
@@ -96,4 +98,52 @@ int job_check_not_shown(const Job *job, const Device *device, Error *err) {
                                          device->path, mount->target);
         }
         return 0;
+}
+
+/* --- notes of what was being done to its filesystem --- */
+
+typedef struct Forget {
+        const char *volume_id;
+        const uint8_t *uuid; /* of the filesystem on the device; NULL: none */
+} Forget;
+
+/* What is mounted there may hang, and notes are below it only. */
+static bool is_mount_root(int fd) {
+        cleanup(mount_status_deinit) MountStatus status = {0};
+
+        return mount_query(fd, MOUNT_QUERY_SHORT, &status) != 0 || status.is_root;
+}
+
+static int forget(int parent_fd, const char *name, void *userdata) {
+        const Forget *wanted = userdata;
+        cleanup(closep) int fd =
+                openat(parent_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        const NodePath path = {.parent_fd = parent_fd, .fd = fd, .type = S_IFDIR};
+        int r = 0;
+
+        if (fd < 0 || is_mount_root(fd))
+                return 0;
+        if (marker_names(&path, wanted->volume_id))
+                r = marker_remove(&path);
+        if (r == 0 && wanted->uuid && growing_read(&path, wanted->uuid) != GROWING_NONE)
+                r = growing_end(&path);
+        return r;
+}
+
+int job_forget_notes(const Job *job, Error *err) {
+        cleanup(freep) FsVolume *volume = calloc(1, sizeof(*volume));
+        Forget wanted = {.volume_id = job->volume.volume_id};
+        FsReader reader;
+        int r;
+
+        if (!volume)
+                return error_set_errno(err, ENOMEM, "look at %s", job->device.device.path);
+        if (fs_reader_from_fd(&reader, job->device_fd) == 0 && fs_read_volume(&reader, volume) == 0)
+                wanted.uuid = volume->uuid;
+        r = kubelet_each_mount_point(job->node->root.here, forget, &wanted);
+        return r < 0 ? error_set_errno(err, r,
+                                       "remove notes about %s from kubelet's directories before it "
+                                       "is a raw block device of a pod",
+                                       job->device.device.path)
+                     : 0;
 }

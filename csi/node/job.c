@@ -317,6 +317,8 @@ int job_bind_block(Job *job, const BindInput *input, Error *err) {
         r = block_plan(input, &job->device, &job->target_facts, &job->plan, err);
         if (r == 0 && job->plan.n_steps > 0)
                 r = job_check_not_mounted(job, err);
+        if (r == 0 && job->plan.n_steps > 0)
+                r = job_forget_notes(job, err);
         if (r < 0)
                 return r;
         /* What is shown is the node that was opened when the device was proven, whatever its name

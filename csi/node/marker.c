@@ -63,6 +63,14 @@ bool marker_exists(const NodePath *path) {
         return note_read(path, MARKER_NAME, &text);
 }
 
+bool marker_names(const NodePath *path, const char *volume_id) {
+        cleanup(freep) char *expected = str_printf("\nvolume %s\n", volume_id);
+        cleanup(freep) char *text = NULL;
+
+        /* Without memory any is believed to be it. */
+        return note_read(path, MARKER_NAME, &text) && (!expected || str_has_suffix(text, expected));
+}
+
 int marker_write(const NodePath *path, const Marker *marker) {
         cleanup(freep) char *text = NULL;
 

@@ -10,7 +10,8 @@
  *
  * It is believed only if it names the same volume, size, boot and disk sequence number
  * (Linux 5.15): then the disk has not left this kernel since it was proven blank. That another host
- * did not write to it is shown by the UUID: see fs_take_back(). At unstage, what the marker is of
+ * did not write to it is shown by the UUID: see fs_take_back(). Before a pod gets the disk as a raw
+ * block device it goes: job_forget_notes(). At unstage, what the marker is of
  * is taken back before the marker goes. After a reboot, or where there is no such number, a
  * half-made filesystem needs a person.
  */
@@ -30,6 +31,9 @@ bool marker_read(const NodePath *path, Marker *marker);
 
 /* Whether there is anything that may be a marker: only then it is worth to look for the disk. */
 bool marker_exists(const NodePath *path);
+
+/* Whether there is one that names the volume, of whatever disk. */
+bool marker_names(const NodePath *path, const char *volume_id);
 
 /* What was being made, by the text of a marker; what does not parse is no kind, and compares as
  * something else. */

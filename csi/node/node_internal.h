@@ -175,6 +175,11 @@ int job_check_not_mounted(const Job *job, Error *err);
  * mounted. */
 int job_check_not_shown(const Job *job, const Device *device, Error *err);
 
+/* Removes what kubelet's directories note of a mkfs or a resize2fs of ours on the device: a pod
+ * that gets it raw may write anything, and none of it is ours to take back or to mend. Once it
+ * returns 0 the notes are gone for good. */
+int job_forget_notes(const Job *job, Error *err);
+
 /* Shows the device, which was found, at the job's target, whose facts were read. */
 int job_bind_block(Job *job, const BindInput *input, Error *err);
 

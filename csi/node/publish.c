@@ -83,7 +83,10 @@ static int publish_block(Job *job, const NodePublishRequest *request, Error *err
         /* A bind that is read-only does not keep anybody from writing to the device. */
         if (request->readonly)
                 job->options.set |= MOUNT_FLAG_READ_ONLY;
-        r = job_find_device(job, err);
+        /* A mkfs that hangs may write yet. */
+        r = node_check_hanging(job->node, request->volume_id, err);
+        if (r == 0)
+                r = job_find_device(job, err);
         if (r == 0)
                 r = target_facts_read(&job->target_facts, &job->target, &job->device, err);
         if (r == 0)

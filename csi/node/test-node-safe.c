@@ -294,6 +294,46 @@ static void test_crash_in_mkfs(void) {
         node_free(node);
 }
 
+#define VOLUME_DIR KUBELET "/plugins/kubernetes.io/csi/test.csi.berth.dev/0123"
+
+static const Ask ext4_there = {.fs_type = "ext4", .staging = VOLUME_DIR "/globalmount"};
+
+static void crash_stage_there(Node *node, const char *id) {
+        (void)stage(node, id, &ext4_there);
+}
+
+/* What a killed mkfs left is ours until a pod gets the disk raw: then it is the pod's, all of it.
+ */
+static void test_crash_in_mkfs_and_raw(void) {
+        const Ask raw = {.fs_type = "block", .staging = KUBELET "/plugins/raw"};
+        const char *given = getenv("PATH");
+        cleanup(freep) char *path = strdup(given ? given : "/usr/sbin:/usr/bin:/sbin:/bin");
+        char copy[] = "the only copy", found[sizeof(copy)];
+        Node *node = node_open(NULL);
+        Disk *disk = disk_new("mkfs-raw", 64 * MIB);
+        cleanup(closep) int fd = -1;
+
+        assert(system("mkdir -p " KUBELET "/plugins/raw " VOLUME_DIR /* NOLINT(cert-env33-c) */
+                      "/globalmount") == 0);
+        assert(disk_attach(disk) == 0);
+        put_deadly_mkfs();
+        assert(in_child(crash_stage_there, node, "mkfs-raw") == -1);
+        assert(setenv("PATH", path, 1) == 0);
+        assert(exists(VOLUME_DIR "/globalmount/.berth-format"));
+        expect_ok(stage(node, "mkfs-raw", &raw));
+        expect_ok(publish(node, "mkfs-raw", TARGET, &raw));
+        assert(!exists(VOLUME_DIR "/globalmount/.berth-format"));
+        fd = open(TARGET, O_WRONLY | O_CLOEXEC);
+        assert(pwrite(fd, copy, sizeof(copy), 40 * MIB) == sizeof(copy) && fsync(fd) == 0);
+        closep(&fd);
+        expect_ok(unpublish(node, "mkfs-raw", TARGET));
+        expect(ERROR_PRECONDITION, stage(node, "mkfs-raw", &ext4_there));
+        assert(pread(disk->backing_fd, found, sizeof(found), 40 * MIB) == sizeof(found) &&
+               memcmp(found, copy, sizeof(copy)) == 0);
+        expect_ok(unstage(node, "mkfs-raw", KUBELET "/plugins/raw"));
+        node_free(node);
+}
+
 /* --- what is on the disk --- */
 
 static void put_bytes(Disk *disk, off_t offset, const char *bytes, size_t n) {
@@ -709,6 +749,7 @@ int main(int argc, char **argv) {
                 {"crash_publish", test_crash_publish},
                 {"crash_block", test_crash_block},
                 {"crash_in_mkfs", test_crash_in_mkfs},
+                {"crash_in_mkfs_and_raw", test_crash_in_mkfs_and_raw},
                 {"not_blank", test_not_blank},
                 {"unreadable", test_unreadable},
                 {"other_type", test_other_type},
