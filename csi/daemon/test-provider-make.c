@@ -8,6 +8,7 @@
 #include "tests/lib/test.h"
 
 #include "csi/daemon/providers.h"
+#include "fs/formats/format.h"
 #include "fs/make/mkfs.h"
 #include "fs/verdict/verdict.h"
 

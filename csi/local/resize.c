@@ -12,6 +12,7 @@
 #include "csi/local/spec.h"
 #include "csi/local/volume.h"
 
+#include "fs/formats/format.h"
 #include "fs/make/tools.h"
 
 #include "common/base/cleanup.h"

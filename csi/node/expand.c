@@ -10,6 +10,7 @@
 #include "common/block/block_ioctl.h"
 #include "common/block/block_sysfs.h"
 #include "csi/node/encrypt.h"
+#include "fs/formats/format.h"
 #include "fs/make/tools.h"
 
 #include <fcntl.h>

@@ -16,6 +16,7 @@
 #include "csi/node/growing.h"
 #include "csi/node/timed.h"
 #include "csi/wait/limits.h"
+#include "fs/formats/format.h"
 #include "fs/look/inspect.h"
 #include "fs/make/fsck.h"
 #include "fs/make/tools.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "csi/node/marker.h"
+#include "fs/formats/format.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"

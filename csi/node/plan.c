@@ -3,6 +3,7 @@
 /* The decisions. No system call, no clock, no environment. */
 
 #include "csi/node/plan.h"
+#include "fs/formats/format.h"
 #include "fs/make/tools.h"
 
 #include "common/base/cleanup.h"

@@ -5,6 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 #include "csi/node/node_internal.h"
+#include "fs/formats/format.h"
 #include "fs/make/tools.h"
 
 #include <fcntl.h>

@@ -2,6 +2,7 @@
 /* `berth-csi fs check`: what a volume holds, and which hosts can mount it. */
 
 #include "fs/command/command_internal.h"
+#include "fs/formats/format.h"
 #include "fs/look/inspect.h"
 
 #include "common/base/arguments.h"

@@ -2,6 +2,7 @@
 /* `berth-csi fs plan`: the mkfs command whose filesystem every given host can mount. */
 
 #include "fs/command/command_internal.h"
+#include "fs/formats/format.h"
 #include "fs/make/mkfs.h"
 
 #include "common/base/arguments.h"

@@ -4,6 +4,7 @@
 
 #include "fs/command/command.h"
 #include "fs/features/feature.h"
+#include "fs/formats/format.h"
 #include "fs/look/inspect.h"
 
 #include "common/base/str.h"

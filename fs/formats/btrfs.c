@@ -4,9 +4,10 @@
  * mount does not look at. Offsets: struct btrfs_super_block.
  */
 
+#include "fs/formats/formats_internal.h"
 #include "fs/volume/checksum.h"
-#include "fs/volume/superblock_internal.h"
 
+#include "common/base/cleanup.h"
 #include "common/base/sha256.h"
 
 #include <string.h>
@@ -82,7 +83,7 @@ static void btrfs_check(const uint8_t *sb, FsVolume *volume) {
                 volume_malformed(volume, "tree level");
 }
 
-bool btrfs_parse(const uint8_t sb[4096], FsVolume *volume) {
+static bool btrfs_parse(const uint8_t sb[4096], FsVolume *volume) {
         uint16_t algorithm = le16(sb + 0xc4);
         uint64_t n_devices = le64(sb + 0x88), cache = le64(sb + 0x22b);
 
@@ -116,7 +117,7 @@ bool btrfs_parse(const uint8_t sb[4096], FsVolume *volume) {
         return true;
 }
 
-int btrfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+static int btrfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         uint8_t sb[BTRFS_SIZE];
         int r = source_read(source, BTRFS_OFFSET, sb, sizeof(sb));
 
@@ -132,3 +133,31 @@ int btrfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
                 return 0;
         return btrfs_check_trees(source, sb, volume);
 }
+
+static int backup_btrfs(FsSource *source, FsVolume *volume) {
+        static const uint64_t offsets[] = {UINT64_C(64) << 20, UINT64_C(256) << 30};
+        uint8_t sb[4096];
+
+        for (size_t i = 0; i < N_ELEMENTS(offsets); i++) {
+                int r = source_read(source, offsets[i], sb, sizeof(sb));
+
+                if (r < 0 && !source_is_image_fault(r))
+                        return r;
+                if (r == 0 && btrfs_parse(sb, volume)) {
+                        volume->backup_offset = offsets[i];
+                        return 0;
+                }
+        }
+        return FS_E_NONE;
+}
+
+const FsFormat format_btrfs = {
+        .kind = FS_KIND_BTRFS,
+        .name = "btrfs",
+        .types = {"btrfs"},
+        .read = btrfs_read,
+        .read_backup = backup_btrfs,
+        .class_names = {[FS_CLASS_RO_COMPAT] = "compat_ro"},
+        .no_recovery = "ro,rescue=nologreplay",
+        .repair = "btrfs check",
+};

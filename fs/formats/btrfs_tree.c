@@ -8,7 +8,7 @@
  * btrfs_read_chunk_tree() of Linux 6.18.
  */
 
-#include "fs/volume/superblock_internal.h"
+#include "fs/formats/formats_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

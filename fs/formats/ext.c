@@ -111,7 +111,7 @@ static void ext_own_options(const uint8_t sb[1024], FsVolume *volume) {
                        text);
 }
 
-bool ext_parse(const uint8_t sb[1024], FsVolume *volume) {
+static bool ext_parse(const uint8_t sb[1024], FsVolume *volume) {
         uint32_t log_block = le32(sb + 0x18);
         uint64_t n_blocks = le32(sb + 4);
 
@@ -255,7 +255,7 @@ static int ext_mmp(FsSource *source, const uint8_t *sb, FsVolume *volume) {
         return 0;
 }
 
-int ext_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+static int ext_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         const uint8_t *sb = head + 1024;
         int r;
 
@@ -279,3 +279,32 @@ int ext_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
                 return ext_mmp(source, sb, volume);
         return 0;
 }
+
+/* Group 1 of an ext filesystem with blocks of 1, 2, 4... 64 KiB: 8 * block blocks to a group, and
+ * the superblock at its start (1K blocks start at block 1). */
+static int backup_ext(FsSource *source, FsVolume *volume) {
+        uint8_t sb[1024];
+
+        for (unsigned int log = 10; log <= 16; log++) {
+                uint64_t offset = ((uint64_t)8 << (2 * log)) + (log == 10 ? 1024 : 0);
+                int r = source_read(source, offset, sb, sizeof(sb));
+
+                if (r < 0 && !source_is_image_fault(r))
+                        return r;
+                if (r == 0 && ext_parse(sb, volume)) {
+                        volume->backup_offset = offset;
+                        return 0;
+                }
+        }
+        return FS_E_NONE;
+}
+
+const FsFormat format_ext = {
+        .kind = FS_KIND_EXT,
+        .name = "ext",
+        .types = {"ext2", "ext3", "ext4"},
+        .read = ext_read,
+        .read_backup = backup_ext,
+        .no_recovery = "ro,noload",
+        .repair = "e2fsck -f",
+};

@@ -5,7 +5,6 @@
  * younger than Linux 4.18 says so.
  */
 
-#include "fs/features/feature.h"
 #include "fs/formats/ext_internal.h"
 #include "fs/volume/checksum.h"
 

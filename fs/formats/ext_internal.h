@@ -4,7 +4,7 @@
 
 /* Between ext.c, which reads, and ext_check.c, which has the kernel's rules. */
 
-#include "fs/volume/superblock_internal.h"
+#include "fs/formats/formats_internal.h"
 
 /* Marks @volume malformed by the first rule that @sb breaks. */
 void ext_check(const uint8_t *sb, FsVolume *volume);

@@ -5,8 +5,8 @@
  * struct f2fs_checkpoint.
  */
 
+#include "fs/formats/formats_internal.h"
 #include "fs/volume/checksum.h"
-#include "fs/volume/superblock_internal.h"
 
 #include <string.h>
 
@@ -54,7 +54,7 @@ static void f2fs_label(const uint8_t *name, FsVolume *volume) {
         volume->label[n] = '\0';
 }
 
-bool f2fs_parse(const uint8_t sb[3072], FsVolume *volume) {
+static bool f2fs_parse(const uint8_t sb[3072], FsVolume *volume) {
         uint32_t log_block = le32(sb + 0x10), log_sector = le32(sb + 8);
         uint32_t n_devices = 0;
 
@@ -116,7 +116,7 @@ static int f2fs_checkpoint(FsSource *source, const uint8_t *sb, FsVolume *volume
         return 0;
 }
 
-int f2fs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+static int f2fs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         const uint8_t *sb = head + 0x400;
 
         if (!f2fs_parse(sb, volume))
@@ -125,3 +125,25 @@ int f2fs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
                 return 0;
         return f2fs_checkpoint(source, sb, volume);
 }
+
+static int backup_f2fs(FsSource *source, FsVolume *volume) {
+        uint8_t sb[3072];
+        int r = source_read(source, 0x1400, sb, sizeof(sb));
+
+        if (r < 0)
+                return source_is_image_fault(r) ? FS_E_NONE : r;
+        if (!f2fs_parse(sb, volume))
+                return FS_E_NONE;
+        volume->backup_offset = 0x1400;
+        return 0;
+}
+
+const FsFormat format_f2fs = {
+        .kind = FS_KIND_F2FS,
+        .name = "f2fs",
+        .types = {"f2fs"},
+        .read = f2fs_read,
+        .read_backup = backup_f2fs,
+        .no_recovery = "ro,disable_roll_forward",
+        .repair = "fsck.f2fs",
+};

@@ -4,9 +4,8 @@
  * exfat and NTFS, which have no feature words.
  */
 
-#include "fs/features/feature.h"
+#include "fs/formats/formats_internal.h"
 #include "fs/volume/checksum.h"
-#include "fs/volume/superblock_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +79,7 @@ static void erofs_check(const uint8_t *sb, FsVolume *volume) {
                 volume_malformed(volume, "metabox inode");
 }
 
-int erofs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+static int erofs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         const uint8_t *sb = head + EROFS_OFFSET;
         int r;
 
@@ -165,9 +164,46 @@ static bool ntfs_parse(const uint8_t *sb, FsVolume *volume) {
         return true;
 }
 
-int plain_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+static int exfat_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         (void)source;
-        if (exfat_parse(head, volume) || ntfs_parse(head, volume) || vfat_parse(head, volume))
-                return 0;
-        return FS_E_NONE;
+        return exfat_parse(head, volume) ? 0 : FS_E_NONE;
 }
+
+static int ntfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+        (void)source;
+        return ntfs_parse(head, volume) ? 0 : FS_E_NONE;
+}
+
+static int vfat_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+        (void)source;
+        return vfat_parse(head, volume) ? 0 : FS_E_NONE;
+}
+
+const FsFormat format_erofs = {
+        .kind = FS_KIND_EROFS,
+        .name = "erofs",
+        .types = {"erofs"},
+        .read = erofs_read,
+        .class_names = {[FS_CLASS_ALGORITHM] = "compressor"},
+};
+
+const FsFormat format_vfat = {
+        .kind = FS_KIND_VFAT,
+        .name = "vfat",
+        .types = {"vfat"},
+        .read = vfat_read,
+};
+
+const FsFormat format_exfat = {
+        .kind = FS_KIND_EXFAT,
+        .name = "exfat",
+        .types = {"exfat"},
+        .read = exfat_read,
+};
+
+const FsFormat format_ntfs = {
+        .kind = FS_KIND_NTFS,
+        .name = "ntfs3",
+        .types = {"ntfs3", "ntfs"},
+        .read = ntfs_read,
+};

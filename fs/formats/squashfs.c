@@ -7,8 +7,7 @@
  * tables' sizes came with 5.11 and into every stable series with it.
  */
 
-#include "fs/features/feature.h"
-#include "fs/volume/superblock_internal.h"
+#include "fs/formats/formats_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -215,7 +214,7 @@ static void check(const uint8_t *sb, FsVolume *volume) {
                                  (unsigned int)le16(sb + 0x1e));
 }
 
-int squashfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+static int squashfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         uint16_t major = le16(head + 0x1c), compressor = le16(head + 0x14);
         int r;
 
@@ -237,3 +236,11 @@ int squashfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
                 r = check_root(source, head, volume);
         return r;
 }
+
+const FsFormat format_squashfs = {
+        .kind = FS_KIND_SQUASHFS,
+        .name = "squashfs",
+        .types = {"squashfs"},
+        .read = squashfs_read,
+        .class_names = {[FS_CLASS_ALGORITHM] = "compressor"},
+};

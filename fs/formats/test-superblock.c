@@ -2,6 +2,7 @@
 /* Readers against superblocks that the real tools and kernels wrote (tests/data/superblocks). */
 
 #undef NDEBUG
+#include "fs/formats/format.h"
 #include "fs/volume/checksum.h"
 #include "fs/volume/superblock.h"
 #include "tests/lib/pieces.h"
@@ -486,6 +487,15 @@ static void test_checksums(void **state) {
 
 static void test_kinds(void **state) {
         (void)state;
+        assert_null(fs_format(FS_KIND_NONE));
+        for (FsKind kind = FS_KIND_NONE + 1; kind < _FS_KIND_N; kind++) {
+                const FsFormat *format = fs_format(kind);
+
+                assert_non_null(format);
+                assert_non_null(format->read);
+                assert_string_equal(fs_kind_name(kind), format->name);
+                assert_int_equal(fs_kind_from_type(format->types[0]), kind);
+        }
         assert_int_equal(fs_kind_from_type("ext3"), FS_KIND_EXT);
         assert_int_equal(fs_kind_from_type("xfs"), FS_KIND_XFS);
         assert_int_equal(fs_kind_from_type("ext"), FS_KIND_NONE);

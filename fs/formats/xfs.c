@@ -5,8 +5,8 @@
  * xfs_dsb.
  */
 
+#include "fs/formats/formats_internal.h"
 #include "fs/volume/checksum.h"
-#include "fs/volume/superblock_internal.h"
 
 #include <string.h>
 
@@ -120,7 +120,7 @@ static int xfs_log(FsSource *source, const uint8_t *sb, FsVolume *volume) {
         return xfs_log_read(source, block * volume->block_bytes, n_bytes, be64(sb + 0xf0), volume);
 }
 
-int xfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
+static int xfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         int r;
 
         if (be32(head) != XFS_MAGIC)
@@ -151,3 +151,13 @@ int xfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         r = xfs_log(source, head, volume);
         return r < 0 ? r : xfs_check_inodes(source, head, volume);
 }
+
+const FsFormat format_xfs = {
+        .kind = FS_KIND_XFS,
+        .name = "xfs",
+        .types = {"xfs"},
+        .read = xfs_read,
+        .class_names = {[FS_CLASS_LOG_INCOMPAT] = "log_incompat"},
+        .no_recovery = "ro,norecovery",
+        .repair = "xfs_repair",
+};

@@ -5,9 +5,8 @@
  * that is younger than Linux 4.18 says so, and older kernels may take what it refuses.
  */
 
-#include "fs/features/feature.h"
+#include "fs/formats/formats_internal.h"
 #include "fs/volume/checksum.h"
-#include "fs/volume/superblock_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

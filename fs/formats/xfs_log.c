@@ -12,7 +12,7 @@
  * torn writes: a torn log is dirty either way.
  */
 
-#include "fs/volume/superblock_internal.h"
+#include "fs/formats/formats_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,6 +5,7 @@
  * tables.
  */
 
+#include "fs/formats/format.h"
 #include "fs/hosts/hosts_internal.h"
 
 #include "common/base/cleanup.h"

@@ -2,6 +2,7 @@
 /* Facts of hosts: from a release, from a tree that stands for /, from JSON and back. */
 
 #undef NDEBUG
+#include "fs/formats/format.h"
 #include "fs/hosts/hosts_internal.h"
 
 #include "common/base/cleanup.h"

@@ -7,6 +7,7 @@
 
 #include "fs/look/inspect.h"
 
+#include "fs/formats/format.h"
 #include "fs/look/inspect_internal.h"
 #include "fs/look/signatures.h"
 #include "fs/volume/bytes.h"

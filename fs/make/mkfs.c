@@ -7,6 +7,7 @@
 
 #include "fs/make/mkfs.h"
 
+#include "fs/formats/format.h"
 #include "fs/make/mkfs_internal.h"
 
 #include "common/base/cleanup.h"

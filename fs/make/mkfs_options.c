@@ -3,6 +3,7 @@
 
 #include "fs/make/mkfs_options.h"
 
+#include "fs/formats/format.h"
 #include "fs/make/mkfs.h"
 #include "fs/make/tools.h"
 

@@ -5,6 +5,7 @@
  * after a failure only what carries it is taken back, so that a retry is not refused.
  */
 
+#include "fs/formats/format.h"
 #include "fs/make/mkfs.h"
 #include "fs/make/tools.h"
 

@@ -8,6 +8,7 @@
 
 #include "fs/make/mkfs.h"
 
+#include "fs/formats/format.h"
 #include "fs/look/inspect_internal.h"
 #include "fs/look/signatures.h"
 #include "fs/volume/bytes.h"

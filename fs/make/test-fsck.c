@@ -2,6 +2,7 @@
 /* When a filesystem is checked, and what is said when a mount fails. */
 
 #undef NDEBUG
+#include "fs/formats/format.h"
 #include "fs/make/fsck.h"
 #include "fs/verdict/explain.h"
 #include "tests/lib/pieces.h"

@@ -6,6 +6,7 @@
 
 #include "tests/lib/test.h"
 
+#include "fs/formats/format.h"
 #include "fs/make/fsck.h"
 #include "fs/make/mkfs.h"
 

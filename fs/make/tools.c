@@ -2,6 +2,7 @@
 /* Look-ups in the tables of tools, and the form of an option's value. Pure. */
 
 #include "fs/make/tools.h"
+#include "fs/formats/format.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"

@@ -6,6 +6,7 @@
  */
 
 #include "fs/verdict/explain.h"
+#include "fs/formats/format.h"
 
 #include "common/base/str.h"
 

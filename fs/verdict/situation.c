@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The device as it is attached to this node, and who else has its UUID mounted. */
 
+#include "fs/formats/format.h"
 #include "fs/verdict/verdict.h"
 
 #include "common/base/cleanup.h"

@@ -5,6 +5,7 @@
  */
 
 #undef NDEBUG
+#include "fs/formats/format.h"
 #include "fs/verdict/verdict.h"
 #include "tests/lib/pieces.h"
 

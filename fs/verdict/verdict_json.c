@@ -2,6 +2,7 @@
 /* A volume and a verdict for programs. Bits are strings ("0x20"): JSON numbers do not hold 64 bits
  * everywhere. */
 
+#include "fs/formats/format.h"
 #include "fs/verdict/verdict.h"
 
 #include <jansson.h>

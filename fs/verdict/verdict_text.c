@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A verdict in words: one sentence, one reason, the way out. */
 
+#include "fs/formats/format.h"
 #include "fs/verdict/verdict.h"
 
 #include <stdarg.h>
@@ -45,29 +46,13 @@ const char *fs_answer_name(FsAnswer answer) {
 }
 
 const char *fs_answer_options(FsAnswer answer, FsKind kind) {
+        const FsFormat *format = fs_format(kind);
+
         if (answer == FS_ANSWER_RW || answer == FS_ANSWER_NO)
                 return "";
         if (answer == FS_ANSWER_RO)
                 return "ro";
-        switch (kind) {
-        case FS_KIND_EXT:
-                return "ro,noload";
-        case FS_KIND_XFS:
-                return "ro,norecovery";
-        case FS_KIND_BTRFS:
-                return "ro,rescue=nologreplay";
-        case FS_KIND_F2FS:
-                return "ro,disable_roll_forward";
-        case FS_KIND_NONE:
-        case FS_KIND_EROFS:
-        case FS_KIND_SQUASHFS:
-        case FS_KIND_VFAT:
-        case FS_KIND_EXFAT:
-        case FS_KIND_NTFS:
-        case _FS_KIND_N:
-                break;
-        }
-        return "ro";
+        return format && format->no_recovery ? format->no_recovery : "ro";
 }
 
 /* "4K", "512", "1000" */
@@ -346,25 +331,9 @@ static void say_reason(Text *t, const FsReason *reason, const FsVolume *volume) 
 
 /* The tool that repairs, by name and safe switches. */
 static const char *repair_command(FsKind kind) {
-        switch (kind) {
-        case FS_KIND_EXT:
-                return "e2fsck -f";
-        case FS_KIND_XFS:
-                return "xfs_repair";
-        case FS_KIND_BTRFS:
-                return "btrfs check";
-        case FS_KIND_F2FS:
-                return "fsck.f2fs";
-        case FS_KIND_NONE:
-        case FS_KIND_EROFS:
-        case FS_KIND_SQUASHFS:
-        case FS_KIND_VFAT:
-        case FS_KIND_EXFAT:
-        case FS_KIND_NTFS:
-        case _FS_KIND_N:
-                break;
-        }
-        return "its fsck";
+        const FsFormat *format = fs_format(kind);
+
+        return format && format->repair ? format->repair : "its fsck";
 }
 
 static void say_feature_way_out(Text *t, const FsReason *reason) {

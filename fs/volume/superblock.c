@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a superblock of any format: the bounded source, the order of formats, and what they
- * share. One file per format beside this one.
+ * The bounded source of a superblock's bytes, and what the readers of formats share.
  */
 
-#include "fs/volume/superblock_internal.h"
+#include "fs/volume/source.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
@@ -113,155 +112,6 @@ void volume_text(char *text, size_t n_text, const uint8_t *bytes, size_t n) {
                 if ((unsigned char)*p < 0x20 || *p == 0x7f)
                         *p = '?';
         }
-}
-
-/* XFS and ext first: most volumes end there. A head that holds two formats is for inspect to tell;
- * here the one with the lowest magic offset wins, as in kernels that are told a type. */
-static int (*const format_readers[])(FsSource *, const uint8_t *, FsVolume *) = {
-        xfs_read, ext_read, f2fs_read, erofs_read, squashfs_read, plain_read, btrfs_read,
-};
-
-int fs_read_volume(const FsReader *reader, FsVolume *volume) {
-        FsSource source = {.reader = reader};
-        uint8_t head[FS_HEAD_BYTES] = {0};
-        size_t n_head = sizeof(head);
-        int r;
-
-        if (reader->size_bytes < n_head)
-                n_head = (size_t)reader->size_bytes;
-        r = source_read(&source, 0, head, n_head);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < N_ELEMENTS(format_readers); i++) {
-                FsVolume found = {.n_devices = 1, .device_bytes = reader->size_bytes};
-
-                r = format_readers[i](&source, head, &found);
-                if (r == FS_E_NONE)
-                        continue;
-                if (r == 0)
-                        *volume = found;
-                return r;
-        }
-        return FS_E_NONE;
-}
-
-/* Group 1 of an ext filesystem with blocks of 1, 2, 4... 64 KiB: 8 * block blocks to a group, and
- * the superblock at its start (1K blocks start at block 1). */
-static int backup_ext(FsSource *source, FsVolume *volume) {
-        uint8_t sb[1024];
-
-        for (unsigned int log = 10; log <= 16; log++) {
-                uint64_t offset = ((uint64_t)8 << (2 * log)) + (log == 10 ? 1024 : 0);
-                int r = source_read(source, offset, sb, sizeof(sb));
-
-                if (r < 0 && !source_is_image_fault(r))
-                        return r;
-                if (r == 0 && ext_parse(sb, volume)) {
-                        volume->backup_offset = offset;
-                        return 0;
-                }
-        }
-        return FS_E_NONE;
-}
-
-static int backup_btrfs(FsSource *source, FsVolume *volume) {
-        static const uint64_t offsets[] = {UINT64_C(64) << 20, UINT64_C(256) << 30};
-        uint8_t sb[4096];
-
-        for (size_t i = 0; i < N_ELEMENTS(offsets); i++) {
-                int r = source_read(source, offsets[i], sb, sizeof(sb));
-
-                if (r < 0 && !source_is_image_fault(r))
-                        return r;
-                if (r == 0 && btrfs_parse(sb, volume)) {
-                        volume->backup_offset = offsets[i];
-                        return 0;
-                }
-        }
-        return FS_E_NONE;
-}
-
-static int backup_f2fs(FsSource *source, FsVolume *volume) {
-        uint8_t sb[3072];
-        int r = source_read(source, 0x1400, sb, sizeof(sb));
-
-        if (r < 0)
-                return source_is_image_fault(r) ? FS_E_NONE : r;
-        if (!f2fs_parse(sb, volume))
-                return FS_E_NONE;
-        volume->backup_offset = 0x1400;
-        return 0;
-}
-
-int fs_read_backup(const FsReader *reader, FsVolume *volume) {
-        static int (*const readers[])(FsSource *, FsVolume *) = {
-                backup_ext,
-                backup_btrfs,
-                backup_f2fs,
-        };
-        FsSource source = {.reader = reader};
-
-        for (size_t i = 0; i < N_ELEMENTS(readers); i++) {
-                FsVolume found = {.n_devices = 1, .device_bytes = reader->size_bytes};
-                int r = readers[i](&source, &found);
-
-                if (r == FS_E_NONE)
-                        continue;
-                if (r == 0)
-                        *volume = found;
-                return r;
-        }
-        return FS_E_NONE;
-}
-
-static const char *const kind_names[_FS_KIND_N] = {
-        [FS_KIND_NONE] = "none",         [FS_KIND_EXT] = "ext",   [FS_KIND_XFS] = "xfs",
-        [FS_KIND_BTRFS] = "btrfs",       [FS_KIND_F2FS] = "f2fs", [FS_KIND_EROFS] = "erofs",
-        [FS_KIND_SQUASHFS] = "squashfs", [FS_KIND_VFAT] = "vfat", [FS_KIND_EXFAT] = "exfat",
-        [FS_KIND_NTFS] = "ntfs3",
-};
-
-const char *fs_kind_name(FsKind kind) {
-        return kind >= 0 && kind < _FS_KIND_N ? kind_names[kind] : "none";
-}
-
-FsKind fs_kind_from_type(const char *type) {
-        if (str_equal(type, "ext2") || str_equal(type, "ext3") || str_equal(type, "ext4"))
-                return FS_KIND_EXT;
-        if (str_equal(type, "ntfs"))
-                return FS_KIND_NTFS;
-        for (FsKind kind = FS_KIND_XFS; kind < _FS_KIND_N; kind++) {
-                if (str_equal(type, kind_names[kind]))
-                        return kind;
-        }
-        return FS_KIND_NONE;
-}
-
-const char *fs_class_name(FsKind kind, FsClass class) {
-        static const char *const names[_FS_CLASS_N] = {
-                [FS_CLASS_COMPAT] = "compat",
-                [FS_CLASS_RO_COMPAT] = "ro_compat",
-                [FS_CLASS_INCOMPAT] = "incompat",
-                [FS_CLASS_LOG_COMPAT] = "journal compat",
-                [FS_CLASS_LOG_RO_COMPAT] = "journal ro_compat",
-                [FS_CLASS_LOG_INCOMPAT] = "journal incompat",
-                [FS_CLASS_VERSION] = "version",
-                [FS_CLASS_VERSIONNUM] = "versionnum",
-                [FS_CLASS_FEATURES2] = "features2",
-                [FS_CLASS_FEATURE] = "feature",
-                [FS_CLASS_ALGORITHM] = "checksum type",
-                [FS_CLASS_FLAGS] = "super flags",
-        };
-
-        if (class < 0 || class >= _FS_CLASS_N)
-                return "";
-        if (kind == FS_KIND_XFS && class == FS_CLASS_LOG_INCOMPAT)
-                return "log_incompat";
-        if (kind == FS_KIND_BTRFS && class == FS_CLASS_RO_COMPAT)
-                return "compat_ro";
-        if ((kind == FS_KIND_SQUASHFS || kind == FS_KIND_EROFS) && class == FS_CLASS_ALGORITHM)
-                return "compressor";
-        return names[class];
 }
 
 void fs_uuid_format(const uint8_t uuid[16], char text[37]) {

@@ -154,42 +154,8 @@ typedef struct FsBuffer {
 
 void fs_reader_from_buffer(FsReader *reader, const FsBuffer *buffer, uint64_t size_bytes);
 
-/* fs_read_volume(): no superblock that we read is there. It says nothing about what else is. */
+/* Of what reads a superblock: none is there. It says nothing about what else is. */
 #define FS_E_NONE 1
-
-/**
- * fs_read_volume() - read the primary superblock, and the journal's or log's state
- * @volume: filled on 0
- *
- * A superblock with a bad checksum or nonsense values is reported as what it is, with checksum and
- * FS_STATE_MALFORMED saying so.
- *
- * Return: 0; FS_E_NONE; -errno of a failed read.
- */
-int fs_read_volume(const FsReader *reader, FsVolume *volume);
-
-/* Inodes in use, as the superblock of an ext filesystem has them: true right after an e2fsck.
- * Return: 0; -EUCLEAN: there is none; -errno of a failed read. */
-int fs_ext_count_files(const FsReader *reader, uint64_t *n_filesp);
-
-/**
- * fs_read_backup() - look where ext, XFS, btrfs and f2fs keep copies of a superblock
- *
- * For a device whose primary is gone. Reads a dozen places at most. XFS keeps copies at places only
- * the primary tells: not found.
- *
- * Return: as fs_read_volume(), with backup_offset set.
- */
-int fs_read_backup(const FsReader *reader, FsVolume *volume);
-
-/* "ext", "xfs"...: family name for tables and JSON. Static. */
-const char *fs_kind_name(FsKind kind);
-
-/* The family of a mount type ("ext3" -> FS_KIND_EXT); FS_KIND_NONE if we read no such thing. */
-FsKind fs_kind_from_type(const char *type);
-
-/* "ro_compat"...: class name as the filesystem's own documents have it. Static. */
-const char *fs_class_name(FsKind kind, FsClass class);
 
 /* 8-4-4-4-12 lower case. @text: 37 bytes. */
 void fs_uuid_format(const uint8_t uuid[16], char text[37]);

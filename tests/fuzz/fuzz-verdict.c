@@ -8,6 +8,7 @@
 
 #include "tests/fuzz/fuzz-disk.h"
 
+#include "fs/formats/format.h"
 #include "fs/make/fsck.h"
 #include "fs/verdict/verdict.h"
 

@@ -5,6 +5,7 @@
  */
 
 #undef NDEBUG
+#include "fs/formats/format.h"
 #include "tests/lib/pieces.h"
 
 #include <assert.h>

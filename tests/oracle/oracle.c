@@ -17,6 +17,7 @@
  */
 
 #include "tests/oracle/oracle.h"
+#include "fs/formats/format.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"

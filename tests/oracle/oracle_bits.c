@@ -10,6 +10,7 @@
  * machine.
  */
 
+#include "fs/formats/format.h"
 #include "tests/oracle/oracle.h"
 
 #include "common/base/cleanup.h"

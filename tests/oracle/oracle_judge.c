@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the engine says beside what a kernel did. */
 
+#include "fs/formats/format.h"
 #include "tests/oracle/oracle.h"
 
 #include "common/base/cleanup.h"

@@ -6,6 +6,7 @@
 
 #include "tests/oracle/oracle.h"
 
+#include "fs/formats/format.h"
 #include "fs/make/mkfs.h"
 
 #include "common/base/cleanup.h"
