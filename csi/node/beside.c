@@ -16,6 +16,8 @@
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 
+#include "fs/formats/format.h"
+
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
