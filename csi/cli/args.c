@@ -274,9 +274,10 @@ static void make_options(struct option options[2 * N_ELEMENTS(flags) + 3],
 }
 
 static int take(int val, ServeArgs *args, Error *err) {
-        if (val >= VAL_NO)
-                return flag_set(args, &flags[val - VAL_NO], "false", err);
-        return flag_set(args, &flags[val - VAL_FLAG], optarg ? optarg : "true", err);
+        bool is_no = val >= VAL_NO;
+        const char *value = is_no ? "false" : optarg ? optarg : "true";
+
+        return flag_set(args, &flags[val - (is_no ? VAL_NO : VAL_FLAG)], value, err);
 }
 
 int args_parse_serve(int argc, char *const *argv, const char *(*get_environment)(const char *name),
