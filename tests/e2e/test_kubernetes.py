@@ -13,7 +13,6 @@ import time
 import pytest
 import yaml
 
-import cgroups
 import containerd as containerd_lib
 import csi
 import image
@@ -21,10 +20,10 @@ import kubernetes
 import node as lib
 import sandbox as sandbox_module
 from containerd import IMAGE
+from kubernetes_node import CSI_DRIVER, DRIVER, STORAGE_CLASS, World
 from node import NODE
 
 PROGRAMS = pathlib.Path(os.environ.get('BERTH_KUBERNETES', '/none'))
-DRIVER = 'local.csi.berth.dev'
 MANIFESTS = pathlib.Path(__file__).resolve().parents[2] / 'manifests'
 MIB = 1 << 20
 
@@ -48,58 +47,14 @@ def pod(name, *argv, volumes=None, ports=(), group=None):
             'volumes': [{'name': f'v{n}', **source} for n, source in enumerate(volumes.values())]}}
 
 
-CSI_DRIVER = {'apiVersion': 'storage.k8s.io/v1', 'kind': 'CSIDriver', 'metadata': {'name': DRIVER},
-              'spec': {'attachRequired': False, 'podInfoOnMount': True, 'fsGroupPolicy': 'File',
-                       'volumeLifecycleModes': ['Persistent', 'Ephemeral']}}
-STORAGE_CLASS = {'apiVersion': 'storage.k8s.io/v1', 'kind': 'StorageClass', 'metadata': {'name': 'berth-local'},
-                 'provisioner': DRIVER, 'volumeBindingMode': 'WaitForFirstConsumer'}
 CLAIM = {'apiVersion': 'v1', 'kind': 'PersistentVolumeClaim', 'metadata': {'name': 'data', 'namespace': 'default'},
          'spec': {'accessModes': ['ReadWriteOnce'], 'storageClassName': 'berth-local',
                   'resources': {'requests': {'storage': '64Mi'}}}}
 
 
-class World:
-    def __init__(self, sandbox, build):
-        self.build = build
-        self.sandbox = sandbox
-        self.node = lib.Node(sandbox, build)
-        lib.sh('ip', 'route', 'add', 'default', 'via', lib.OUTSIDE)  # kubelet wants a way out
-        self.containerd = containerd_lib.Containerd(sandbox)
-        root = sandbox.private_directory('/var/lib/kubelet')
-        sandbox.share(root)
-        for path in ('/var/log/pods', '/var/log/containers'):
-            sandbox.private_directory(path)
-        self.cluster = kubernetes.Kubernetes(sandbox, PROGRAMS, self.containerd)
-        socket = root / 'plugins' / DRIVER / 'csi.sock'
-        self.daemon = csi.Daemon(build, sandbox.path, ['--registration', f'--endpoint={socket}', '--health-port=9808'],
-                                 kubelet_root=root, node_name=kubernetes.NODE)
-        self.daemon.socket_path = socket
-
-    def start_cluster(self):
-        self.containerd.start()
-        self.containerd.load(self.sandbox.path)
-        self.cluster.start_control_plane()
-        self.cluster.start_kubelet()
-
-    def start(self):
-        self.start_cluster()
-        subprocess.run([self.build / 'cni' / 'berth-cni', 'install', '--subnet', '10.5.0.0/24'], check=True,
-                       capture_output=True)
-        self.cluster.wait(self.cluster.node_is_ready, 90, 'node')
-
-    def close(self):
-        if self.daemon.process and self.daemon.process.poll() is None:
-            self.daemon.stop()
-        if self.daemon.log_path.exists():
-            print(self.daemon.log()[-3000:])
-        self.cluster.close()
-        self.containerd.close()
-        cgroups.sweep(cgroups.NAME)
-
-
 @pytest.fixture(name='world')
 def world_fixture(sandbox, build):
-    world = World(sandbox, build)
+    world = World(sandbox, build, PROGRAMS)
     try:
         world.start()
         yield world
@@ -462,7 +417,7 @@ def clean_fixture(sandbox, build):
     """A cluster that has nothing, and images for it. What its pods say when a test fails is printed."""
     if not (PROGRAMS / 'images/ready').exists():
         pytest.skip('needs images (tests/e2e/kubernetes_tools.py)')
-    world = World(sandbox, build)
+    world = World(sandbox, build, PROGRAMS)
     # As every mount is where systemd has started: berth-node sees namespaces that come later.
     namespaces = pathlib.Path('/run/netns')
     namespaces.mkdir(exist_ok=True)

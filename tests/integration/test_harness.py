@@ -146,3 +146,19 @@ def test_versions(monkeypatch):
     assert versions.compare(pins['a'], 'm/v6', 'v6.0.1') == 'older'
     assert versions.parts('v1.0.0-rc.1') < versions.parts('v1.0.0') < versions.parts('v1.0.10')
     assert all(versions.at(one) for one in versions.read())
+
+
+def test_judges_tell_what_was_skipped(tmp_path):
+    """A spec that nobody selected is no skip; one that says why is; one that failed is named."""
+    (tmp_path / 'suite.xml').write_text('''<testsuites><testsuite timestamp="2026-11-30T18:38:12">
+        <testcase name="[It] a" status="passed"/><testcase name="[BeforeSuite]" status="passed"/>
+        <testcase name="[It] b" status="skipped"><skipped message="skipped"/></testcase>
+        <testcase name="[It] c" status="skipped"><skipped message="skipped - no such | thing"/></testcase>
+        <testcase name="[It] d" status="failed"><failure message="x"/></testcase>
+        <testcase name="[It] e" status="timedout"/></testsuite></testsuites>''')
+    program = LIB.parent / 'conformance' / 'judges.py'
+    done = subprocess.run([sys.executable, program, tmp_path / 'suite.xml'], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 1 and done.stderr == ''
+    assert '| suite | 1 | 2 | 1: no such \\| thing | 2026-11-30 |' in done.stdout
+    assert '- suite: d\n- suite: e\n' in done.stdout and 'b' not in done.stdout.split('2026')[1]

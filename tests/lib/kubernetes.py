@@ -40,7 +40,8 @@ class Kubernetes:
         self.processes = []
         self.config.write_text(json.dumps({
             'apiVersion': 'v1', 'kind': 'Config', 'current-context': 'c',
-            'clusters': [{'name': 'c', 'cluster': {'server': f'https://{API}', 'certificate-authority': 'ca.crt'}}],
+            'clusters': [{'name': 'c', 'cluster': {'server': f'https://{API}',
+                                                   'certificate-authority': str(self.path / 'ca.crt')}}],
             'users': [{'name': 'u', 'user': {'token': TOKEN}}],
             'contexts': [{'name': 'c', 'context': {'cluster': 'c', 'user': 'u'}}]}))
         self.openssl('genrsa', '-out', 'sa.key', '2048')
@@ -113,6 +114,12 @@ class Kubernetes:
         rule = f'ip daddr {SERVICE} tcp dport 443 dnat to {self.address}:{port}'
         lib.sh('nft', f'table ip kube-proxy {{ chain in {{ type nat hook prerouting priority -100; {rule}; }}; '
                f'chain out {{ type nat hook output priority -100; {rule}; }}; }}')
+
+    def start_kube_proxy(self, mode='nftables'):
+        """Services; what it would change of the whole machine's connection tracking is left alone."""
+        return self.run('kube-proxy', f'--kubeconfig={self.config}', f'--proxy-mode={mode}',
+                        f'--hostname-override={NODE}', '--cluster-cidr=10.5.0.0/16', '--conntrack-max-per-core=0',
+                        '--conntrack-tcp-timeout-established=0', '--conntrack-tcp-timeout-close-wait=0')
 
     def start_kubelet(self):
         os.makedirs(f'/run/{cgroups.NAME}', exist_ok=True)
