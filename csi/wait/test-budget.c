@@ -97,6 +97,42 @@ static void test_queue_cancel(void **state) {
         budget_free(shared.budget);
 }
 
+static unsigned int n_told;
+
+static void tell(BudgetWaiter *waiter) {
+        (void)waiter;
+        n_told++;
+}
+
+/* First come, first served, also where a later and smaller one would fit; and what is left is given
+ * back in full. */
+static void test_queue_order(void **state) {
+        const BudgetLimits limits = {4, 1000};
+        BudgetWaiter large = {.served = tell}, small = {.served = tell}, last = {.served = tell};
+        BudgetTicket first = {0}, second = {0}, third = {0};
+        Budget *budget;
+
+        (void)state;
+        n_told = 0;
+        assert_int_equal(budget_new(&budget, &limits), 0);
+        assert_int_equal(budget_join(budget, 600, &large, &first), 0);
+        assert_int_equal(budget_join(budget, 900, &large, &second), BUDGET_E_LATER);
+        assert_int_equal(budget_join(budget, 100, &small, &third), BUDGET_E_LATER);
+        assert_int_equal(n_told, 0);
+        budget_leave(&first);
+        assert_int_equal(n_told, 2);
+        assert_true(budget_take(budget, &large, &second));
+        assert_true(budget_take(budget, &small, &third));
+        assert_int_equal(budget_join(budget, 1, &last, &first), BUDGET_E_LATER);
+        budget_leave(&third);
+        assert_true(budget_take(budget, &last, &first));
+        budget_leave(&second);
+        budget_leave(&first);
+        assert_int_equal(budget_join(budget, 1000, &large, &first), 0);
+        budget_leave(&first);
+        budget_free(budget);
+}
+
 static void test_queue_limits(void **state) {
         const BudgetLimits none = {0};
         BudgetLimits limits;
@@ -113,6 +149,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_queue_bounds),
                 cmocka_unit_test(test_queue_cancel),
+                cmocka_unit_test(test_queue_order),
                 cmocka_unit_test(test_queue_limits),
         };
 
