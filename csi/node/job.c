@@ -79,17 +79,16 @@ int job_read_target(Job *job, const NodePath *path, const DeviceFacts *device, T
         return r;
 }
 
-int job_check_staged(const Job *job, const TargetFacts *staged, Error *err) {
+int job_check_mounted(const Job *job, const char *field, const TargetFacts *facts, Error *err) {
         const Provider *provider = job->node->config.provider;
+        uint64_t devno = S_ISBLK(facts->type) ? facts->rdev : facts->mounted_on;
 
-        if (!staged->is_mounted || staged->is_dead || staged->mounted_on == 0 ||
-            !provider->is_another ||
-            !provider->is_another(job->node->config.provider_self, job->volume.volume_id,
-                                  staged->mounted_on))
+        if (!facts->is_mounted || facts->is_dead || devno == 0 || !provider->is_another ||
+            !provider->is_another(job->node->config.provider_self, job->volume.volume_id, devno))
                 return 0;
         return error_set(err, ERROR_PRECONDITION,
-                         "staging_target_path: another volume than %s is mounted at %s, from %s",
-                         job->volume.volume_id, staged->path, staged->source_name);
+                         "%s: another volume than %s is mounted at %s, from %s", field,
+                         job->volume.volume_id, facts->path, facts->source_name);
 }
 
 /* Of a provider that finds the disk by what it says of itself, and makes nothing on one that is
@@ -113,7 +112,7 @@ int job_check_staged_disk(const Job *job, const TargetFacts *staged, Error *err)
         Device device = {0};
 
         if (provider->is_another || !provider->find_device)
-                return job_check_staged(job, staged, err);
+                return job_check_mounted(job, "staging_target_path", staged, err);
         if (!staged->is_mounted || staged->is_dead || staged->mounted_on == 0 ||
             !is_on_other_disk(job, staged->mounted_on, &device))
                 return 0;

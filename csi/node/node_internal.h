@@ -158,8 +158,9 @@ int job_open_volume(Job *job, const char *text, Error *silent, Error *err);
 int job_read_target(Job *job, const NodePath *path, const DeviceFacts *device, TargetFacts *facts,
                     Error *err);
 
-/* ERROR_PRECONDITION if what is mounted at a staging path is certainly another volume. */
-int job_check_staged(const Job *job, const TargetFacts *staged, Error *err);
+/* ERROR_PRECONDITION if what is mounted, or shown raw, at the path of the request's @field is
+ * certainly another volume. */
+int job_check_mounted(const Job *job, const char *field, const TargetFacts *facts, Error *err);
 
 /* The same where the request has what a provider needs to find the volume's disk. */
 int job_check_staged_disk(const Job *job, const TargetFacts *staged, Error *err);

@@ -219,7 +219,7 @@ static int unmount_and_release(Job *job, unsigned int how, Error *err) {
         if (r == 0)
                 r = target_facts_read(&job->target_facts, &job->target, NULL, err);
         if (r == 0 && (job->node->config.provider->flags & PROVIDER_STAGES))
-                r = job_check_staged(job, &job->target_facts, err);
+                r = job_check_mounted(job, "staging_target_path", &job->target_facts, err);
         if (r < 0)
                 return r;
         devno = job->target_facts.is_dead ? 0 : job->target_facts.mounted_on;
@@ -260,6 +260,15 @@ int node_unstage(Node *node, const Call *call, const NodeUnstageRequest *request
 static int unpublish(Job *job, Error *err) {
         const Provider *provider = job->node->config.provider;
 
+        if (provider->is_another) {
+                int r = target_facts_read(&job->target_facts, &job->target, NULL, err);
+
+                if (r == 0)
+                        r = job_check_mounted(job, "target_path", &job->target_facts, err);
+                target_facts_deinit(&job->target_facts);
+                if (r < 0)
+                        return r;
+        }
         if (provider->flags & PROVIDER_STAGES)
                 return node_unmount(job, &job->target, NODE_UNMOUNT_REMOVE_TARGET, err);
         return unmount_and_release(job, NODE_UNMOUNT_REMOVE_TARGET, err);

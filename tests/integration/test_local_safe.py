@@ -222,10 +222,26 @@ def test_the_staging_path_of_another_volume(world):
         message = client.fails('FAILED_PRECONDITION', method, volume_id=b, staging_target_path=wrong, **fields)
         assert 'another volume' in message and wrong in message
     assert os.path.ismount(wrong) and not os.path.ismount(target)
+    world.kubelet.publish(a, target, mount())
+    assert 'another volume' in client.fails('FAILED_PRECONDITION', 'NodeUnpublishVolume', volume_id=b,
+                                            target_path=str(target))
+    assert os.path.ismount(target)
+    world.kubelet.unpublish(a, target)
     for volume_id in (a, b):
         world.kubelet.unstage(volume_id)
         client.DeleteVolume(volume_id=volume_id)
     assert not world.loops()
+
+
+def test_the_raw_target_of_another_volume(world):
+    a, b = (world.create(name, 16 * MIB, block()) for name in 'ab')
+    for volume_id in (a, b):
+        world.kubelet.stage(volume_id, block())
+    target = world.kubelet.publish(a, world.kubelet.block_target('p', a), block())
+    assert 'another volume' in world.client.fails('FAILED_PRECONDITION', 'NodeUnpublishVolume', volume_id=b,
+                                                  target_path=str(target))
+    assert os.path.ismount(target)
+    world.kubelet.unpublish(a, target)
 
 
 def test_unstage_of_a_published_raw_block_volume(world):
