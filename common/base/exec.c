@@ -242,16 +242,6 @@ bool exec_is_abandoned(int pid) {
         return is_there;
 }
 
-unsigned int exec_n_abandoned(void) {
-        unsigned int n;
-
-        pthread_mutex_lock(&abandoned_lock);
-        reap_abandoned();
-        n = n_abandoned;
-        pthread_mutex_unlock(&abandoned_lock);
-        return n;
-}
-
 /* After a SIGKILL. Return: false: the kernel does not let it go. */
 static bool await_death(const Child *child) {
         uint64_t end = clock_msecs() + EXEC_KILL_MSECS;

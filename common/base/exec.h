@@ -75,9 +75,6 @@ int exec_take_abandoned(void);
 /* Whether a process that was left behind still hangs. */
 bool exec_is_abandoned(int pid);
 
-/* How many hang. */
-unsigned int exec_n_abandoned(void);
-
 void exec_result_deinit(ExecResult *result);
 
 /**

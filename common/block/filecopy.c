@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -182,6 +183,33 @@ int filecopy_trim(int fd) {
         if (fstat(fd, &st) < 0 || ftruncate(fd, st.st_size) < 0)
                 return -errno;
         return 0;
+}
+
+#define N_EXTENTS 128
+
+uint64_t filecopy_own_bytes(int fd) {
+        _Alignas(struct fiemap) char
+                buffer[sizeof(struct fiemap) + N_EXTENTS * sizeof(struct fiemap_extent)];
+        struct fiemap *map = (struct fiemap *)(void *)buffer;
+        uint64_t at = 0, own = 0;
+
+        for (unsigned int n = 0; n < FILECOPY_OWN_EXTENTS; n += N_EXTENTS) {
+                *map = (struct fiemap){.fm_start = at,
+                                       .fm_length = FIEMAP_MAX_OFFSET - at,
+                                       .fm_extent_count = N_EXTENTS};
+                if (ioctl(fd, FS_IOC_FIEMAP, map) < 0 || map->fm_mapped_extents == 0)
+                        break;
+                for (unsigned int i = 0; i < map->fm_mapped_extents; i++) {
+                        const struct fiemap_extent *extent = &map->fm_extents[i];
+
+                        at = extent->fe_logical + extent->fe_length;
+                        if (!(extent->fe_flags & FIEMAP_EXTENT_SHARED))
+                                own += extent->fe_length;
+                        if (extent->fe_flags & FIEMAP_EXTENT_LAST)
+                                return own;
+                }
+        }
+        return own;
 }
 
 static int copy_project(int from_fd, int to_fd) {

@@ -87,6 +87,11 @@ int filecopy_preallocate(int fd, uint64_t size_bytes, uint64_t *atp);
 /* Gives back the blocks past the end of the file that a failed preallocation left. */
 int filecopy_trim(int fd);
 
+/* Bytes of extents that no other file shares, of the first FILECOPY_OWN_EXTENTS extents: what is
+ * behind them counts as shared, and so does all where the filesystem cannot tell. */
+#define FILECOPY_OWN_EXTENTS 1024
+uint64_t filecopy_own_bytes(int fd);
+
 /* Owner, mode and project of @from_fd for @to_fd, which is to take its place: quotas count by them.
  * Return: 0; -errno of the first that could not be had, after all were tried. */
 int filecopy_owner(int from_fd, int to_fd);

@@ -65,10 +65,6 @@ void route_add(NlBatch *batch, const Route *route) {
         route_request(batch, RTM_NEWROUTE, (uint16_t)(NLM_F_CREATE | mode), route);
 }
 
-void route_delete(NlBatch *batch, const Route *route) {
-        route_request(batch, RTM_DELROUTE, 0, route);
-}
-
 static int copy_address(const struct nlattr *attr, uint8_t family, uint8_t *bytes) {
         if ((size_t)nla_len(attr) != addr_size(family))
                 return -EBADMSG;

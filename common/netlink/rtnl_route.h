@@ -30,7 +30,6 @@ typedef struct Route {
 
 /* RTM_NEWROUTE with NLM_F_CREATE and NLM_F_APPEND (the same destination again adds a next hop). */
 void route_add(NlBatch *batch, const Route *route);
-void route_delete(NlBatch *batch, const Route *route);
 
 int route_parse(const struct nlmsghdr *message, Route *route);
 

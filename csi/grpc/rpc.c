@@ -216,15 +216,6 @@ void rpc_look_at_workers(RpcServer *server) {
         (void)pthread_mutex_unlock(&server->lock);
 }
 
-void rpc_server_statistics(RpcServer *server, RpcStatistics *statistics) {
-        *statistics = (RpcStatistics){0};
-        for (RpcClass class = RPC_QUICK; class < _RPC_CLASS_N; class ++)
-                statistics->n_late += workers_n_late(server->workers[class]);
-        (void)pthread_mutex_lock(&server->lock);
-        statistics->n_waiting = server->n_parked;
-        (void)pthread_mutex_unlock(&server->lock);
-}
-
 /* A small stack: it is there for as long as the process. */
 static int start_watch(RpcServer *server) {
         pthread_attr_t attr;

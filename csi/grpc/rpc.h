@@ -84,8 +84,6 @@ typedef struct RpcStatistics {
         unsigned int n_waiting, n_late;
 } RpcStatistics;
 
-void rpc_server_statistics(RpcServer *server, RpcStatistics *statistics);
-
 /* After a successful rpc_server_stop(). NULL is fine. */
 void rpc_server_free(RpcServer *server);
 

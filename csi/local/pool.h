@@ -107,7 +107,7 @@ typedef struct PoolUsage {
         uint64_t total;     /* size of the filesystem */
         uint64_t available; /* free for us */
         uint64_t reserve;   /* kept free */
-        uint64_t allocated; /* blocks of all data files; shared blocks count in each */
+        uint64_t allocated; /* blocks of all data files; shared blocks count once */
         uint64_t promised;  /* sizes of volumes and blocks of snapshots */
         bool is_read_only;  /* nothing can be made */
         uint64_t unbacked; /* what thick volumes were promised and have no block of their own for */

@@ -4,17 +4,21 @@
  * How much the pool can still promise.
  *
  * What our files could ever occupy is what is free now plus the blocks they have, less the reserve.
- * Blocks that files share (reflink) are counted in each of them by stat(2), so that sum is capped
- * by the filesystem's size. Against it stand the promises: the size of each volume, and for a
- * snapshot, which is never written, its blocks. Thin volumes may promise the overcommit percentage
- * of it; a thick one must also find its blocks free today, beside those that other thick volumes
- * still lack (holes punched by discard, blocks shared with a snapshot).
+ * Blocks that files share (reflink) are counted in each of them by stat(2); here they are its whose
+ * copies the others are, and a snapshot or clone has none of its own: the first write to either
+ * side takes new ones. That errs to the safe side for a clone that was written all over. Against it
+ * stand the promises: the size of each volume, and for a snapshot, which is never written, its
+ * blocks. Thin volumes may promise the overcommit percentage of it; a thick one must also find its
+ * blocks free today, beside those that other thick volumes still lack (holes punched by discard,
+ * blocks shared with a snapshot or clone).
  */
 
 #include "csi/local/pool.h"
 #include "csi/local/spec.h"
 
+#include "common/base/cleanup.h"
 #include "common/base/str.h"
+#include "common/block/filecopy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,8 +52,6 @@ uint64_t pool_usage_available(const PoolUsage *usage, uint64_t overcommit_percen
         uint64_t holdable = usage->available + usage->allocated;
         uint64_t available, backed = usage_backed(usage);
 
-        if (holdable > usage->total)
-                holdable = usage->total;
         holdable = percent_of(minus(holdable, usage->reserve), overcommit_percent);
         available = minus(holdable, usage->promised);
         if (!thick)
@@ -100,21 +102,42 @@ static uint64_t blocks_of(const Pool *pool, const LocalMeta *meta) {
         return (uint64_t)st.st_blocks * 512;
 }
 
-static void add_volume(const Pool *pool, const Entry *entry, PoolUsage *usage) {
+/* A thick one is copied. */
+static bool may_share(const Pool *pool, const LocalMeta *meta) {
+        return pool->can_reflink && !meta->thick &&
+               (meta->kind == LOCAL_SNAPSHOT || meta->source_id[0]);
+}
+
+/* Those of @blocks that are no other file's too. */
+static uint64_t own_blocks(Pool *pool, const LocalMeta *meta, uint64_t blocks) {
+        cleanup(closep) int fd = -1;
+        uint64_t own;
+
+        if (!may_share(pool, meta) || blocks == 0)
+                return blocks;
+        fd = pool_open_data(pool, meta, O_RDONLY, NULL);
+        own = fd < 0 ? 0 : filecopy_own_bytes(fd);
+        return own < blocks ? own : blocks;
+}
+
+static void add_volume(Pool *pool, const Entry *entry, PoolUsage *usage) {
         uint64_t blocks = blocks_of(pool, &entry->meta);
+        uint64_t own = own_blocks(pool, &entry->meta, blocks);
         uint64_t promised = entry->meta.size_bytes + entry->reserved_bytes;
 
-        usage->allocated += blocks;
+        usage->allocated += own;
         usage->promised += promised;
         if (entry->meta.thick)
                 usage->unbacked += minus(promised, blocks);
+        /* The other side may be thick, and needs new ones when it is written. */
+        usage->unbacked += blocks - own;
 }
 
-static void add_snapshot(const Pool *pool, const Entry *entry, PoolUsage *usage) {
+static void add_snapshot(Pool *pool, const Entry *entry, PoolUsage *usage) {
         const Entry *volume = pool_find(pool, LOCAL_VOLUME, entry->meta.source_id);
         uint64_t blocks = blocks_of(pool, &entry->meta);
 
-        usage->allocated += blocks;
+        usage->allocated += own_blocks(pool, &entry->meta, blocks);
         usage->promised += blocks > entry->reserved_bytes ? blocks : entry->reserved_bytes;
         /* The thick volume shares its blocks with the snapshot and needs new ones when written. */
         if (volume && volume->meta.thick && pool->can_reflink)

@@ -643,24 +643,29 @@ typedef struct Looker {
         pthread_t thread;
 } Looker;
 
+static void use_own(Looker *looker) {
+        Bed *bed = &looker->bed;
+        Device device;
+
+        EXPECT(ERROR_NONE, bed_find, bed, looker->own, &device);
+        EXPECT(ERROR_NONE, bed_release, bed, looker->own);
+        pool_drop_orphans(bed->pool);
+}
+
 /* Who only asks about a volume finds its device beside others, and remembers where it is; the
  * survey of all devices tells it too. */
 static void *look(void *userdata) {
         Looker *looker = userdata;
         Bed *bed = &looker->bed;
         VolumeInfo info;
-        Device device;
 
         assert(arena_new(&bed->arena, 1 << 20) == 0);
         bed->call.arena = bed->arena;
         for (int i = 0; i < 40; i++) {
                 EXPECT(ERROR_NONE, bed->ops->get_volume, bed->pool, &bed->call, looker->seen,
                        &info);
-                if (i % 8 == 0) {
-                        EXPECT(ERROR_NONE, bed_find, bed, looker->own, &device);
-                        EXPECT(ERROR_NONE, bed_release, bed, looker->own);
-                        pool_drop_orphans(bed->pool);
-                }
+                if (i % 8 == 0)
+                        use_own(looker);
         }
         arena_free(bed->arena);
         return NULL;

@@ -48,7 +48,7 @@ bool share_is_same_source(const char *a, const char *b) {
         do {
                 one = next_component(&at, &n_one);
                 other = next_component(&bt, &n_other);
-                if (n_one != n_other || (one && memcmp(one, other, n_one) != 0))
+                if (n_one != n_other || (one && other && memcmp(one, other, n_one) != 0))
                         return false;
         } while (one);
         return true;

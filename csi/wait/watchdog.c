@@ -190,12 +190,3 @@ bool watchdog_is_hanging(Watchdog *watchdog, const char *key) {
         pthread_mutex_unlock(&watchdog->mutex);
         return hangs;
 }
-
-unsigned int watchdog_n_late(Watchdog *watchdog) {
-        size_t n;
-
-        pthread_mutex_lock(&watchdog->mutex);
-        n = watchdog->n_late;
-        pthread_mutex_unlock(&watchdog->mutex);
-        return (unsigned int)n;
-}

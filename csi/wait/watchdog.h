@@ -43,7 +43,4 @@ int watchdog_run(Watchdog *watchdog, const char *key, void (*work)(void *data), 
 /* Whether something with this key is late. */
 bool watchdog_is_hanging(Watchdog *watchdog, const char *key);
 
-/* How many are late. */
-unsigned int watchdog_n_late(Watchdog *watchdog);
-
 #endif

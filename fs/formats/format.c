@@ -53,7 +53,8 @@ int fs_read_backup(const FsReader *reader, FsVolume *volume) {
         for (FsKind kind = FS_KIND_NONE + 1; kind < _FS_KIND_N; kind++) {
                 FsVolume found = {.n_devices = 1, .device_bytes = reader->size_bytes};
                 const FsFormat *format = fs_format(kind);
-                int r = format->read_backup ? format->read_backup(&source, &found) : FS_E_NONE;
+                int r = format && format->read_backup ? format->read_backup(&source, &found)
+                                                      : FS_E_NONE;
 
                 if (r == FS_E_NONE)
                         continue;

@@ -21,12 +21,6 @@
 
 #define FSCK_GRACE_MSECS 10000
 
-const char *fsck_action_name(FsckAction action) {
-        static const char *const names[] = {"none", "replay", "preen", "refuse"};
-
-        return names[action];
-}
-
 static void decide(FsckPlan *plan, FsckAction action, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 

@@ -60,6 +60,4 @@ bool fsck_asks_little(const char *output);
 int fsck_run(const FsckPlan *plan, int fd, bool (*cancelled)(void *userdata), void *userdata,
              Error *err);
 
-const char *fsck_action_name(FsckAction action);
-
 #endif

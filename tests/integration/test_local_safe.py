@@ -942,6 +942,53 @@ def test_a_volume_that_becomes_thick_leaves_the_reserve(build, sandbox, size):
     end(world)
 
 
+def overwrite(world, volume_id, size):
+    """The whole of a raw block volume, through its pod's device."""
+    target = world.kubelet.block_target('p', volume_id)
+    if not target.exists():
+        world.kubelet.stage(volume_id, block())
+        world.kubelet.publish(volume_id, target, block())
+    with open(target, 'r+b', buffering=0) as file:
+        for at in range(0, size, MIB):
+            os.pwrite(file.fileno(), os.urandom(MIB), at)
+        os.fsync(file.fileno())
+
+
+@pytest.mark.parametrize('fstype, what', [('xfs', 'clone'), ('xfs', 'snapshot'), ('xfs', 'thick'), ('btrfs', 'clone')])
+def test_what_is_promised_can_be_written(build, sandbox, fstype, what):
+    """Blocks that files share counted in each of them: clones and snapshots cost nothing, and writes to what had been
+    promised failed when the first of them was written."""
+    place = sandbox.mounted(sandbox.loop(500 * MIB, [f'mkfs.{fstype}', '-q']), fstype)
+    with open(place / 'of others', 'wb') as file:
+        os.posix_fallocate(file.fileno(), 0, 100 * MIB)
+    world = pool_world(build, sandbox, place, ['--pool-reserve=5%'])
+    size = 32 * MIB
+    of = {'parameters': {'provisioning': 'thick'}} if what == 'thick' else {}
+    victim = world.create('victim', size, block())
+    source = world.create('source', size, block(), **of)
+    overwrite(world, source, size)
+    made = []
+    with pytest.raises(csi.Failure, match='RESOURCE_EXHAUSTED'):
+        while True:
+            before = world.client.GetCapacity().available_capacity
+            if what == 'snapshot':
+                world.client.CreateSnapshot(source_volume_id=source, name=f's{len(made)}')
+                made.append(source)
+            else:
+                made.append(world.create(f'c{len(made)}', size, block(),
+                                         volume_content_source={'volume': {'volume_id': source}}))
+            assert before - world.client.GetCapacity().available_capacity >= size * 3 // 4
+            overwrite(world, made[-1], size if what == 'snapshot' else MIB)
+    assert len(made) >= 2
+    for volume_id in [*made, source, victim]:
+        overwrite(world, volume_id, size)
+    for volume_id in {*made, source, victim}:
+        world.kubelet.unpublish(volume_id, world.kubelet.block_target('p', volume_id))
+        world.kubelet.unstage(volume_id)
+    assert world.loops() == []
+    end(world)
+
+
 @pytest.mark.parametrize('kind', ['volumes', 'snapshots'])
 def test_data_without_a_record_is_not_deleted(world, kind):
     """DeleteVolume answered OK, and the data of a volume whose record a half restore had left out stayed for ever."""

@@ -56,7 +56,8 @@ while IFS=: read -r file line text; do
     case $file in
         tests/* | */test-*.[ch] | */fuzz-*.c) continue ;;
     esac
-    header=$(sed -E 's/^ *# *include *["<]([^">]+)[">].*/\1/' <<<"$text")
+    [[ $text =~ ^\ *#\ *include\ *[\"\<]([^\"\>]+) ]] || continue
+    header=${BASH_REMATCH[1]}
     room=${file%/*}
     if [[ $room != common/* && $header =~ ^($kernel)$ ]]; then
         report "$file:$line: <$header> is for common/ only"
