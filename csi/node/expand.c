@@ -223,6 +223,10 @@ int node_expand(Node *node, const Call *call, const NodeExpandRequest *request,
                 return error_set_errno(err, ENOMEM, "expand");
         job->volume.secrets = &request->secrets;
         r = expand(job, request, err);
+        /* Kubelet lets a pod start whose volume is mounted and did not grow after this code alone.
+         */
+        if (r < 0 && err && err->code == ERROR_EXHAUSTED && job->target_facts.is_mounted)
+                err->code = ERROR_PRECONDITION;
         if (r == 0)
                 result->capacity_bytes = job->capacity_bytes;
         return r;
