@@ -54,7 +54,7 @@ def test_no_command_tells_what_it_is(build, role):
     (dict(command='ADD', container_id='a', ifname='eth0', netns='/x', args='X=1'), 4, 'unknown args'),
     (dict(command='ADD', container_id='a', ifname='eth0', netns='/x', args='X'), 4, 'invalid pair'),
     (dict(command='ADD', container_id='a', ifname='eth0', netns='/x', args='MAC=zz'), 4,
-     'MAC "zz" is not a MAC address'),
+     'MAC "zz" is not the MAC address'),
     (dict(command='ADD', container_id='a', ifname='eth0', netns='/run/netns/none'), 3, 'failed to open netns'),
     (dict(command='ADD', container_id='a', ifname='eth0', netns='/etc/passwd'), 3, 'failed to open netns'),
     (dict(command='ADD', container_id='a', ifname='eth0', netns='/proc/self/ns/mnt'), 3, 'failed to open netns'),
