@@ -320,7 +320,9 @@ static int apply(PodRepair *repair, Error *err) {
         return r;
 }
 
-static int repair_link(Request *request, RepairMode mode, StrBuf *done, Error *err) {
+/* Apart from its caller, whose frame is as large. */
+__attribute__((noinline)) static int repair_link(Request *request, RepairMode mode, StrBuf *done,
+                                                 Error *err) {
         cleanup(pod_repair_deinit)
                 PodRepair repair = {.request = request, .kernel = LINK_KERNEL_NULL};
         int r;
