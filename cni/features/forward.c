@@ -237,16 +237,22 @@ static int add_to_nft(RulesSocket *sock, uint8_t family, const char *admin_chain
                      : 0;
 }
 
-int forward_add(RulesSocket *sock, uint8_t family, const char *admin_chain, Error *err) {
-        bool legacy = xtables_has(family, TABLE);
-        Facts facts = {.family = family, .admin_chain = admin_chain};
+static int open_and_look(RulesSocket *sock, Facts *facts, Error *err) {
         int r = rules_open(sock, err);
 
         if (r < 0)
                 return r;
-        r = look(&sock->netfilter, &facts);
+        r = look(&sock->netfilter, facts);
+        return r < 0 ? error_set_errno(err, r, "firewall: read chain FORWARD") : r;
+}
+
+int forward_add(RulesSocket *sock, uint8_t family, const char *admin_chain, Error *err) {
+        bool legacy = xtables_has(family, TABLE);
+        Facts facts = {.family = family, .admin_chain = admin_chain};
+        int r = open_and_look(sock, &facts, err);
+
         if (r < 0)
-                return error_set_errno(err, r, "firewall: read chain FORWARD");
+                return r;
         /* Two filter tables that nobody had are one too many. */
         if (r == 0 || (r == 2 && !legacy))
                 r = add_to_nft(sock, family, admin_chain, err);
@@ -259,13 +265,10 @@ int forward_add(RulesSocket *sock, uint8_t family, const char *admin_chain, Erro
 int forward_check(RulesSocket *sock, uint8_t family, const char *admin_chain, Error *err) {
         bool legacy = xtables_has(family, TABLE);
         Facts facts = {.family = family, .admin_chain = admin_chain};
-        int r = rules_open(sock, err);
+        int r = open_and_look(sock, &facts, err);
 
         if (r < 0)
                 return r;
-        r = look(&sock->netfilter, &facts);
-        if (r < 0)
-                return error_set_errno(err, r, "firewall: read chain FORWARD");
         if (r != 1 && !(r == 2 && legacy)) {
                 if (!facts.has_jump)
                         return error_set(err, ERROR_NOT_FOUND,

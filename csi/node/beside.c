@@ -7,6 +7,7 @@
  */
 
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/base/str.h"
 #include "common/block/block_sysfs.h"
 #include "common/mount/mount_query.h"
@@ -37,7 +38,7 @@ static uint64_t device_of(const Mount *mount) {
 }
 
 int job_check_not_mounted(const Job *job, Error *err) {
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         cleanup(mount_table_freep) MountTable *table = NULL;
         const Device *device = &job->device.device;
         uint64_t devno, last = 0;
@@ -75,7 +76,7 @@ static bool is_node(const Mount *mount, uint64_t *devnop) {
 }
 
 int job_check_not_shown(const Job *job, const Device *device, Error *err) {
-        cleanup(closep) int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(closep) int root_fd = file_open_root();
         cleanup(mount_table_freep) MountTable *table = NULL;
         char root[PATH_MAX];
         uint64_t devno;
