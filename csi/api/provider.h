@@ -316,9 +316,13 @@ typedef struct Provider {
          */
         bool (*has_lost_disk)(void *self, const char *volume_id, uint64_t devno);
 
-        /* Whether @devno, which is mounted at the staging path that a call names for a volume, is
-         * certainly another volume's. Waits for nothing and asks no disk. NULL: it cannot tell. */
-        bool (*is_another)(void *self, const char *volume_id, uint64_t devno);
+        /*
+         * Whether @devno, which is at a path that a call names for a volume, is certainly another
+         * volume's. @is_raw: nothing that is mounted keeps the number, which may be another's
+         * since; so it is certain only while the volume has a device itself. Waits for nothing and
+         * asks no disk. NULL: it cannot tell.
+         */
+        bool (*is_another)(void *self, const char *volume_id, uint64_t devno, bool is_raw);
 } Provider;
 
 #endif

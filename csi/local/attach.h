@@ -54,6 +54,9 @@ bool attach_has_lost_name(const char *stem, uint64_t devno);
  * Likewise. */
 bool attach_is_another(const char *stem, uint64_t devno);
 
+/* Whether the loop device that the volume was last on still has a file of its name. Likewise. */
+bool attach_is_known(Pool *pool, const char *volume_id);
+
 /* What attach_make() makes. */
 typedef enum AttachMode {
         ATTACH_FOR_MOUNT,

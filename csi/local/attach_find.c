@@ -190,8 +190,15 @@ static int find_by_sequence(Pool *pool, const Entry *entry, Attachment *attachme
         return r;
 }
 
+#define DATA_SUFFIX_MAX (LOCAL_STEM_MAX + 16)
+
+/* How the path of a volume's data ends, from wherever it is seen. */
+static void format_data_suffix(const char *stem, char suffix[DATA_SUFFIX_MAX]) {
+        (void)snprintf(suffix, DATA_SUFFIX_MAX, "/volumes/%s.img", stem);
+}
+
 typedef struct DeadSearch {
-        char suffix[LOCAL_STEM_MAX + 16];
+        char suffix[DATA_SUFFIX_MAX];
         Attachment *attachment;
 } DeadSearch;
 
@@ -216,7 +223,7 @@ static int look_if_dead(void *userdata, unsigned int number) {
 static int find_dead(const char *stem, Attachment *attachment) {
         DeadSearch search = {.attachment = attachment};
 
-        (void)snprintf(search.suffix, sizeof(search.suffix), "/volumes/%s.img", stem);
+        format_data_suffix(stem, search.suffix);
         attachment->is_stray = attachment->is_marked = true;
         return loop_each(look_if_dead, &search) == 1 ? 0 : ATTACH_E_NONE;
 }
@@ -233,11 +240,11 @@ static bool get_file_path(uint64_t devno, char *path, size_t n_path) {
 }
 
 bool attach_has_lost_name(const char *stem, uint64_t devno) {
-        char path[PATH_MAX], suffix[LOCAL_STEM_MAX + 16];
+        char path[PATH_MAX], suffix[DATA_SUFFIX_MAX];
 
         if (!get_file_path(devno, path, sizeof(path)))
                 return false;
-        (void)snprintf(suffix, sizeof(suffix), "/volumes/%s.img", stem);
+        format_data_suffix(stem, suffix);
         return !str_has_suffix(path, suffix);
 }
 
@@ -250,6 +257,22 @@ bool attach_is_another(const char *stem, uint64_t devno) {
                 return false;
         n = local_stem_of_file(LOCAL_VOLUME, name + 1, ".img");
         return n > 0 && (n != strlen(stem) || memcmp(name + 1, stem, n) != 0);
+}
+
+bool attach_is_known(Pool *pool, const char *volume_id) {
+        char path[PATH_MAX], suffix[DATA_SUFFIX_MAX];
+        unsigned int number = 0;
+        const Entry *entry;
+
+        pthread_mutex_lock(&pool->mutex);
+        entry = pool_find(pool, LOCAL_VOLUME, volume_id);
+        if (entry) {
+                number = entry->loop_hint;
+                format_data_suffix(entry->meta.stem, suffix);
+        }
+        pthread_mutex_unlock(&pool->mutex);
+        return number != 0 && loop_get_path(number - 1, path, sizeof(path)) == 0 &&
+               str_has_suffix(path, suffix);
 }
 
 /* The directory that a device's file is in, or was, if it is one of a pool and is seen from here.

@@ -160,11 +160,12 @@ bool local_has_lost_disk(void *self, const char *volume_id, uint64_t devno) {
                attach_has_lost_name(found.stem, devno);
 }
 
-bool local_is_another(void *self, const char *volume_id, uint64_t devno) {
+bool local_is_another(void *self, const char *volume_id, uint64_t devno, bool is_raw) {
         LocalMeta found;
 
         return pool_peek(self, LOCAL_VOLUME, volume_id, &found) &&
-               attach_is_another(found.stem, devno);
+               attach_is_another(found.stem, devno) &&
+               (!is_raw || attach_is_known(self, volume_id));
 }
 
 int local_has_volume(void *self, const Call *call, const char *volume_id, Error *err) {

@@ -68,7 +68,7 @@ int local_adapt(void *self, const Call *call, const VolumeRef *volume, VolumeCap
 
 int local_has_volume(void *self, const Call *call, const char *volume_id, Error *err);
 bool local_has_lost_disk(void *self, const char *volume_id, uint64_t devno);
-bool local_is_another(void *self, const char *volume_id, uint64_t devno);
+bool local_is_another(void *self, const char *volume_id, uint64_t devno, bool is_raw);
 
 /* work.c: tools work on a copy */
 int local_begin_copy(void *self, const Call *call, const VolumeRef *volume, DiskCopy *copy,

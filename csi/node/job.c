@@ -81,10 +81,12 @@ int job_read_target(Job *job, const NodePath *path, const DeviceFacts *device, T
 
 int job_check_mounted(const Job *job, const char *field, const TargetFacts *facts, Error *err) {
         const Provider *provider = job->node->config.provider;
-        uint64_t devno = S_ISBLK(facts->type) ? facts->rdev : facts->mounted_on;
+        bool is_raw = S_ISBLK(facts->type);
+        uint64_t devno = is_raw ? facts->rdev : facts->mounted_on;
 
         if (!facts->is_mounted || facts->is_dead || devno == 0 || !provider->is_another ||
-            !provider->is_another(job->node->config.provider_self, job->volume.volume_id, devno))
+            !provider->is_another(job->node->config.provider_self, job->volume.volume_id, devno,
+                                  is_raw))
                 return 0;
         return error_set(err, ERROR_PRECONDITION,
                          "%s: another volume than %s is mounted at %s, from %s", field,

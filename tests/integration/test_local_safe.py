@@ -244,6 +244,25 @@ def test_the_raw_target_of_another_volume(world):
     world.kubelet.unpublish(a, target)
 
 
+def test_a_raw_target_whose_number_is_anothers(world):
+    """The number was free while the plugin was away. Refusing kept the pod for ever."""
+    a, b = (world.create(name, 16 * MIB, block()) for name in 'ab')
+    world.kubelet.stage(a, block())
+    target = world.kubelet.publish(a, world.kubelet.block_target('p', a), block())
+    (loop,) = world.loops()
+    device = f'/dev/{pathlib.Path(str(loop)).name}'
+    world.client.close()
+    world.daemon.kill()
+    subprocess.run(['losetup', '-d', device], check=True)
+    # Somebody else's test may be quicker, and has a volume there as well.
+    subprocess.run(['losetup', device, image(world, b)], check=False, capture_output=True)
+    world.start()
+    world.kubelet.unpublish(a, target)
+    assert not os.path.lexists(target)
+    world.kubelet.unstage(a)
+    subprocess.run(['losetup', '-d', device], check=False, capture_output=True)
+
+
 def test_unstage_of_a_published_raw_block_volume(world):
     """Its loop device was detached, and the pod's next write was in the volume that got the number."""
     first, staging, target = raw(world, 'a')
