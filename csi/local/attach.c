@@ -5,11 +5,13 @@
 #include "csi/local/attach_internal.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/filecopy.h"
 #include "common/mount/mountinfo.h"
+#include "csi/wait/limits.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* More loop devices of one file than this are not of our making. */
 #define DROP_MAX 16
@@ -196,9 +199,19 @@ static int keep(const Entry *entry, Attachment *attachment, Error *err) {
                                entry->meta.id);
 }
 
+/* Nobody uses it, and somebody may look at it yet: one file is on one device only, or two have
+ * pages of it in memory. */
+static int replace(Pool *pool, const Call *call, Entry *entry, Attachment *attachment, Error *err) {
+        int r = attach_drop_wait(pool, call, entry, clock_msecs() + HOLD_WAIT_MSECS, attachment,
+                                 err);
+
+        return r == 0 ? attach_say_leaving(entry, attachment, err) : r;
+}
+
 /* Whether an attachment that was found can serve @mode. Return: 0; ATTACH_E_NONE: it was given
  * back, and a new one is needed; <0 with @err. */
-static int fit(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment, Error *err) {
+static int fit(Pool *pool, const Call *call, Entry *entry, AttachMode mode, Attachment *attachment,
+               Error *err) {
         bool read_only = mode == ATTACH_FOR_BLOCK_READ;
         const char *why = NULL;
         int r;
@@ -210,8 +223,11 @@ static int fit(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment
                 return attachment->is_leaving ? keep(entry, attachment, err) : 0;
         closep(&attachment->fd);
         r = attach_drop(pool, entry, err);
-        if (r <= 0)
-                return r < 0 ? r : ATTACH_E_NONE;
+        if (r < 0)
+                return r;
+        if (r == 0)
+                return attachment->is_stray ? ATTACH_E_NONE
+                                            : replace(pool, call, entry, attachment, err);
         if (attachment->is_stray)
                 return attach_check_file(entry, attachment, err);
         /* Others write to it: then this user's copy of the device can be read-only at most. */
@@ -258,7 +274,8 @@ static void hold_open(Pool *pool, Entry *entry, const Attachment *attachment) {
         closep(&before_fd);
 }
 
-int attach_make(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment, Error *err) {
+int attach_make(Pool *pool, const Call *call, Entry *entry, AttachMode mode, Attachment *attachment,
+                Error *err) {
         cleanup(closep) int data_fd = -1;
         int r;
 
@@ -271,7 +288,7 @@ int attach_make(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachmen
                 r = ATTACH_E_NONE;
         }
         if (r == 0)
-                r = fit(pool, entry, mode, attachment, err);
+                r = fit(pool, call, entry, mode, attachment, err);
         if (r == ATTACH_E_NONE) {
                 r = check_others(pool, entry, data_fd, err);
                 if (r == 0)
@@ -361,6 +378,32 @@ int attach_drop(Pool *pool, Entry *entry, Error *err) {
                         return r;
         }
         return 0;
+}
+
+int attach_drop_wait(Pool *pool, const Call *call, Entry *entry, uint64_t until_msecs,
+                     Attachment *attachment, Error *err) {
+        const struct timespec moment = {.tv_nsec = 20000000};
+
+        for (;;) {
+                int r;
+
+                attachment_deinit(attachment);
+                r = attach_drop(pool, entry, err);
+                if (r < 0)
+                        return r;
+                r = attach_find(pool, entry, attachment, err);
+                if (r != 0 || !attachment->is_leaving || clock_msecs() >= until_msecs ||
+                    call->cancelled(call->userdata))
+                        return r;
+                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+        }
+}
+
+int attach_say_leaving(const Entry *entry, const Attachment *attachment, Error *err) {
+        return error_set(err, ERROR_AGAIN,
+                         "volume %s is not in use any more, but somebody still has /dev/loop%u "
+                         "open; try again",
+                         entry->meta.id, attachment->number);
 }
 
 int attach_drop_copy(int copy_fd, Error *err) {

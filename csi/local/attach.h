@@ -67,7 +67,8 @@ typedef enum AttachMode {
 
 /* attach_find(), and attaches it if it is not. @entry is held exclusively. ERROR_PRECONDITION when
  * somebody else has the file on a loop device, or it cannot become writable. */
-int attach_make(Pool *pool, Entry *entry, AttachMode mode, Attachment *attachment, Error *err);
+int attach_make(Pool *pool, const Call *call, Entry *entry, AttachMode mode, Attachment *attachment,
+                Error *err);
 
 /* Whether it is ours: marked, or else in use below kubelet's directories; then it is marked. */
 bool attach_claim(Pool *pool, Entry *entry, Attachment *attachment);
@@ -87,6 +88,19 @@ int attach_is_published(const Attachment *attachment, Error *err);
 /* Detaches every device of the volume that nobody uses, but for a foreign one. Gone is done.
  * Return: 0; ATTACH_E_*: one stays; <0 with @err. */
 int attach_drop(Pool *pool, Entry *entry, Error *err);
+
+/**
+ * attach_drop_wait() - attach_drop() of a device that is neither mounted nor published
+ * @until_msecs: clock_msecs(); how long to wait for whoever has it open still, who perhaps only
+ *               looks at it for a moment
+ *
+ * Return: ATTACH_E_NONE: it is gone; 0: @attachment is there still; <0 with @err.
+ */
+int attach_drop_wait(Pool *pool, const Call *call, Entry *entry, uint64_t until_msecs,
+                     Attachment *attachment, Error *err);
+
+/* Detached, and somebody has it open still. Return: ERROR_AGAIN. */
+int attach_say_leaving(const Entry *entry, const Attachment *attachment, Error *err);
 
 /**
  * attach_copy() - a loop device for a file that is to take the place of a volume's

@@ -109,10 +109,7 @@ static int check(Pool *pool, const CutPart *part, size_t n_parts, Error *err) {
                 return 0;
         /* Unstaged, and a probe of udev, for one, still looks at it. */
         if (part->attachment.is_leaving)
-                return error_set(err, ERROR_AGAIN,
-                                 "volume %s is not in use any more, but somebody still has "
-                                 "/dev/loop%u open; try again",
-                                 id, part->attachment.number);
+                return attach_say_leaving(part->source, &part->attachment, err);
         if (part->is_hidden)
                 return error_set(err, ERROR_AGAIN,
                                  "volume %s is mounted in another mount namespace (a container "
@@ -131,27 +128,6 @@ static int check(Pool *pool, const CutPart *part, size_t n_parts, Error *err) {
                          id, pool->path);
 }
 
-/* Whoever still has it open keeps it, and perhaps only looks at it for a moment. Return: as
- * attach_find(). */
-static int give_back(Pool *pool, const Call *call, CutPart *part, Error *err) {
-        const struct timespec moment = {.tv_nsec = 20000000};
-        uint64_t until = clock_msecs() + HOLD_WAIT_MSECS;
-
-        for (;;) {
-                int r;
-
-                attachment_deinit(&part->attachment);
-                r = attach_drop(pool, part->source, err);
-                if (r < 0)
-                        return r;
-                r = attach_find(pool, part->source, &part->attachment, err);
-                if (r != 0 || !part->attachment.is_leaving || pool->can_reflink ||
-                    clock_msecs() > until || call->cancelled(call->userdata))
-                        return r;
-                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
-        }
-}
-
 /* One that an unstage could not give back, because somebody looked at it then, is not in use: the
  * node's own calls are kept out by the volume's name. Return: 0; ATTACH_E_NONE; <0. */
 static int find_device(Pool *pool, const Call *call, CutPart *part, Error *err) {
@@ -166,7 +142,9 @@ static int find_device(Pool *pool, const Call *call, CutPart *part, Error *err) 
                 r = attach_is_published(&part->attachment, err);
         if (r != 0)
                 return r < 0 ? r : 0;
-        return give_back(pool, call, part, err);
+        return attach_drop_wait(pool, call, source,
+                                clock_msecs() + (pool->can_reflink ? 0 : HOLD_WAIT_MSECS),
+                                &part->attachment, err);
 }
 
 static int look(Pool *pool, const Call *call, CutPart *part, size_t n_parts, Error *err) {

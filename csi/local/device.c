@@ -65,7 +65,7 @@ int local_find_device(void *self, const Call *call, const VolumeRef *volume, Dev
                                err);
         if (r < 0)
                 return r;
-        r = attach_make(pool, entry, mode, &attachment, err);
+        r = attach_make(pool, call, entry, mode, &attachment, err);
         if (r == 0) {
                 entry->is_staged = entry->is_staged || volume->is_block;
                 loop_path(attachment.number, device->path);

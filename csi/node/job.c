@@ -176,7 +176,8 @@ int job_find_device(Job *job, Error *err) {
         int r;
 
         job->volume.is_read_only =
-                job->reads_only || (job->options.set & MOUNT_FLAG_READ_ONLY) != 0;
+                !job->has_ephemeral &&
+                (job->reads_only || (job->options.set & MOUNT_FLAG_READ_ONLY) != 0);
         r = provider->find_device(self, job->call, &job->volume, &job->device.device, err);
         if (r < 0)
                 return r;
@@ -485,6 +486,7 @@ int job_mount(Job *job, const VolumeCapability *capability, Error *err) {
                 .has_selinux = job->node->has_selinux,
                 .never_formats = job->wishes.never_formats,
                 .reads_only = job->reads_only,
+                .formats_to_read = job->has_ephemeral,
         };
         int r;
 

@@ -64,6 +64,7 @@ static int judge_mounted(const MountInput *input, const DeviceFacts *device,
         const FsVolume mounted = {.type = target->mount.fs_type,
                                   .kind = fs_kind_from_type(target->mount.fs_type)};
         bool wants_write = !input->reads_only && !(input->options->set & MOUNT_FLAG_READ_ONLY);
+        bool is_read_only = (target->mount.flags & MOUNT_FLAG_READ_ONLY) != 0;
 
         if (!target->is_ours)
                 return conflict_mounted(target, device->device.path, err);
@@ -71,11 +72,11 @@ static int judge_mounted(const MountInput *input, const DeviceFacts *device,
                 return error_set(
                         err, ERROR_CONFLICT, "%s is mounted at %s as %s, the request asks for %s",
                         device->device.path, target->path, target->mount.fs_type, input->fs_type);
-        if (wants_write && (target->mount.flags & MOUNT_FLAG_READ_ONLY))
-                return error_set(err, ERROR_CONFLICT,
-                                 "%s is mounted read-only at %s, the request asks to write",
-                                 device->device.path, target->path);
-        return 0;
+        if (wants_write != is_read_only)
+                return 0;
+        return error_set(err, ERROR_CONFLICT, "%s is mounted %s at %s, the request asks for %s",
+                         device->device.path, is_read_only ? "read-only" : "for writing",
+                         target->path, wants_write ? "writing" : "read-only");
 }
 
 static int plan_format_new(const MountInput *input, const DeviceFacts *device, Plan *plan,
@@ -87,7 +88,7 @@ static int plan_format_new(const MountInput *input, const DeviceFacts *device, P
                                  "%s is blank, and the volume says that it is never to be "
                                  "formatted",
                                  path);
-        if (!plan->wants_write)
+        if (!plan->wants_write && !input->formats_to_read)
                 return error_set(
                         err, ERROR_PRECONDITION,
                         "%s is blank and the volume is asked read-only: it is formatted by "

@@ -73,9 +73,10 @@ typedef struct MountInput {
         bool can_grow_mounted_ext; /* CAP_SYS_RESOURCE */
         uint64_t grow_to_bytes;    /* what a new filesystem is meant to grow to; 0: not said */
         bool has_selinux;
-        bool never_formats; /* a blank disk is an error */
-        bool reads_only;    /* this target only reads; others of the volume may write. The mount is
-                               read-only, and the filesystem is mounted for writing where it can be */
+        bool never_formats;   /* a blank disk is an error */
+        bool formats_to_read; /* an inline volume: nobody but this publish ever formats it */
+        bool reads_only; /* this target only reads; others of the volume may write. The mount is
+                            read-only, and the filesystem is mounted for writing where it can be */
 } MountInput;
 
 /**

@@ -194,11 +194,14 @@ static int publish(Job *job, const NodePublishRequest *request, Error *err) {
 /*
  * An inline volume is made by its publish and removed by its unpublish, which kubelet only calls if
  * this failure leaves it uncertain. Nothing is deleted here: after a reboot it may hold data of its
- * pod.
+ * pod. Of one that is mounted at its target kubelet knows.
  */
-static void keep_uncertain(bool was_made, Error *err) {
-        if (was_made && err->code != ERROR_AGAIN && err->code != ERROR_TIMEOUT &&
-            err->code != ERROR_EXHAUSTED)
+static void keep_uncertain(const Job *job, Error *err) {
+        const TargetFacts *target = &job->target_facts;
+        bool is_known = target->is_mounted && !target->is_dead && target->is_ours;
+
+        if (job->has_ephemeral && !is_known && err->code != ERROR_AGAIN &&
+            err->code != ERROR_TIMEOUT && err->code != ERROR_EXHAUSTED)
                 err->code = ERROR_UNAVAILABLE;
 }
 
@@ -219,7 +222,7 @@ int node_publish(Node *node, const Call *call, const NodePublishRequest *request
         /* What was staged stays attached: its unstage is still to come. */
         if (!staged)
                 job_give_up(job, &error);
-        keep_uncertain(job->has_ephemeral, &error);
+        keep_uncertain(job, &error);
         error_move(err, &error);
         return r;
 }

@@ -262,10 +262,11 @@ static void test_mounted(void **state) {
         device.is_inspected = false;
         expect_plan(&(Setting){"ext4"}, &device, &target, "");
         expect_plan(&(Setting){""}, &device, &target, "");
-        expect_plan(&(Setting){"ext4", "ro"}, &device, &target, "");
+        expect_refusal(&(Setting){"ext4", "ro"}, &device, &target, ERROR_CONFLICT, "for writing");
         expect_refusal(&(Setting){"xfs"}, &device, &target, ERROR_CONFLICT, "as ext4");
         target.mount.flags = MOUNT_FLAG_READ_ONLY;
         expect_refusal(&(Setting){"ext4"}, &device, &target, ERROR_CONFLICT, "read-only");
+        expect_plan(&(Setting){"ext4", "ro"}, &device, &target, "");
         target.is_ours = false;
         expect_refusal(&(Setting){"ext4"}, &device, &target, ERROR_CONFLICT, "/dev/sdc");
         target.is_dead = true;

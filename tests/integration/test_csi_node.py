@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from csi import (SINGLE_NODE_MULTI_WRITER, SINGLE_NODE_SINGLE_WRITER, Client, Daemon, Failure, block_capability,
-                 held_mkfs, mount_capability, n_called, until)
-from sandbox import mount as sandbox_mount
+from csi import (SINGLE_NODE_MULTI_WRITER, SINGLE_NODE_READER_ONLY, SINGLE_NODE_SINGLE_WRITER, Client, Daemon, Failure,
+                 block_capability, held_mkfs, mount_capability, n_called, until)
+from sandbox import mount as sandbox_mount, umount as sandbox_umount
 
 MIB = 1 << 20
 # Of the daemon's own threads: what makes, mounts, binds, unmounts and removes. No tool that it runs uses these.
@@ -134,6 +134,62 @@ def test_inline_volume(daemon):
         kubelet.unpublish(volume, target)
         assert not any(daemon.pool.glob('volumes/*.img'))
         client.NodeUnpublishVolume(volume_id=volume, target_path=str(target))
+
+
+@pytest.mark.parametrize('mode', (SINGLE_NODE_MULTI_WRITER, SINGLE_NODE_READER_ONLY))
+def test_inline_volume_of_a_pod_that_only_reads(daemon, mode):
+    """It was to be formatted "by its first use for writing", which never came."""
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        target = kubelet.target('pod-1', 'v')
+        fields = {'volume_id': 'csi-1', 'target_path': str(target), 'volume_capability': mount_capability('', mode),
+                  'volume_context': {**POD_INFO, 'csi.storage.k8s.io/ephemeral': 'true', 'size': '32Mi'}}
+        for _ in range(2):
+            client.NodePublishVolume(**fields, readonly=True)
+            assert mounted(target) == 1
+        with pytest.raises(OSError):
+            (target / 'file').write_text('x')
+        assert (target / 'lost+found').is_dir()
+        if mode == SINGLE_NODE_MULTI_WRITER:
+            # There it is, in another way.
+            message = client.fails('ALREADY_EXISTS', 'NodePublishVolume', **fields)
+            assert 'read-only' in message and 'writing' in message
+        # Its pod restarts after the machine did.
+        sandbox_umount(target)
+        client.NodePublishVolume(**fields, readonly=True)
+        kubelet.unpublish('csi-1', target)
+        assert not any(daemon.pool.glob('volumes/*.img'))
+        if mode == SINGLE_NODE_MULTI_WRITER:
+            target.parent.mkdir()
+            client.NodePublishVolume(**fields)
+            (target / 'file').write_text('x')
+            # It was answered with OK, and its pod could write.
+            message = client.fails('ALREADY_EXISTS', 'NodePublishVolume', **fields, readonly=True)
+            assert 'read-only' in message and 'writing' in message
+            (target / 'file').write_text('y')
+
+
+def test_stage_and_publish_of_the_same_in_another_way(daemon):
+    """What is there for writing was "read-only already"."""
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        writes, reads = (mount_capability('ext4', mode) for mode in (SINGLE_NODE_MULTI_WRITER,
+                                                                     SINGLE_NODE_READER_ONLY))
+        volume = create(client, 'pvc-1', capability=writes)
+        for first, second in ((writes, reads), (reads, writes)):
+            kubelet.stage(volume, first)
+            client.fails('ALREADY_EXISTS', 'NodeStageVolume', volume_id=volume, volume_capability=second,
+                         staging_target_path=str(kubelet.staging(volume)))
+            kubelet.stage(volume, first)
+            kubelet.unstage(volume)
+        kubelet.stage(volume, writes)
+        for readonly in (False, True):
+            target = kubelet.publish('pod-1', volume, writes, readonly=readonly)
+            client.fails('ALREADY_EXISTS', 'NodePublishVolume', volume_id=volume, volume_capability=writes,
+                         staging_target_path=str(kubelet.staging(volume)), target_path=str(target),
+                         readonly=not readonly)
+            kubelet.unpublish(volume, target)
+        kubelet.unstage(volume)
 
 
 def test_raw_block(daemon):

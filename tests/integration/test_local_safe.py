@@ -405,6 +405,34 @@ def test_read_only_raw_block(world):
     # Where somebody writes, a reader shares the device.
     world.kubelet.publish(volume_id, other, block(), staging, readonly=True)
     assert os.stat(other).st_rdev == os.stat(target).st_rdev
+    # One that comes after all of them has its own, which refuses writes, although it is staged for writing.
+    for path in (target, other):
+        world.kubelet.unpublish(volume_id, path)
+    world.kubelet.publish(volume_id, other, block(), staging, readonly=True)
+    with pytest.raises(OSError):
+        put(other, b'x')
+    assert image(world, volume_id).read_bytes()[:7] == b'written'
+    # One that comes after the writer of a reader who is there still shares what the writer had, and so on.
+    world.kubelet.unpublish(volume_id, other)
+    for path, readonly in ((target, False), (other, True)):
+        world.kubelet.publish(volume_id, path, block(), staging, readonly=readonly)
+    world.kubelet.unpublish(volume_id, target)
+    world.kubelet.publish(volume_id, target, block(), staging, readonly=True)
+    assert os.stat(other).st_rdev == os.stat(target).st_rdev
+    for path in (target, other):
+        world.kubelet.unpublish(volume_id, path)
+    # A writer's process that outlives its pod for a moment keeps its own device, which nobody else gets.
+    world.kubelet.publish(volume_id, target, block(), staging)
+    (name,) = world.loops()
+    with open(f'/dev/{name}', 'r+b', buffering=0):
+        world.kubelet.unpublish(volume_id, target)
+        message = world.client.fails('ABORTED', 'NodePublishVolume', volume_id=volume_id, readonly=True,
+                                     target_path=str(target), staging_target_path=str(staging),
+                                     volume_capability=block())
+        assert 'somebody still has' in message and name in message
+    world.kubelet.publish(volume_id, target, block(), staging, readonly=True)
+    with pytest.raises(OSError):
+        put(target, b'x')
 
 
 def test_what_a_number_remembers(build, sandbox, disk):

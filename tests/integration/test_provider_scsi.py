@@ -447,6 +447,12 @@ def test_hetzner_reader_beside_writer(make, tree, reads_first):
         assert (paths[True] / 'file').read_text() == 'written'
         with pytest.raises(OSError):
             (paths[True] / 'other').write_text('')
+        for readonly, path in paths.items():
+            # The same target in the other way: a writable one was "read-only already".
+            assert 'the request asks for' in client.fails(
+                'ALREADY_EXISTS', 'NodePublishVolume', volume_id=Hetzner.volume, target_path=str(path),
+                volume_capability=mount_capability(), readonly=not readonly, **kubelet.contexts)
+            kubelet.publish(f'pod-{readonly}', Hetzner.volume, readonly=readonly)
         for readonly in (reads_first, not reads_first):
             kubelet.unpublish(Hetzner.volume, paths[readonly])
 
