@@ -239,68 +239,6 @@ int block_sysfs_written(int root_fd, uint64_t devno, uint64_t *sectorsp, bool *w
         return r < 0 ? r : parse_nth(text, 6, sectorsp);
 }
 
-/* The first of @attributes that is there and says something. */
-static int read_first(int root_fd, uint64_t devno, const char *const *attributes, char *text,
-                      size_t n_text) {
-        int r;
-
-        for (; *attributes; attributes++) {
-                r = block_sysfs_read(root_fd, devno, *attributes, text, n_text, NULL);
-                if (r == 0 && text[0] != '\0')
-                        return 0;
-                if (r < 0 && r != -ENOENT && r != -ENOTDIR)
-                        return r;
-        }
-        return -ENOENT;
-}
-
-/* SPC-4, unit serial number page: 4 bytes of head, then the number, padded with spaces. */
-static int read_page_80(int root_fd, uint64_t devno, const char *attribute, char *text,
-                        size_t n_text) {
-        char page[260];
-        size_t n, n_serial;
-        int r;
-
-        r = block_sysfs_read(root_fd, devno, attribute, page, sizeof(page), &n);
-        if (r < 0)
-                return r;
-        /* Its first byte is a type, 0 for a disk; nothing of it was taken for white space. */
-        if (n < 4 || (unsigned char)page[1] != 0x80)
-                return -ENOENT;
-        n_serial = (size_t)(unsigned char)page[2] << 8 | (unsigned char)page[3];
-        if (n_serial > n - 4)
-                n_serial = n - 4;
-        while (n_serial > 0 && is_space(page[4 + n_serial - 1]))
-                n_serial--;
-        for (r = 4; n_serial > 0 && is_space(page[r]); r++)
-                n_serial--;
-        if (n_serial == 0)
-                return -ENOENT;
-        if (n_serial >= n_text)
-                return -EFBIG;
-        memcpy(text, page + r, n_serial);
-        text[n_serial] = '\0';
-        return strlen(text) == n_serial ? 0 : -ENOENT;
-}
-
-int block_sysfs_serial(int root_fd, uint64_t devno, char *text, size_t n_text) {
-        static const char *const attributes[] = {"device/serial", "serial", "../device/serial",
-                                                 "../serial", NULL};
-        int r;
-
-        r = read_first(root_fd, devno, attributes, text, n_text);
-        if (r == -ENOENT)
-                r = read_page_80(root_fd, devno, "device/vpd_pg80", text, n_text);
-        return r == -ENOENT ? read_page_80(root_fd, devno, "../device/vpd_pg80", text, n_text) : r;
-}
-
-int block_sysfs_wwid(int root_fd, uint64_t devno, char *text, size_t n_text) {
-        static const char *const attributes[] = {"wwid", "device/wwid", "../wwid", "../device/wwid",
-                                                 NULL};
-
-        return read_first(root_fd, devno, attributes, text, n_text);
-}
-
 /* LUKS on LVM on a partition of a multipath disk is four; a loop of slaves cannot be made. */
 #define DEPTH_MAX 8
 

@@ -65,19 +65,6 @@ int block_sysfs_read(int root_fd, uint64_t devno, const char *attribute, char *t
 int block_sysfs_written(int root_fd, uint64_t devno, uint64_t *sectorsp, bool *writingp);
 
 /**
- * block_sysfs_serial() - what the hardware or the hypervisor calls the disk
- *
- * NVMe "device/serial", virtio "serial" (the hypervisor's first 20 bytes of it), SCSI unit serial
- * number (page 0x80). A partition's is that of its disk.
- *
- * Return: as block_sysfs_read().
- */
-int block_sysfs_serial(int root_fd, uint64_t devno, char *text, size_t n_text);
-
-/* World-wide id: "eui.0025...", "naa.6000...", "t10...", "nvme.1d0f-...". Return: likewise. */
-int block_sysfs_wwid(int root_fd, uint64_t devno, char *text, size_t n_text);
-
-/**
  * block_sysfs_is_on() - whether one device is another one, or lies on it
  *
  * A partition lies on its disk; a device of device mapper (LUKS, LVM, multipath) on its slaves.

@@ -127,34 +127,6 @@ static void test_info(void **state) {
         assert_int_equal(block_sysfs_info_by_name(root_fd, "../vda", &info), -ENODEV);
 }
 
-static void test_serial(void **state) {
-        static const struct {
-                unsigned int major, minor;
-                const char *serial, *wwid;
-        } disks[] = {
-                {259, 0, "vol0aaaabbbb", "nvme.1b36-766f6c-0001"},
-                {259, 1, "vol0aaaabbbb", "nvme.1b36-766f6c-0001"},
-                {254, 0, "vol-0123456789abcdef", NULL},
-                {8, 0, "0QEMU_disk", "naa.5000c500deadbeef"},
-                {7, 0, NULL, NULL},
-        };
-        char text[64];
-
-        for (size_t i = 0; i < N_ELEMENTS(disks); i++) {
-                uint64_t devno = makedev(disks[i].major, disks[i].minor);
-                int r = block_sysfs_serial(root_fd, devno, text, sizeof(text));
-
-                assert_int_equal(r, disks[i].serial ? 0 : -ENOENT);
-                if (r == 0)
-                        assert_string_equal(text, disks[i].serial);
-                r = block_sysfs_wwid(root_fd, devno, text, sizeof(text));
-                assert_int_equal(r, disks[i].wwid ? 0 : -ENOENT);
-                if (r == 0)
-                        assert_string_equal(text, disks[i].wwid);
-        }
-        assert_int_equal(block_sysfs_serial(root_fd, makedev(254, 0), text, 8), -EFBIG);
-}
-
 static void test_list(void **state) {
         cleanup(freep) char(*names)[BLOCK_NAME_MAX] = NULL;
         size_t n = 0;
@@ -201,8 +173,9 @@ static void test_written(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_info),    cmocka_unit_test(test_serial),
-                cmocka_unit_test(test_list),    cmocka_unit_test(test_is_on),
+                cmocka_unit_test(test_info),
+                cmocka_unit_test(test_list),
+                cmocka_unit_test(test_is_on),
                 cmocka_unit_test(test_written),
         };
 

@@ -96,19 +96,6 @@ bool ip_previous(IpAddress *addressp) {
         return false;
 }
 
-bool ip_add(IpAddress *addressp, uint64_t n) {
-        unsigned int carry = 0;
-
-        for (size_t i = ip_size(addressp); i-- > 0;) {
-                unsigned int sum = addressp->bytes[i] + (unsigned int)(n & 0xff) + carry;
-
-                addressp->bytes[i] = (uint8_t)sum;
-                carry = sum >> 8;
-                n >>= 8;
-        }
-        return carry == 0 && n == 0;
-}
-
 uint64_t ip_distance(const IpAddress *low, const IpAddress *high) {
         uint64_t distance = 0;
         unsigned int borrow = 0;

@@ -49,9 +49,6 @@ int ip_compare(const IpAddress *a, const IpAddress *b);
 bool ip_next(IpAddress *addressp);
 bool ip_previous(IpAddress *addressp);
 
-/* Adds @n; false on overflow. */
-bool ip_add(IpAddress *addressp, uint64_t n);
-
 /* @high - @low, UINT64_MAX if more; 0 if @high < @low. */
 uint64_t ip_distance(const IpAddress *low, const IpAddress *high);
 

@@ -102,17 +102,12 @@ static void test_step(void **state) {
         assert_true(ip_next(&address));
         assert_true(ip_equal(&address, &expected));
         assert_true(ip_previous(&address));
-        assert_true(ip_add(&address, 257));
-        expected = ip("10.0.2.0");
-        assert_true(ip_equal(&address, &expected));
         address = ip("255.255.255.255");
         assert_false(ip_next(&address));
         assert_true(ip_is_zero(&address));
         assert_false(ip_previous(&address));
-        address = ip("255.255.255.0");
-        assert_false(ip_add(&address, 256));
         address = ip("fd00::ffff:ffff:ffff:ffff");
-        assert_true(ip_add(&address, 1));
+        assert_true(ip_next(&address));
         expected = ip("fd00:0:0:1::");
         assert_true(ip_equal(&address, &expected));
 }

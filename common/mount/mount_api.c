@@ -206,35 +206,6 @@ int mount_bind(int source_fd, const MountPlace *place, unsigned int set, unsigne
         return at_step(context, MOUNT_STEP_ATTACH, sys_move_mount(mount_fd, place->fd));
 }
 
-int mount_change(const MountPlace *place, unsigned int set, unsigned int clear,
-                 MountContext *context) {
-        MountAttributeChange change = change_from_flags(set, clear);
-        int r;
-
-        *context = (MountContext){0};
-        r = change_attributes(place->fd, &change, context);
-        return r == -ENOSYS ? mount_legacy_change(place, set, clear, context) : r;
-}
-
-int mount_change_super(int fd, bool read_only, MountContext *context) {
-        cleanup(closep) int fs_fd = -1;
-        const MountOption option = {read_only ? "ro" : "rw", NULL};
-        int r;
-
-        *context = (MountContext){0};
-        fs_fd = sys_fspick(fd);
-        if (fs_fd == -ENOSYS)
-                return mount_legacy_change_super(fd, read_only, context);
-        if (fs_fd < 0)
-                return at_step(context, MOUNT_STEP_TYPE, fs_fd);
-        r = set_option(fs_fd, &option, context);
-        if (r == 0)
-                r = at_step(context, MOUNT_STEP_CREATE,
-                            sys_fsconfig(fs_fd, MOUNT_CONFIG_RECONFIGURE, NULL, NULL));
-        read_log(fs_fd, context);
-        return r;
-}
-
 int mount_detach(int parent_fd, const char *name, unsigned int how) {
         char path[MOUNT_PATH_MAX];
         int r;

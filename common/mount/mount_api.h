@@ -96,16 +96,6 @@ int mount_new_detached(const MountSpec *spec, MountContext *context, int *fdp);
 int mount_bind(int source_fd, const MountPlace *place, unsigned int set, unsigned int clear,
                MountContext *context);
 
-/**
- * mount_change() - other flags for a mount
- * @place: the root of the mount: its fd was opened after it was mounted
- */
-int mount_change(const MountPlace *place, unsigned int set, unsigned int clear,
-                 MountContext *context);
-
-/* Makes a whole filesystem read-only (or read-write again). @fd: the root of one of its mounts. */
-int mount_change_super(int fd, bool read_only, MountContext *context);
-
 enum {
         MOUNT_DETACH_LAZY = 1U << 0, /* vanish now, end when the last user has gone: never waits for
                                         a dead device or server */

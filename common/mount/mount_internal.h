@@ -22,8 +22,5 @@ int mount_child_path(int parent_fd, const char *name, char path[MOUNT_PATH_MAX])
 int mount_legacy_new(const MountSpec *spec, const MountPlace *place, MountContext *context);
 int mount_legacy_bind(int source_fd, const MountPlace *place, unsigned int set, unsigned int clear,
                       MountContext *context);
-int mount_legacy_change(const MountPlace *place, unsigned int set, unsigned int clear,
-                        MountContext *context);
-int mount_legacy_change_super(int fd, bool read_only, MountContext *context);
 
 #endif

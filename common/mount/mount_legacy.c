@@ -188,29 +188,3 @@ int mount_legacy_bind(int source_fd, const MountPlace *place, unsigned int set, 
                 (void)umount2(mounted, UMOUNT_NOFOLLOW | MNT_DETACH);
         return r;
 }
-
-int mount_legacy_change(const MountPlace *place, unsigned int set, unsigned int clear,
-                        MountContext *context) {
-        char path[MOUNT_PATH_MAX];
-
-        context->is_legacy = true;
-        fd_path(place->fd, path);
-        return remount(path, set, clear, context);
-}
-
-int mount_legacy_change_super(int fd, bool read_only, MountContext *context) {
-        char path[MOUNT_PATH_MAX];
-        unsigned int flags = 0;
-        unsigned long bits;
-        int r;
-
-        context->is_legacy = true;
-        fd_path(fd, path);
-        r = read_flags(path, &flags);
-        if (r < 0)
-                return r;
-        bits = bits_from_flags(flags & ~(unsigned int)MOUNT_FLAG_READ_ONLY);
-        if (mount(NULL, path, NULL, MS_REMOUNT | bits | (read_only ? MS_RDONLY : 0), NULL) < 0)
-                return fail(context, MOUNT_STEP_CREATE);
-        return 0;
-}

@@ -18,7 +18,6 @@
 #define MOUNT_NR_FSOPEN        430
 #define MOUNT_NR_FSCONFIG      431
 #define MOUNT_NR_FSMOUNT       432
-#define MOUNT_NR_FSPICK        433
 #define MOUNT_NR_MOUNT_SETATTR 442 /* Linux 5.12 */
 #define MOUNT_NR_STATMOUNT     457 /* Linux 6.8 */
 
@@ -35,7 +34,6 @@ enum {
         MOUNT_CONFIG_SET_FLAG = 0,
         MOUNT_CONFIG_SET_STRING = 1,
         MOUNT_CONFIG_CREATE = 6,
-        MOUNT_CONFIG_RECONFIGURE = 7,
 };
 
 enum {
@@ -69,11 +67,6 @@ static inline int sys_fsconfig(int fd, int command, const char *key, const char 
 static inline int sys_fsmount(int fd, unsigned int attributes) {
         return mount_syscall_result(
                 syscall(MOUNT_NR_FSMOUNT, fd, MOUNT_FSMOUNT_CLOEXEC, attributes));
-}
-
-static inline int sys_fspick(int fd) {
-        /* FSPICK_CLOEXEC | FSPICK_NO_AUTOMOUNT | FSPICK_EMPTY_PATH */
-        return mount_syscall_result(syscall(MOUNT_NR_FSPICK, fd, "", 0x1 | 0x4 | 0x8));
 }
 
 static inline int sys_open_tree(int fd, const char *path, unsigned int flags) {

@@ -244,40 +244,6 @@ const Mount *mount_table_find_target(const MountTable *table, const char *target
         return NULL;
 }
 
-static bool is_above(const char *target, size_t n_target, const char *path) {
-        if (n_target == 1 && target[0] == '/')
-                return path[0] == '/';
-        return strncmp(target, path, n_target) == 0 &&
-               (path[n_target] == '\0' || path[n_target] == '/');
-}
-
-const Mount *mount_table_find_above(const MountTable *table, const char *path) {
-        const Mount *best = NULL;
-        size_t n_best = 0;
-
-        for (size_t i = 0; i < table->n_mounts; i++) {
-                const Mount *mount = &table->mounts[i];
-                size_t n = strlen(mount->target);
-
-                if (n >= n_best && is_above(mount->target, n, path)) {
-                        best = mount;
-                        n_best = n;
-                }
-        }
-        return best;
-}
-
-const Mount *mount_table_next(const MountTable *table, const Mount *after, uint64_t dev,
-                              const char *root) {
-        size_t i = after ? (size_t)(after - table->mounts) + 1 : 0;
-
-        for (; i < table->n_mounts; i++)
-                if (table->mounts[i].dev == dev &&
-                    (!root || str_equal(table->mounts[i].root, root)))
-                        return &table->mounts[i];
-        return NULL;
-}
-
 bool mount_options_have(const char *options, const char *option) {
         size_t n = strlen(option);
 

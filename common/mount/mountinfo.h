@@ -76,14 +76,6 @@ const Mount *mount_table_find_id(const MountTable *table, uint64_t id);
 /* The topmost mount exactly at @target. */
 const Mount *mount_table_find_target(const MountTable *table, const char *target);
 
-/* The mount that a path without links lies in: the topmost with the longest target above it. */
-const Mount *mount_table_find_above(const MountTable *table, const char *path);
-
-/* The first after @after (NULL: the first of all) of filesystem @dev with root @root (NULL: any).
- */
-const Mount *mount_table_next(const MountTable *table, const Mount *after, uint64_t dev,
-                              const char *root);
-
 /* Whether a comma-separated list such as Mount.options has exactly @option. */
 bool mount_options_have(const char *options, const char *option);
 

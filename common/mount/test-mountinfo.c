@@ -110,17 +110,6 @@ static void test_find(void **state) {
         assert_null(mount_table_find_target(table, "/b"));
         assert_int_equal(mount_table_find_id(table, 4)->id, 4);
         assert_null(mount_table_find_id(table, 5));
-        assert_int_equal(mount_table_find_above(table, "/abc")->id, 1);
-        assert_int_equal(mount_table_find_above(table, "/a/b/c")->id, 3);
-        assert_int_equal(mount_table_find_above(table, "/ab")->id, 4);
-        assert_null(mount_table_find_above(table, "relative"));
-        const Mount *mount = mount_table_next(table, NULL, makedev(8, 2), "/");
-        assert_int_equal(mount->id, 2);
-        mount = mount_table_next(table, mount, makedev(8, 2), "/");
-        assert_int_equal(mount->id, 4);
-        assert_null(mount_table_next(table, mount, makedev(8, 2), "/"));
-        assert_int_equal(mount_table_next(table, NULL, makedev(8, 2), "/x")->id, 3);
-        assert_int_equal(mount_table_next(table, NULL, makedev(8, 2), NULL)->id, 2);
 }
 
 static void test_options_have(void **state) {
@@ -173,7 +162,6 @@ static void test_read_own(void **state) {
 
         assert_int_equal(mountinfo_read(&table), 0);
         assert_non_null(mount_table_find_target(table, "/"));
-        assert_non_null(mount_table_find_above(table, "/proc/self"));
 }
 
 int main(void) {

@@ -177,13 +177,4 @@ typedef struct PortVlan {
 void link_vlan_add(NlBatch *batch, const PortVlan *vlan);
 void link_vlan_delete(NlBatch *batch, const PortVlan *vlan);
 
-/**
- * link_vlan_list() - the VLANs of one port
- * @vlans: @n_vlans entries of room; ranges stay ranges
- * @np:    how many there are; more than @n_vlans: the rest is not told
- *
- * Return: 0; -errno.
- */
-int link_vlan_list(NlSocket *sock, unsigned int index, PortVlan *vlans, size_t n_vlans, size_t *np);
-
 #endif

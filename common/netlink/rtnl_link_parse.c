@@ -8,7 +8,6 @@
 #include "common/base/str.h"
 
 #include <errno.h>
-#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/ipv6.h>
 #include <linux/rtnetlink.h>
@@ -208,78 +207,4 @@ int link_dump(NlSocket *sock, const char *kind, unsigned int master, LinkEach ea
         for (size_t i = 0; r >= 0 && i < gathered.n; i++)
                 r = each(&gathered.links[i], userdata);
         return r < 0 ? r : 0;
-}
-
-typedef struct VlanList {
-        unsigned int index;
-        PortVlan *vlans;
-        size_t n, n_room;
-        bool open; /* a range has begun and not ended */
-        uint16_t first;
-} VlanList;
-
-static void vlan_append(VlanList *list, const struct bridge_vlan_info *entry) {
-        PortVlan vlan = {
-                .index = list->index,
-                .first = list->open ? list->first : entry->vid,
-                .last = entry->vid,
-                .pvid = (entry->flags & BRIDGE_VLAN_INFO_PVID) != 0,
-                .untagged = (entry->flags & BRIDGE_VLAN_INFO_UNTAGGED) != 0,
-        };
-
-        list->open = (entry->flags & BRIDGE_VLAN_INFO_RANGE_BEGIN) != 0;
-        list->first = entry->vid;
-        if (list->open)
-                return;
-        if (list->n < list->n_room)
-                list->vlans[list->n] = vlan;
-        list->n++;
-}
-
-static int vlan_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
-        const struct nlattr *table[IFLA_MAX + 1] = {0};
-        VlanList *list = userdata;
-        struct ifinfomsg info;
-        const struct nlattr *attr;
-        int r, left;
-
-        if (!reply) {
-                list->n = 0;
-                return 0;
-        }
-        r = nl_attributes(reply, sizeof(info), table, N_ELEMENTS(table));
-        if (r < 0)
-                return r;
-        memcpy(&info, nl_payload(reply), sizeof(info));
-        if ((unsigned int)info.ifi_index != list->index || !table[IFLA_AF_SPEC])
-                return 0;
-        nla_for_each_nested(attr, table[IFLA_AF_SPEC], left) {
-                struct bridge_vlan_info entry;
-
-                if (nla_type(attr) != IFLA_BRIDGE_VLAN_INFO || nla_len(attr) < (int)sizeof(entry))
-                        continue;
-                memcpy(&entry, nla_data(attr), sizeof(entry));
-                vlan_append(list, &entry);
-        }
-        return 0;
-}
-
-int link_vlan_list(NlSocket *sock, unsigned int index, PortVlan *vlans, size_t n_vlans,
-                   size_t *np) {
-        struct ifinfomsg info = {.ifi_family = AF_BRIDGE};
-        VlanList list = {.index = index, .vlans = vlans, .n_room = n_vlans};
-        struct nl_msg *message;
-        int r;
-
-        message = nl_message_new(RTM_GETLINK, 0, &info, sizeof(info), 16);
-        if (!message)
-                return -ENOMEM;
-        r = nla_put_u32(message, IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN_COMPRESSED);
-        if (r == 0)
-                r = nl_socket_dump(sock, RTM_GETLINK, message, vlan_reply, &list);
-        nlmsg_free(message);
-        if (r < 0)
-                return r;
-        *np = list.n;
-        return 0;
 }

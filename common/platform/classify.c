@@ -57,10 +57,3 @@ const char *platform_fs_name(PlatformFs fs) {
 
         return names[fs];
 }
-
-bool platform_has_name(const PlatformNames *names, const char *name) {
-        for (size_t i = 0; i < names->n; i++)
-                if (str_equal(names->names[i], name))
-                        return true;
-        return false;
-}

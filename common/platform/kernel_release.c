@@ -105,19 +105,3 @@ int kernel_release_parse(const char *text, KernelRelease *release) {
         *release = made;
         return 0;
 }
-
-static int compare_number(unsigned int a, unsigned int b) {
-        return (a > b) - (a < b);
-}
-
-int kernel_release_compare(const KernelRelease *a, const KernelRelease *b) {
-        int r = compare_number(a->major, b->major);
-
-        if (r == 0)
-                r = compare_number(a->minor, b->minor);
-        return r == 0 ? compare_number(a->patch, b->patch) : r;
-}
-
-bool kernel_release_at_least(const KernelRelease *release, unsigned int major, unsigned int minor) {
-        return release->major > major || (release->major == major && release->minor >= minor);
-}

@@ -24,10 +24,4 @@ typedef struct KernelRelease {
  */
 int kernel_release_parse(const char *text, KernelRelease *release);
 
-/* By numbers only; the suffix has no order ("6.12.0-rc1" equals "6.12.0"). Return: <0, 0, >0. */
-int kernel_release_compare(const KernelRelease *a, const KernelRelease *b);
-
-/* Whether @release is @major.@minor or newer. */
-bool kernel_release_at_least(const KernelRelease *release, unsigned int major, unsigned int minor);
-
 #endif

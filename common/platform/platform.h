@@ -166,6 +166,4 @@ const char *platform_cloud_name(PlatformCloud cloud);
 /* "ext4", "btrfs" ... Static. */
 const char *platform_fs_name(PlatformFs fs);
 
-bool platform_has_name(const PlatformNames *names, const char *name);
-
 #endif

@@ -222,15 +222,6 @@ bool workers_lack_threads(Workers *workers) {
         return lacks;
 }
 
-unsigned int workers_n_late(Workers *workers) {
-        unsigned int n;
-
-        (void)pthread_mutex_lock(&workers->lock);
-        n = count_late(workers);
-        (void)pthread_mutex_unlock(&workers->lock);
-        return n;
-}
-
 unsigned int workers_n_threads(Workers *workers) {
         unsigned int n;
 

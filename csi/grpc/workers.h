@@ -61,9 +61,6 @@ bool workers_look(Workers *workers);
 /* Whether work waits, and all threads that there may be have work. */
 bool workers_lack_threads(Workers *workers);
 
-/* Work that runs for longer than late_msecs. */
-unsigned int workers_n_late(Workers *workers);
-
 /* Threads that exist now; for tests. */
 unsigned int workers_n_threads(Workers *workers);
 

@@ -199,28 +199,6 @@ static void test_explain_long(void **state) {
         free(noise);
 }
 
-static void test_mounted(void **state) {
-        char text[FS_SENTENCE_MAX];
-        FsVolume before;
-
-        (void)state;
-        load("ext4-recipe-3.18");
-        before = volume;
-        assert_false(fs_explain_mounted(&before, &volume, true, false, text));
-        assert_string_equal(text, "");
-        assert_true(fs_explain_mounted(&before, &volume, true, true, text));
-        assert_non_null(strstr(text, "although read-write was asked"));
-        volume.words[FS_CLASS_LOG_INCOMPAT] |= 0x10;
-        assert_true(fs_explain_mounted(&before, &volume, true, false, text));
-        assert_non_null(strstr(text, "csum_v3 (journal incompat 0x10)"));
-        assert_non_null(strstr(text, "from now on it needs Linux 3.18"));
-        volume = before;
-        volume.words[FS_CLASS_INCOMPAT] |= 0x4;
-        volume.words[FS_CLASS_RO_COMPAT] |= 0x10000;
-        assert_true(fs_explain_mounted(&before, &volume, true, false, text));
-        assert_non_null(strstr(text, "while mounted and after a crash, it needs Linux 5.15"));
-}
-
 /* The words of e2fsck 1.47.0 -fn, of what a resize2fs left that was killed, and of more than that.
  */
 static void test_asks_little(void **state) {
@@ -240,10 +218,10 @@ static void test_asks_little(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_policy),  cmocka_unit_test(test_damaged),
-                cmocka_unit_test(test_limits),  cmocka_unit_test(test_run),
-                cmocka_unit_test(test_explain), cmocka_unit_test(test_explain_long),
-                cmocka_unit_test(test_mounted), cmocka_unit_test(test_asks_little),
+                cmocka_unit_test(test_policy),      cmocka_unit_test(test_damaged),
+                cmocka_unit_test(test_limits),      cmocka_unit_test(test_run),
+                cmocka_unit_test(test_explain),     cmocka_unit_test(test_explain_long),
+                cmocka_unit_test(test_asks_little),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

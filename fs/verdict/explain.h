@@ -26,9 +26,4 @@ typedef struct FsFailure {
 ErrorCode fs_explain(const FsVolume *volume, const FsHost *host, const FsVerdict *verdict,
                      const FsFailure *failure, char text[FS_SENTENCE_MAX]);
 
-/* What to tell after a mount that worked: forced read-only (the caller saw ST_RDONLY although it
- * asked for rw), raised requirements. Returns false and "" when there is nothing to say. */
-bool fs_explain_mounted(const FsVolume *before, const FsVolume *after, bool asked_rw, bool is_ro,
-                        char text[FS_SENTENCE_MAX]);
-
 #endif
