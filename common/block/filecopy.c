@@ -11,11 +11,14 @@
 #include <linux/falloc.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define BUFFER_BYTES (UINT64_C(1) << 20)
+/* What is compared, and written as a whole where it differs. */
+#define AGAIN_BYTES (UINT64_C(128) << 10)
 
 int filecopy_reflink(int from_fd, int to_fd) {
         return ioctl(to_fd, FICLONE, from_fd) < 0 ? -errno : 0;
@@ -62,33 +65,75 @@ int filecopy_was_written(int fd, const struct timespec *mark) {
         return st.st_mtim.tv_sec != mark->tv_sec || st.st_mtim.tv_nsec != mark->tv_nsec;
 }
 
+static ssize_t read_at(int fd, char *buffer, size_t n, uint64_t at) {
+        ssize_t r;
+
+        do
+                r = pread(fd, buffer, n, (off_t)at);
+        while (r < 0 && errno == EINTR);
+        return r < 0 ? -errno : r;
+}
+
+static int write_at(int fd, const char *buffer, size_t n, uint64_t at) {
+        for (size_t done = 0; done < n;) {
+                ssize_t r = pwrite(fd, buffer + done, n - done, (off_t)(at + done));
+
+                if (r < 0 && errno != EINTR)
+                        return -errno;
+                done += r > 0 ? (size_t)r : 0;
+        }
+        return 0;
+}
+
+/* Whether @n bytes of the target at @at are what @buffer has. Return: 1; 0; -errno. */
+static int is_equal(const FileCopy *copy, size_t n, uint64_t at) {
+        ssize_t r = read_at(copy->to_fd, copy->buffer + n, n, at);
+
+        if (r < 0)
+                return (int)r;
+        return (size_t)r == n && memcmp(copy->buffer, copy->buffer + n, n) == 0;
+}
+
 /* Through a buffer of ours: the blocks of the target are its own whatever the filesystem can. */
 static int copy_buffered(FileCopy *copy, uint64_t at, uint64_t n) {
+        const uint64_t most = copy->is_again ? AGAIN_BYTES : BUFFER_BYTES;
+
         if (!copy->buffer)
                 copy->buffer = malloc(BUFFER_BYTES);
         if (!copy->buffer)
                 return -ENOMEM;
         while (n > 0) {
-                size_t n_chunk = n < BUFFER_BYTES ? (size_t)n : (size_t)BUFFER_BYTES;
-                ssize_t n_read = pread(copy->from_fd, copy->buffer, n_chunk, (off_t)at);
+                size_t n_chunk = (size_t)(n < most ? n : most);
+                ssize_t n_read = read_at(copy->from_fd, copy->buffer, n_chunk, at);
+                int r;
 
-                if (n_read < 0 && errno == EINTR)
-                        continue;
                 if (n_read < 0)
-                        return -errno;
+                        return (int)n_read;
                 if (n_read == 0)
                         return 0; /* the source ends early: what is missing reads as zeros */
-                for (ssize_t done = 0; done < n_read;) {
-                        ssize_t r = pwrite(copy->to_fd, copy->buffer + done,
-                                           (size_t)(n_read - done), (off_t)at + done);
-
-                        if (r < 0 && errno != EINTR)
-                                return -errno;
-                        done += r > 0 ? r : 0;
-                }
+                r = copy->is_again ? is_equal(copy, (size_t)n_read, at) : 0;
+                if (r == 0)
+                        r = write_at(copy->to_fd, copy->buffer, (size_t)n_read, at);
+                if (r < 0)
+                        return r;
                 at += (uint64_t)n_read;
                 n -= (uint64_t)n_read;
         }
+        return 0;
+}
+
+/* What was copied before of a part that is a hole now. */
+static int make_hole(const FileCopy *copy, uint64_t at, uint64_t end) {
+        off_t data = lseek(copy->to_fd, (off_t)at, SEEK_DATA);
+
+        if (end > copy->size_bytes)
+                end = copy->size_bytes;
+        if (data < 0 ? errno == ENXIO : (uint64_t)data >= end)
+                return 0;
+        while (at < end && fallocate(copy->to_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                     (off_t)at, (off_t)(end - at)) < 0)
+                if (errno != EINTR)
+                        return -errno;
         return 0;
 }
 
@@ -98,7 +143,7 @@ static bool is_unsupported(int os_errno) {
 }
 
 static int copy_range(FileCopy *copy, uint64_t at, uint64_t n) {
-        while (n > 0 && !copy->real_blocks) {
+        while (n > 0 && !copy->real_blocks && !copy->is_again) {
                 loff_t from = (loff_t)at, to = (loff_t)at;
                 ssize_t r = copy_file_range(copy->from_fd, &from, copy->to_fd, &to, (size_t)n, 0);
 
@@ -145,6 +190,13 @@ int filecopy_step(FileCopy *copy) {
         if (copy->at_bytes >= copy->size_bytes)
                 return FILECOPY_E_DONE;
         r = find_data(copy, &data, &end);
+        if (r == 0 && copy->is_again)
+                r = make_hole(copy, copy->at_bytes, data);
+        /* A filesystem that makes none: as zeros. */
+        if (r == -EOPNOTSUPP) {
+                data = copy->at_bytes;
+                r = 0;
+        }
         if (r < 0)
                 return r;
         if (data >= copy->size_bytes) {

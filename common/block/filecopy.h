@@ -56,6 +56,8 @@ typedef struct FileCopy {
         uint64_t at_bytes; /* everything before is copied; may start above 0 to resume */
         uint64_t size_bytes;
         bool real_blocks; /* never share extents, also where the filesystem could */
+        bool is_again;    /* to_fd has a copy of what was there before: what is equal is only read,
+                             and what is a hole by now becomes one */
         char *buffer;     /* owned */
 } FileCopy;
 
@@ -66,7 +68,7 @@ enum {
 /**
  * filecopy_step() - copy the next data, at most FILECOPY_STEP_BYTES, skipping holes
  *
- * @to_fd must read as zeros where it was not written yet.
+ * @to_fd must read as zeros where it was not written yet, unless is_again is set.
  *
  * Return: 0 and at_bytes moved; FILECOPY_E_DONE; -errno (-ENOSPC: the target's filesystem is full).
  */

@@ -5,6 +5,7 @@
 #include "common/base/cleanup.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,6 +82,49 @@ static void test_copy_keeps_holes(void **state) {
         }
 }
 
+/* The source changes after it was copied: data where there was none, other data, holes. */
+static void test_copy_again(void **state) {
+        cleanup(closep) int from_fd = island_file(), to_fd = unnamed_file();
+        FileCopy copy = {.from_fd = from_fd, .to_fd = to_fd, .size_bytes = 64 * MIB};
+        struct timespec mark;
+
+        assert_int_equal(ftruncate(to_fd, 64 << 20), 0);
+        run_to_end(&copy);
+        for (int changes = 1; changes >= 0; changes--) {
+                cleanup(filecopy_deinit) FileCopy again = copy;
+
+                if (changes) {
+                        assert_int_equal(fallocate(from_fd,
+                                                   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                                                   (off_t)MIB),
+                                         0);
+                        put(from_fd, "MIDDLE", 31 * MIB + 17);
+                        put(from_fd, "new", 40 * MIB - 1);
+                        assert_int_equal(fallocate(from_fd,
+                                                   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                                   (off_t)(63 * MIB), (off_t)MIB),
+                                         0);
+                }
+                assert_int_equal(filecopy_mark(to_fd, &mark), 0);
+                again.at_bytes = 0;
+                again.is_again = true;
+                run_to_end(&again);
+                /* What is equal is not written. */
+                assert_int_equal(filecopy_was_written(to_fd, &mark), changes);
+                assert_text(to_fd, "MIDDLE", 31 * MIB + 17);
+                assert_text(to_fd, "new", 40 * MIB - 1);
+                assert_int_equal(lseek(to_fd, 0, SEEK_DATA), 31 * (off_t)MIB);
+                assert_int_equal(lseek(to_fd, 41 * (off_t)MIB, SEEK_DATA), -1);
+        }
+        for (uint64_t at = 0; at < 64 * MIB; at += MIB) {
+                static char one[MIB], other[MIB];
+
+                assert_int_equal(pread(from_fd, one, MIB, (off_t)at), MIB);
+                assert_int_equal(pread(to_fd, other, MIB, (off_t)at), MIB);
+                assert_memory_equal(one, other, MIB);
+        }
+}
+
 /* A copy that is stopped after any step and goes on with a fresh object is whole. */
 static void test_copy_resumes(void **state) {
         cleanup(closep) int from_fd = unnamed_file(), to_fd = unnamed_file();
@@ -147,9 +191,8 @@ static void test_reflink_probe(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_copy_keeps_holes),
-                cmocka_unit_test(test_copy_resumes),
-                cmocka_unit_test(test_preallocate),
+                cmocka_unit_test(test_copy_keeps_holes), cmocka_unit_test(test_copy_again),
+                cmocka_unit_test(test_copy_resumes),     cmocka_unit_test(test_preallocate),
                 cmocka_unit_test(test_reflink_probe),
         };
 

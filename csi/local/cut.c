@@ -3,7 +3,8 @@
 /*
  * Cuts. Whatever happens between freeze and thaw, the thaw is reached: there is no early return
  * between them, and a crash is made good by the next start, which finds "froze" in the target's
- * metadata.
+ * metadata. That is there from just before the freeze to just after the thaw: a start that read it
+ * later would thaw what somebody else has frozen since.
  */
 
 #include "csi/local/cut.h"
@@ -173,7 +174,6 @@ static int prepare(Pool *pool, CutPart *part, Error *err) {
         part->from_fd = pool_open_data(pool, &part->source->meta, O_RDONLY, err);
         if (part->from_fd < 0)
                 return part->from_fd;
-        meta.froze = part->is_mounted;
         r = pool_store(pool, part->target, &meta, err);
         if (r < 0)
                 return r;
@@ -234,21 +234,30 @@ static void give_freezes(Pool *pool, CutPart *parts, size_t n_parts) {
         pthread_mutex_unlock(&pool->mutex);
 }
 
+static int note_freeze(Pool *pool, CutPart *part, bool froze, Error *err) {
+        LocalMeta meta = part->target->meta;
+
+        if (!part->is_mounted || meta.froze == froze)
+                return 0;
+        meta.froze = froze;
+        return pool_store(pool, part->target, &meta, err);
+}
+
+/* What is written already does not have to be while its writers wait. */
+static int sync_mounted(const CutPart *part, Error *err) {
+        if (part->is_mounted && syncfs(part->mount_fd) < 0)
+                return error_set_errno(err, errno, "sync the filesystem of %s",
+                                       part->source->meta.id);
+        return 0;
+}
+
 /* Somebody else has frozen it: a backup has its pods' filesystems frozen by a hook, asks for the
  * snapshots, and thaws. No start may thaw it for us, which the metadata says until now. Before
  * Linux 6.7 a freeze that has only begun is EBUSY too: what was written before is synced. */
 static int use_others_freeze(Pool *pool, CutPart *part, Error *err) {
-        LocalMeta meta = part->target->meta;
-        int r;
+        int r = note_freeze(pool, part, false, err);
 
-        meta.froze = false;
-        r = pool_store(pool, part->target, &meta, err);
-        if (r < 0)
-                return r;
-        if (syncfs(part->mount_fd) < 0)
-                return error_set_errno(err, errno, "sync the filesystem of %s",
-                                       part->source->meta.id);
-        return 0;
+        return r < 0 ? r : sync_mounted(part, err);
 }
 
 static int freeze_mounted(Pool *pool, CutPart *part, Error *err) {
@@ -330,28 +339,121 @@ static int share(CutPart *part, Error *err) {
         return 0;
 }
 
-static int copy_until(CutPart *part, const Call *call, uint64_t until_msecs, Error *err) {
+static int say_late(const CutPart *part, const char *when, Error *err) {
+        return error_set(err, ERROR_PRECONDITION,
+                         "%s has more data than can be copied %s, and the pool is on a filesystem "
+                         "without reflink: stop its user, or move the pool to xfs or btrfs",
+                         part->source->meta.id, when);
+}
+
+#define CUT_E_LATE 2
+
+/* From part->at_bytes. Return: 0; CUT_E_LATE; <0 with @err. */
+static int copy_until(CutPart *part, const Call *call, bool again, uint64_t until_msecs,
+                      Error *err) {
         cleanup(filecopy_deinit) FileCopy copy = {
                 .from_fd = part->from_fd,
                 .to_fd = part->to_fd,
+                .at_bytes = part->at_bytes,
                 .size_bytes = part->source->meta.size_bytes,
                 .real_blocks = part->target->meta.thick,
+                .is_again = again,
         };
         int r;
 
         while ((r = filecopy_step(&copy)) == 0) {
+                part->at_bytes = copy.at_bytes;
                 if (call->cancelled(call->userdata))
                         return error_set(err, ERROR_TIMEOUT, "cancelled");
                 if (clock_msecs() > until_msecs)
-                        return error_set(
-                                err, ERROR_PRECONDITION,
-                                "%s has more data than can be copied %s, and the pool is on a "
-                                "filesystem without reflink: stop its user, or move the pool to "
-                                "xfs or btrfs",
-                                part->source->meta.id,
-                                part->is_frozen ? "while its writers wait" : "in one call");
+                        return CUT_E_LATE;
         }
+        part->at_bytes = copy.size_bytes;
         return r < 0 ? error_set_errno(err, r, "copy %s", part->source->meta.id) : 0;
+}
+
+static void thaw_all(CutPart *parts, size_t n_parts) {
+        for (size_t i = 0; i < n_parts; i++)
+                thaw(&parts[i]);
+}
+
+/* What is frozen by others has the time of a group: nobody waits for us. Who has frozen it the
+ * kernel only tells by another freeze, which is short right after a sync. Return: 1; 0; <0. */
+static int is_others_freeze(Pool *pool, CutPart *part, Error *err) {
+        bool is_others;
+        int r = sync_mounted(part, err);
+
+        if (r == 0)
+                r = note_freeze(pool, part, true, err);
+        if (r == 0)
+                r = freeze_mounted(pool, part, err);
+        if (r < 0)
+                return r;
+        is_others = part->is_still && !part->is_frozen;
+        thaw(part);
+        part->is_still = false;
+        r = note_freeze(pool, part, false, err);
+        return r < 0 ? r : is_others;
+}
+
+static int copy_live(Pool *pool, const Call *call, CutPart *part, uint64_t until_msecs,
+                     Error *err) {
+        uint64_t group_msecs = clock_msecs() + CUT_GROUP_MSECS;
+        int r = copy_until(part, call, false, part->is_mounted ? until_msecs : group_msecs, err);
+
+        if (r == CUT_E_LATE && part->is_mounted) {
+                r = is_others_freeze(pool, part, err);
+                if (r < 0)
+                        return r;
+                r = r > 0 ? copy_until(part, call, false, group_msecs, err) : CUT_E_LATE;
+        }
+        if (r == CUT_E_LATE)
+                return say_late(part, part->is_mounted ? "while its writers wait" : "in one call",
+                                err);
+        if (r == 0 && fdatasync(part->to_fd) < 0)
+                return error_set_errno(err, errno, "sync the copy of %s", part->source->meta.id);
+        return r;
+}
+
+/* Before anybody waits: what nobody has attached, which cannot change; then what is mounted, to be
+ * looked through once more. That takes no longer: the kernel has in memory what it just read. */
+static int copy_before(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Error *err) {
+        uint64_t until_msecs = 0;
+        int r = 0;
+
+        for (size_t i = 0; i < n_parts && r == 0; i++)
+                if (!parts[i].is_mounted)
+                        r = copy_live(pool, call, &parts[i], 0, err);
+        for (size_t i = 0; i < n_parts && r == 0; i++)
+                r = sync_mounted(&parts[i], err);
+        until_msecs = clock_msecs() + CUT_FREEZE_MSECS;
+        for (size_t i = 0; i < n_parts && r == 0; i++)
+                if (parts[i].is_mounted)
+                        r = copy_live(pool, call, &parts[i], until_msecs, err);
+        return r;
+}
+
+static int copy_again(CutPart *part, const Call *call, uint64_t until_msecs, Error *err) {
+        int r;
+
+        if (!part->is_mounted)
+                return 0;
+        part->at_bytes = 0;
+        r = copy_until(part, call, true, until_msecs, err);
+        return r == CUT_E_LATE
+                       ? say_late(part, part->is_frozen ? "while its writers wait" : "in one call",
+                                  err)
+                       : r;
+}
+
+static int prepare_freeze(Pool *pool, CutPart *part, Error *err) {
+        int r = note_freeze(pool, part, true, err);
+
+        if (r == 0)
+                r = sync_mounted(part, err);
+        if (r == 0 && is_attached(part) && fsync(part->attachment.fd) < 0)
+                return error_set_errno(err, errno, "sync the device of %s", part->source->meta.id);
+        return r;
 }
 
 /* Between freeze and thaw. */
@@ -369,7 +471,7 @@ static int cut(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Err
         until = clock_msecs() + (any_frozen ? CUT_FREEZE_MSECS : CUT_GROUP_MSECS);
         for (size_t i = 0; i < n_parts; i++) {
                 r = pool->can_reflink ? share(&parts[i], err)
-                                      : copy_until(&parts[i], call, until, err);
+                                      : copy_again(&parts[i], call, until, err);
                 if (r < 0)
                         return r;
         }
@@ -404,9 +506,14 @@ static int run(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Err
         }
         if (n_parts == 1 && !pool->can_reflink && !is_attached(&parts[0]))
                 return CUT_E_COPY;
-        r = cut(pool, call, parts, n_parts, err);
-        for (size_t i = 0; i < n_parts; i++)
-                thaw(&parts[i]);
+        r = pool->can_reflink ? 0 : copy_before(pool, call, parts, n_parts, err);
+        for (size_t i = 0; i < n_parts && r == 0; i++)
+                r = prepare_freeze(pool, &parts[i], err);
+        if (r == 0)
+                r = cut(pool, call, parts, n_parts, err);
+        thaw_all(parts, n_parts);
+        for (size_t i = 0; i < n_parts && r == 0; i++)
+                r = note_freeze(pool, &parts[i], false, err);
         return r;
 }
 

@@ -15,8 +15,10 @@
  *
  * Where the pool shares extents (xfs with reflink, btrfs) a cut takes milliseconds. Elsewhere the
  * content is copied: in the background if the volume is not attached, and the volume cannot be
- * attached until then; under a freeze of CUT_FREEZE_MSECS at most if it is mounted; and not at all
- * if it is attached as raw block. A cut that is refused leaves nothing.
+ * attached until then; if it is mounted once while its writers go on, which must take no longer
+ * than CUT_FREEZE_MSECS, and then what changed under a freeze of the same length at most; and not
+ * at all if it is attached as raw block. A cut that is refused leaves nothing, and what could not
+ * be copied in that time has not stopped anybody.
  */
 
 #include "csi/local/attach.h"
@@ -33,6 +35,7 @@ typedef struct CutPart {
         bool is_frozen;     /* by this cut, which thaws it */
         bool is_still;      /* frozen by whomever, and nothing is to be written: */
         uint64_t n_sectors; /* what was written to the device before that */
+        uint64_t at_bytes;  /* of a copy: what is before it has been copied */
 } CutPart;
 
 void cut_part_init(CutPart *part, Entry *source, Entry *target);

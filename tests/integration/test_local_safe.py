@@ -1554,24 +1554,104 @@ def test_killed_between_freeze_and_thaw(build, sandbox, disk):
     world.kubelet.stage(volume_id, mount())
     staging = world.kubelet.staging(volume_id)
     (staging / 'data').write_bytes(os.urandom(64 * MIB))
-    for number in range(8):
-        snapshot = world.client.start('CreateSnapshot', source_volume_id=volume_id, name=f's{number}')
-        # It copies; unless it is through already, and the next one may be slower.
-        csi.until(lambda: any(path.stat().st_blocks for path in (world.pool / 'snapshots').glob('*.img')))
-        world.daemon.kill()
-        snapshot.exception()
-        world.client.close()
-        if is_frozen(staging):
-            break
-        world.start()
-        for entry in world.client.ListSnapshots().entries:
-            world.client.DeleteSnapshot(snapshot_id=entry.snapshot.snapshot_id)
-    else:
-        pytest.fail('never killed in time')
+    stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, 1, ['thaw'])
+    call = world.client.start('CreateSnapshot', source_volume_id=volume_id, name='s')
+    assert stopper.held(call)
+    world.daemon.kill()
+    stopper.end()
+    call.exception()
+    world.client.close()
+    assert is_frozen(staging)
     world.start()
     subprocess.run(['touch', staging / 'written'], check=True, timeout=10)
     assert 'thawed' in world.daemon.log()
     world.client.CreateSnapshot(source_volume_id=volume_id, name='s')
+    end(world)
+
+
+def test_what_cannot_be_copied_in_time_stops_nobody(build, sandbox, disk):
+    """Without reflink: writes stood still for five seconds, for a snapshot that was then refused."""
+    world = pool_world(build, sandbox, disk[1])
+    volume_id = world.create('a', 100 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    staging = world.kubelet.staging(volume_id)
+    (staging / 'data').write_bytes(os.urandom(64 * MIB))
+    fields = {'source_volume_id': volume_id, 'name': 's'}
+    stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, 2, ['copy_file_range'])
+    call = world.client.start('CreateSnapshot', **fields)
+    # It copies, which takes longer now than its writers may wait.
+    assert stopper.held(call)
+    # That no start thaws what is not frozen by us, nor was.
+    notes = [json.loads(path.read_text(encoding='utf-8')) for path in (world.pool / 'snapshots').glob('*.json')]
+    assert [note['froze'] for note in notes] == [False]
+    subprocess.run(['touch', staging / 'while'], check=True, timeout=2)
+    time.sleep(3.1)
+    stopper.end()
+    message = call.exception().details()
+    assert 'more data than can be copied while its writers wait' in message and 'reflink' in message
+    assert not list((world.pool / 'snapshots').glob('*'))
+    assert not is_frozen(staging)
+    # What is frozen by somebody else makes nobody wait, and may take longer.
+    with frozen_by_a_hook(world, volume_id, staging):
+        stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, 2, ['copy_file_range'])
+        call = world.client.start('CreateSnapshot', **fields)
+        assert stopper.held(call)
+        time.sleep(3.1)
+        stopper.end()
+        assert call.exception() is None
+    end(world)
+
+
+def test_a_copy_has_what_was_written_while_it_was_made(build, sandbox, disk):
+    """Without reflink most is copied before the freeze: what came and went since is as it is at the freeze."""
+    world = pool_world(build, sandbox, disk[1])
+    volume_id = world.create('a', 64 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    staging = world.kubelet.staging(volume_id)
+    for name in ('kept', 'changed', 'gone'):
+        (staging / name).write_bytes(name.encode() * MIB)
+    # Once before the copy, once after it.
+    stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, 2, ['syncfs'])
+    call = world.client.start('CreateSnapshot', source_volume_id=volume_id, name='s')
+    assert stopper.held(call)
+    put(staging / 'changed', b'later')
+    (staging / 'gone').unlink()
+    (staging / 'new').write_bytes(b'new' * MIB)
+    subprocess.run(['sync', '--file-system', staging], check=True)
+    subprocess.run(['fstrim', staging], check=True)
+    stopper.end()
+    assert call.exception() is None
+    (copy,) = (world.pool / 'snapshots').glob('*.img')
+    assert copy.stat().st_blocks <= image(world, volume_id).stat().st_blocks + 64
+    subprocess.run(['e2fsck', '-fn', copy], check=True, stdout=subprocess.DEVNULL)
+    made = world.create('b', 64 * MIB, mount(), volume_content_source={
+        'snapshot': {'snapshot_id': call.result().snapshot.snapshot_id}})
+    world.kubelet.stage(made, mount())
+    there = world.kubelet.staging(made)
+    assert sorted(path.name for path in there.iterdir()) == ['changed', 'kept', 'lost+found', 'new']
+    for name in ('changed', 'kept', 'new'):
+        assert (there / name).read_bytes() == (staging / name).read_bytes()
+    end(world)
+
+
+def test_killed_after_the_thaw(build, sandbox, disk):
+    """The next start thawed what somebody else had frozen meanwhile."""
+    world = pool_world(build, sandbox, disk[1])
+    volume_id = world.create('a', 16 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    staging = world.kubelet.staging(volume_id)
+    # Of its metadata three times: it is being made, may be left frozen, and is not. Then the snapshot is protected.
+    stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, 4, ['fchmod'])
+    call = world.client.start('CreateSnapshot', source_volume_id=volume_id, name='s')
+    assert stopper.held(call)
+    (note,) = (world.pool / 'snapshots').glob('*.json')
+    assert not json.loads(note.read_text(encoding='utf-8'))['froze']
+    with frozen_by_a_hook(world, volume_id, staging):
+        world.daemon.kill()
+        stopper.end()
+        world.client.close()
+        world.start()
+        assert 'thawed' not in world.daemon.log()
     end(world)
 
 
@@ -1591,9 +1671,9 @@ def test_snapshots_and_clones_at_once(world):
 
 
 @contextlib.contextmanager
-def frozen_by_a_hook(world, volume_id):
+def frozen_by_a_hook(world, volume_id, target=None):
     """A pod with the volume, whose backup has run `fsfreeze --freeze` in it."""
-    target = world.kubelet.target('pod', volume_id)
+    target = target or world.kubelet.target('pod', volume_id)
     subprocess.run(['fsfreeze', '--freeze', target], check=True)
     try:
         yield
@@ -1661,7 +1741,8 @@ def test_the_freeze_of_a_hook_outlives_a_crash(build, sandbox, pool):
     world = pool_world(build, sandbox, sandbox.mounted(sandbox.loop(1024 * MIB, [f'mkfs.{pool}', '-q']), pool))
     volume_id = used_by_a_pod(world, 'a', 'ext4')
     with frozen_by_a_hook(world, volume_id):
-        stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, 1, ['syncfs'])
+        # Where it copies: before, after, and when it knows whose the freeze is.
+        stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, 2 if pool == 'xfs' else 3, ['syncfs'])
         call = world.client.start('CreateSnapshot', name='s', source_volume_id=volume_id)
         assert stopper.held(call)
         world.restart()
@@ -1681,8 +1762,9 @@ def test_thawed_by_somebody_else(build, sandbox, pool, whose):
     frozen_before = targets if whose == 'hook' else targets[1:]
     for target in frozen_before:
         subprocess.run(['fsfreeze', '--freeze', target], check=True)
-    # The first is ready to be read, the second not yet.
-    stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, len(frozen_before), ['syncfs'])
+    # The first is ready to be read, the second not yet. Each is synced before that, twice where it is copied.
+    n_before = 2 if pool == 'xfs' else 4
+    stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, n_before + len(frozen_before), ['syncfs'])
     call = world.client.start('CreateVolumeGroupSnapshot', name='g', source_volume_ids=volumes)
     assert stopper.held(call)
     subprocess.run(['fsfreeze', '--unfreeze', targets[0]], check=True)

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -54,16 +55,22 @@ static const char *kubelet_root = "";
 static FILE *calls_log;
 static pid_t held; /* the thread that waits for the line; 0: none */
 
-static const struct {
+typedef struct NamedCall {
         const char *name;
-        unsigned long long number;
-} calls[] = {{"fchmod", SYS_fchmod}, {"fsync", SYS_fsync}, {"syncfs", SYS_syncfs}};
+        unsigned long long number, argument; /* the second one; 0: any */
+} NamedCall;
 
-static long long only = -1; /* number of CALL */
+static const NamedCall calls[] = {
+        {"fchmod", SYS_fchmod, 0},   {"fsync", SYS_fsync, 0},
+        {"syncfs", SYS_syncfs, 0},   {"copy_file_range", SYS_copy_file_range, 0},
+        {"thaw", SYS_ioctl, FITHAW},
+};
+static const NamedCall *only; /* CALL */
 
 static bool counts(const struct __ptrace_syscall_info *info) {
-        if (only >= 0)
-                return info->entry.nr == (unsigned long long)only;
+        if (only)
+                return info->entry.nr == only->number &&
+                       (only->argument == 0 || info->entry.args[1] == only->argument);
         switch (info->entry.nr) {
         case SYS_read:
         case SYS_write:
@@ -423,8 +430,8 @@ int main(int argc, char **argv) {
 
         for (size_t i = 0; argc == 4 && i < sizeof(calls) / sizeof(calls[0]); i++)
                 if (strcmp(argv[3], calls[i].name) == 0)
-                        only = (long long)calls[i].number;
-        if (argc != 3 && argc != 5 && only < 0) {
+                        only = &calls[i];
+        if (argc != 3 && argc != 5 && !only) {
                 fprintf(stderr, "usage: stop-at PID N [CALL | ACT KUBELET_ROOT]\n");
                 return BROKEN;
         }
