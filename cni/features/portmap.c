@@ -349,7 +349,8 @@ static int portmap_facts(void *state, Attachment *at, RulesSocket *sock, Error *
 
         if (!state)
                 return 0;
-        r = look_at_sockets(state, &local);
+        r = portmap_conf_check_node_ports(state, &local);
+        r = r < 0 ? r : look_at_sockets(state, &local);
         if (r < 0) {
                 if (err)
                         *err = local;

@@ -180,6 +180,45 @@ static int parse_services(const NetConf *conf, PortmapConf *portmap, Error *err)
         return r;
 }
 
+/* "30000-32767", as the API server's --service-node-port-range. */
+static int parse_node_ports(const NetConf *conf, PortmapConf *portmap, Error *err) {
+        const char *text = NULL;
+        int r = json_read_text(conf->json, "nodePortRange", &text, err);
+        uint64_t ends[2] = {0};
+        const char *dash;
+        char first[8];
+
+        if (r < 0 || str_is_empty(text))
+                return r;
+        dash = strchr(text, '-');
+        (void)snprintf(first, sizeof(first), "%.*s", dash ? (int)(dash - text) : 0, text);
+        if (!dash || dash - text >= (ptrdiff_t)sizeof(first) ||
+            str_parse_u64(first, UINT16_MAX, &ends[0]) < 0 ||
+            str_parse_u64(dash + 1, UINT16_MAX, &ends[1]) < 0 || ends[0] == 0 || ends[0] > ends[1])
+                return error_set(err, ERROR_INVALID,
+                                 "nodePortRange: \"%.32s\" is not a range of ports (expected for "
+                                 "example 30000-32767)",
+                                 text);
+        for (size_t i = 0; i < N_ELEMENTS(ends); i++)
+                portmap->node_ports[i] = (uint16_t)ends[i];
+        return 0;
+}
+
+int portmap_conf_check_node_ports(const PortmapConf *conf, Error *err) {
+        for (size_t i = 0; i < conf->n_ports; i++) {
+                const PortMapping *port = &conf->ports[i];
+
+                if (port->host_port >= conf->node_ports[0] &&
+                    port->host_port <= conf->node_ports[1])
+                        return error_set(err, ERROR_CONFLICT,
+                                         "hostPort %u/%s is in nodePortRange %u-%u, whose ports "
+                                         "are of Services: choose another hostPort",
+                                         port->host_port, portmap_protocol_name(port->protocol),
+                                         conf->node_ports[0], conf->node_ports[1]);
+        }
+        return 0;
+}
+
 /* --- sockets of the host ------------------------------------------------------------------ */
 
 static bool is_everywhere(const WaitingSocket *socket) {
@@ -273,6 +312,7 @@ int portmap_conf_parse(const NetConf *conf, PortmapConf **confp, Error *err) {
                 return r;
         r = parse_conditions(conf, portmap, err);
         r = r < 0 ? r : parse_services(conf, portmap, err);
+        r = r < 0 ? r : parse_node_ports(conf, portmap, err);
         if (r < 0)
                 return r;
         *confp = ptr_steal(&portmap);

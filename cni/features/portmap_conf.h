@@ -21,6 +21,7 @@ typedef struct PortmapConf {
         size_t n_ports;
         PortMapping *held; /* owned, of the node: a program of the host listens at host_ip */
         size_t n_held;
+        uint16_t node_ports[2]; /* first and last that are of Services; 0: not said */
 } PortmapConf;
 
 /* "tcp". Static. */
@@ -34,6 +35,16 @@ const char *portmap_protocol_name(uint8_t protocol);
  */
 int portmap_conf_parse(const NetConf *conf, PortmapConf **confp, Error *err);
 void portmap_conf_free(PortmapConf *conf);
+
+/**
+ * portmap_conf_check_node_ports() - no port is in the range of NodePorts
+ *
+ * A NodePort whose Service has no endpoint is in no rule of kube-proxy's that comes before ours,
+ * and what it refuses with looks for the port that was asked for: a host port would take it over.
+ *
+ * Pure. Return: 0; CONFLICT naming the port.
+ */
+int portmap_conf_check_node_ports(const PortmapConf *conf, Error *err);
 
 /**
  * portmap_conf_hold() - what a port means to a socket of this host

@@ -89,10 +89,56 @@ static void test_too_many_conditions(void **state) {
         json_decref(words);
 }
 
+static void test_node_ports(void **state) {
+        static const struct {
+                const char *json;
+                int wanted; /* 0 fine; 1 the port is a Service's; -1 not understood */
+        } cases[] = {
+                {"{}", 0},
+                {"{\"nodePortRange\": \"\"}", 0},
+                {"{\"nodePortRange\": \"30000-32767\"}", 0},
+                {"{\"nodePortRange\": \"8081-8081\"}", 0},
+                {"{\"nodePortRange\": \"8079-8079\"}", 0},
+                {"{\"nodePortRange\": \"8080-8080\"}", 1},
+                {"{\"nodePortRange\": \"1-8080\"}", 1},
+                {"{\"nodePortRange\": \"8080-65535\"}", 1},
+                {"{\"nodePortRange\": \"8080\"}", -1},
+                {"{\"nodePortRange\": \"0-8080\"}", -1},
+                {"{\"nodePortRange\": \"-8080\"}", -1},
+                {"{\"nodePortRange\": \"8080-\"}", -1},
+                {"{\"nodePortRange\": \"9-8\"}", -1},
+                {"{\"nodePortRange\": \"1-65536\"}", -1},
+                {"{\"nodePortRange\": \"0000000001-8080\"}", -1},
+                {"{\"nodePortRange\": \"1 - 9\"}", -1},
+                {"{\"nodePortRange\": 8080}", -1},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                json_t *runtime = json_loads(
+                        "{\"portMappings\": [{\"hostPort\": 8080, \"containerPort\": 80}]}", 0,
+                        NULL);
+                NetConf conf = {.json = json_loads(cases[i].json, 0, NULL), .runtime = runtime};
+                PortmapConf *portmap = NULL;
+                Error err = {0};
+                int r = portmap_conf_parse(&conf, &portmap, &err);
+
+                assert_int_equal(r < 0, cases[i].wanted < 0);
+                if (r == 0) {
+                        r = portmap_conf_check_node_ports(portmap, &err);
+                        assert_int_equal(r<0, cases[i].wanted> 0);
+                        assert_int_equal(err.code == ERROR_CONFLICT, cases[i].wanted > 0);
+                }
+                portmap_conf_free(portmap);
+                json_decref((json_t *)conf.json);
+                json_decref(runtime);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_conditions),
                 cmocka_unit_test(test_too_many_conditions),
+                cmocka_unit_test(test_node_ports),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

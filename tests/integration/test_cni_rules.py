@@ -557,6 +557,49 @@ def test_service_cidr(node):
     assert 'serviceCIDR: "x" is not a subnet' in str(error)
 
 
+def test_a_node_port_without_endpoint_is_no_pods(node):
+    """kube-proxy has no rule for a Service that nobody serves: the range says whose the port is, in either family."""
+    port = 30080
+    more = {'nodePortRange': '30000-32767', 'serviceCIDR': ['10.96.0.0/12', 'fd00:96::/108']}
+    netns = node.sandbox.netns('no')
+    for mapping in ((port, 80), (port, 80, 'udp'), (port, 80, 'tcp', NODE), (32767, 80, 'tcp', lib.NODE6)):
+        error = node.plugin.add(node.conf(**more, runtimeConfig=ports((8080, 80), mapping)), netns, 'no').failed()
+        assert f'hostPort {mapping[0]}/' in str(error) and 'nodePortRange 30000-32767' in str(error)
+        assert lib.elements() == []
+    pod = node.add(node.conf(**more, runtimeConfig=ports((29999, 80), (32768, 80))), 'a')
+    node.serve(pod.netns, 'tcp', 80, 'a')
+    assert node.is_silent(node.outside, 'tcp', NODE, port)
+    for address in (NODE, lib.NODE6):
+        for free in (29999, 32768):
+            assert node.ask(node.outside, 'tcp', address, free).startswith('a ')
+    # A pod from before the key was there goes as it came.
+    before = node.add(node.conf(runtimeConfig=ports((port, 80))), 'before')
+    assert len(lib.elements('ports')) == 2
+    node.delete(before, conf=node.conf(**more, runtimeConfig=ports((port, 80))))
+    assert lib.elements('ports') == []
+
+
+def test_what_of_the_node_a_pod_reaches(node):
+    """There is no policy of our own: a pod reaches what listens at the node's addresses, of either family, and what is
+    link-local beyond it, under the node's name; what listens on loopback it does not."""
+    pod = node.add(node.conf(ipMasq=True, isGateway=True), 'a')
+    node.serve(None, 'tcp', 10250, 'node')
+    loopback_server(node, 2379, 'etcd')
+    loopback_server(node, 2380, 'etcd6', '::1')
+    for address in ('10.1.0.1', NODE, NODE_SECOND):
+        assert node.ask(pod.netns, 'tcp', address, 10250) == f'node {pod.address}'
+        assert node.is_silent(pod.netns, 'tcp', address, 2379)
+    for address in ('fd00:1::1', lib.NODE6):
+        assert node.ask(pod.netns, 'tcp', address, 10250) == f'node {pod.address6}'
+        assert node.is_silent(pod.netns, 'tcp', address, 2380)
+    metadata = (('169.254.169.254/32', 'via', OUTSIDE, NODE), ('fd00:ec2::254/128', 'via', OUTSIDE6, lib.NODE6))
+    node.serve(node.outside, 'tcp', 80, 'metadata')
+    for address, *route, own in metadata:
+        node.outside.run('ip', 'addr', 'add', address, 'dev', 'lo')
+        lib.sh('ip', 'route', 'add', address, *route)
+        assert node.ask(pod.netns, 'tcp', address.partition('/')[0], 80) == f'metadata {own}'
+
+
 def loopback_server(node, port, name, address='127.0.0.1'):
     """A program of the node at one address only."""
     import subprocess
