@@ -2,6 +2,7 @@
 """Masquerade, host ports, MAC check, ingress policy: one exec, real traffic, nothing left behind."""
 
 import concurrent.futures
+import json
 import os
 import re
 import shutil
@@ -598,6 +599,23 @@ def test_what_of_the_node_a_pod_reaches(node):
         node.outside.run('ip', 'addr', 'add', address, 'dev', 'lo')
         lib.sh('ip', 'route', 'add', address, *route)
         assert node.ask(pod.netns, 'tcp', address.partition('/')[0], 80) == f'metadata {own}'
+
+
+def test_a_pod_without_ipv6_reaches_the_bridge_by_it(node):
+    """What docs/security.md says that policies of the node have to know: who may configure its own links does."""
+    conf = node.conf(macspoofchk=True)
+    conf['ipam']['ranges'] = conf['ipam']['ranges'][:1]
+    pod = node.add(conf, 'a')
+    node.serve(None, 'tcp', 10250, 'node')
+    mac, = (one['address'] for one in json.loads(pod.netns.run('ip', '-json', 'link', 'show', 'eth0').stdout))
+    digits = [int(one, 16) for one in mac.split(':')]
+    own = 'fe80::{:02x}{:02x}:{:02x}ff:fe{:02x}:{:02x}{:02x}'.format(digits[0] ^ 2, *digits[1:])
+    assert 'inet6' not in pod.netns.run('ip', 'addr', 'show', 'eth0').stdout
+    pod.netns.run('ip', 'addr', 'add', f'{own}/64', 'dev', 'eth0', 'nodad')
+    bridge, = (one['addr_info'] for one in json.loads(lib.sh('ip', '-json', '-6', 'addr', 'show', 'cni0').stdout))
+    code = ('import socket, sys; client = socket.create_connection((sys.argv[1], 10250), timeout=20); '
+            'print(client.recv(100).decode())')
+    assert pod.netns.run(lib.PYTHON, '-c', code, f'{bridge[0]["local"]}%eth0').stdout.strip() == f'node {own}'
 
 
 def loopback_server(node, port, name, address='127.0.0.1'):
