@@ -80,13 +80,12 @@ static unsigned int bucket_of(uint64_t nsecs) {
 /* Only a whole one: a page behind the end of a file would be a signal and not an error. Return: 0
  * with a descriptor; -errno. */
 static int open_whole(const char *path, int flags, int *fdp) {
-        int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        int fd = file_open_plain_at(AT_FDCWD, path, flags, 0);
         struct stat info;
 
         if (fd < 0)
-                return -errno;
-        if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) ||
-            info.st_size != (off_t)sizeof(Counters)) {
+                return fd;
+        if (fstat(fd, &info) < 0 || info.st_size != (off_t)sizeof(Counters)) {
                 (void)close(fd);
                 return -EINVAL;
         }

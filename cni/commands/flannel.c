@@ -62,9 +62,9 @@ static int write_file(int dir_fd, const char *name, const char *text) {
 
         if (!temporary)
                 return -ENOMEM;
-        fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        fd = file_open_plain_at(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         if (fd < 0)
-                return -errno;
+                return fd;
         r = file_write_all(fd, text, strlen(text));
         if (r == 0 && renameat(dir_fd, temporary, dir_fd, name) < 0)
                 r = -errno;

@@ -264,10 +264,12 @@ int lease_write_last(const LeaseStore *store, size_t set, const IpAddress *ip, E
         int r;
 
         (void)snprintf(name, sizeof(name), "last_reserved_ip.%zu", set);
-        fd = openat(store->dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-                    0600);
+        fd = file_open_plain_at(store->dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        if (fd == -EINVAL)
+                return error_set(err, ERROR_CONFLICT,
+                                 "%s beside the leases is not a plain file: remove it", name);
         if (fd < 0)
-                return error_set_errno(err, errno, "open %s", name);
+                return error_set_errno(err, fd, "open %s", name);
         (void)ip_format(ip, text);
         r = file_write_all(fd, text, strlen(text));
         return r < 0 ? error_set_errno(err, r, "write %s", name) : 0;

@@ -74,19 +74,24 @@ static int directory_open(const char *path, bool create) {
 
 /* Where no lock can be made, nobody else has one either: then the directory itself serves. */
 static int lock_file(int dir_fd, bool create) {
-        int fd = openat(dir_fd, "lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        int fd = file_open_plain_at(dir_fd, "lock", O_RDONLY | O_CREAT, 0600);
 
-        if (fd < 0 && !create && (errno == ENOSPC || errno == EDQUOT || errno == EROFS))
-                fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0);
-        return fd;
+        if (create || (fd != -ENOSPC && fd != -EDQUOT && fd != -EROFS))
+                return fd;
+        fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0);
+        return fd < 0 ? -errno : fd;
 }
 
 static int lock_open(LeaseStore *store, const char *path, bool create, Error *err) {
         int r;
 
-        store->lock_fd = lock_file(store->dir_fd, create);
-        if (store->lock_fd < 0)
-                return error_set_errno(err, errno, "open %s/lock", path);
+        r = lock_file(store->dir_fd, create);
+        if (r == -EINVAL)
+                return error_set(err, ERROR_CONFLICT, "%s/lock is not a plain file: remove it",
+                                 path);
+        if (r < 0)
+                return error_set_errno(err, r, "open %s/lock", path);
+        store->lock_fd = r;
         r = lock_wait(store->lock_fd);
         if (r == -ETIMEDOUT)
                 return error_set(err, ERROR_TIMEOUT,

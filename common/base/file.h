@@ -52,6 +52,18 @@ int file_read_in_root(int root_fd, const char *path, size_t limit, char **textp,
 int file_open_beneath(int dir_fd, const char *path, int flags, mode_t mode);
 
 /**
+ * file_open_plain_at() - open(2) of a regular file below @dir_fd, and of nothing else
+ * @name: a link is not followed
+ *
+ * For files of our own, whose place something else may have taken: a FIFO, whose other end nobody
+ * has, would keep the caller for ever. The descriptor has O_NONBLOCK, which means nothing to a
+ * regular file but to one with a lease on it (-EWOULDBLOCK).
+ *
+ * Return: a descriptor; -EINVAL: what is there is no regular file; another -errno.
+ */
+int file_open_plain_at(int dir_fd, const char *name, int flags, mode_t mode);
+
+/**
  * file_write_atomic() - replace @path below @dir_fd by new content
  *
  * Writes ".<name>.tmp.<pid>.<counter>" beside it, fsyncs, renames, and fsyncs the directory. A

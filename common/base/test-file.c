@@ -232,6 +232,40 @@ static void test_read_no_file(void **state) {
         (void)rmdir(directory);
 }
 
+/* Of each kind of access: nothing waits for another end, and nothing is followed. */
+static void test_open_plain(void **state) {
+        static const int flags[] = {O_RDONLY, O_WRONLY, O_RDWR, O_WRONLY | O_CREAT | O_TRUNC};
+        static const char *const names[] = {"fifo", "link", "dangling", "directory"};
+        char directory[] = "/tmp/berth-file-XXXXXX";
+        cleanup(closep) int dir_fd = -1, fd = -1;
+
+        assert_non_null(mkdtemp(directory));
+        dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(dir_fd >= 0);
+        assert_int_equal(mkfifoat(dir_fd, "fifo", 0600), 0);
+        assert_int_equal(symlinkat("plain", dir_fd, "link"), 0);
+        assert_int_equal(symlinkat("new", dir_fd, "dangling"), 0);
+        assert_int_equal(mkdirat(dir_fd, "directory", 0700), 0);
+        fd = file_open_plain_at(dir_fd, "plain", O_WRONLY | O_CREAT, 0600);
+        assert_true(fd >= 0);
+        for (size_t i = 0; i < N_ELEMENTS(flags); i++) {
+                cleanup(closep) int plain_fd = file_open_plain_at(dir_fd, "plain", flags[i], 0600);
+
+                assert_true(plain_fd >= 0);
+                for (size_t j = 0; j < N_ELEMENTS(names); j++)
+                        assert_int_equal(file_open_plain_at(dir_fd, names[j], flags[i], 0600),
+                                         -EINVAL);
+                assert_int_equal(file_open_plain_at(AT_FDCWD, "/dev/null", flags[i], 0600),
+                                 -EINVAL);
+        }
+        assert_int_equal(file_open_plain_at(dir_fd, "new", O_RDONLY, 0), -ENOENT);
+        for (size_t i = 0; i + 1 < N_ELEMENTS(names); i++)
+                assert_int_equal(unlinkat(dir_fd, names[i], 0), 0);
+        assert_int_equal(unlinkat(dir_fd, "directory", AT_REMOVEDIR), 0);
+        assert_int_equal(unlinkat(dir_fd, "plain", 0), 0);
+        assert_int_equal(rmdir(directory), 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_write_atomic_replaces, setup, teardown),
@@ -243,6 +277,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_beneath_follows_nothing, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_make_directories, setup, teardown),
                 cmocka_unit_test(test_read_no_file),
+                cmocka_unit_test(test_open_plain),
         };
 
         int n_failed = cmocka_run_group_tests(tests, NULL, NULL);

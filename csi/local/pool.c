@@ -89,15 +89,22 @@ static int say_locked(const Pool *pool, Error *err) {
 static int lock_pool(Pool *pool, Error *err) {
         uint64_t until = clock_msecs() + LOCK_WAIT_MSECS;
         cleanup(freep) char *text = NULL;
+        int r;
 
-        pool->lock_fd = openat(pool->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        r = file_open_plain_at(pool->fd, "lock", O_RDWR | O_CREAT, 0600);
         /* flock(2) needs no right to write; without an inode for the file the directory serves. */
-        if (pool->lock_fd < 0 && errno == EROFS)
-                pool->lock_fd = openat(pool->fd, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (pool->lock_fd < 0 && (pool_is_full(-errno) || errno == ENOENT))
-                pool->lock_fd = openat(pool->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (pool->lock_fd < 0)
-                return error_set_errno(err, errno, "open %s/lock", pool->path);
+        if (r == -EROFS)
+                r = file_open_plain_at(pool->fd, "lock", O_RDONLY, 0);
+        if (r < 0 && (pool_is_full(r) || r == -ENOENT)) {
+                r = openat(pool->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                r = r < 0 ? -errno : r;
+        }
+        if (r == -EINVAL)
+                return error_set(err, ERROR_PRECONDITION, "%s/lock is not a plain file: remove it",
+                                 pool->path);
+        if (r < 0)
+                return error_set_errno(err, r, "open %s/lock", pool->path);
+        pool->lock_fd = r;
         while (flock(pool->lock_fd, LOCK_EX | LOCK_NB) < 0) {
                 struct timespec pause = {.tv_nsec = 100000000};
 

@@ -85,41 +85,32 @@ int pool_store(Pool *pool, Entry *entry, const LocalMeta *meta, Error *err) {
 
 static int open_part(Pool *pool, const LocalMeta *meta, const char *suffix, int flags, Error *err) {
         const struct timespec moment = {.tv_nsec = 1000000};
-        cleanup(closep) int fd = -1;
         char name[LOCAL_STEM_MAX + 8];
-        struct stat st;
+        int fd, r;
 
         set_name(name, meta, suffix);
         if (flags & O_CREAT)
                 flags |= O_EXCL;
-        flags |= O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-        fd = openat(pool->dir_fds[meta->kind], name, flags, DATA_MODE);
+        fd = file_open_plain_at(pool->dir_fds[meta->kind], name, flags, DATA_MODE);
         /* A lease on it is tried at this moment (loop_is_possible()), and given back at once. */
-        for (int i = 0; i < LEASE_TRIES_MAX && fd < 0 && errno == EWOULDBLOCK; i++) {
+        for (int i = 0; i < LEASE_TRIES_MAX && fd == -EWOULDBLOCK; i++) {
                 (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
-                fd = openat(pool->dir_fds[meta->kind], name, flags, DATA_MODE);
+                fd = file_open_plain_at(pool->dir_fds[meta->kind], name, flags, DATA_MODE);
         }
-        if (fd < 0 && errno == EEXIST)
+        if (fd >= 0)
+                return fd;
+        if (fd == -EEXIST)
                 return error_set(err, ERROR_PRECONDITION,
                                  "%s is in pool %s already and is not ours to replace", name,
                                  pool->path);
-        if (fd < 0 && (errno == ELOOP || errno == ENXIO))
+        if (fd == -EINVAL)
                 return error_set(err, ERROR_PRECONDITION, "%s in pool %s is not a plain file", name,
                                  pool->path);
-        if (fd < 0) {
-                int r = error_set_errno(err, errno, "open %s in pool %s", name, pool->path);
-
-                /* Another call may find it mended. */
-                if (r == -EROFS && err)
-                        err->code = ERROR_UNAVAILABLE;
-                return r;
-        }
-        if (fstat(fd, &st) < 0)
-                return error_set_errno(err, errno, "stat %s in pool %s", name, pool->path);
-        if (!S_ISREG(st.st_mode))
-                return error_set(err, ERROR_PRECONDITION, "%s in pool %s is not a plain file", name,
-                                 pool->path);
-        return fd_steal(&fd);
+        r = error_set_errno(err, fd, "open %s in pool %s", name, pool->path);
+        /* Another call may find it mended. */
+        if (r == -EROFS && err)
+                err->code = ERROR_UNAVAILABLE;
+        return r;
 }
 
 int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err) {

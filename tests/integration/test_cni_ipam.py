@@ -134,6 +134,33 @@ def test_resolv_conf(leases, sandbox):
     assert leases.files() == ['10.1.0.2']
 
 
+@pytest.mark.parametrize('make', [os.mkfifo, pathlib.Path.mkdir, lambda path: path.symlink_to('/dev/null'),
+                                  lambda path: path.symlink_to(path.with_name('new'))],
+                         ids=['fifo', 'directory', 'link', 'dangling'])
+@pytest.mark.parametrize('name', ['lock', 'last_reserved_ip.0', '10.1.0.3'])
+def test_what_is_in_the_place_of_a_file(leases, name, make):
+    """Nobody waits for a FIFO's other end, which kept the lock from every pod; nothing is followed or made by a link."""
+    conf, directory = leases.conf(), leases.path / 'net'
+    first = leases.ours.add(conf, NETNS, 'a').ok()
+    path = directory / name
+    path.unlink(missing_ok=True)
+    make(path)
+    done = leases.ours.add(conf, NETNS, 'b', timeout=20 * cni.PATIENCE)
+    if name[0].isdigit():
+        # Somebody's who is not known; what is empty is what a crash left.
+        assert address(done) == ('10.1.0.3' if make is os.mkfifo else '10.1.0.4')
+    else:
+        assert f'{name}' in str(done.failed()) and 'is not a plain file: remove it' in str(done.failed())
+    for act in (leases.ours.check, leases.ours.delete):
+        done = act(conf, NETNS, 'a', result=first, timeout=20 * cni.PATIENCE)
+        assert done.code == 0 or name == 'lock'
+    leases.ours.gc(conf, [], timeout=20 * cni.PATIENCE)
+    assert not (directory / 'new').exists()
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+    leases.ours.delete(conf, NETNS, 'b').ok()
+    assert address(leases.ours.add(conf, NETNS, 'c')).startswith('10.1.0.')
+
+
 def test_duplicate(leases):
     leases.ours.add(leases.conf(), NETNS, 'a').ok()
     error = leases.ours.add(leases.conf(), NETNS, 'a').failed()
