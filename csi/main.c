@@ -5,6 +5,7 @@
 #include "common/base/arguments.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
+#include "csi/cli/explain.h"
 #include "csi/cli/host.h"
 #include "csi/cli/pool_command.h"
 #include "csi/cli/serve.h"
@@ -17,6 +18,7 @@ static const struct {
         {"serve", "serve the CSI socket of this node", serve_command},
         {"host", "print what this machine is", host_command},
         {"pool", "make a pool for the provider local", pool_command},
+        {"explain", "say what a message of Berth means and what to do", explain_command},
         {"fs", "say whether a host can mount a filesystem, and plan one that it can", fs_command},
 };
 

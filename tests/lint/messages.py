@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every error sentence that the programs can print has an entry in docs/troubleshooting.md, and no entry is for a
-sentence that nobody prints any more.
+"""Every error sentence that the programs can print has an entry in csi/cli/messages.md, which `berth-csi explain`
+answers out of, and no entry is for a sentence that nobody prints any more.
 
 The sentences are the formats of error_set(), error_set_errno() and of what calls them with a format of its own. In the
 document an entry's sentences are its lines that start with "- `"; "…" stands for what differs from case to case. An
@@ -14,7 +14,7 @@ import re
 import sys
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
-GUIDE = SOURCE / 'docs' / 'troubleshooting.md'
+GUIDE = SOURCE / 'csi' / 'cli' / 'messages.md'
 CALL = re.compile(r'\b(error_set|error_set_errno)\s*\(')
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 CHARACTER = re.compile(r"'(?:[^'\\]|\\.[0-7]*)'")
