@@ -10,6 +10,7 @@
 
 #include "cni/spec/conf.h"
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
 
@@ -17,7 +18,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define NETWORK_NAME "berth"
@@ -288,8 +288,6 @@ int pod_network_parse(PodNetwork *network, char *text, const char *path, Error *
 
 /* Whoever writes it may do so in pieces, or start after us: what it lacks now may come. */
 int pod_network_read(PodNetwork *network, const char *path, unsigned int wait_msecs, Error *err) {
-        const struct timespec pause = {.tv_nsec = POLL_MSECS * 1000000L};
-
         for (unsigned int waited = 0;; waited += POLL_MSECS) {
                 cleanup(freep) char *text = NULL;
                 PodNetwork read = *network;
@@ -304,7 +302,7 @@ int pod_network_read(PodNetwork *network, const char *path, unsigned int wait_ms
                 }
                 if (waited >= wait_msecs)
                         return r;
-                (void)nanosleep(&pause, NULL);
+                clock_sleep(POLL_MSECS);
         }
 }
 

@@ -9,9 +9,8 @@
 #include "cni/commands/repair.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/str.h"
-
-#include <time.h>
 
 /* A namespace that is gone takes its links along a moment later. */
 #define TRIES     20U
@@ -55,7 +54,6 @@ static int count_unseen(const PodNotes *notes, Unseen *unseen, Error *err) {
 }
 
 int pods_need_seen(const PodNotes *notes, Error *err) {
-        const struct timespec pause = {.tv_nsec = TRY_MSECS * 1000000L};
         Unseen unseen = {0};
 
         for (unsigned int i = 0; i < TRIES; i++) {
@@ -63,7 +61,7 @@ int pods_need_seen(const PodNotes *notes, Error *err) {
 
                 if (r < 0 || unseen.n == 0)
                         return r;
-                (void)nanosleep(&pause, NULL);
+                clock_sleep(TRY_MSECS);
         }
         return error_set(err, ERROR_PRECONDITION,
                          "nothing is collected: %u pods have links, and their namespaces cannot be "

@@ -4,6 +4,7 @@
 
 #include "cni/spec/host_link.h"
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/netns/netns.h"
 
@@ -11,7 +12,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* Upstream waits 2.55 s for the port and 5 s for duplicate address detection. */
 #define WAIT_PORT_MSECS 2550
@@ -46,13 +46,6 @@ static int step_failed(const Plan *plan, const PlanStep *step, const NlSocket *s
         (void)error_set_errno(err, r, "%s%s%s", strbuf_text(&text), sock->text[0] ? ": " : "",
                               sock->text);
         return r;
-}
-
-static void sleep_msecs(unsigned int msecs) {
-        struct timespec time = {.tv_sec = (time_t)(msecs / 1000),
-                                .tv_nsec = (long)(msecs % 1000) * 1000000};
-
-        (void)nanosleep(&time, NULL);
 }
 
 /* --- steps that travel in a batch --------------------------------------------------------- */
@@ -371,7 +364,7 @@ static int wait_port(Run *run, const PlanStep *step) {
                         return error_set(run->err, ERROR_UNAVAILABLE,
                                          "bridge port in error state: %u",
                                          (unsigned int)link.operstate);
-                sleep_msecs(pause);
+                clock_sleep(pause);
                 waited += pause;
                 pause = pause < 50 ? pause * 2 : 50;
         }
@@ -409,7 +402,7 @@ static int wait_dad(Run *run, const PlanStep *step) {
                                          "failed to settle addresses for \"%s\": still tentative "
                                          "after %u ms",
                                          run->plan->pod, waited);
-                sleep_msecs(50);
+                clock_sleep(50);
         }
 }
 

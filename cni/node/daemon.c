@@ -11,6 +11,7 @@
 #include "cni/node/watch.h"
 #include "common/base/child.h"
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
 #include "common/http/http.h"
@@ -22,7 +23,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define NEVER UINT64_MAX
 
@@ -86,13 +86,6 @@ typedef struct Node {
         bool stops;
 } Node;
 
-static uint64_t now_msecs(void) {
-        struct timespec now;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static uint32_t some_number(void) {
         uint32_t number;
 
@@ -116,7 +109,7 @@ static void job_start(Node *node, NodeJob job) {
         int r;
 
         node_job_argv(job, node->args, &argv);
-        state->started_msecs = now_msecs();
+        state->started_msecs = clock_msecs();
         state->due_msecs = NEVER;
         node->running = job;
         node->is_ended = false;
@@ -133,7 +126,7 @@ static void job_start(Node *node, NodeJob job) {
 }
 
 static void start_due(Node *node) {
-        uint64_t now = now_msecs();
+        uint64_t now = clock_msecs();
 
         for (unsigned int i = 0; i < _NODE_JOB_N && node->child.pid == 0; i++)
                 if (node->jobs[i].due_msecs <= now)
@@ -254,7 +247,7 @@ static void job_end(Node *node) {
         NodeJobCounts *counts = &node->counts.jobs[node->running];
         JobState *state = &node->jobs[node->running];
         bool failed = !WIFEXITED(node->status) || WEXITSTATUS(node->status) != 0;
-        uint64_t now = now_msecs();
+        uint64_t now = clock_msecs();
 
         if (node->child.output_fd >= 0)
                 (void)child_read(&node->child);
@@ -338,7 +331,7 @@ static void listen_to(Node *node, NlSocket *sock,
 
         node->suspects.is_certain |= r < 0 && r != -ENODATA;
         if (!any && suspects_any(&node->suspects))
-                node->suspects_due_msecs = now_msecs() + SETTLE_MSECS;
+                node->suspects_due_msecs = clock_msecs() + SETTLE_MSECS;
 }
 
 static bool any_is_broken(Node *node) {
@@ -373,7 +366,7 @@ static void look_at_suspects(Node *node, uint64_t now) {
 static const char *metrics(Node *node) {
         cleanup(freep) NodeGauges *gauges = calloc(1, sizeof(*gauges));
         cleanup(freep) Counters *calls = calloc(1, sizeof(*calls));
-        uint64_t now = now_msecs();
+        uint64_t now = clock_msecs();
 
         if (node->metrics && now - node->metrics_msecs < METRICS_MSECS)
                 return node->metrics;
@@ -531,7 +524,7 @@ static void node_deinit(Node *node) {
 
 /* Until the next time at which something is due; -1: for ever. */
 static int timeout_msecs(const Node *node, int http_msecs) {
-        uint64_t now = now_msecs(), next = NEVER;
+        uint64_t now = clock_msecs(), next = NEVER;
 
         if (node->child.pid > 0)
                 next = node->kill_msecs;
@@ -549,7 +542,7 @@ static int timeout_msecs(const Node *node, int http_msecs) {
 static void on_files(Node *node) {
         if (node_watch_read(&node->watch, node->args) &&
             (!node_args_ask(node->args) || node->subnets))
-                job_due(node, NODE_JOB_INSTALL, now_msecs() + FILES_MSECS);
+                job_due(node, NODE_JOB_INSTALL, clock_msecs() + FILES_MSECS);
 }
 
 static void serve(Node *node, const struct pollfd *waits, size_t n) {
@@ -567,7 +560,7 @@ static void serve(Node *node, const struct pollfd *waits, size_t n) {
                 listen_to(node, &node->nft_events, on_nft);
         if (node->http)
                 http_serve(node->http, waits + _WAIT_N, n - _WAIT_N);
-        now = now_msecs();
+        now = clock_msecs();
         if (node->child.pid > 0 && node->is_ended)
                 job_end(node);
         else if (node->child.pid > 0 && now >= node->kill_msecs) {

@@ -13,3 +13,9 @@ struct timespec clock_timespec(uint64_t msecs) {
         return (struct timespec){.tv_sec = (time_t)(msecs / 1000),
                                  .tv_nsec = (long)(msecs % 1000) * 1000000};
 }
+
+void clock_sleep(unsigned int msecs) {
+        const struct timespec time = clock_timespec(msecs);
+
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}

@@ -10,7 +10,10 @@
 
 uint64_t clock_msecs(void);
 
-/* The same moment, for pthread_cond_timedwait() with CLOCK_MONOTONIC. */
+/* The same moment, for pthread_cond_timedwait() and sem_clockwait() with CLOCK_MONOTONIC. */
 struct timespec clock_timespec(uint64_t msecs);
+
+/* A signal ends it early. */
+void clock_sleep(unsigned int msecs);
 
 #endif

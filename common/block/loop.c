@@ -3,6 +3,7 @@
 #include "common/block/loop.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
 
@@ -17,7 +18,6 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 #include <unistd.h>
 
 /* With 100 volumes attached at once, each try loses to some of the others. */
@@ -30,12 +30,6 @@
 #define STATUS_TRIES_MAX 64
 /* DISK_MAX_PARTS */
 #define PARTITIONS_MAX 256
-
-static void wait_msecs(long msecs) {
-        const struct timespec time = {.tv_nsec = msecs * 1000000};
-
-        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
-}
 
 void loop_path(unsigned int number, char path[LOOP_PATH_MAX]) {
         (void)snprintf(path, LOOP_PATH_MAX, "/dev/loop%u", number);
@@ -64,7 +58,7 @@ static int set_status(int fd, const struct loop_info64 *info) {
                         return 0;
                 if (errno != EAGAIN)
                         return -errno;
-                wait_msecs(10);
+                clock_sleep(10);
         }
         return -EAGAIN;
 }
@@ -289,7 +283,7 @@ int loop_attach(const LoopConfig *config, unsigned int *numberp, int *fdp) {
                 if (r != -EBUSY)
                         return r;
                 if (i >= 8)
-                        wait_msecs(1 + i % 8);
+                        clock_sleep(1U + (unsigned int)i % 8);
         }
         return r;
 }

@@ -9,6 +9,7 @@
 #include "common/dbus/dbus_message.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/str.h"
 
 #include <errno.h>
@@ -19,7 +20,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 512U
@@ -143,28 +143,19 @@ static void put_authentication(Buffer *buffer) {
 
 typedef struct Bus {
         int fd; /* owned */
-        struct timespec end;
+        uint64_t end_msecs;
 } Bus;
 
 static int wait_for(const Bus *bus, short events) {
-        struct timespec now;
         struct pollfd one = {.fd = bus->fd, .events = events};
-        int64_t left;
         int r;
 
         do {
-                (void)clock_gettime(CLOCK_MONOTONIC, &now);
-                left = (int64_t)(bus->end.tv_sec - now.tv_sec) * 1000 +
-                       (bus->end.tv_nsec - now.tv_nsec) / 1000000;
-                r = left > 0 ? poll(&one, 1, (int)left) : 0;
+                uint64_t now = clock_msecs();
+
+                r = now < bus->end_msecs ? poll(&one, 1, (int)(bus->end_msecs - now)) : 0;
         } while (r < 0 && errno == EINTR);
         return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
-}
-
-static void set_end(Bus *bus, unsigned int timeout_msecs) {
-        (void)clock_gettime(CLOCK_MONOTONIC, &bus->end);
-        bus->end.tv_sec += timeout_msecs / 1000;
-        bus->end.tv_nsec += (long)(timeout_msecs % 1000) * 1000000;
 }
 
 static int send_all(const Bus *bus, const char *data, size_t n) {
@@ -291,7 +282,7 @@ int dbus_call(const char *socket_path, const DbusCall *calls, DbusReply *replies
         if (n > DBUS_CALLS_MAX)
                 return -E2BIG;
         memset(replies, 0, n * sizeof(*replies));
-        set_end(&bus, timeout_msecs);
+        bus.end_msecs = clock_msecs() + timeout_msecs;
         r = bus_open(&bus, socket_path);
         if (r < 0)
                 return r;

@@ -10,6 +10,7 @@
 #include "common/netlink/nl_socket.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -17,7 +18,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 
 /* The kernel fills at most 32 KiB per message of a dump; only pages that are used are touched. */
 #define RECEIVE_SIZE (32UL * 1024)
@@ -258,12 +258,6 @@ static int dump_each(const struct nlmsghdr *message, void *userdata) {
         return 0;
 }
 
-static void pause_msecs(unsigned int msecs) {
-        const struct timespec time = {.tv_nsec = (long)msecs * 1000000};
-
-        (void)nanosleep(&time, NULL);
-}
-
 int nl_socket_dump(NlSocket *sock, uint16_t type, struct nl_msg *request, NlReply reply,
                    void *userdata) {
         struct nlmsghdr *header = nlmsg_hdr(request);
@@ -293,7 +287,7 @@ int nl_socket_dump(NlSocket *sock, uint16_t type, struct nl_msg *request, NlRepl
                         return r;
                 /* Thirty pods at once change links all the time: a moment later there are fewer. */
                 pause = pause < 32 ? pause * 2 + 1 : pause;
-                pause_msecs(pause);
+                clock_sleep(pause);
         }
         return -EBUSY;
 }

@@ -15,7 +15,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/random.h>
-#include <time.h>
 
 #define CONNECT_TIMEOUT_MSECS 1500
 #define REQUEST_TIMEOUT_MSECS 3000
@@ -425,11 +424,9 @@ static int wait_before(const Fetch *fetch, unsigned int n_tries) {
         if (until >= fetch->deadline_msecs)
                 return -ETIMEDOUT;
         while (clock_msecs() < until) {
-                struct timespec slice = {.tv_nsec = WAIT_SLICE_MSECS * 1000000L};
-
                 if (fetch->call && fetch->call->cancelled(fetch->call->userdata))
                         return -ECANCELED;
-                nanosleep(&slice, NULL);
+                clock_sleep(WAIT_SLICE_MSECS);
         }
         return 0;
 }

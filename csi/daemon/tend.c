@@ -3,6 +3,7 @@
 #include "csi/daemon/tend.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "fs/make/tools.h"
 
@@ -10,7 +11,6 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define TEND_SECONDS 300
 /* To ask the tools for their versions takes some processes, and the first Probe shall not wait. */
@@ -50,14 +50,12 @@ static void log_tools(void) {
 }
 
 /* Whether it is to stop, which is waited for so long. */
-static bool wait_stop(Tend *tend, time_t seconds) {
-        struct timespec at;
+static bool wait_stop(Tend *tend, uint64_t seconds) {
+        struct timespec until = clock_timespec(clock_msecs() + seconds * 1000);
         int r;
 
-        (void)clock_gettime(CLOCK_REALTIME, &at);
-        at.tv_sec += seconds;
         do
-                r = sem_timedwait(&tend->stop, &at);
+                r = sem_clockwait(&tend->stop, CLOCK_MONOTONIC, &until);
         while (r < 0 && errno == EINTR);
         return r == 0;
 }

@@ -6,6 +6,7 @@
 #include "csi/grpc/listener.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/str.h"
 
 #include <fcntl.h>
@@ -15,15 +16,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 
 /* Connections that wait to be accepted; more are refused by the kernel for a moment. */
 #define BACKLOG 128
 
 /* Another instance holds the lock only while it binds; who holds it longer is no reason not to
  * start. */
-#define LOCK_TRIES      20
-#define LOCK_PAUSE_NSEC 50000000L
+#define LOCK_TRIES       20
+#define LOCK_PAUSE_MSECS 50
 
 struct Listener {
         int fd; /* owned */
@@ -58,7 +58,7 @@ static int lock_directory(const char *path, Error *err) {
         for (int i = 0; i < LOCK_TRIES; i++) {
                 if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
                         break;
-                (void)nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NSEC}, NULL);
+                clock_sleep(LOCK_PAUSE_MSECS);
         }
         return fd_steal(&fd);
 }

@@ -8,6 +8,7 @@
 #include "csi/grpc/rpc_internal.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 #include <malloc.h>
@@ -168,10 +169,7 @@ static bool look_at_workers(RpcServer *server) {
 
 /* The server is locked. */
 static void watch_until(RpcServer *server, uint64_t until_msecs) {
-        const struct timespec until = {
-                .tv_sec = (time_t)(until_msecs / 1000),
-                .tv_nsec = (long)(until_msecs % 1000) * 1000000,
-        };
+        const struct timespec until = clock_timespec(until_msecs);
 
         if (until_msecs == UINT64_MAX)
                 (void)pthread_cond_wait(&server->watched, &server->lock);

@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 /* More loop devices of one file than this are not of our making. */
 #define DROP_MAX 16
@@ -382,8 +381,6 @@ int attach_drop(Pool *pool, Entry *entry, Error *err) {
 
 int attach_drop_wait(Pool *pool, const Call *call, Entry *entry, uint64_t until_msecs,
                      Attachment *attachment, Error *err) {
-        const struct timespec moment = {.tv_nsec = 20000000};
-
         for (;;) {
                 int r;
 
@@ -395,7 +392,7 @@ int attach_drop_wait(Pool *pool, const Call *call, Entry *entry, uint64_t until_
                 if (r != 0 || !attachment->is_leaving || clock_msecs() >= until_msecs ||
                     call->cancelled(call->userdata))
                         return r;
-                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+                clock_sleep(20);
         }
 }
 

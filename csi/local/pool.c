@@ -106,13 +106,11 @@ static int lock_pool(Pool *pool, Error *err) {
                 return error_set_errno(err, r, "open %s/lock", pool->path);
         pool->lock_fd = r;
         while (flock(pool->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-                struct timespec pause = {.tv_nsec = 100000000};
-
                 if (errno != EWOULDBLOCK && errno != EINTR)
                         return error_set_errno(err, errno, "lock %s/lock", pool->path);
                 if (clock_msecs() >= until)
                         return say_locked(pool, err);
-                (void)nanosleep(&pause, NULL);
+                clock_sleep(100);
         }
         /* Only for the message above. */
         text = str_printf("%d\n", (int)getpid());

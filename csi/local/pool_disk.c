@@ -6,6 +6,7 @@
 #include "csi/local/pool.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 
@@ -84,7 +85,6 @@ int pool_store(Pool *pool, Entry *entry, const LocalMeta *meta, Error *err) {
 }
 
 static int open_part(Pool *pool, const LocalMeta *meta, const char *suffix, int flags, Error *err) {
-        const struct timespec moment = {.tv_nsec = 1000000};
         char name[LOCAL_STEM_MAX + 8];
         int fd, r;
 
@@ -94,7 +94,7 @@ static int open_part(Pool *pool, const LocalMeta *meta, const char *suffix, int 
         fd = file_open_plain_at(pool->dir_fds[meta->kind], name, flags, DATA_MODE);
         /* A lease on it is tried at this moment (loop_is_possible()), and given back at once. */
         for (int i = 0; i < LEASE_TRIES_MAX && fd == -EWOULDBLOCK; i++) {
-                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+                clock_sleep(1);
                 fd = file_open_plain_at(pool->dir_fds[meta->kind], name, flags, DATA_MODE);
         }
         if (fd >= 0)

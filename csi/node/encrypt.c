@@ -17,7 +17,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 
 /* Of berth-luks beside the key derivation: libraries and the header of LUKS2. */
 #define OPEN_MEMORY_BYTES (UINT64_C(48) << 20)
@@ -83,11 +82,10 @@ static void forget_mapper(const Job *job, const char *name) {
 }
 
 static int remove_mapper(const Mapper *mapper) {
-        const struct timespec moment = {.tv_nsec = REMOVE_WAIT_MSECS * 1000000L};
         int r = mapper_remove(mapper);
 
         for (int i = 0; i < REMOVE_TRIES_MAX && r == -EBUSY; i++) {
-                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+                clock_sleep(REMOVE_WAIT_MSECS);
                 r = mapper_remove(mapper);
         }
         return r;

@@ -3,6 +3,7 @@
 /* The way back: all of it that can be done is done, and what is gone already is done. */
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/exec.h"
 #include "common/base/log.h"
 #include "csi/node/growing.h"
@@ -13,7 +14,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 
 /* A driver that did not look stacked 49,153 mounts on one target. */
 #define UNMOUNTS_MAX 200000
@@ -36,7 +36,6 @@ static int is_dead(const NodePath *path, bool *deadp, bool *has_diskp, Error *er
 /* A call for statistics has the path open for a moment, as everybody may who looks at it. */
 static int detach(const Job *job, NodePath *path, unsigned int how) {
         const uint64_t msecs = timed_left(job->call, UNMOUNT_TIMEOUT_MSECS);
-        const struct timespec moment = {.tv_nsec = BUSY_WAIT_MSECS * 1000000L};
         int r;
 
         /* Our own descriptor keeps the mount busy, too. */
@@ -46,7 +45,7 @@ static int detach(const Job *job, NodePath *path, unsigned int how) {
                 if (i == 0)
                         exec_settle();
                 else
-                        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+                        clock_sleep(BUSY_WAIT_MSECS);
                 r = timed_detach(job->node, path, how, msecs);
         }
         return r;

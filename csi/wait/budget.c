@@ -3,6 +3,7 @@
 #include "csi/wait/budget.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/str.h"
 
@@ -10,7 +11,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
-#include <time.h>
 
 #define POLL_MSECS 100
 
@@ -223,15 +223,9 @@ static void wake_sleeper(BudgetWaiter *waiter) {
 }
 
 static void sleep_a_moment(Sleeper *sleeper) {
-        struct timespec until;
+        struct timespec until = clock_timespec(clock_msecs() + POLL_MSECS);
 
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += POLL_MSECS * 1000000L;
-        if (until.tv_nsec >= 1000000000L) {
-                until.tv_nsec -= 1000000000L;
-                until.tv_sec++;
-        }
-        (void)sem_timedwait(&sleeper->served, &until);
+        (void)sem_clockwait(&sleeper->served, CLOCK_MONOTONIC, &until);
 }
 
 int budget_enter(Budget *budget, uint64_t memory_bytes, bool (*cancelled)(void *userdata),

@@ -14,7 +14,6 @@
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <time.h>
 
 /* How often a waiter looks whether its call was cancelled. */
 #define CANCEL_POLL_MSECS 50
@@ -218,15 +217,9 @@ static void wake_sleeper(HoldWaiter *waiter) {
 
 static void sleep_a_moment(Sleeper *sleeper, uint64_t left_msecs) {
         uint64_t msecs = left_msecs < CANCEL_POLL_MSECS ? left_msecs : CANCEL_POLL_MSECS;
-        struct timespec until;
+        struct timespec until = clock_timespec(clock_msecs() + msecs);
 
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += (long)msecs * 1000000L;
-        if (until.tv_nsec >= 1000000000L) {
-                until.tv_nsec -= 1000000000L;
-                until.tv_sec++;
-        }
-        (void)sem_timedwait(&sleeper->served, &until);
+        (void)sem_clockwait(&sleeper->served, CLOCK_MONOTONIC, &until);
 }
 
 /* Return: 0; -EAGAIN; -ECANCELED. */
