@@ -22,7 +22,7 @@ uint32_t fs_driver_since(FsKind kind) {
                 if (fs_drivers[i].kind == kind && fs_drivers[i].since < since)
                         since = fs_drivers[i].since;
         }
-        return since;
+        return since == FS_VERSION_NEVER ? FS_VERSION_ANY : since;
 }
 
 /* mkfs.btrfs writes "no-holes" where the kernel writes "no_holes". */

@@ -145,7 +145,8 @@ typedef struct FsDriver {
 extern const FsDriver fs_drivers[];
 extern const size_t fs_n_drivers;
 
-/* The first kernel with any driver of @kind. */
+/* The first kernel with any driver of @kind; FS_VERSION_ANY: the table does not know one, which is
+ * no reason to call it missing. */
 uint32_t fs_driver_since(FsKind kind);
 
 /* Where a distribution's kernels have gates otherwise than upstream's default, or what its

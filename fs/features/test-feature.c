@@ -130,6 +130,16 @@ static void test_versions(void **state) {
         assert_true(FS_VERSION(4, 14, 336) < FS_VERSION(4, 15, 0));
 }
 
+/* A format of which no row tells a driver is not known, rather than mounted by no kernel. */
+static void test_drivers(void **state) {
+        (void)state;
+        for (FsKind kind = FS_KIND_EXT; kind < _FS_KIND_N; kind++)
+                assert_in_range(fs_driver_since(kind), FS_VERSION(2, 6, 0), FS_VERSION(8, 0, 0));
+        assert_int_equal(fs_driver_since(FS_KIND_NTFS), FS_VERSION(5, 15, 0));
+        assert_int_equal(fs_driver_since(FS_KIND_NONE), FS_VERSION_ANY);
+        assert_int_equal(fs_driver_since(_FS_KIND_N), FS_VERSION_ANY);
+}
+
 static void test_gates(void **state) {
         (void)state;
         for (FsGate gate = FS_GATE_NONE + 1; gate < _FS_GATE_N; gate++) {
@@ -143,7 +153,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_versions), cmocka_unit_test(test_rows),
                 cmocka_unit_test(test_aliases),  cmocka_unit_test(test_masks),
-                cmocka_unit_test(test_gates),
+                cmocka_unit_test(test_gates),    cmocka_unit_test(test_drivers),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

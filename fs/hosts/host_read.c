@@ -109,9 +109,9 @@ void host_apply_config(FsHost *host, const char *text) {
                 host->gates[gate] = all;
                 host->gate_evidence[gate] = FS_EVIDENCE_CONFIG;
         }
-        for (FsKind kind = FS_KIND_EXT; kind < _FS_KIND_N; kind++) {
-                if (host->kernel >= fs_driver_since(kind))
-                        host_set_driver(host, kind, FS_TRI_NO, FS_EVIDENCE_CONFIG);
+        for (size_t i = 0; i < fs_n_drivers; i++) {
+                if (host->kernel >= fs_drivers[i].since)
+                        host_set_driver(host, fs_drivers[i].kind, FS_TRI_NO, FS_EVIDENCE_CONFIG);
         }
         for (size_t i = 0; i < fs_n_drivers; i++) {
                 const FsDriver *driver = &fs_drivers[i];
