@@ -124,6 +124,7 @@ void oracle_mend(int fd, const char *type);
 void oracle_set_bit(const char *path, FsKind kind, FsClass class, uint64_t bit);
 void oracle_xfs_log_big_endian(const char *path);
 void oracle_copy(const char *from, const char *to);
+void oracle_dig_holes(const char *path);
 
 /* Mounts, writes, and copies the image while mounted, as a crash would leave it. */
 bool oracle_catch(const char *path, const char *type, const char *to);

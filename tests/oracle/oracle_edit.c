@@ -11,6 +11,7 @@
 #include "common/block/filecopy.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -222,6 +223,24 @@ void oracle_xfs_log_big_endian(const char *path) {
         }
 }
 
+/* mkfs writes the zeros of a log or a table: a page of them is a hole again, so that the copies of
+ * an image take what it says and no more. */
+void oracle_dig_holes(const char *path) {
+        static const uint8_t zero[4096];
+        cleanup(closep) int fd = open(path, O_RDWR | O_CLOEXEC);
+        uint8_t page[sizeof(zero)];
+        struct stat st;
+
+        assert(fd >= 0 && fstat(fd, &st) == 0);
+        for (off_t at = 0; (at = lseek(fd, at, SEEK_DATA)) >= 0; at += (off_t)sizeof(page)) {
+                at &= ~((off_t)sizeof(page) - 1);
+                if (pread(fd, page, sizeof(page), at) == (ssize_t)sizeof(page) &&
+                    memcmp(page, zero, sizeof(page)) == 0)
+                        assert(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
+                                         sizeof(page)) == 0);
+        }
+}
+
 void oracle_copy(const char *from, const char *to) {
         cleanup(closep) int from_fd = open(from, O_RDONLY | O_CLOEXEC);
         cleanup(closep) int to_fd = open(to, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -235,6 +254,8 @@ void oracle_copy(const char *from, const char *to) {
         do
                 r = filecopy_step(&copy);
         while (r == 0);
+        if (r == -ENOSPC)
+                printf("no space left for the images beside %s: TMPDIR names another place\n", to);
         assert(r == FILECOPY_E_DONE);
         filecopy_deinit(&copy);
 }

@@ -82,7 +82,9 @@ bool oracle_make_image(const OracleSet *set, const char *name, uint64_t size, co
         assert(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
         close(fd);
         ok = run_words(command);
-        if (!ok)
+        if (ok)
+                oracle_dig_holes(path);
+        else
                 unlink(path);
         return ok;
 }
