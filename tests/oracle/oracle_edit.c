@@ -223,21 +223,30 @@ void oracle_xfs_log_big_endian(const char *path) {
         }
 }
 
-/* mkfs writes the zeros of a log or a table: a page of them is a hole again, so that the copies of
- * an image take what it says and no more. */
+static void punch(int fd, off_t from, off_t to) {
+        if (to > from)
+                assert(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from) ==
+                       0);
+}
+
+/* mkfs writes the zeros of a log or a table, or has them allocated: they become holes, so that the
+ * copies of an image take what it says and no more. */
 void oracle_dig_holes(const char *path) {
         static const uint8_t zero[4096];
         cleanup(closep) int fd = open(path, O_RDWR | O_CLOEXEC);
+        off_t at = 0, next, size;
         uint8_t page[sizeof(zero)];
         struct stat st;
 
         assert(fd >= 0 && fstat(fd, &st) == 0);
-        for (off_t at = 0; (at = lseek(fd, at, SEEK_DATA)) >= 0; at += (off_t)sizeof(page)) {
-                at &= ~((off_t)sizeof(page) - 1);
-                if (pread(fd, page, sizeof(page), at) == (ssize_t)sizeof(page) &&
+        size = st.st_size & ~((off_t)sizeof(page) - 1);
+        for (; at < size; at = next + (off_t)sizeof(page)) {
+                next = lseek(fd, at, SEEK_DATA);
+                next = next < 0 || next > size ? size : next & ~((off_t)sizeof(page) - 1);
+                punch(fd, at, next);
+                if (next < size && pread(fd, page, sizeof(page), next) == (ssize_t)sizeof(page) &&
                     memcmp(page, zero, sizeof(page)) == 0)
-                        assert(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
-                                         sizeof(page)) == 0);
+                        punch(fd, next, next + (off_t)sizeof(page));
         }
 }
 
