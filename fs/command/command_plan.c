@@ -22,7 +22,8 @@ static const char help_text[] =
 "\n"
 "  --type TYPE          ext4, ext3, ext2, xfs, btrfs or f2fs\n"
 "  --min-kernel RELEASE the oldest kernel that must mount it; may be repeated\n"
-"  --page-sizes LIST    of those hosts: 4K,16K,64K (default 4K)\n"
+"  --page-sizes LIST    of those hosts: 4K,16K,64K (default: as the release's\n"
+"                       name says, else 4K)\n"
 "  --byte-order ORDER   of those hosts: little (default) or big (s390x)\n"
 "  --host FILE          hosts of this file (`berth-csi host --json`); - is stdin\n"
 "  --size SIZE          of the volume: 10Gi, 500M (default 10Gi)\n"
@@ -31,7 +32,8 @@ static const char help_text[] =
 "  --tools VERSION      of mkfs, in place of the installed one's\n"
 "  --json               for programs\n"
 "\n"
-"Exit code: 0 planned, 2 no feature set suits every host, 64 wrong usage.\n"
+"Exit code: 0 planned, 2 no feature set suits every host, 3 planned, but a host\n"
+"was judged by a guess (confidence low), 64 wrong usage.\n"
 "\n"
 "Examples:\n"
 "  berth-csi fs plan --type xfs --min-kernel 4.18 --page-sizes 4K,64K\n"
@@ -178,6 +180,16 @@ static int fill_tools(const PlanArgs *args, const FsHost *hosts, FsMakeRequest *
         return 0;
 }
 
+static void print_guess(const FsMakePlan *plan) {
+        char text[512];
+
+        (void)snprintf(
+                text, sizeof(text), "%s: %s: check on the node itself", plan->least_sure->name,
+                plan->least_sure_text[0] ? plan->least_sure_text
+                                         : "this kernel has more or less than its number tells");
+        fs_command_wrap("  a guess:  ", 12, text);
+}
+
 static void print_people(const FsMakeRequest *request, const FsMakePlan *plan) {
         cleanup(freep) char *command = fs_make_plan_text(plan);
         char text[256];
@@ -192,6 +204,8 @@ static void print_people(const FsMakeRequest *request, const FsMakePlan *plan) {
                 printf("%s%s (%uK pages)", i ? ", " : "", request->hosts[i].name,
                        request->hosts[i].page_bytes / 1024);
         printf("%s\n", request->n_hosts > 8 ? ", ..." : "");
+        if (plan->confidence == FS_CONFIDENCE_LOW)
+                print_guess(plan);
 }
 
 static void print_json(const FsMakePlan *plan) {
@@ -213,9 +227,10 @@ static void print_json(const FsMakePlan *plan) {
                                 words, fs_class_name(plan->kind, class),
                                 json_sprintf("0x%llx", (unsigned long long)plan->words[class]));
         }
-        object = json_pack("{s:s, s:s, s:o, s:o, s:o, s:s*}", "type", plan->fs_type, "command",
+        object = json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:s*}", "type", plan->fs_type, "command",
                            command ? command : "", "argv", argv, "words", words, "left_out",
-                           left_out, "environment", plan->environment);
+                           left_out, "confidence", fs_confidence_name(plan->confidence),
+                           "environment", plan->environment);
         json_dumpf(object, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(object);
@@ -252,5 +267,5 @@ int fs_command_plan(int argc, char **argv) {
                 print_json(plan);
         else
                 print_people(&request, plan);
-        return FS_EXIT_YES;
+        return plan->confidence == FS_CONFIDENCE_LOW ? FS_EXIT_UNSURE : FS_EXIT_YES;
 }

@@ -214,6 +214,23 @@ static void foresee(const Making *m, FsVolume *volume) {
                 volume->state |= FS_STATE_V1_SPACE_CACHE;
 }
 
+/* A plan is as sure as the least sure of the verdicts that it rests on. */
+static void note_confidence(FsMakePlan *plan, const FsVolume *volume, const FsHost *host,
+                            const FsVerdict *verdict) {
+        if (plan->least_sure && verdict->confidence <= plan->confidence)
+                return;
+        plan->confidence = verdict->confidence;
+        plan->least_sure = host;
+        plan->least_sure_text[0] = '\0';
+        for (size_t i = 0; i < verdict->n_reasons; i++) {
+                if (verdict->reasons[i].confidence < verdict->confidence)
+                        continue;
+                fs_reason_format(&verdict->reasons[i], volume, host, plan->least_sure_text,
+                                 sizeof(plan->least_sure_text));
+                return;
+        }
+}
+
 static int judge(const Making *m, const FsVolume *volume, Error *err) {
         cleanup(freep) FsVerdict *verdict = malloc(sizeof(*verdict));
         char sentence[FS_SENTENCE_MAX];
@@ -227,8 +244,10 @@ static int judge(const Making *m, const FsVolume *volume, Error *err) {
                 if (host->is_this_node)
                         situation.logical_sector_bytes = m->request->logical_sector_bytes;
                 fs_verdict(volume, host, &situation, verdict);
-                if (verdict->answer == FS_ANSWER_RW && verdict->after_crash == FS_ANSWER_RW)
+                if (verdict->answer == FS_ANSWER_RW && verdict->after_crash == FS_ANSWER_RW) {
+                        note_confidence(m->plan, volume, host, verdict);
                         continue;
+                }
                 fs_verdict_sentence(volume, host, verdict, sentence);
                 return error_set(err, ERROR_PRECONDITION, "not formatted: %s", sentence);
         }

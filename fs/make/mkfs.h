@@ -60,6 +60,9 @@ typedef struct FsMakePlan {
         uint32_t block_bytes;
         FsLeftOut left_out[FS_MAKE_LEFT_OUT_MAX];
         size_t n_left_out;
+        FsConfidence confidence;   /* the least that a host's verdict has, */
+        const FsHost *least_sure;  /* borrowed from the request: of the first host that has it, */
+        char least_sure_text[256]; /* and what that rests on; "": on the kernel as a whole */
 } FsMakePlan;
 
 /**

@@ -127,6 +127,24 @@ def test_a_number_does_not_tell_an_option(build, tmp_path):
     assert (verdict['answer'], code) == ('no', 2) and 'CONFIG_UNICODE' in verdict['sentence']
 
 
+@pytest.mark.parametrize('kernel, options, code, word', [
+    ('5.4', ['-O', 'casefold'], 3, 'CONFIG_UNICODE'),
+    ('6.1.0-50-amd64', ['-O', 'casefold'], 0, ''),
+    ('5.10.0-46-amd64', ['-O', 'casefold'], 2, 'CONFIG_UNICODE'),
+    ('5.14.0-427.el9.x86_64', [], 3, 'this kernel has more or less'),
+    ('4.4', [], 0, ''),
+])
+def test_a_plan_is_as_sure_as_its_verdicts(build, kernel, options, code, word):
+    plan = [build / 'csi/berth-csi', 'fs', 'plan', '--type', 'ext4', '--min-kernel', kernel]
+    done = subprocess.run([*plan, '--', *options], capture_output=True, text=True, check=False)
+    assert done.returncode == code and word in done.stdout + done.stderr
+    assert ('a guess' in done.stdout) == (code == 3)
+    done = subprocess.run([*plan, '--json', '--', *options], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    if code != 2:
+        assert (json.loads(done.stdout)['confidence'] == 'low') == (code == 3)
+
+
 def test_clusters_above_a_page(build, tmp_path):
     """FlopKernel-Series/flop_exynos2100_kernel#4: an erofs of today on Linux 5.4."""
     source = tmp_path / 'tree'
