@@ -30,7 +30,6 @@
 typedef struct Daemon {
         const DaemonConfig *config;
         Service service;
-        Metrics *metrics; /* owned; NULL if the caller's are used */
         RpcMethod methods[SERVICE_METHODS_MAX + REGISTRATION_METHODS_N];
         size_t n_methods;
         RpcServer *server;          /* owned */
@@ -215,7 +214,6 @@ static void daemon_stop(Daemon *daemon) {
         rpc_server_free(daemon->server);
         health_stop(daemon->health);
         registration_free(daemon->registration);
-        metrics_free(daemon->metrics);
 }
 
 int daemon_run(const DaemonConfig *config, Error *err) {
@@ -228,12 +226,6 @@ int daemon_run(const DaemonConfig *config, Error *err) {
         signals = signalfd(-1, &set, SFD_CLOEXEC);
         if (signals < 0)
                 return error_set_errno(err, errno, "signalfd");
-        if (!daemon.service.metrics) {
-                r = metrics_new(&daemon.metrics, daemon.service.driver_name);
-                if (r < 0)
-                        return error_set_errno(err, r, "metrics");
-                daemon.service.metrics = daemon.metrics;
-        }
         r = daemon_start(&daemon, err);
         if (r == 0) {
                 log_fields(LOG_LEVEL_INFO,

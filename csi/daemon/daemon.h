@@ -11,7 +11,7 @@
 
 /* Strings are borrowed. */
 typedef struct DaemonConfig {
-        const Service *service; /* the daemon adds metrics if it has none */
+        const Service *service; /* borrowed, and what it points to */
         const char *socket_path;
         const char *registration_dir;      /* NULL: no registration */
         const char *registration_endpoint; /* socket_path as kubelet sees it */
