@@ -22,6 +22,20 @@
 
 #include <cmocka.h>
 
+/* Instead of the library's: which directories were synced. */
+static unsigned int n_synced_directories;
+static ino_t synced_directory;
+
+int fsync(int fd) {
+        struct stat status;
+
+        if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+                n_synced_directories++;
+                synced_directory = status.st_ino;
+        }
+        return (int)syscall(SYS_fsync, fd);
+}
+
 /* Each test gets a directory of its own; *state is its descriptor. */
 typedef struct Fixture {
         char path[64];
@@ -66,6 +80,23 @@ static void test_write_atomic_replaces(void **state) {
         assert_int_equal(fstatat(f->fd, "a", &st, 0), 0);
         assert_int_equal(st.st_mode & 07777, 0600);
         assert_int_equal(file_write_atomic(f->fd, "none/a", "x", 1, 0600), -ENOENT);
+}
+
+/* A name that came by a rename is on the disk when its directory is. */
+static void test_write_atomic_syncs(void **state) {
+        Fixture *f = *state;
+        struct stat top, below;
+
+        assert_int_equal(mkdirat(f->fd, "below", 0755), 0);
+        assert_int_equal(fstat(f->fd, &top), 0);
+        assert_int_equal(fstatat(f->fd, "below", &below, 0), 0);
+        n_synced_directories = 0;
+        assert_int_equal(file_write_atomic(f->fd, "a", "x", 1, 0600), 0);
+        assert_int_equal(n_synced_directories, 1);
+        assert_int_equal(synced_directory, top.st_ino);
+        assert_int_equal(file_write_atomic(f->fd, "below/a", "x", 1, 0600), 0);
+        assert_int_equal(n_synced_directories, 2);
+        assert_int_equal(synced_directory, below.st_ino);
 }
 
 static void test_read_limit(void **state) {
@@ -269,6 +300,7 @@ static void test_open_plain(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_write_atomic_replaces, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_write_atomic_syncs, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_read_limit, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_in_root_does_not_escape, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_in_root_follows_as_the_kernel_does, setup,

@@ -126,6 +126,23 @@ static void test_outside(void **state) {
         assert_int_equal(err.code, ERROR_INVALID);
 }
 
+/* One byte more than the kernel takes, below the root and without anything else that is wrong. */
+static void test_too_long(void **state) {
+        char text[PATH_MAX + 1];
+        const char *below;
+        Error err = {0};
+
+        memset(text, 'x', PATH_MAX);
+        text[PATH_MAX] = '\0';
+        memcpy(text, root, strlen(root));
+        for (size_t i = strlen(root); i < PATH_MAX; i += 200)
+                text[i] = '/';
+        assert_true(node_path_check(&node_root, "target_path", text, &below, &err) < 0);
+        assert_int_equal(err.code, ERROR_INVALID);
+        text[PATH_MAX - 1] = '\0';
+        assert_int_equal(node_path_check(&node_root, "target_path", text, &below, NULL), 0);
+}
+
 /* Kubelet calls its root otherwise than this process. */
 static void test_mapped(void **state) {
         const NodeRoot mapped = {"/var/snap/x/kubelet", root};
@@ -162,7 +179,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_mapped),    cmocka_unit_test(test_opens),
                 cmocka_unit_test(test_no_parent), cmocka_unit_test(test_refused),
-                cmocka_unit_test(test_outside),
+                cmocka_unit_test(test_outside),   cmocka_unit_test(test_too_long),
         };
 
         return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -155,6 +155,46 @@ static void test_hostile(void **state) {
         }
 }
 
+/* What holds between fields, for the other kinds; and the name of the file must be one of ours. */
+static void test_kinds(void **state) {
+        static const struct {
+                LocalKind kind;
+                const char *prefix;
+                LocalSource source;
+                size_t n_members;
+                bool good;
+        } cases[] = {
+                {LOCAL_SNAPSHOT, "snap-", LOCAL_SOURCE_VOLUME, 0, true},
+                {LOCAL_SNAPSHOT, "snap-", LOCAL_SOURCE_SNAPSHOT, 0, false},
+                {LOCAL_SNAPSHOT, "snap-", LOCAL_SOURCE_NONE, 0, false},
+                {LOCAL_GROUP, "grp-", LOCAL_SOURCE_NONE, 2, true},
+                {LOCAL_GROUP, "grp-", LOCAL_SOURCE_NONE, 0, false},
+                {LOCAL_SNAPSHOT, "vol-", LOCAL_SOURCE_VOLUME, 0, false},
+                {LOCAL_SNAPSHOT, "../../", LOCAL_SOURCE_VOLUME, 0, false},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                LocalMeta meta = {.kind = cases[i].kind,
+                                  .state = LOCAL_STATE_READY,
+                                  .size_bytes = 4096,
+                                  .sector_bytes = 512,
+                                  .source = cases[i].source,
+                                  .n_members = cases[i].n_members},
+                          parsed;
+                cleanup(freep) char *text = NULL;
+
+                (void)snprintf(meta.stem, sizeof(meta.stem), "%s0123456789abcdef0123456789abcdef",
+                               cases[i].prefix);
+                (void)snprintf(meta.id, sizeof(meta.id), "%s", meta.stem);
+                if (cases[i].source != LOCAL_SOURCE_NONE)
+                        (void)snprintf(meta.source_id, sizeof(meta.source_id), "%s", STEM);
+                text = local_meta_format(&meta);
+                assert_int_equal(local_meta_parse(text, strlen(text), meta.kind, meta.stem, &parsed,
+                                                  NULL) == 0,
+                                 cases[i].good);
+        }
+}
+
 /* Text that is cut anywhere: what a power cut without an atomic write would leave. */
 static void test_cut(void **state) {
         cleanup(freep) char *good = NULL;
@@ -169,7 +209,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_stem),       cmocka_unit_test(test_names_of_ours),
                 cmocka_unit_test(test_round_trip), cmocka_unit_test(test_hostile),
-                cmocka_unit_test(test_cut),
+                cmocka_unit_test(test_kinds),      cmocka_unit_test(test_cut),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

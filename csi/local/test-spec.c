@@ -92,6 +92,7 @@ static void test_sizes(void **state) {
                 {20 * MIB, 10 * MIB, 4 * MIB, 0, ERROR_INVALID},
                 {UINT64_MAX, 0, 4 * MIB, 0, ERROR_RANGE},
                 {LOCAL_SIZE_MAX, 0, 4 * MIB, LOCAL_SIZE_MAX, ERROR_NONE},
+                {LOCAL_SIZE_MAX + 4096, 0, 4 * MIB, 0, ERROR_RANGE},
         };
 
         for (size_t i = 0; i < N_ELEMENTS(cases); i++) {

@@ -15,6 +15,7 @@
 #include "common/base/error.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct HoldTable HoldTable;
@@ -99,7 +100,7 @@ bool hold_name_is(const HoldName *name, const char *kind, const char *key);
 /* Not held is fine. */
 void hold_release(Hold *hold);
 
-/* Whether anybody holds the name now: for reports, the answer may be old when it arrives. */
-bool hold_is_held(HoldTable *table, const char *kind, const char *key);
+/* How many names are held or waited for; for tests. */
+size_t hold_table_n_names(HoldTable *table);
 
 #endif
