@@ -73,6 +73,15 @@ bool lease_is_held(int dir_fd, const char *name, const char *container_id, const
                (content.ifname[0] == '\0' || str_equal(content.ifname, ifname));
 }
 
+/* The lengths of the subnets come after the addresses as 0.0.0.LENGTH, which is nobody's address:
+ * 0.1.0 reads addresses only, and gives no lease back if one of them is none. */
+static bool is_length(const IpAddress *ip, uint8_t *lengthp) {
+        if (ip_size(ip) != 4 || ip->bytes[0] || ip->bytes[1] || ip->bytes[2])
+                return false;
+        *lengthp = ip->bytes[3];
+        return true;
+}
+
 static int entry_item_parse(const char *item, IpPrefix *ip) {
         if (strchr(item, '/'))
                 return ip_prefix_parse(item, ip);
@@ -82,15 +91,26 @@ static int entry_item_parse(const char *item, IpPrefix *ip) {
 
 int lease_entry_parse(const char *text, IpPrefix *ips, size_t room) {
         char copy[LEASE_ENTRY_MAX], *rest = copy, *item;
-        size_t n = 0;
+        size_t n = 0, n_lengths = 0;
+        uint8_t length;
 
         if (strlen(text) >= sizeof(copy))
                 return -EBADMSG;
         memcpy(copy, text, strlen(text) + 1);
         while ((item = strsep(&rest, ","))) {
-                if (n == room || entry_item_parse(item, &ips[n]) < 0)
+                IpPrefix ip = {0};
+
+                if (entry_item_parse(item, &ip) < 0)
                         return -EBADMSG;
-                n++;
+                if (!is_length(&ip.address, &length)) {
+                        if (n == room)
+                                return -EBADMSG;
+                        ips[n++] = ip;
+                } else if (n_lengths == n || length > ip_size(&ips[n_lengths].address) * 8) {
+                        return -EBADMSG;
+                } else {
+                        ips[n_lengths++].length = length;
+                }
         }
         return (int)n;
 }
@@ -156,15 +176,25 @@ int lease_take(const LeaseStore *store, const IpAddress *ip, const char *contain
         return 0;
 }
 
-int lease_entry_write(int dir_fd, const char *path, const IpPrefix *ips, size_t n) {
-        char text[LEASE_ENTRY_MAX], name[IP_TEXT_MAX];
+static void entry_format(const IpPrefix *ips, size_t n, char *text, size_t size) {
+        char name[IP_TEXT_MAX];
+        bool has_length = false;
         size_t used = 0;
 
         text[0] = '\0';
-        for (size_t i = 0; i < n; i++)
-                used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i > 0 ? "," : "",
-                                         ips[i].length ? ip_prefix_format(&ips[i], name)
-                                                       : ip_format(&ips[i].address, name));
+        for (size_t i = 0; i < n; i++) {
+                used += (size_t)snprintf(text + used, size - used, "%s%s", i > 0 ? "," : "",
+                                         ip_format(&ips[i].address, name));
+                has_length = has_length || ips[i].length > 0;
+        }
+        for (size_t i = 0; has_length && i < n; i++)
+                used += (size_t)snprintf(text + used, size - used, ",0.0.0.%u", ips[i].length);
+}
+
+int lease_entry_write(int dir_fd, const char *path, const IpPrefix *ips, size_t n) {
+        char text[LEASE_ENTRY_MAX];
+
+        entry_format(ips, n, text, sizeof(text));
         if (symlinkat(text, dir_fd, path) == 0)
                 return 0;
         if (errno == ENOENT) {

@@ -12,15 +12,15 @@
  *
  * and an index beside it, which host-local reads past because its entries are dangling links:
  *
- *         <dataDir>/<network>/.berth/<container id>@<ifname> -> 10.1.0.5/24,fd00::5/64
+ *         <dataDir>/<network>/.berth/<container id>@<ifname> -> 10.1.0.5,fd00::5,0.0.0.24,0.0.0.64
  *         <dataDir>/<network>/.berth/boot                    -> boot id under which they were made
  *
  * How we know that nobody else changed the leases since: we end every operation by setting the
  * directory's modification time to a fixed value of the past. A lease that host-local makes or
  * removes, and a crash of ours in the middle, leaves another time there; then the index is made
  * anew from the leases, once. An entry is a hint even so: a lease is ours only if its file says so.
- * The length of the subnet is there for a DEL that nobody tells the result of ADD; entries made
- * anew, and those of versions before, have none.
+ * The lengths of the subnets, 0.0.0.LENGTH for each address in turn, are there for a DEL that
+ * nobody tells the result of ADD; entries made anew, and those of 0.1.0, have none.
  */
 
 #include "common/base/error.h"
@@ -128,7 +128,8 @@ int lease_each_owner(const LeaseStore *store,
  */
 int lease_content_parse(char *text, const char **idp, const char **ifnamep);
 
-/* "10.1.0.5/24,fd00::5" of an index entry. Pure. Return: how many; -EBADMSG. */
+/* "10.1.0.5,fd00::5,0.0.0.24,0.0.0.64" of an index entry, or "10.1.0.5/24,fd00::5/64". Pure.
+ * Return: how many addresses; -EBADMSG. */
 int lease_entry_parse(const char *text, IpPrefix *ips, size_t room);
 
 #endif

@@ -131,12 +131,17 @@ static void test_layout(void **state) {
 
 /* The subnet is remembered; not in what is made anew from the leases, or was written before. */
 static void test_subnet(void **state) {
+        char path[256], text[64] = "";
         IpPrefix ips[LEASE_IPS_MAX];
         LeaseStore store;
         Error err = {0};
         size_t n = 0;
 
         take("10.0.0.7", "c1", "eth0");
+        /* 0.1.0 reads addresses only: what is none makes it keep the lease. */
+        path_of(".berth/c1@eth0", path);
+        assert_true(readlink(path, text, sizeof(text) - 1) > 0);
+        assert_string_equal(text, "10.0.0.7,0.0.0.24");
         open_store(&store);
         assert_int_equal(lease_find(&store, "c1", "eth0", false, ips, &n, &err), 0);
         close_store(&store);
@@ -153,6 +158,16 @@ static void test_subnet(void **state) {
         assert_int_equal(lease_entry_parse("10.0.0.1,fd00::5/64", ips, 2), 2);
         assert_int_equal(ips[0].length, 0);
         assert_int_equal(ips[1].length, 64);
+        assert_int_equal(lease_entry_parse("10.0.0.1,fd00::5,0.0.0.0,0.0.0.64", ips, 2), 2);
+        assert_int_equal(ips[0].length, 0);
+        assert_int_equal(ips[1].length, 64);
+        /* 0.1.0 appends to what it finds. */
+        assert_int_equal(lease_entry_parse("10.0.0.1,0.0.0.24,fd00::5", ips, 2), 2);
+        assert_int_equal(ips[0].length, 24);
+        assert_int_equal(ips[1].length, 0);
+        assert_true(lease_entry_parse("10.0.0.1,0.0.0.33", ips, 2) < 0);
+        assert_true(lease_entry_parse("10.0.0.1,0.0.0.24,0.0.0.24", ips, 2) < 0);
+        assert_true(lease_entry_parse("0.0.0.24", ips, 2) < 0);
         assert_true(lease_entry_parse("10.0.0.1/33", ips, 2) < 0);
         assert_true(lease_entry_parse("10.0.0.1/", ips, 2) < 0);
 }
