@@ -43,11 +43,18 @@ DEFINITION = {
         'TopologyKeys': ['topology.local.berth.dev/node'],
         'StressTestOptions': {'NumPods': 4, 'NumRestarts': 3},
         'VolumeSnapshotStressTestOptions': {'NumPods': 2, 'NumSnapshots': 2}}}
+# The suite's own times are for a machine that does nothing else; BERTH_TEST_PATIENCE stretches them.
+PATIENCE = float(os.environ.get('BERTH_TEST_PATIENCE', '1'))
+MINUTES = {'PodStart': 5, 'PodStartShort': 2, 'PodStartSlow': 15, 'PodDelete': 5, 'ClaimProvision': 5,
+           'ClaimProvisionShort': 1, 'DataSourceProvision': 5, 'ClaimBound': 3, 'PVReclaim': 3, 'PVBound': 3,
+           'PVCreate': 3, 'PVDelete': 5, 'PVDeleteSlow': 20, 'SnapshotCreate': 5, 'SnapshotDelete': 5,
+           'SnapshotControllerMetrics': 5}
 CLASS = {'apiVersion': 'storage.k8s.io/v1', 'kind': 'StorageClass', 'metadata': {'name': 'e2e'}, 'provisioner': DRIVER,
          'volumeBindingMode': 'WaitForFirstConsumer', 'allowVolumeExpansion': True, 'reclaimPolicy': 'Delete'}
 
 # shard: (what is asked, what of it is not)
 STORAGE = r'External.Storage'
+GROWTH = r'volume-expand'
 SLOW = r'\[Slow\]|\[Serial\]|\[Disruptive\]'
 SHARDS = {
     # A few of each kind: minutes.
@@ -55,8 +62,9 @@ SHARDS = {
                       r'\(xfs\)\] volumes should store data|block volmode\)\] volumes should store data|'
                       r'readwriteoncepod|fsgroupchangepolicy.*Always.*FSGroup changed|'
                       r'ephemeral.*should create read/write inline|should access to two volumes with different)', SLOW),
-    'storage-ext4': (STORAGE, rf'{SLOW}|\(xfs\)|\(btrfs\)|Snapshot|\[Feature:Volumes?Group'),
-    'storage-xfs': (STORAGE + r'.*\((xfs|btrfs)\)', rf'{SLOW}|Snapshot'),
+    'storage-ext4': (STORAGE, rf'{SLOW}|\(xfs\)|\(btrfs\)|Snapshot|{GROWTH}|\[Feature:Volumes?Group'),
+    'storage-xfs': (STORAGE + r'.*\((xfs|btrfs)\)', rf'{SLOW}|Snapshot|{GROWTH}'),
+    'storage-growth': (rf'{STORAGE}.*{GROWTH}', SLOW),
     'storage-snapshots': (STORAGE + r'.*Snapshot', rf'{SLOW}|[Gg]roup'),
     'storage-slow': (STORAGE + r'.*\[Slow\]', r'\[Serial\]|\[Disruptive\]|[Gg]roup'),
     'storage-serial': (STORAGE + r'.*\[Serial\]', r'[Gg]roup'),
@@ -75,7 +83,8 @@ def definition(path):
     info = {**DEFINITION['DriverInfo'], 'Capabilities': {
         **{one: one not in missing for one in CAPABILITIES}, 'offlineExpansion': False}}
     (path / 'driver.yaml').write_text(json.dumps({
-        **DEFINITION, 'StorageClass': {'FromFile': str(path / 'class.yaml')}, 'DriverInfo': info}))
+        **DEFINITION, 'Timeouts': {name: f'{round(60 * PATIENCE * one)}s' for name, one in MINUTES.items()},
+        'StorageClass': {'FromFile': str(path / 'class.yaml')}, 'DriverInfo': info}))
     return path / 'driver.yaml'
 
 
@@ -119,7 +128,7 @@ class Suite:
         path.mkdir()
         junit = judges() / f'kubernetes-{shard}.xml'
         argv = [PROGRAMS / 'ginkgo', f'--procs={PROCESSES}', f'--focus={focus}', f'--skip={skip}', '--no-color',
-                '--silence-skips', f'--junit-report={junit.name}', f'--output-dir={junit.parent}',
+                '--timeout=6h', '--silence-skips', f'--junit-report={junit.name}', f'--output-dir={junit.parent}',
                 PROGRAMS / 'e2e.test', '--', '--provider=skeleton', f'--kubeconfig={self.cluster.config}',
                 '--num-nodes=1', '--dump-logs-on-failure=true', f'--storage.testdriver={definition(path)}']
         with open(junit.with_suffix('.log'), 'wb') as log:

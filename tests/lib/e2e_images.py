@@ -10,8 +10,9 @@ import image
 
 # Beside busybox, whose wget and nc do not stand in for these.
 TOOLS = ('curl', 'wget', 'openssl')
-# Names of the suite: what a pod runs that gives no command.
-ENTRYPOINTS = {'busybox': (), 'agnhost': ('/agnhost',), 'pause': ('/agnhost', 'pause')}
+# Names of the suite: what a pod runs that gives no command. What asks for nginx here only runs a script in it: no web
+# server of that name is made.
+ENTRYPOINTS = {'busybox': (), 'agnhost': ('/agnhost',), 'pause': ('/agnhost', 'pause'), 'nginx': ()}
 
 
 def libraries(program):
