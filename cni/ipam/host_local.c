@@ -82,19 +82,23 @@ static bool has_note(const Living *living, const char *container_id) {
         return false;
 }
 
+/* A pair of ours is there, or it cannot be told. */
+static bool may_have_link(NlSocket *rtnl, const char *network, const char *container_id,
+                          const char *ifname) {
+        Attachment at = {
+                .network = network, .container_id = container_id, .ifname = ifname, .rtnl = rtnl};
+        Link link;
+
+        owner_of(network, container_id, ifname, at.owner);
+        return host_link_find(&at, &link) != -ENODEV;
+}
+
 /* A pair of ours, or a note of the runtime whose namespace is there. */
 static bool is_living(const char *container_id, const char *ifname, void *userdata) {
         const Living *living = userdata;
-        Attachment at = {.network = living->ipam->conf->name,
-                         .container_id = container_id,
-                         .ifname = ifname,
-                         .rtnl = living->ipam->rtnl};
-        Link link;
 
-        if (!living->can_tell || has_note(living, container_id))
-                return true;
-        owner_of(at.network, container_id, ifname, at.owner);
-        return host_link_find(&at, &link) != -ENODEV;
+        return !living->can_tell || has_note(living, container_id) ||
+               may_have_link(living->ipam->rtnl, living->ipam->conf->name, container_id, ifname);
 }
 
 /* The set is full. Leases of another boot that our index did not know, host-local's or of a time
@@ -428,6 +432,11 @@ static int sweep_owner(const char *container_id, const char *ifname, void *userd
         if (ifname[0] == '\0' || gc_keeps(sweep->gc, owner))
                 return 0;
         if (gc_tells(sweep->gc, "lease of container %s, %s", container_id, ifname))
+                return 0;
+        /* While a link may still use it, an address is nobody else's: its removal failed, or GC
+         * leaves it to its DEL. As a plugin of its own it has no links. */
+        if (sweep->gc->rtnl &&
+            may_have_link(sweep->gc->rtnl, sweep->gc->network, container_id, ifname))
                 return 0;
         if (lease_release(sweep->store, container_id, ifname, &failed) < 0)
                 error_join(&sweep->errors, &failed);

@@ -619,6 +619,24 @@ def test_lease_outlives_its_link(net):
     raise AssertionError('no end')
 
 
+@pytest.mark.parametrize('container_id', ['a', 'c' * 300], ids=['short', 'hashed'])
+def test_lease_outlives_its_link_in_gc(net, container_id):
+    """A link that cannot be removed, or whose alias holds a hash in place of the container, keeps its address."""
+    conf = {**net.conf(type='bridge'), 'cni.dev/valid-attachments': []}
+    pod = net.sandbox.netns('a')
+    for n in range(1, 40):
+        net.plugin.add(conf, pod, container_id).ok()
+        wrapper = ['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=sendmsg', '-e',
+                   f'inject=sendmsg:error=ENOBUFS:when={n}']
+        done = net.plugin.exec('GC', conf, wrapper=wrapper)
+        assert len(net.leases()) == 1 or not links('veth'), n
+        net.plugin.delete(conf, pod, container_id).ok()
+        assert net.leases() == [] and not links('veth')
+        if done.code == 0:
+            return
+    raise AssertionError('no end')
+
+
 def test_second_attachment_as_upstream_leaves_it(sandbox, build):
     """The routes of two interfaces, in the order in which the kernel asks them."""
     if not (UPSTREAM / 'bridge').exists():
