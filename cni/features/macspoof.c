@@ -189,6 +189,14 @@ static bool is_routed(const Attachment *at) {
         return at->n_ips > 0;
 }
 
+/* DEL that is told no result knows the addresses by their leases, which do not hold gateways. */
+static bool lacks_gateways(const Attachment *at) {
+        for (size_t i = 0; i < at->n_ips; i++)
+                if (ip_is_set(&at->ips[i].gateway))
+                        return false;
+        return at->n_ips > 0;
+}
+
 static int spoof_want(const void *state, const Attachment *at, bool deleting, RuleList *list,
                       Error *err) {
         const Spoof *spoof = state;
@@ -199,10 +207,9 @@ static int spoof_want(const void *state, const Attachment *at, bool deleting, Ru
         if (!at->host_link[0] || (!at->has_pod_mac && !deleting))
                 return error_set(err, ERROR_PRECONDITION,
                                  "macspoofchk: the link of the pod is not known");
-        if (is_routed(at)) {
-                r = want_sources(list, at);
+        r = is_routed(at) || (deleting && lacks_gateways(at)) ? want_sources(list, at) : 0;
+        if (is_routed(at) || r < 0)
                 return r < 0 ? error_set_errno(err, r, "macspoofchk") : 0;
-        }
         r = want_frames(list, at);
         if (r == 0 && (deleting || spoof->claims))
                 r = want_claims(list, at);
