@@ -82,15 +82,15 @@ static bool has_note(const Living *living, const char *container_id) {
         return false;
 }
 
-/* A pair of ours is there, or it cannot be told. */
-static bool may_have_link(NlSocket *rtnl, const char *network, const char *container_id,
-                          const char *ifname) {
+/* Return: 0: a pair of ours is there; -ENODEV: it is not; another -errno. */
+static int find_link(NlSocket *rtnl, const char *network, const char *container_id,
+                     const char *ifname) {
         Attachment at = {
                 .network = network, .container_id = container_id, .ifname = ifname, .rtnl = rtnl};
         Link link;
 
         owner_of(network, container_id, ifname, at.owner);
-        return host_link_find(&at, &link) != -ENODEV;
+        return host_link_find(&at, &link);
 }
 
 /* A pair of ours, or a note of the runtime whose namespace is there. */
@@ -98,7 +98,8 @@ static bool is_living(const char *container_id, const char *ifname, void *userda
         const Living *living = userdata;
 
         return !living->can_tell || has_note(living, container_id) ||
-               may_have_link(living->ipam->rtnl, living->ipam->conf->name, container_id, ifname);
+               find_link(living->ipam->rtnl, living->ipam->conf->name, container_id, ifname) !=
+                       -ENODEV;
 }
 
 /* The set is full. Leases of another boot that our index did not know, host-local's or of a time
@@ -422,6 +423,22 @@ typedef struct Sweep {
         Error errors;
 } Sweep;
 
+/* While a link may still use it, an address is nobody else's: the removal failed, or GC leaves it
+ * to its DEL. As a plugin of its own it has no links. */
+static int release_unused(const Sweep *sweep, const char *container_id, const char *ifname,
+                          Error *err) {
+        int r = sweep->gc->rtnl
+                        ? find_link(sweep->gc->rtnl, sweep->gc->network, container_id, ifname)
+                        : -ENODEV;
+
+        if (r == 0)
+                return 0;
+        if (r != -ENODEV)
+                return error_set_errno(err, r, "look for the link of container %.64s",
+                                       container_id);
+        return lease_release(sweep->store, container_id, ifname, err);
+}
+
 static int sweep_owner(const char *container_id, const char *ifname, void *userdata, Error *err) {
         Sweep *sweep = userdata;
         uint8_t owner[OWNER_SIZE];
@@ -433,12 +450,7 @@ static int sweep_owner(const char *container_id, const char *ifname, void *userd
                 return 0;
         if (gc_tells(sweep->gc, "lease of container %s, %s", container_id, ifname))
                 return 0;
-        /* While a link may still use it, an address is nobody else's: its removal failed, or GC
-         * leaves it to its DEL. As a plugin of its own it has no links. */
-        if (sweep->gc->rtnl &&
-            may_have_link(sweep->gc->rtnl, sweep->gc->network, container_id, ifname))
-                return 0;
-        if (lease_release(sweep->store, container_id, ifname, &failed) < 0)
+        if (release_unused(sweep, container_id, ifname, &failed) < 0)
                 error_join(&sweep->errors, &failed);
         return 0;
 }

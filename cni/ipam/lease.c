@@ -63,11 +63,17 @@ int lease_read(int dir_fd, const char *name, LeaseContent *content) {
         return lease_content_parse(content->text, &content->id, &content->ifname);
 }
 
-bool lease_is_held(int dir_fd, const char *name, const char *container_id, const char *ifname) {
-        LeaseContent content = {0};
+/* What is no file, or says nothing, is nobody's lease. */
+static bool is_nobodys(int r) {
+        return r == -ENOENT || r == -EBADMSG || r == -ELOOP || r == -EISDIR || r == -ENXIO;
+}
 
-        if (lease_read(dir_fd, name, &content) < 0)
-                return false;
+int lease_is_held(int dir_fd, const char *name, const char *container_id, const char *ifname) {
+        LeaseContent content = {0};
+        int r = lease_read(dir_fd, name, &content);
+
+        if (r < 0)
+                return is_nobodys(r) ? 0 : r;
         /* The oldest format has no interface: it is anybody's with that id. */
         return str_equal(content.id, container_id) &&
                (content.ifname[0] == '\0' || str_equal(content.ifname, ifname));
@@ -143,10 +149,14 @@ int lease_find(const LeaseStore *store, const char *container_id, const char *if
         }
         if (r < 0)
                 return error_set_errno(err, r, "read %s", path);
-        for (int i = 0; i < r; i++)
-                if (lease_is_held(store->dir_fd, ip_format(&found[i].address, name), container_id,
-                                  ifname))
+        for (int i = 0, held; i < r; i++) {
+                held = lease_is_held(store->dir_fd, ip_format(&found[i].address, name),
+                                     container_id, ifname);
+                if (held < 0)
+                        return error_set_errno(err, held, "read lease %s", name);
+                if (held > 0)
                         ips[n++] = found[i];
+        }
         *np = n;
         return 0;
 }
@@ -222,9 +232,12 @@ int lease_record(const LeaseStore *store, const char *container_id, const char *
 int lease_drop(const LeaseStore *store, const IpAddress *ip, const char *container_id,
                const char *ifname, Error *err) {
         char name[IP_TEXT_MAX];
+        int held = lease_is_held(store->dir_fd, ip_format(ip, name), container_id, ifname);
 
-        (void)ip_format(ip, name);
-        if (!lease_is_held(store->dir_fd, name, container_id, ifname))
+        /* The entry that led here stays, so that a repeated DEL finds the lease. */
+        if (held < 0)
+                return error_set_errno(err, held, "read lease %s", name);
+        if (held == 0)
                 return 0;
         if (unlinkat(store->dir_fd, name, 0) < 0 && errno != ENOENT)
                 return error_set_errno(err, errno, "remove lease %s", name);

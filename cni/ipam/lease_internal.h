@@ -20,7 +20,8 @@ typedef struct LeaseContent {
 /* Return: 0; -EBADMSG for an empty or torn file; another -errno. */
 int lease_read(int dir_fd, const char *name, LeaseContent *content);
 
-bool lease_is_held(int dir_fd, const char *name, const char *container_id, const char *ifname);
+/* Return: 1; 0 when it is another's or nobody's; -errno when that cannot be told. */
+int lease_is_held(int dir_fd, const char *name, const char *container_id, const char *ifname);
 
 /* @path has LEASE_PATH_MAX bytes. */
 void lease_entry_path(const char *container_id, const char *ifname, char *path);

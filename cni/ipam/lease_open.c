@@ -470,11 +470,14 @@ typedef struct Holder {
 static int walk_find(int dir_fd, const char *name, void *userdata, Error *err) {
         Holder *holder = userdata;
         IpAddress ip;
+        int held;
 
-        if (ip_parse(name, &ip) == 0 && holder->n < LEASE_IPS_MAX &&
-            lease_is_held(dir_fd, name, holder->container_id, holder->ifname))
+        if (ip_parse(name, &ip) < 0 || holder->n == LEASE_IPS_MAX)
+                return 0;
+        held = lease_is_held(dir_fd, name, holder->container_id, holder->ifname);
+        if (held > 0)
                 holder->ips[holder->n++] = (IpPrefix){.address = ip};
-        return 0;
+        return held < 0 ? error_set_errno(err, held, "read lease %s", name) : 0;
 }
 
 int lease_walk_find(const LeaseStore *store, const char *container_id, const char *ifname,
