@@ -188,6 +188,7 @@ static void read_all(Reader *reader, LocalMeta *meta) {
         meta->size_bytes = read_number(reader, "size_bytes", LOCAL_SIZE_MAX);
         meta->sector_bytes = (uint32_t)read_number(reader, "sector_bytes", 4096);
         meta->thick = read_bool(reader, "thick");
+        meta->shares = read_bool(reader, "shares");
         meta->ephemeral = read_bool(reader, "ephemeral");
         meta->allows_block = read_bool(reader, "allows_block");
         meta->allows_mount = read_bool(reader, "allows_mount");
@@ -199,6 +200,7 @@ static void read_all(Reader *reader, LocalMeta *meta) {
         meta->created_nanos = (int32_t)read_number(reader, "created_nanos", 999999999);
         read_text(reader, "pod_namespace", meta->pod_namespace, sizeof(meta->pod_namespace));
         read_text(reader, "pod_uid", meta->pod_uid, sizeof(meta->pod_uid));
+        read_text(reader, "context", meta->context, sizeof(meta->context));
         meta->froze = read_bool(reader, "froze");
         read_copy(reader, &meta->copy);
         meta->n_members = (size_t)read_number(reader, "n_members", LOCAL_MEMBERS_MAX);
@@ -268,6 +270,11 @@ char *local_meta_format(const LocalMeta *meta) {
         if (meta->ephemeral &&
             (json_object_set_new(root, "pod_namespace", json_string(meta->pod_namespace)) < 0 ||
              json_object_set_new(root, "pod_uid", json_string(meta->pod_uid)) < 0))
+                return NULL;
+        if (meta->shares && json_object_set_new(root, "shares", json_true()) < 0)
+                return NULL;
+        if (meta->context[0] &&
+            json_object_set_new(root, "context", json_string(meta->context)) < 0)
                 return NULL;
         text = json_dumps(root, JSON_INDENT(1));
         return text ? str_printf("%s\n", text) : NULL;

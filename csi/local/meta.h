@@ -21,6 +21,9 @@
 #define LOCAL_FS_MAX   15
 /* A namespace is a DNS label, a uid of a pod a UUID. */
 #define LOCAL_POD_MAX 63
+
+/* Hex digits of a hash. */
+#define LOCAL_CONTEXT_MAX 32
 /* Members of a group snapshot; each is frozen at once, so this also bounds how much waits. */
 #define LOCAL_MEMBERS_MAX 32
 /* Larger metadata is not ours: the largest that local_meta_format() makes is under 6 KiB. */
@@ -72,6 +75,7 @@ typedef struct LocalMeta {
         uint64_t size_bytes;
         uint32_t sector_bytes; /* logical sector of its loop device, see spec.h; 512 or 4096 */
         bool thick;
+        bool shares; /* made thick when it was there already: it may share blocks with its source */
         bool ephemeral;
         bool allows_block, allows_mount;
         char fs_type[LOCAL_FS_MAX + 1]; /* with allows_mount */
@@ -82,6 +86,9 @@ typedef struct LocalMeta {
         int32_t created_nanos;
         /* Of an inline volume, as kubelet tells; "" when it does not. */
         char pod_namespace[LOCAL_POD_MAX + 1], pod_uid[LOCAL_POD_MAX + 1];
+        /* Of the parameters that the answer of its creation had for the node; "" of release 0.1.0.
+         */
+        char context[LOCAL_CONTEXT_MAX + 1];
         bool froze; /* a filesystem may be left frozen by the call that was creating this */
         LocalCopy copy;
         size_t n_members; /* of a group; they are the snapshots with its id as group_id */

@@ -102,9 +102,9 @@ static uint64_t blocks_of(const Pool *pool, const LocalMeta *meta) {
         return (uint64_t)st.st_blocks * 512;
 }
 
-/* A thick one is copied. */
+/* One that is made thick is copied; one that becomes thick later keeps what it has. */
 static bool may_share(const Pool *pool, const LocalMeta *meta) {
-        return pool->can_reflink && !meta->thick &&
+        return pool->can_reflink && (!meta->thick || meta->shares) &&
                (meta->kind == LOCAL_SNAPSHOT || meta->source_id[0]);
 }
 
@@ -241,11 +241,13 @@ int pool_reserve_thick(Pool *pool, Entry *entry, Error *err) {
 
         pthread_mutex_lock(&pool->mutex);
         r = pool_get_usage(pool, &usage, err);
-        /* Its size is promised already. */
+        /* Its size is promised already, and what it shares counts as not backed, then as now. */
         if (r == 0)
                 r = check_available(pool, &usage, needs_bytes, usage_backed(&usage), true, err);
-        if (r == 0)
+        if (r == 0) {
+                entry->meta.shares = may_share(pool, &entry->meta);
                 entry->meta.thick = true;
+        }
         pthread_mutex_unlock(&pool->mutex);
         return r;
 }

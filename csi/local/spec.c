@@ -44,14 +44,34 @@ static int add_mode_change(LocalSpec *spec, const char *value, bool is_mutable, 
         return 0;
 }
 
-bool local_is_for_the_node(const char *key) {
-        static const char *const keys[] = {FS_CLUSTER_KEY_MIN_KERNEL, FS_CLUSTER_KEY_PAGE_SIZES,
-                                           FS_MAKE_KEY_GROW_TO};
+static const char *const node_keys[] = {FS_CLUSTER_KEY_MIN_KERNEL, FS_CLUSTER_KEY_PAGE_SIZES,
+                                        FS_MAKE_KEY_GROW_TO};
 
-        for (size_t i = 0; i < N_ELEMENTS(keys); i++)
-                if (strcmp(keys[i], key) == 0)
+bool local_is_for_the_node(const char *key) {
+        for (size_t i = 0; i < N_ELEMENTS(node_keys); i++)
+                if (strcmp(node_keys[i], key) == 0)
                         return true;
         return false;
+}
+
+int local_hash_context(const StringMap *parameters, char context[LOCAL_CONTEXT_MAX + 1]) {
+        cleanup(freep) char *text = strdup("");
+        char hex[SHA256_HEX_SIZE];
+
+        for (size_t i = 0; i < N_ELEMENTS(node_keys) && text; i++) {
+                const char *value = string_map_get(parameters, node_keys[i]);
+                char *longer = value ? str_printf("%s%s=%s\n", text, node_keys[i], value) : NULL;
+
+                if (!value)
+                        continue;
+                free(text);
+                text = longer;
+        }
+        if (!text)
+                return -ENOMEM;
+        sha256_hex(text, strlen(text), hex);
+        (void)snprintf(context, LOCAL_CONTEXT_MAX + 1, "%.*s", LOCAL_CONTEXT_MAX, hex);
+        return 0;
 }
 
 /* What the node cannot read is better told now than at the first stage. */

@@ -51,6 +51,10 @@ uint64_t local_fs_minimum(const char *fs_type);
  */
 bool local_is_for_the_node(const char *key);
 
+/* What tells whether two creations ask the node for the same: a hash of those parameters, also of
+ * none. Return: 0; -ENOMEM. */
+int local_hash_context(const StringMap *parameters, char context[LOCAL_CONTEXT_MAX + 1]);
+
 /* ERROR_INVALID for an unknown key or value. Keys already seen are overwritten. @is_mutable: those
  * of a VolumeAttributesClass, which a tenant chooses. */
 int local_spec_add_parameters(LocalSpec *spec, const StringMap *parameters, bool is_mutable,

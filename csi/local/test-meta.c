@@ -78,6 +78,8 @@ static LocalMeta example(void) {
                 .created_seconds = 1700000000,
                 .created_nanos = 999999999,
                 .froze = true,
+                .shares = true,
+                .context = "0123456789abcdef0123456789abcdef",
                 .copy = {.at_bytes = 5,
                          .size_bytes = 10,
                          .source_seconds = 7,

@@ -3,10 +3,13 @@
 /* Volumes made and removed, with a controller or inline for one pod. */
 
 #include "csi/local/volume.h"
+#include "csi/kubelet/holder.h"
 #include "csi/local/attach.h"
 #include "csi/local/copy.h"
 #include "csi/local/cut.h"
 #include "csi/local/spec.h"
+#include "fs/hosts/cluster.h"
+#include "fs/make/mkfs.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
@@ -159,6 +162,9 @@ static int understand(Pool *pool, const CreateVolumeRequest *request, LocalMeta 
         memcpy(fresh->id, fresh->stem, sizeof(fresh->stem));
         (void)snprintf(fresh->name, sizeof(fresh->name), "%s", request->name);
         local_stamp(fresh);
+        r = local_hash_context(&request->parameters, fresh->context);
+        if (r < 0)
+                return error_set_errno(err, r, "context of %s", fresh->id);
         r = read_source(pool, request, &spec, fresh, &source_bytes, err);
         if (r < 0)
                 return r;
@@ -180,6 +186,10 @@ static int check_same(const LocalMeta *found, const LocalMeta *fresh, const Capa
                  found->allows_mount != fresh->allows_mount ||
                  strcmp(found->fs_type, fresh->fs_type) != 0)
                 what = "capability";
+        /* The answer would promise what the node formats by to a volume that may be formatted. */
+        else if (found->context[0] && strcmp(found->context, fresh->context) != 0)
+                what = "filesystem layout (" FS_MAKE_KEY_GROW_TO ", " FS_CLUSTER_KEY_MIN_KERNEL
+                       ", " FS_CLUSTER_KEY_PAGE_SIZES ")";
         if (!what)
                 return 0;
         return error_set(err, ERROR_CONFLICT, "volume \"%s\" exists as %s with another %s",
@@ -376,8 +386,10 @@ static int detach_unused(Pool *pool, Entry *entry, Error *err) {
         r = attach_find(pool, entry, &attachment, err);
         if (r != 0)
                 return r == ATTACH_E_NONE ? 0 : r;
-        return error_set(err, ERROR_PRECONDITION, "volume %s is in use on /dev/loop%u",
-                         entry->meta.id, attachment.number);
+        r = error_set(err, ERROR_PRECONDITION, "volume %s is in use on /dev/loop%u", entry->meta.id,
+                      attachment.number);
+        holder_tell_device(attachment.devno, err);
+        return r;
 }
 
 static int remove_volume(Pool *pool, const Call *call, const char *volume_id, bool ephemeral,

@@ -12,7 +12,7 @@
 #include "csi/luks/header.h"
 #include "csi/luks/mapper_note.h"
 #include "csi/metrics/metrics.h"
-#include "csi/node/holder.h"
+#include "csi/kubelet/holder.h"
 #include "csi/node/marker.h"
 
 #include <fcntl.h>

@@ -12,7 +12,7 @@
 #include "csi/metrics/metrics.h"
 #include "csi/node/encrypt.h"
 #include "csi/node/growing.h"
-#include "csi/node/holder.h"
+#include "csi/kubelet/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/timed.h"

@@ -11,7 +11,7 @@
 #include "common/block/btrfs.h"
 #include "csi/metrics/metrics.h"
 #include "csi/node/growing.h"
-#include "csi/node/holder.h"
+#include "csi/kubelet/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/share.h"

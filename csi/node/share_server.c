@@ -7,7 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "csi/node/condition.h"
-#include "csi/node/holder.h"
+#include "csi/kubelet/holder.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/share.h"
 #include "csi/node/timed.h"

@@ -7,7 +7,7 @@
 #include "common/base/exec.h"
 #include "common/base/log.h"
 #include "csi/node/growing.h"
-#include "csi/node/holder.h"
+#include "csi/kubelet/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/timed.h"
 #include "csi/wait/limits.h"

@@ -208,6 +208,74 @@ def test_what_is_made_again_is_there(build, sandbox):
     client.DeleteVolume(volume_id=volume_id)
 
 
+def test_the_same_name_for_another_layout(world):
+    """A volume was answered with what it is to grow to by the second request, and formatted by the first's."""
+    key = 'berth.dev/fs-grow-to'
+    fields = {'capacity_range': {'required_bytes': 64 * MIB}, 'volume_capabilities': [mount()]}
+    for name, parameters in (('a', {key: '1Ti'}), ('b', {})):
+        made = [world.client.CreateVolume(name=name, parameters=parameters, **fields).volume for _ in range(2)]
+        assert made[0] == made[1] and csi.pairs(made[0].volume_context) == parameters
+        world.restart()
+        for other in ({key: '2Ti'}, {}, {key: '1Ti', 'berth.dev/fs-min-kernel': '5.4'}):
+            if other != parameters:
+                assert key in world.client.fails('ALREADY_EXISTS', 'CreateVolume', name=name, parameters=other, **fields)
+        # Of release 0.1.0, which did not note it.
+        path = world.pool / 'volumes' / f'{made[0].volume_id}.json'
+        note = json.loads(path.read_text(encoding='utf-8'))
+        del note['context']
+        path.write_text(json.dumps(note), encoding='utf-8')
+        world.restart()
+        assert world.client.CreateVolume(name=name, parameters={key: '2Ti'}, **fields).volume.volume_id
+
+
+def test_delete_says_who_has_it(world):
+    """A pod's mount, one of a subdirectory that kubelet left behind, and a raw block device."""
+    capability = mount()
+    volume_id = world.create('a', 16 * MIB, capability)
+    world.kubelet.stage(volume_id, capability)
+    staging = world.kubelet.staging(volume_id)
+
+    def holder():
+        return world.client.fails('FAILED_PRECONDITION', 'DeleteVolume', volume_id=volume_id)
+
+    assert f'mounted at {staging}' in holder()
+    (staging / 'sub').mkdir()
+    left = world.root / 'pods/p/volume-subpaths/pv/c/0'
+    left.mkdir(parents=True)
+    subprocess.run(['mount', '--bind', staging / 'sub', left], check=True)
+    sandbox_module.umount(staging)
+    assert f'mounted at {left}' in holder()
+    sandbox_module.umount(left)
+    world.client.DeleteVolume(volume_id=volume_id)
+    volume_id, _, target = raw(world, 'b')
+    assert f'raw block device at {target}' in holder()
+
+
+def test_a_clone_that_becomes_thick_keeps_its_room(build, sandbox):
+    """The blocks that it shares with its source were its own from then on: a write to one found no room."""
+    place = sandbox.mounted(sandbox.loop(512 * MIB, ['mkfs.xfs', '-q']), 'xfs')
+    world = pool_world(build, sandbox, place, ['--pool-reserve=0', '--pool-overcommit=400'])
+
+    def room():
+        return world.client.GetCapacity(parameters={'provisioning': 'thick'}).available_capacity
+
+    source = world.create('a', 64 * MIB, block())
+    image(world, source).write_bytes(os.urandom(64 * MIB))
+    clone = world.create('b', 64 * MIB, block(), volume_content_source={'volume': {'volume_id': source}})
+    before = room()
+    world.client.ControllerModifyVolume(volume_id=clone, mutable_parameters={'provisioning': 'thick'})
+    # What has been given back is what others have: nothing.
+    assert abs(room() - before) < MIB
+    world.restart()
+    assert abs(room() - before) < MIB
+    with open(image(world, clone), 'r+b') as file:
+        file.write(os.urandom(64 * MIB))
+    subprocess.run(['sync', '--file-system', place], check=True)
+    # Now it has them.
+    assert abs(room() - before) < 2 * MIB
+    end(world)
+
+
 def test_the_staging_path_of_another_volume(world):
     """Publish there gave one tenant's data to the other's pod, and unstage unmounted it."""
     client = world.client

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_CSI_NODE_HOLDER_H
-#define BERTH_CSI_NODE_HOLDER_H
+#ifndef BERTH_CSI_KUBELET_HOLDER_H
+#define BERTH_CSI_KUBELET_HOLDER_H
 
 /* "Device or resource busy", and by whom: for messages alone, after the failure. */
 
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HOLDER_TEXT_MAX 256
+#define HOLDER_TEXT_MAX 320
 
 /* A device: "dm-3 (mpatha) lies on it", "it is mounted at /mnt", "process 12 (dd) has it open".
  * Return: whether somebody was seen. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "csi/node/holder.h"
+#include "csi/kubelet/holder.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
@@ -61,7 +61,7 @@ static int find_elsewhere(void *userdata, const Process *process, const char *mo
             !(mount = find_in(search, table)))
                 return 0;
         (void)snprintf(search->text, HOLDER_TEXT_MAX,
-                       "it is mounted at %.120s in the mount namespace of process %d (%s)",
+                       "it is mounted at %.200s in the mount namespace of process %d (%s)",
                        mount->target, process->pid, process->name);
         return 1;
 }
@@ -76,10 +76,38 @@ static bool find_mount(uint64_t devno, char text[HOLDER_TEXT_MAX]) {
         if (block_sysfs_name(root_fd, devno, name) == 0)
                 (void)snprintf(search.path, sizeof(search.path), "/dev/%s", name);
         if (mountinfo_read(&table) == 0 && (mount = find_in(&search, table))) {
-                (void)snprintf(text, HOLDER_TEXT_MAX, "it is mounted at %.160s", mount->target);
+                (void)snprintf(text, HOLDER_TEXT_MAX, "it is mounted at %.240s", mount->target);
                 return true;
         }
         return process_each_mount_namespace(find_elsewhere, &search) > 0;
+}
+
+/* --- its node, bound to where a pod has it --- */
+
+/* Only a device node can be bound from these, by "/sdb" of devtmpfs or by "/dev/sdb". */
+static bool is_node_of(const Mount *mount, const char *name) {
+        const char *last = strrchr(mount->root, '/');
+
+        return (str_equal(mount->fs_type, "devtmpfs") || str_equal(mount->fs_type, "tmpfs")) &&
+               last && str_equal(last + 1, name);
+}
+
+static bool find_bound(uint64_t devno, char text[HOLDER_TEXT_MAX]) {
+        cleanup(closep) int root_fd = file_open_root();
+        cleanup(mount_table_freep) MountTable *table = NULL;
+        char name[BLOCK_NAME_MAX];
+
+        if (block_sysfs_name(root_fd, devno, name) != 0 || mountinfo_read(&table) != 0)
+                return false;
+        for (size_t i = 0; i < table->n_mounts; i++) {
+                if (!is_node_of(&table->mounts[i], name))
+                        continue;
+                (void)snprintf(text, HOLDER_TEXT_MAX,
+                               "it is published as a raw block device at %.240s",
+                               table->mounts[i].target);
+                return true;
+        }
+        return false;
 }
 
 /* --- a process --- */
@@ -107,7 +135,7 @@ bool holder_of_device(uint64_t devno, char text[HOLDER_TEXT_MAX]) {
         text[0] = '\0';
         if (devno == 0)
                 return false;
-        if (find_above(devno, text) || find_mount(devno, text))
+        if (find_above(devno, text) || find_mount(devno, text) || find_bound(devno, text))
                 return true;
         if (process_find_user(has_device, &devno, &process) <= 0)
                 return false;
@@ -126,7 +154,7 @@ bool holder_of_mount(uint64_t id, char text[HOLDER_TEXT_MAX]) {
         (void)mountinfo_read(&table);
         for (size_t i = 0; table && i < table->n_mounts; i++) {
                 if (table->mounts[i].parent_id == id) {
-                        (void)snprintf(text, HOLDER_TEXT_MAX, "something is mounted at %.160s",
+                        (void)snprintf(text, HOLDER_TEXT_MAX, "something is mounted at %.240s",
                                        table->mounts[i].target);
                         return true;
                 }
