@@ -126,6 +126,8 @@ def few_combinations(directory):
         ('growth', [MANIFESTS / 'overlays/providers/local'], [MANIFESTS / 'components/local-growth']),
         ('growth on k0s', [MANIFESTS / 'overlays/providers/local'],
          [MANIFESTS / 'components/local-growth', MANIFESTS / 'components/distributions/k0s']),
+        ('registry', [MANIFESTS / 'overlays/local-snapshots', MANIFESTS / 'base/cni'],
+         [MANIFESTS / 'components/local-growth', MANIFESTS / 'components/registry']),
         ('no network', [MANIFESTS / 'base/cni'], [MANIFESTS / 'components/remove-cni'])])
 
 
