@@ -215,6 +215,7 @@ static const Poke pokes[] = {
         {"btrfs", 65536 + 0x90, {0, 0, 0, 0}, 4, "sectorsize 0"},
         {"btrfs", 65536 + 0x94, {0, 0, 16, 0}, 4, "nodesize 1048576"},
         {"btrfs", 65536 + 0xc4, {9, 0}, 2, "checksum type 9"},
+        {"btrfs", 65536 + 0x30, {0, 0, 0, 4}, 4, "its own address"},
         {"f2fs", 1024 + 0x10, {32, 0, 0, 0}, 4, "log block size 32"},
         {"f2fs", 1024 + 0x14, {10, 0, 0, 0}, 4, "segment 10"},
         {"f2fs", 1024 + 0x884, {0, 0x10, 0, 0}, 4, "encoding 0"},
@@ -252,6 +253,72 @@ static void test_malformed(void **state) {
                 assert_non_null(strstr(v.problem, pokes[i].problem));
                 pieces_unload(&pieces);
         }
+}
+
+/* Where the superblock of the journal is. */
+static uint64_t find_journal(const Pieces *pieces) {
+        for (size_t i = 0; i < pieces->n_pieces; i++)
+                for (size_t at = 0; at + 4 <= pieces->pieces[i].n; at += 1024)
+                        if (be32(pieces->pieces[i].data + at) == 0xc03b3998)
+                                return pieces->pieces[i].offset + at;
+        fail_msg("no journal");
+        return 0;
+}
+
+/* What was said of a filesystem since it was made, of those without checksums. Offsets:
+ * fs/ext4/ext4.h, struct ext4_super_block; include/linux/jbd2.h, struct journal_superblock_s;
+ * fs/xfs, struct xfs_dsb. */
+static void test_states(void **state) {
+        static const struct {
+                const char *name;
+                bool in_journal;
+                uint64_t offset;
+                uint8_t bytes[4];
+                size_t n;
+                FsLog log;
+                unsigned int state;
+        } rows[] = {
+                {"ext3", false, 1024 + 0x3a, {3}, 2, FS_LOG_CLEAN, FS_STATE_ERRORS},
+                {"ext3", false, 1024 + 0x194, {5}, 4, FS_LOG_CLEAN, FS_STATE_ERRORS},
+                {"ext3", false, 1024 + 0x3a, {0}, 2, FS_LOG_CLEAN, 0},
+                {"ext2", false, 1024 + 0x3a, {0}, 2, FS_LOG_NONE, FS_STATE_UNCLEAN},
+                {"ext3", false, 1024 + 0x60, {6}, 4, FS_LOG_DIRTY, 0},
+                {"ext3", false, 1024 + 0xe4, {1}, 4, FS_LOG_UNREADABLE, 0},
+                {"ext3", true, 0x1c, {0, 0, 0, 1}, 4, FS_LOG_DIRTY, 0},
+                {"ext3", true, 0, {0}, 4, FS_LOG_UNREADABLE, 0},
+                {"ext3", true, 4, {0, 0, 0, 5}, 4, FS_LOG_UNREADABLE, 0},
+                {"xfs-v4", false, 0x7e, {1}, 1, FS_LOG_CLEAN, FS_STATE_IN_PROGRESS},
+                {"xfs-v4", false, 0x34, {0x7f}, 1, FS_LOG_UNREADABLE, 0},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+                uint8_t bytes[4];
+                Pieces pieces;
+                FsVolume v;
+
+                memcpy(bytes, rows[i].bytes, sizeof(bytes));
+                pieces_load(&pieces, rows[i].name);
+                pieces_cover(&pieces,
+                             rows[i].offset + (rows[i].in_journal ? find_journal(&pieces) : 0),
+                             bytes, rows[i].n);
+                assert_int_equal(read_pieces(&pieces, &v), 0);
+                assert_int_equal(v.log, rows[i].log);
+                assert_int_equal(v.state, rows[i].state);
+                pieces_unload(&pieces);
+        }
+}
+
+/* A V5 superblock keeps its V4 words, and kernels before 5.15 are the only ones not to look. */
+static void test_xfs_features2(void **state) {
+        Pieces pieces;
+        FsVolume v;
+
+        (void)state;
+        pieces_load(&pieces, "xfs");
+        assert_int_equal(read_pieces(&pieces, &v), 0);
+        assert_int_equal(v.words[FS_CLASS_FEATURES2], 0x18a);
+        pieces_unload(&pieces);
 }
 
 /* As mkfs.xfs 6.13 writes "-m metadir=1" without a realtime device: groups of a size, and none of
@@ -374,6 +441,11 @@ static void test_v1_cache(void **state) {
                 pieces_cover(&pieces, 65536 + 0x22b, generation, sizeof(generation));
                 assert_int_equal(read_pieces(&pieces, &v), 0);
                 assert_int_equal((v.state & FS_STATE_V1_SPACE_CACHE) != 0, i > 0);
+                /* Beside a free space tree it is left over, and not looked at. */
+                none[0] = 3;
+                pieces_cover(&pieces, 65536 + 0xb4, none, sizeof(none));
+                assert_int_equal(read_pieces(&pieces, &v), 0);
+                assert_false(v.state & FS_STATE_V1_SPACE_CACHE);
                 pieces_unload(&pieces);
         }
 }
@@ -505,14 +577,15 @@ static void test_kinds(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_checksums),    cmocka_unit_test(test_kinds),
-                cmocka_unit_test(test_recorded),     cmocka_unit_test(test_names),
-                cmocka_unit_test(test_bad_checksum), cmocka_unit_test(test_malformed),
-                cmocka_unit_test(test_metadir),      cmocka_unit_test(test_short_log),
-                cmocka_unit_test(test_v1_cache),     cmocka_unit_test(test_xfs_log_order),
-                cmocka_unit_test(test_read_errors),  cmocka_unit_test(test_nothing),
-                cmocka_unit_test(test_backup),       cmocka_unit_test(test_bounded),
-                cmocka_unit_test(test_btrfs_trees),
+                cmocka_unit_test(test_checksums),     cmocka_unit_test(test_kinds),
+                cmocka_unit_test(test_recorded),      cmocka_unit_test(test_names),
+                cmocka_unit_test(test_bad_checksum),  cmocka_unit_test(test_malformed),
+                cmocka_unit_test(test_metadir),       cmocka_unit_test(test_short_log),
+                cmocka_unit_test(test_v1_cache),      cmocka_unit_test(test_xfs_log_order),
+                cmocka_unit_test(test_read_errors),   cmocka_unit_test(test_nothing),
+                cmocka_unit_test(test_backup),        cmocka_unit_test(test_bounded),
+                cmocka_unit_test(test_btrfs_trees),   cmocka_unit_test(test_states),
+                cmocka_unit_test(test_xfs_features2),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

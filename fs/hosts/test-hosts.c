@@ -151,6 +151,9 @@ static void test_stable_number(void **state) {
         /* Of another series: not this kernel's. */
         read_root("6.6.0-1-amd64");
         assert_int_equal(host.kernel, FS_VERSION(6, 6, 0));
+        /* And older than what the release says: of an image beside it. */
+        read_root("6.1.180-1-amd64");
+        assert_int_equal(host.kernel, FS_VERSION(6, 1, 180));
 }
 
 static void test_bare_tree(void **state) {

@@ -12,11 +12,17 @@
 #include "common/base/str.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include <cmocka.h>
 
@@ -212,6 +218,32 @@ static void test_gaps(void **state) {
         }
 }
 
+static bool is_read(const FsRegion *regions, size_t n, uint64_t offset) {
+        for (size_t i = 0; i < n; i++)
+                if (offset >= regions[i].offset && offset < regions[i].offset + regions[i].n)
+                        return true;
+        return false;
+}
+
+/* mkfs.xfs cuts a disk into groups of equal size, rounded up to whole blocks; what stood at the end
+ * of a smaller disk stands before a round offset. */
+static void test_places(void **state) {
+        static const uint64_t sizes[] = {300 * MIB, SIZE, 1000000 * MIB};
+        static const uint64_t rounds[] = {MIB, MIB, 1024 * MIB};
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(sizes); i++) {
+                static FsRegion regions[FS_REGIONS_MAX];
+                size_t n = fs_blank_regions(sizes[i], 0, regions);
+
+                for (uint64_t n_groups = 2; n_groups <= 128; n_groups++)
+                        assert_true(is_read(regions, n,
+                                            (sizes[i] / 4096 + n_groups - 1) / n_groups * 4096));
+                for (uint64_t at = rounds[i]; at <= sizes[i]; at += rounds[i])
+                        assert_true(is_read(regions, n, at - 65536));
+        }
+}
+
 static void test_filesystems(void **state) {
         static const char *const names[] = {
                 "ext2",    "ext4",  "ext4-1k",         "xfs",       "xfs-v4",
@@ -367,21 +399,47 @@ static void test_could_not_look(void **state) {
         close(ends[1]);
 }
 
+/* Reads that begin from @offset to @end fail. False where filters cannot be set, as in an emulator.
+ */
+static bool break_disk(uint32_t offset, uint32_t end) {
+        const unsigned int low = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0;
+        struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pread64, 0, 4),
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3]) + low),
+                BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, offset, 0, 2),
+                BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, end, 1, 0),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EIO),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = {.len = N_ELEMENTS(code), .filter = code};
+
+        return sizeof(long) == 8 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+               prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* One block in the middle of a disk that is zero everywhere else. */
+static void test_unreadable_block(void **state) {
+        cleanup(closep) int fd = image(SIZE);
+
+        (void)state;
+        look(fd, FS_FIND_BLANK);
+        if (!break_disk(SIZE / 2 - 65536, SIZE / 2))
+                skip();
+        expect_unknown(fd, NULL, "could not be read");
+        assert_int_equal(seen.read_errno, EIO);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_regions),
-                cmocka_unit_test(test_gaps),
-                cmocka_unit_test(test_blank),
-                cmocka_unit_test(test_signatures),
-                cmocka_unit_test(test_any_byte),
-                cmocka_unit_test(test_filesystems),
-                cmocka_unit_test(test_bad_checksums),
-                cmocka_unit_test(test_backup_only),
-                cmocka_unit_test(test_two_things),
-                cmocka_unit_test(test_xfs_groups),
-                cmocka_unit_test(test_filesystem_and_zfs),
-                cmocka_unit_test(test_journal_device),
-                cmocka_unit_test(test_could_not_look),
+                cmocka_unit_test(test_regions),          cmocka_unit_test(test_gaps),
+                cmocka_unit_test(test_places),           cmocka_unit_test(test_blank),
+                cmocka_unit_test(test_signatures),       cmocka_unit_test(test_any_byte),
+                cmocka_unit_test(test_filesystems),      cmocka_unit_test(test_bad_checksums),
+                cmocka_unit_test(test_backup_only),      cmocka_unit_test(test_two_things),
+                cmocka_unit_test(test_xfs_groups),       cmocka_unit_test(test_filesystem_and_zfs),
+                cmocka_unit_test(test_journal_device),   cmocka_unit_test(test_could_not_look),
+                cmocka_unit_test(test_unreadable_block), /* the last: what it breaks stays so */
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,6 +93,9 @@ static void test_damaged(void **state) {
                 load(names[i]);
                 volume.checksum = FS_CHECKSUM_BAD;
                 expect(FSCK_ACTION_REFUSE, "never format it");
+                load(names[i]);
+                volume.state |= FS_STATE_MALFORMED;
+                expect(FSCK_ACTION_REFUSE, "never format it");
         }
 }
 

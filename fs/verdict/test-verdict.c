@@ -290,6 +290,50 @@ static void test_btrfs_log(void **state) {
         expect(NOREC, FS_REASON_LOG_DAMAGED, 0);
 }
 
+/* What a bit that the kernel does not know leaves hangs on the log. */
+static void test_unknown_beside_log(void **state) {
+        (void)state;
+        judge("btrfs-caught", "6.12", 4096, NULL);
+        volume.words[FS_CLASS_RO_COMPAT] |= 0x80000000;
+        expect(NOREC, FS_REASON_FEATURE, EINVAL);
+        judge("xfs", "6.12", 4096, NULL);
+        volume.words[FS_CLASS_LOG_INCOMPAT] |= 0x80000000;
+        expect(RO, FS_REASON_FEATURE, 0);
+        judge("xfs-caught", "6.12", 4096, NULL);
+        volume.words[FS_CLASS_LOG_INCOMPAT] |= 0x80000000;
+        expect(NOREC, FS_REASON_FEATURE, EINVAL);
+}
+
+/* Without its driver nothing else is looked at; f2fs' refuses to load where pages are large. */
+static void test_driver_first(void **state) {
+        (void)state;
+        judge("f2fs", "6.6", 65536, NULL);
+        volume.checksum = FS_CHECKSUM_BAD;
+        expect(NO, FS_REASON_CHECKSUM, ENODEV);
+}
+
+/* A page size that nobody told, where another one has another answer. */
+static void test_assumed_page(void **state) {
+        static const struct {
+                const char *name;
+                bool assumed;
+                FsConfidence confidence;
+        } cases[] = {
+                {"ext4-64k", false, FS_CONFIDENCE_HIGH},
+                {"ext4-64k", true, FS_CONFIDENCE_MEDIUM},
+                {"ext4", true, FS_CONFIDENCE_HIGH},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                judge(cases[i].name, "6.1", 65536, NULL);
+                host.page_assumed = cases[i].assumed;
+                fs_verdict(&volume, &host, NULL, &verdict);
+                assert_int_equal(verdict.answer, RW);
+                assert_int_equal(verdict.confidence, cases[i].confidence);
+        }
+}
+
 static void test_state(void **state) {
         (void)state;
         judge("xfs", "6.8", 4096, NULL);
@@ -348,6 +392,13 @@ static void test_state(void **state) {
         judge("ext4", "6.12", 4096, NULL);
         volume.checksum = FS_CHECKSUM_BAD;
         expect(NO, FS_REASON_CHECKSUM, EBADMSG);
+        judge("ext4", "6.12", 4096, NULL);
+        volume.words[FS_CLASS_RO_COMPAT] |= 0x1000; /* readonly */
+        expect(RO, FS_REASON_RO_FORMAT, 0);
+        /* Blocks above a page are not encrypted. */
+        judge("ext4-64k", "6.19", 4096, NULL);
+        volume.words[FS_CLASS_INCOMPAT] |= 0x10000;
+        expect(NO, FS_REASON_BLOCK_SIZE, EINVAL);
         judge("ext4", "6.12", 4096, NULL);
         volume.state |= FS_STATE_FORCED_RO;
         expect(RO, FS_REASON_RO_FORMAT, 0);
@@ -408,6 +459,8 @@ static void test_after_crash(void **state) {
         assert_int_equal(verdict.reasons[0].kind, FS_REASON_FIRST_MOUNT);
         judge("ext4", "5.15", 4096, NULL);
         assert_int_equal(verdict.after_crash, RW);
+        judge("xfs", "5.4", 4096, NULL);
+        assert_int_equal(verdict.after_crash, NO);
 }
 
 static void test_tools(void **state) {
@@ -501,6 +554,9 @@ int main(void) {
                 cmocka_unit_test(test_many_groups),
                 cmocka_unit_test(test_folded_crypt),
                 cmocka_unit_test(test_btrfs_log),
+                cmocka_unit_test(test_unknown_beside_log),
+                cmocka_unit_test(test_driver_first),
+                cmocka_unit_test(test_assumed_page),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
