@@ -141,7 +141,7 @@ static int run(PluginRole role) {
 }
 
 int main(int argc, char **argv) {
-        if (people_asked(argc, argv))
-                return people_main(argc, argv);
+        if (cli_is_asked(argc, argv))
+                return cli_main(argc, argv);
         return run(role_from_path(argc > 0 ? argv[0] : NULL));
 }

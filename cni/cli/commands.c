@@ -86,7 +86,7 @@ static void arguments_deinit(Arguments *arguments) {
         json_decref(arguments->keep);
 }
 
-bool people_asked(int argc, char **argv) {
+bool cli_is_asked(int argc, char **argv) {
         return argc > 1 && !getenv("CNI_COMMAND");
 }
 
@@ -534,7 +534,7 @@ static bool is_word(const char *text, const char *word) {
                (str_has_prefix(text, "--") && strcmp(text + 2, word) == 0);
 }
 
-int people_main(int argc, char **argv) {
+int cli_main(int argc, char **argv) {
         if (is_word(argv[1], "version")) {
                 puts("berth-cni " BERTH_VERSION);
                 return 0;

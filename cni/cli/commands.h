@@ -10,10 +10,10 @@
 #include <stddef.h>
 
 /* Is this a call by a person: arguments, and no CNI_COMMAND? */
-bool people_asked(int argc, char **argv);
+bool cli_is_asked(int argc, char **argv);
 
 /* Return: exit status. */
-int people_main(int argc, char **argv);
+int cli_main(int argc, char **argv);
 int install_main(int argc, char **argv);
 
 /* --- where a host has its plugins and configurations (cni/cli/directories.c) --------------------

@@ -141,16 +141,17 @@ int chain_add(Request *request, Error *err) {
 int chain_del(Request *request, Error *err) {
         cleanup(chain_deinit) Chain chain = {.request = request, .kernel = LINK_KERNEL_NULL};
         bool detached = request_is_detached(request);
-        LinkList doomed = {.n = 0}; /* ifbs */
+        LinkList removed = {.n = 0}; /* ifbs */
         Error failed = {0};
         int r = chain_open(&chain, true, err);
 
         if (r < 0)
                 return r;
-        request->at.doomed = &doomed;
+        request->at.removed = &removed;
         features_del(&request->features, &request->at, err);
-        detached = detached && doomed.n > 0 && link_list_doom(&request->rtnl, &doomed) == 0;
-        r = detached ? 0 : link_list_remove(&request->rtnl, &doomed);
+        detached =
+                detached && removed.n > 0 && link_list_mark_removed(&request->rtnl, &removed) == 0;
+        r = detached ? 0 : link_list_remove(&request->rtnl, &removed);
         if (r < 0) {
                 (void)error_set_errno(&failed, r, "remove links of %s", request->env.ifname);
                 error_join(err, &failed);

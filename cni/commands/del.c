@@ -25,7 +25,7 @@ typedef struct LinkDel {
         LinkKernel kernel;
         bool detached;
         unsigned int pod_index; /* of the pod's end, if it is the pair's; 0: not known */
-        LinkList doomed;        /* links of the host that go */
+        LinkList removed;       /* links of the host that go */
         CniResult leases;       /* addresses, when prevResult does not tell them */
 } LinkDel;
 
@@ -68,14 +68,14 @@ static void find_link(LinkDel *del, Error *err) {
         r = host_link_find(&request->at, &link);
         /* A DEL that was killed may have given it another name already. */
         if (r == -ENODEV)
-                r = link_doomed_remove(&request->rtnl);
+                r = link_marked_remove(&request->rtnl);
         else if (r == 0) {
                 (void)snprintf(request->at.host_link, sizeof(request->at.host_link), "%s",
                                link.name);
                 request->at.host_index = link.index;
                 request->at.is_ours = true;
                 del->pod_index = link.peer;
-                link_list_add(&del->doomed, link.index);
+                link_list_add(&del->removed, link.index);
         }
         note(err, r, "look for the host's end of", request->env.ifname);
 }
@@ -85,20 +85,20 @@ static bool free_names(LinkDel *del) {
         Request *request = del->request;
         LinkList pod = {.indices = {del->pod_index}, .n = del->pod_index != 0};
 
-        if (link_list_doom(&request->rtnl, &del->doomed) < 0)
+        if (link_list_mark_removed(&request->rtnl, &del->removed) < 0)
                 return false;
         return pod.n == 0 || request->netns_fd < 0 ||
                (link_kernel_open_pod(&del->kernel) == 0 &&
-                link_list_doom(&del->kernel.pod, &pod) == 0);
+                link_list_mark_removed(&del->kernel.pod, &pod) == 0);
 }
 
 static void remove_links(LinkDel *del, Error *err) {
         Request *request = del->request;
         bool found = request->at.host_index != 0;
 
-        del->detached = del->detached && del->doomed.n > 0 && free_names(del);
+        del->detached = del->detached && del->removed.n > 0 && free_names(del);
         if (!del->detached)
-                note(err, link_list_remove(&request->rtnl, &del->doomed), "remove",
+                note(err, link_list_remove(&request->rtnl, &del->removed), "remove",
                      request->env.ifname);
         if (!found && request->netns_fd >= 0)
                 note(err, remove_in_pod(del), "remove", request->env.ifname);
@@ -136,7 +136,7 @@ int link_del(Request *request, Error *err) {
                 return r;
         del.kernel.netns_fd = request->netns_fd;
         del.kernel.own_netns_fd = request->own_netns_fd;
-        request->at.doomed = &del.doomed;
+        request->at.removed = &del.removed;
         find_link(&del, err);
         recall_addresses(&del);
         features_del(&request->features, &request->at, err);

@@ -101,9 +101,9 @@ static void remove_links(Request *request) {
 
         if (netns_hold_name("berth-cni/gone", &held_fd) < 0)
                 return;
-        (void)link_doomed_remove(&request->rtnl);
+        (void)link_marked_remove(&request->rtnl);
         closep(&held_fd);
-        (void)link_doomed_remove(&request->rtnl);
+        (void)link_marked_remove(&request->rtnl);
 }
 
 /* What a transaction took away is gone by then. */

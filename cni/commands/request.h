@@ -86,7 +86,7 @@ bool request_is_detached(const Request *request);
 
 /**
  * request_leave() - the end of a DEL: what the kernel makes somebody wait for is left to a child
- * @links: link_list_doom() has set links aside
+ * @links: link_list_mark_removed() has set links aside
  *
  * Closing a netfilter socket waits as well, up to 16 ms and with the lock of all transactions, for
  * what any of them took away, another process's too (nft_rcv_nl_event, Linux 5.18): the child keeps

@@ -211,8 +211,8 @@ static int remove_ifbs(const Attachment *at) {
         for (unsigned int i = 0; i < N_NAMES; i++) {
                 if (!is_ours(at, &ifbs.links[i]))
                         continue;
-                if (at->doomed) {
-                        link_list_add(at->doomed, ifbs.links[i].index);
+                if (at->removed) {
+                        link_list_add(at->removed, ifbs.links[i].index);
                         continue;
                 }
                 failed = delete_ifb(at, ifbs.links[i].index);

@@ -280,7 +280,7 @@ static int create_veth(Run *run, const PlanStep *step) {
                 r = create_pair(run->sock, &spec, &link);
         }
         /* Ports whose DEL has answered go first. */
-        if (r == -EXFULL && link_doomed_remove(run->sock) == 0)
+        if (r == -EXFULL && link_marked_remove(run->sock) == 0)
                 r = create_pair(run->sock, &spec, &link);
         if (r == -EXFULL)
                 return error_set(run->err, ERROR_EXHAUSTED,

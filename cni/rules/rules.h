@@ -284,7 +284,7 @@ int rules_check(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWN
                 Error *err);
 
 /* Is this element, in a set of a part in question, to be deleted? */
-typedef bool (*RuleDoomed)(const RuleOwner *owner, const NftFound *found, void *userdata);
+typedef bool (*RuleFilter)(const RuleOwner *owner, const NftFound *found, void *userdata);
 
 /**
  * rules_scan() - look through whole sets, for GC and for DEL when nobody knows the keys
@@ -292,7 +292,7 @@ typedef bool (*RuleDoomed)(const RuleOwner *owner, const NftFound *found, void *
  *
  * The cost grows with the pods on the node.
  */
-int rules_scan(RulesSocket *sock, unsigned int sets, RuleDoomed doomed, void *userdata, Error *err);
+int rules_scan(RulesSocket *sock, unsigned int sets, RuleFilter filter, void *userdata, Error *err);
 
 /**
  * rules_reclaim() - what a dead pod left for the addresses that @at was given

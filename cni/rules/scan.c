@@ -33,16 +33,16 @@ typedef struct Scan {
         uint8_t family;
         const char *set;
         size_t n_at_set; /* deletions before this set: where an interrupted dump goes back to */
-        size_t n_doomed;
-        NftElement *doomed; /* owned; their sets are borrowed from names */
-        RuleDoomed is_doomed;
+        size_t n_deleted;
+        NftElement *deleted; /* owned; their sets are borrowed from names */
+        RuleFilter filter;
         void *userdata;
 } Scan;
 
 static void scan_deinit(Scan *scan) {
         nft_batch_deinit(&scan->batch);
         free(scan->names.names);
-        free(scan->doomed);
+        free(scan->deleted);
 }
 
 static int each_name(uint8_t family, const char *name, void *userdata) {
@@ -73,14 +73,14 @@ static int each_element(const NftFound *found, void *userdata) {
         RuleOwner owner;
 
         if (!found) {
-                scan->n_doomed = scan->n_at_set;
+                scan->n_deleted = scan->n_at_set;
                 return 0;
         }
-        if (scan->n_doomed >= DELETED_MAX || found->n_key > NFT_VALUE_MAX ||
+        if (scan->n_deleted >= DELETED_MAX || found->n_key > NFT_VALUE_MAX ||
             rule_owner_parse(found->comment, &owner) < 0 ||
-            !scan->is_doomed(&owner, found, scan->userdata))
+            !scan->filter(&owner, found, scan->userdata))
                 return 0;
-        element = &scan->doomed[scan->n_doomed++];
+        element = &scan->deleted[scan->n_deleted++];
         *element = (NftElement){
                 .family = scan->family,
                 .table = RULES_TABLE,
@@ -114,7 +114,7 @@ static int gather_family(NlSocket *sock, Scan *scan) {
         r = nft_set_dump(sock, scan->family, RULES_TABLE, each_name, &scan->names);
         for (size_t i = 0; i < scan->names.n && r == 0; i++) {
                 scan->set = scan->names.names[i];
-                scan->n_at_set = scan->n_doomed;
+                scan->n_at_set = scan->n_deleted;
                 r = nft_element_dump(sock, scan->family, RULES_TABLE, scan->set, each_element,
                                      scan);
                 if (r == -ENOENT)
@@ -148,29 +148,29 @@ static int scan_family(RulesSocket *sock, Scan *scan, bool *morep) {
         uint32_t generation = 0;
         int r;
 
-        scan->n_doomed = 0;
+        scan->n_deleted = 0;
         r = read_generation(&sock->netfilter, &generation);
         if (r < 0)
                 return r == -EOPNOTSUPP ? 0 : r;
         r = gather_family(&sock->netfilter, scan);
-        if (r < 0 || scan->n_doomed == 0)
+        if (r < 0 || scan->n_deleted == 0)
                 return r;
         nft_batch_begin(&scan->batch);
-        for (size_t i = 0; i < scan->n_doomed; i++)
-                nft_element_delete(&scan->batch, &scan->doomed[i]);
+        for (size_t i = 0; i < scan->n_deleted; i++)
+                nft_element_delete(&scan->batch, &scan->deleted[i]);
         nft_batch_set_generation(&scan->batch, generation);
         r = nft_batch_run(&sock->netfilter, &scan->batch, NULL);
-        for (size_t i = 0; i < scan->n_doomed && r == 0; i++)
-                note_shut(sock, &scan->doomed[i]);
-        *morep = scan->n_doomed == DELETED_MAX;
+        for (size_t i = 0; i < scan->n_deleted && r == 0; i++)
+                note_shut(sock, &scan->deleted[i]);
+        *morep = scan->n_deleted == DELETED_MAX;
         return r;
 }
 
-int rules_scan(RulesSocket *sock, unsigned int sets, RuleDoomed doomed, void *userdata,
+int rules_scan(RulesSocket *sock, unsigned int sets, RuleFilter filter, void *userdata,
                Error *err) {
         static const uint8_t families[] = {NFPROTO_IPV4, NFPROTO_IPV6, NFPROTO_BRIDGE};
         cleanup(scan_deinit)
-                Scan scan = {.names = {.sets = sets}, .is_doomed = doomed, .userdata = userdata};
+                Scan scan = {.names = {.sets = sets}, .filter = filter, .userdata = userdata};
         Error local = {0};
         int r;
 
@@ -182,8 +182,8 @@ int rules_scan(RulesSocket *sock, unsigned int sets, RuleDoomed doomed, void *us
                         *err = local;
                 return r;
         }
-        scan.doomed = calloc(DELETED_MAX, sizeof(*scan.doomed));
-        if (!scan.doomed)
+        scan.deleted = calloc(DELETED_MAX, sizeof(*scan.deleted));
+        if (!scan.deleted)
                 return error_set_errno(err, ENOMEM, "look through the ruleset");
         for (size_t i = 0; i < N_ELEMENTS(families); i++) {
                 unsigned int tries = 0;

@@ -50,7 +50,7 @@ typedef struct Attachment {
         bool knows_ips;      /* DEL: those, with their subnets, are what ADD was given */
         /* DEL: links that go together after all modules, because each removal alone waits 20 ms in
          * the kernel. NULL: a module removes its own itself. */
-        LinkList *doomed;
+        LinkList *removed;
         /* DEL: of the rules, borrowed, -1 when none was needed: see request_leave(). */
         int netfilter_fd;
 } Attachment;

@@ -67,7 +67,7 @@ int host_link_find(const Attachment *at, Link *link) {
 
 /* "BERT": nobody else's. Two who remove at once may remove each other's, which is what both want.
  */
-#define DOOMED_GROUP 0x42455254
+#define REMOVED_GROUP 0x42455254
 
 /* That a link is gone, or that a name is taken, stops nobody. */
 static int run_all(NlSocket *rtnl, NlBatch *batch) {
@@ -79,14 +79,14 @@ static int run_all(NlSocket *rtnl, NlBatch *batch) {
         return r == -ENODEV ? 0 : r;
 }
 
-int link_doomed_remove(NlSocket *rtnl) {
+int link_marked_remove(NlSocket *rtnl) {
         cleanup(nl_batch_deinit) NlBatch batch = {0};
 
-        link_delete_group(&batch, DOOMED_GROUP);
+        link_delete_group(&batch, REMOVED_GROUP);
         return run_all(rtnl, &batch);
 }
 
-int link_list_doom(NlSocket *rtnl, const LinkList *list) {
+int link_list_mark_removed(NlSocket *rtnl, const LinkList *list) {
         cleanup(nl_batch_deinit) NlBatch batch = {0};
 
         for (size_t i = 0; i < list->n; i++) {
@@ -95,7 +95,7 @@ int link_list_doom(NlSocket *rtnl, const LinkList *list) {
                 (void)snprintf(name, sizeof(name), "gone%u", list->indices[i]);
                 link_set(&batch, &(LinkChange){.set = LINK_SET_GROUP | LINK_SET_DOWN,
                                                .index = list->indices[i],
-                                               .group = DOOMED_GROUP});
+                                               .group = REMOVED_GROUP});
                 link_set(&batch, &(LinkChange){.set = LINK_SET_NAME,
                                                .index = list->indices[i],
                                                .new_name = name});
@@ -111,9 +111,9 @@ int link_list_remove(NlSocket *rtnl, LinkList *list) {
         for (size_t i = 0; list->n > 1 && i < list->n; i++)
                 link_set(&batch, &(LinkChange){.set = LINK_SET_GROUP,
                                                .index = list->indices[i],
-                                               .group = DOOMED_GROUP});
+                                               .group = REMOVED_GROUP});
         if (list->n > 1)
-                link_delete_group(&batch, DOOMED_GROUP);
+                link_delete_group(&batch, REMOVED_GROUP);
         list->n = 0;
         return run_all(rtnl, &batch);
 }

@@ -19,9 +19,9 @@ int link_list_remove(NlSocket *rtnl, LinkList *list);
 
 /* Sets them down, and gives them names and a group that nobody else has: what had their names
  * before can be made anew. Up to 32. Return: 0, also of links that are gone; -errno. */
-int link_list_doom(NlSocket *rtnl, const LinkList *list);
+int link_list_mark_removed(NlSocket *rtnl, const LinkList *list);
 
-/* Removes what link_list_doom() left, whoever called it. */
-int link_doomed_remove(NlSocket *rtnl);
+/* Removes what link_list_mark_removed() left, whoever called it. */
+int link_marked_remove(NlSocket *rtnl);
 
 #endif

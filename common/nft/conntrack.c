@@ -77,7 +77,7 @@ int conntrack_parse(const struct nlmsghdr *message, ConntrackFlow *flow) {
 typedef struct Round {
         NlBatch deletions;
         uint8_t family, protocol;
-        ConntrackDoomed doomed;
+        ConntrackFilter filter;
         ConntrackStill still;
         void *userdata;
 } Round;
@@ -101,7 +101,7 @@ static int each_flow(size_t index, const struct nlmsghdr *message, void *userdat
         if (r < 0)
                 return r;
         if (flow.protocol != round->protocol || round->deletions.n == FLOWS_PER_ROUND ||
-            !round->doomed(&flow, round->userdata))
+            !round->filter(&flow, round->userdata))
                 return 0;
         header.nfgen_family = round->family;
         deletion = nl_batch_add(&round->deletions, TYPE(IPCTNL_MSG_CT_DELETE), 0, &header,
@@ -157,14 +157,14 @@ static int forget_some(NlSocket *sock, Round *round) {
         return r == 0 || r == -ENOENT ? (int)round->deletions.n : r;
 }
 
-int conntrack_forget(NlSocket *sock, uint8_t family, uint8_t protocol, ConntrackDoomed doomed,
+int conntrack_forget(NlSocket *sock, uint8_t family, uint8_t protocol, ConntrackFilter filter,
                      ConntrackStill still, void *userdata) {
         int r = 0;
 
         for (unsigned int i = 0; i < ROUNDS_MAX; i++) {
                 Round round = {.family = family,
                                .protocol = protocol,
-                               .doomed = doomed,
+                               .filter = filter,
                                .still = still,
                                .userdata = userdata};
 

@@ -21,15 +21,15 @@ typedef struct ConntrackFlow {
 /* Return: 0; -EBADMSG; -ENOMSG when @message is no flow. */
 int conntrack_parse(const struct nlmsghdr *message, ConntrackFlow *flow);
 
-typedef bool (*ConntrackDoomed)(const ConntrackFlow *flow, void *userdata);
+typedef bool (*ConntrackFilter)(const ConntrackFlow *flow, void *userdata);
 
 /* Asked when flows are chosen, before they are deleted; may use the same socket. */
 typedef bool (*ConntrackStill)(void *userdata);
 
 /**
- * conntrack_forget() - delete every flow of @family and @protocol that @doomed chooses
+ * conntrack_forget() - delete every flow of @family and @protocol that @filter chooses
  * @sock:  NETLINK_NETFILTER
- * @still: NULL, or whether what @doomed went by is still so; if not, nothing more is deleted. A
+ * @still: NULL, or whether what @filter went by is still so; if not, nothing more is deleted. A
  * flow is deleted as the one that was seen, so what came after @still's look is safe.
  *
  * Each call walks the whole table in the kernel, about 12 ms for its 262144 buckets, however few
@@ -38,7 +38,7 @@ typedef bool (*ConntrackStill)(void *userdata);
  *
  * Return: 0; -errno (-EOPNOTSUPP or -EINVAL: the kernel has no conntrack over netlink).
  */
-int conntrack_forget(NlSocket *sock, uint8_t family, uint8_t protocol, ConntrackDoomed doomed,
+int conntrack_forget(NlSocket *sock, uint8_t family, uint8_t protocol, ConntrackFilter filter,
                      ConntrackStill still, void *userdata);
 
 #endif

@@ -310,8 +310,8 @@ static int check_members_data(Pool *pool, const char *group_id, Error *err) {
 }
 
 /* Held exclusively; the hold is given away. */
-static int take_up(Pool *pool, const Call *call, const CreateGroupRequest *request, Entry *group,
-                   Error *err) {
+static int resume(Pool *pool, const Call *call, const CreateGroupRequest *request, Entry *group,
+                  Error *err) {
         char id[LOCAL_ID_MAX + 1];
         int r;
 
@@ -354,7 +354,7 @@ int local_create_group(void *self, const Call *call, const CreateGroupRequest *r
         if (r == 0)
                 r = make(pool, call, request, group, err);
         else if (r == POOL_E_EXISTS)
-                r = take_up(pool, call, request, group, err);
+                r = resume(pool, call, request, group, err);
         return r < 0 ? r : fill(pool, call, fresh.id, result, err);
 }
 

@@ -24,7 +24,7 @@
 /* A copy that nobody has asked for in this time belongs to a claim that was given up. */
 #define COPY_FORGET_SECONDS 3600
 /* Lines about strange files per directory; the count of the rest follows. */
-#define STRANGERS_MAX 20
+#define FOREIGN_MAX 20
 
 static void say(LogLevel level, const Pool *pool, const char *object, const char *what) {
         LogField fields[] = {{"object", object}, {"pool", pool->path}};
@@ -77,11 +77,11 @@ static int add_entry(Pool *pool, LocalKind kind, const char *stem, Error *err) {
 typedef struct Scan {
         Pool *pool;
         LocalKind kind;
-        unsigned int n_strangers;
+        unsigned int n_foreign;
 } Scan;
 
-static void meet_stranger(Scan *scan, const char *name) {
-        if (scan->n_strangers++ < STRANGERS_MAX)
+static void note_foreign(Scan *scan, const char *name) {
+        if (scan->n_foreign++ < FOREIGN_MAX)
                 say(LOG_LEVEL_WARNING, scan->pool, name,
                     "a file in the pool that is not ours is left alone");
 }
@@ -123,7 +123,7 @@ static bool has_stem(const Pool *pool, LocalKind kind, const char *stem, size_t 
 
 /* Second pass: whatever has no metadata. Ephemeral volumes have another id than stem, so this looks
  * at every entry, for strange files only. */
-static int look_for_strangers(Scan *scan, const char *name, Error *err) {
+static int look_for_foreign(Scan *scan, const char *name, Error *err) {
         size_t n = local_stem_of_file(scan->kind, name, ".img");
         char id[LOCAL_STEM_MAX + 1];
 
@@ -139,7 +139,7 @@ static int look_for_strangers(Scan *scan, const char *name, Error *err) {
                     has_stem(scan->pool, scan->kind, name, n))
                         return 0;
         }
-        meet_stranger(scan, name);
+        note_foreign(scan, name);
         return 0;
 }
 
@@ -176,9 +176,9 @@ static int scan_kind(Pool *pool, LocalKind kind, Error *err) {
         r = scan_directory(&scan, meet_file, err);
         if (r < 0)
                 return r;
-        r = scan_directory(&scan, look_for_strangers, err);
-        if (scan.n_strangers > STRANGERS_MAX)
-                log_warning("pool %s: %u files that are not ours", pool->path, scan.n_strangers);
+        r = scan_directory(&scan, look_for_foreign, err);
+        if (scan.n_foreign > FOREIGN_MAX)
+                log_warning("pool %s: %u files that are not ours", pool->path, scan.n_foreign);
         return r;
 }
 
@@ -251,7 +251,7 @@ static void drop_copy(Pool *pool, Entry *entry) {
                     r < 0 ? error.message : "removed: a copy that a tool worked on");
 }
 
-static void settle_ready(Pool *pool, Entry *entry) {
+static void recover_ready(Pool *pool, Entry *entry) {
         if (entry->meta.kind != LOCAL_VOLUME)
                 return;
         drop_copy(pool, entry);
@@ -259,7 +259,7 @@ static void settle_ready(Pool *pool, Entry *entry) {
 }
 
 /* Members of a group live and die with its record. Return: whether that decided. */
-static bool settle_member(Pool *pool, Entry *entry) {
+static bool recover_member(Pool *pool, Entry *entry) {
         LocalMeta meta = entry->meta;
         Error error = {0};
         Entry *group;
@@ -283,10 +283,10 @@ static bool settle_member(Pool *pool, Entry *entry) {
         return false;
 }
 
-static void settle(Pool *pool, Entry *entry) {
+static void recover_entry(Pool *pool, Entry *entry) {
         const char *problem;
 
-        if (entry->damaged || settle_member(pool, entry))
+        if (entry->damaged || recover_member(pool, entry))
                 return;
         switch (entry->meta.state) {
         case LOCAL_STATE_CREATING:
@@ -300,7 +300,7 @@ static void settle(Pool *pool, Entry *entry) {
                         reclaim(pool, entry, problem);
                 return;
         case LOCAL_STATE_READY:
-                settle_ready(pool, entry);
+                recover_ready(pool, entry);
                 return;
         case LOCAL_STATE_DELETING:
         case _LOCAL_STATE_N:
@@ -310,11 +310,11 @@ static void settle(Pool *pool, Entry *entry) {
 }
 
 /* Backwards, because an entry may go. */
-static void settle_kind(Pool *pool, LocalKind kind) {
+static void recover_kind(Pool *pool, LocalKind kind) {
         EntryTable *table = &pool->tables[kind];
 
         for (size_t i = table->n_entries; i-- > 0;)
-                settle(pool, table->entries[i]);
+                recover_entry(pool, table->entries[i]);
 }
 
 /* Its record was removed while it was in use. */
@@ -342,8 +342,8 @@ int pool_recover(Pool *pool, Error *err) {
         }
         pool_drop_orphans(pool);
         /* Copies first, while their sources are there; a group's record after its members. */
-        settle_kind(pool, LOCAL_SNAPSHOT);
-        settle_kind(pool, LOCAL_VOLUME);
-        settle_kind(pool, LOCAL_GROUP);
+        recover_kind(pool, LOCAL_SNAPSHOT);
+        recover_kind(pool, LOCAL_VOLUME);
+        recover_kind(pool, LOCAL_GROUP);
         return 0;
 }

@@ -284,7 +284,7 @@ static int make(Pool *pool, const Call *call, Entry *entry, Error *err) {
 }
 
 /* An entry that was there and is not READY is what an interrupted call left while we ran. */
-static int take_up(Pool *pool, const Call *call, Entry *entry, Error *err) {
+static int resume(Pool *pool, const Call *call, Entry *entry, Error *err) {
         char id[LOCAL_ID_MAX + 1];
         int r;
 
@@ -334,7 +334,7 @@ static int find_or_make(Pool *pool, const Call *call, const LocalMeta *fresh,
                 pool_release(pool, entry, HOLD_EXCLUSIVE);
                 return r;
         }
-        return take_up(pool, call, entry, err);
+        return resume(pool, call, entry, err);
 }
 
 /* What the node reads when it formats the volume: the answer carries it to the volume's object. */
