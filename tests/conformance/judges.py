@@ -18,7 +18,10 @@ def reason_of(case):
     skipped = case.find('skipped')
     text = (skipped.get('message') or '') if skipped is not None else ''
     found = re.match(r'skipped - (.*)', text, re.DOTALL)
-    return ' '.join(found[1].split()) if found else 'pending' if text == 'pending' else None
+    if not found:
+        return 'pending' if text == 'pending' else None
+    reason = re.sub(r' --? skipping$', '', ' '.join(found[1].split()))
+    return re.sub(r'^Driver "?[\w.]+"? ', '', reason)
 
 
 def read(path):

@@ -28,21 +28,19 @@ def missing():
 
 
 class Containerd:
-    """root: where its state lies, on a real filesystem. The directories of CNI are private to the sandbox and empty."""
+    """Its state lies on a real filesystem. The directories of CNI are private to the sandbox, and empty until the first
+    one fills them; others have them too, under a name of their own."""
 
-    def __init__(self, sandbox):
-        self.run = sandbox.path / 'run'
+    def __init__(self, sandbox, name='run'):
+        self.run = sandbox.path / name
         self.run.mkdir()
         self.socket = self.run / 'c.sock'
         self.process = None
-        cgroups.sweep()
-        # Debian's containerd is set up for /usr/lib/cni; here it has the directories of other nodes.
-        for path in ('/etc/containerd', CONFIGURATIONS, PLUGINS, '/var/lib/cni'):
-            sandbox.private_directory(path)
-        os.mkdir('/run/log')
+        if name == 'run':
+            self._own_directories(sandbox)
         (self.run / 'config.toml').write_text(textwrap.dedent(f'''
             version = 2
-            root = "{sandbox.path}/root"
+            root = "{sandbox.path}/{name}-root"
             state = "{self.run}/state"
             [grpc]
               address = "{self.socket}"
@@ -58,6 +56,14 @@ class Containerd:
             [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
               runtime_type = "io.containerd.runc.v2"
             '''))
+
+    @staticmethod
+    def _own_directories(sandbox):
+        cgroups.sweep()
+        # Debian's containerd is set up for /usr/lib/cni; here it has the directories of other nodes.
+        for path in ('/etc/containerd', CONFIGURATIONS, PLUGINS, '/var/lib/cni'):
+            sandbox.private_directory(path)
+        os.mkdir('/run/log')
 
     def start(self):
         with open(self.run / 'log', 'ab') as log:

@@ -32,8 +32,10 @@ def missing(directory):
 
 
 class Kubernetes:
-    def __init__(self, sandbox, directory, containerd, root='/var/lib/kubelet', address=lib.NODE):
+    def __init__(self, sandbox, directory, containerd, root='/var/lib/kubelet', address=lib.NODE, address6=None):
         self.directory, self.containerd, self.root, self.address = directory, containerd, root, address
+        # With an IPv6 address of the node the cluster has two families.
+        self.address6 = address6
         self.path = sandbox.path / 'kubernetes'
         self.path.mkdir()
         self.config = self.path / 'kubeconfig'
@@ -86,6 +88,12 @@ class Kubernetes:
     def log(self, name):
         return (self.path / f'{name}.log').read_text(errors='replace')
 
+    def both(self, first, second):
+        return f'{first},{second}' if self.address6 else first
+
+    def cluster_cidr(self):
+        return self.both('10.5.0.0/16', 'fd00:5::/56')
+
     # --- the parts ---
 
     def start_control_plane(self):
@@ -97,13 +105,14 @@ class Kubernetes:
                  f'--secure-port={API.rsplit(":", 1)[1]}', '--tls-cert-file=api.crt', '--tls-private-key-file=api.key',
                  f'--service-account-issuer={issuer}', '--service-account-key-file=sa.key',
                  '--service-account-signing-key-file=sa.key', f'--api-audiences={issuer}',
-                 '--service-cluster-ip-range=10.233.0.0/24', '--authorization-mode=RBAC',
+                 f'--service-cluster-ip-range={self.both("10.233.0.0/24", "fd00:233::/112")}',
+                 '--authorization-mode=RBAC',
                  '--token-auth-file=tokens.csv', '--allow-privileged=true',
                  '--kubelet-preferred-address-types=InternalIP')
         self.wait(lambda: self.kubectl('get', '--raw', '/readyz', check=False).stdout == 'ok', 90, 'API server')
         common = [f'--kubeconfig={self.config}', '--leader-elect=false', '--bind-address=127.0.0.1', '--cert-dir=pki']
         self.run('kube-controller-manager', *common, '--secure-port=11257', '--service-account-private-key-file=sa.key',
-                 '--root-ca-file=ca.crt', '--allocate-node-cidrs', '--cluster-cidr=10.5.0.0/16')
+                 '--root-ca-file=ca.crt', '--allocate-node-cidrs', f'--cluster-cidr={self.cluster_cidr()}')
         self.run('kube-scheduler', *common, '--secure-port=11259')
         self.wait(lambda: self.kubectl('get', 'serviceaccount', 'default', check=False).returncode == 0, 60,
                   'service account')
@@ -118,19 +127,22 @@ class Kubernetes:
     def start_kube_proxy(self, mode='nftables'):
         """Services; what it would change of the whole machine's connection tracking is left alone."""
         return self.run('kube-proxy', f'--kubeconfig={self.config}', f'--proxy-mode={mode}',
-                        f'--hostname-override={NODE}', '--cluster-cidr=10.5.0.0/16', '--conntrack-max-per-core=0',
+                        f'--hostname-override={NODE}', f'--cluster-cidr={self.cluster_cidr()}',
+                        '--conntrack-max-per-core=0',
                         '--conntrack-tcp-timeout-established=0', '--conntrack-tcp-timeout-close-wait=0')
 
-    def start_kubelet(self):
+    def start_kubelet(self, node=NODE, port=11250, root=None, address=None, containerd=None):
+        """Of the node itself, or of another one beside it, which has all of these for itself."""
+        root, address, containerd = root or self.root, address or self.address, containerd or self.containerd
         os.makedirs(f'/run/{cgroups.NAME}', exist_ok=True)
-        (self.path / 'kubelet.json').write_text(json.dumps({
-            'apiVersion': 'kubelet.config.k8s.io/v1beta1', 'kind': 'KubeletConfiguration', 'address': self.address,
-            'port': 11250, 'readOnlyPort': 0, 'healthzPort': 0, 'cgroupDriver': 'cgroupfs', 'cgroupsPerQOS': False,
+        (self.path / f'{node}.json').write_text(json.dumps({
+            'apiVersion': 'kubelet.config.k8s.io/v1beta1', 'kind': 'KubeletConfiguration', 'address': address,
+            'port': port, 'readOnlyPort': 0, 'healthzPort': 0, 'cgroupDriver': 'cgroupfs', 'cgroupsPerQOS': False,
             'cgroupRoot': f'/{cgroups.NAME}', 'enforceNodeAllocatable': [], 'failSwapOn': False, 'oomScoreAdj': 0,
             'maxOpenFiles': 10000, 'makeIPTablesUtilChains': False, 'failCgroupV1': False,
             'authentication': {'anonymous': {'enabled': True}, 'webhook': {'enabled': False}},
             'authorization': {'mode': 'AlwaysAllow'}, 'evictionHard': {'nodefs.available': '1%'},
-            'containerRuntimeEndpoint': f'unix://{self.containerd.socket}', 'resolvConf': '',
+            'containerRuntimeEndpoint': f'unix://{containerd.socket}', 'resolvConf': '',
             'volumePluginDir': str(self.path / 'exec-plugins')}))
         for top in pathlib.Path('/sys/fs/cgroup').iterdir():
             if top.is_dir() and not top.is_symlink():
@@ -138,9 +150,9 @@ class Kubernetes:
                     (top / cgroups.NAME).mkdir(exist_ok=True)
                 except OSError:
                     pass
-        return self.run('kubelet', f'--config={self.path}/kubelet.json', f'--kubeconfig={self.config}',
-                        f'--root-dir={self.root}', '--cert-dir=pki', f'--hostname-override={NODE}',
-                        f'--node-ip={self.address}', '--v=2')
+        return self.run('kubelet', f'--config={self.path}/{node}.json', f'--kubeconfig={self.config}',
+                        f'--root-dir={root}', f'--cert-dir=pki-{node}', f'--hostname-override={node}',
+                        f'--node-ip={self.both(address, self.address6)}', '--v=2')
 
     def stop(self, name):
         for one in [one for one in self.processes if one[0] == name]:
@@ -156,15 +168,15 @@ class Kubernetes:
 
     # --- what a test asks ---
 
-    def node_is_ready(self):
-        done = self.kubectl('get', 'node', NODE, '-o', 'json', check=False)
+    def node_is_ready(self, node=NODE):
+        done = self.kubectl('get', 'node', node, '-o', 'json', check=False)
         if done.returncode != 0:
             return False
         return any(one['type'] == 'Ready' and one['status'] == 'True'
                    for one in json.loads(done.stdout)['status']['conditions'])
 
-    def drivers(self):
-        done = self.kubectl('get', 'csinode', NODE, '-o', 'json', check=False)
+    def drivers(self, node=NODE):
+        done = self.kubectl('get', 'csinode', node, '-o', 'json', check=False)
         if done.returncode != 0:
             return []
         return [one['name'] for one in json.loads(done.stdout)['spec'].get('drivers') or []]

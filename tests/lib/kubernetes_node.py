@@ -19,9 +19,8 @@ STORAGE_CLASS = {'apiVersion': 'storage.k8s.io/v1', 'kind': 'StorageClass', 'met
 
 
 class World:
-    def __init__(self, sandbox, build, programs):
-        self.build = build
-        self.sandbox = sandbox
+    def __init__(self, sandbox, build, programs, dual_stack=False):
+        self.build, self.sandbox, self.dual_stack = build, sandbox, dual_stack
         self.node = lib.Node(sandbox, build)
         lib.sh('ip', 'route', 'add', 'default', 'via', lib.OUTSIDE)  # kubelet wants a way out
         self.containerd = containerd_lib.Containerd(sandbox)
@@ -29,7 +28,8 @@ class World:
         sandbox.share(root)
         for path in ('/var/log/pods', '/var/log/containers'):
             sandbox.private_directory(path)
-        self.cluster = kubernetes.Kubernetes(sandbox, programs, self.containerd)
+        self.cluster = kubernetes.Kubernetes(sandbox, programs, self.containerd,
+                                             address6=lib.NODE6 if dual_stack else None)
         socket = root / 'plugins' / DRIVER / 'csi.sock'
         self.daemon = csi.Daemon(build, sandbox.path, ['--registration', f'--endpoint={socket}', '--health-port=9808'],
                                  kubelet_root=root, node_name=kubernetes.NODE)
@@ -43,7 +43,8 @@ class World:
 
     def start(self):
         self.start_cluster()
-        subprocess.run([self.build / 'cni' / 'berth-cni', 'install', '--subnet', '10.5.0.0/24'], check=True,
+        second = ['--subnet', 'fd00:5::/64'] if self.dual_stack else []
+        subprocess.run([self.build / 'cni' / 'berth-cni', 'install', '--subnet', '10.5.0.0/24', *second], check=True,
                        capture_output=True)
         self.cluster.wait(self.cluster.node_is_ready, 90, 'node')
 
