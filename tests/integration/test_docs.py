@@ -132,7 +132,7 @@ def test_files_are_there():
 
 # Programs and flags of others in the documents.
 OTHERS = re.compile(r'^ *(?:' + '|'.join((
-    'kubectl kubeadm kubelet k0s oc curl minikube microk8s kind meson apt-get findmnt lsblk go dd jq rm systemctl '
+    'kubectl kubeadm kubelet k0s oc helm curl minikube microk8s kind meson apt-get findmnt lsblk go dd jq rm systemctl '
     '--data-dir --kubelet-root-dir --node-deployment --privileged --allow-privileged --allocate-node-cidrs').split())
     + r'|sudo tests|tests/|CC=)\b')
 
@@ -157,6 +157,17 @@ def test_flags_are_there(build):
                     if flag not in known:
                         unknown.append(f'{path.name}: {flag}')
     assert not unknown, unknown
+
+
+def test_units_do_not_start_again_what_was_typed_wrong(build):
+    units = sorted((SOURCE / 'debian').glob('*.service'))
+    assert len(units) == 2
+    for unit in units:
+        text = unit.read_text(encoding='utf-8')
+        program, *argv = re.search(r'^ExecStart=/usr/bin/(.*) \$\w+$', text, re.M)[1].split()
+        [path] = build.glob(f'c*/{program}')
+        done = subprocess.run([path, *argv, '--no-such-flag'], capture_output=True, text=True, check=False)
+        assert f'RestartPreventExitStatus={done.returncode}\n' in text, (unit.name, done.stderr)
 
 
 def test_readme_shows_what_the_program_prints(build, sandbox):
