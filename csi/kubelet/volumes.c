@@ -98,14 +98,22 @@ static int is_staged(int fd, const char *name, const char *volume_id) {
                           volume_id);
 }
 
+static int is_any(int fd, const char *name, const char *volume_id) {
+        return 1;
+}
+
 int kubelet_has_volume(const char *root, KubeletPlace place, const char *volume_id) {
         cleanup(freep) char *path = NULL;
+        int r;
 
         path = str_printf("%s/%s", root,
                           place == KUBELET_PODS ? "pods" : "plugins/kubernetes.io/csi");
         if (!path)
                 return -ENOMEM;
-        return each_entry(AT_FDCWD, path, place == KUBELET_PODS ? is_in_pod : is_staged, volume_id);
+        r = each_entry(AT_FDCWD, path, place == KUBELET_PODS ? is_in_pod : is_staged, volume_id);
+        if (r == 0 && place == KUBELET_PODS)
+                r = each_entry(AT_FDCWD, path, is_any, NULL) == 0 ? -ENOENT : 0;
+        return r;
 }
 
 /* @parts: names, "*" any; NULL after the last. A place that is not there has none. */

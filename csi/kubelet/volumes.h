@@ -18,7 +18,9 @@ typedef enum KubeletPlace {
  * @root: kubelet's directory for this process
  *
  * Return: 1: one names the volume, or, of a pod's, cannot be understood; 0: none does; -ENOENT:
- * kubelet has no such place here; another -errno: nobody can tell.
+ * kubelet has no such place here, or no pod at all in it: another kubelet's, or a disk is yet to be
+ * mounted there, and the next start may need what nobody speaks for now; another -errno: nobody can
+ * tell.
  */
 int kubelet_has_volume(const char *root, KubeletPlace place, const char *volume_id);
 

@@ -9,10 +9,10 @@
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/block_sysfs.h"
+#include "csi/kubelet/holder.h"
 #include "csi/metrics/metrics.h"
 #include "csi/node/encrypt.h"
 #include "csi/node/growing.h"
-#include "csi/kubelet/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/timed.h"
@@ -169,6 +169,16 @@ static bool is_short(const Job *job) {
         return job->device.size_bytes > 0 && job->device.size_bytes < job->device.device.size_bytes;
 }
 
+/* From the look at who has it mounted or shown, until it is. */
+static int hold_disk(Job *job, Error *err) {
+        char key[32];
+
+        (void)snprintf(key, sizeof(key), "%u:%u", major(job->device.device.devno),
+                       minor(job->device.device.devno));
+        return hold_acquire(job->node->locks, "disk", key, HOLD_EXCLUSIVE, NULL, &job->locks.disk,
+                            err);
+}
+
 int job_find_device(Job *job, Error *err) {
         const Provider *provider = job->node->config.provider;
         void *self = job->node->config.provider_self;
@@ -179,6 +189,9 @@ int job_find_device(Job *job, Error *err) {
                 !job->has_ephemeral &&
                 (job->reads_only || (job->options.set & MOUNT_FLAG_READ_ONLY) != 0);
         r = provider->find_device(self, job->call, &job->volume, &job->device.device, err);
+        if (r < 0)
+                return r;
+        r = hold_disk(job, err);
         if (r < 0)
                 return r;
         job->has_device = true;

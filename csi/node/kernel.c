@@ -9,14 +9,15 @@
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
 #include "common/block/btrfs.h"
+#include "csi/kubelet/holder.h"
 #include "csi/metrics/metrics.h"
 #include "csi/node/growing.h"
-#include "csi/kubelet/holder.h"
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/share.h"
 #include "csi/node/timed.h"
 #include "csi/wait/limits.h"
+#include "fs/formats/format.h"
 #include "fs/verdict/explain.h"
 
 #include <fcntl.h>
@@ -321,12 +322,24 @@ static int check(Node *node, Work *work, Error *err) {
 
 /* --- mount, bind --- */
 
+/* The driver says the same of a disk that fails and of what is damaged on a sound one. */
+static const char *find_damage(const Work *work, int r, char text[FS_DAMAGE_MAX]) {
+        FsReader reader;
+
+        return r == -EIO && fs_reader_from_fd(&reader, work->device_fd) == 0 &&
+                               fs_find_damage(&reader, work->plan->volume.kind, text) == 1
+                       ? text
+                       : NULL;
+}
+
 static int explain(const Work *work, int r, const MountContext *context, Error *err) {
         const Plan *plan = work->plan;
+        char damage[FS_DAMAGE_MAX];
         const FsFailure failure = {
                 .os_errno = -r,
                 .read_only = !plan->writes_super,
                 .options = context->option,
+                .damage = find_damage(work, r, damage),
                 .kernel_text = context->log[0] != '\0' ? context->log : NULL,
         };
         char text[FS_SENTENCE_MAX];

@@ -195,6 +195,7 @@ int node_locks_acquire(Node *node, const Call *call, const char *volume_id, Hold
 }
 
 void node_locks_release(const Call *call, NodeLocks *locks) {
+        hold_release(&locks->disk);
         waiting_release(call, &locks->path);
         waiting_release(call, &locks->volume);
 }

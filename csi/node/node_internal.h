@@ -76,9 +76,11 @@ void node_note_hanging(Node *node, const Call *call, const char *volume_id);
 /* ERROR_UNAVAILABLE while a tool hangs on the volume: a second one beside it may destroy it. */
 int node_check_hanging(Node *node, const char *volume_id, Error *err);
 
-/* Holds volume and path; both are released by node_locks_release(). */
+/* Holds volume and path, and the disk of whoever mounts, formats or shows one: two volumes may name
+ * the same, and each looks at what the other does before it does its own. All are released by
+ * node_locks_release(). */
 typedef struct NodeLocks {
-        Hold volume, path;
+        Hold volume, path, disk;
 } NodeLocks;
 
 /**

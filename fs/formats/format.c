@@ -65,6 +65,12 @@ int fs_read_backup(const FsReader *reader, FsVolume *volume) {
         return FS_E_NONE;
 }
 
+int fs_find_damage(const FsReader *reader, FsKind kind, char text[FS_DAMAGE_MAX]) {
+        const FsFormat *format = fs_format(kind);
+
+        return format && format->find_damage ? format->find_damage(reader, text) : 0;
+}
+
 const char *fs_kind_name(FsKind kind) {
         const FsFormat *format = fs_format(kind);
 

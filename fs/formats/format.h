@@ -9,6 +9,9 @@
 
 #include "fs/volume/source.h"
 
+/* Text of fs_find_damage(). */
+#define FS_DAMAGE_MAX 96
+
 typedef struct FsFormat {
         FsKind kind;
         const char *name;     /* of the family, for tables and JSON: "ext" */
@@ -21,6 +24,9 @@ typedef struct FsFormat {
         /* From a copy of the superblock, with backup_offset. NULL: it keeps none, or at places that
          * only the primary tells. Return: as read(). */
         int (*read_backup)(FsSource *source, FsVolume *volume);
+
+        /* fs_find_damage(). NULL: nothing is looked at. */
+        int (*find_damage)(const FsReader *reader, char text[FS_DAMAGE_MAX]);
 
         const char *class_names[_FS_CLASS_N]; /* where its documents have another than most */
         const char *no_recovery; /* mount options that leave the log alone; NULL: "ro" does */
@@ -54,6 +60,19 @@ int fs_ext_count_files(const FsReader *reader, uint64_t *n_filesp);
  * Return: as fs_read_volume(), with backup_offset set.
  */
 int fs_read_backup(const FsReader *reader, FsVolume *volume);
+
+/**
+ * fs_find_damage() - look at what every mount reads of all parts of a filesystem
+ * @text: what is damaged, of FS_DAMAGE_MAX bytes
+ *
+ * For a mount that failed with EIO, which drivers say of a disk that fails and of what they find
+ * damaged on a sound one. XFS: the headers of its allocation groups, of the first 4096; others are
+ * not looked at.
+ *
+ * Return: 1: damage was found, and all before it could be read; 0: none was; -errno of a read that
+ * failed: it is the disk.
+ */
+int fs_find_damage(const FsReader *reader, FsKind kind, char text[FS_DAMAGE_MAX]);
 
 /* "ext", "xfs"...: family name for tables and JSON. Static. */
 const char *fs_kind_name(FsKind kind);

@@ -30,4 +30,7 @@ int xfs_log_read(FsSource *source, uint64_t offset, uint64_t n_bytes, uint64_t l
 void xfs_check(const uint8_t *sb, FsVolume *volume);
 int xfs_check_inodes(FsSource *source, const uint8_t *sb, FsVolume *volume);
 
+/* XFS: fs/formats/xfs_groups.c. As fs_find_damage(). */
+int xfs_find_damage(const FsReader *reader, char text[FS_DAMAGE_MAX]);
+
 #endif

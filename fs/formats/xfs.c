@@ -157,6 +157,7 @@ const FsFormat format_xfs = {
         .name = "xfs",
         .types = {"xfs"},
         .read = xfs_read,
+        .find_damage = xfs_find_damage,
         .class_names = {[FS_CLASS_LOG_INCOMPAT] = "log_incompat"},
         .no_recovery = "ro,norecovery",
         .repair = "xfs_repair",

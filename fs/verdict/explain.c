@@ -31,7 +31,8 @@ static const struct {
         {EACCES, false, "read-write was asked and the device is read-only"},
         {EPERM, false, "the plugin may not mount: it needs CAP_SYS_ADMIN"},
         {EBUSY, true, "the device is in use by another mount, filesystem or program"},
-        {EIO, true, "the device could not be read or written"},
+        {EIO, true,
+         "the device could not be read or written, or what is on it is damaged (dmesg says which)"},
         {ENXIO, true, "the device, or the device of its journal, is gone"},
         {ENOENT, true, "the device or a device that belongs to it is missing"},
         {ENOMEM, true, "the kernel had no memory"},
@@ -85,6 +86,17 @@ ErrorCode fs_explain(const FsVolume *volume, const FsHost *host, const FsVerdict
         }
         if (failure->kernel_text)
                 kernel_line(failure->kernel_text, line);
+        if (failure->damage && fs_format(volume->kind)) {
+                const char *repair = fs_format(volume->kind)->repair;
+
+                snprintf(
+                        text, FS_SENTENCE_MAX,
+                        "%s was not mounted%s: the filesystem is damaged (%s), and the disk itself "
+                        "could be read: take a snapshot, then run %s on it, unmounted",
+                        volume->type, failure->read_only ? " read-only" : "", failure->damage,
+                        repair ? repair : "its repair tool");
+                return ERROR_PRECONDITION;
+        }
         if (failure->os_errno == EINVAL && verdict && verdict->options & FS_OPTION_NOUUID &&
             !strstr(failure->options, "nouuid")) {
                 snprintf(text, FS_SENTENCE_MAX,

@@ -11,9 +11,10 @@
 #include "fs/verdict/verdict.h"
 
 typedef struct FsFailure {
-        int os_errno;            /* of the mount call */
-        bool read_only;          /* it was asked read-only */
-        const char *options;     /* as given, without secrets; may be "" */
+        int os_errno;        /* of the mount call */
+        bool read_only;      /* it was asked read-only */
+        const char *options; /* as given, without secrets; may be "" */
+        const char *damage;  /* of the filesystem, as fs_find_damage() tells; NULL: none is known */
         const char *kernel_text; /* lines of the fs-context log or of /dev/kmsg; may be NULL */
 } FsFailure;
 

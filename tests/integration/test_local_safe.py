@@ -228,6 +228,31 @@ def test_the_same_name_for_another_layout(world):
         assert world.client.CreateVolume(name=name, parameters={key: '2Ti'}, **fields).volume.volume_id
 
 
+def test_a_pool_under_another_node_name(world):
+    """The node was renamed, or its disk moved: what is there works by its id, and says where it is."""
+    capability = mount()
+    volume_id = world.create('a', 16 * MIB, capability)
+    world.kubelet.stage(volume_id, capability)
+    (world.kubelet.staging(volume_id) / 'file').write_text('kept')
+    world.kubelet.unstage(volume_id)
+    snapshot = world.client.CreateSnapshot(name='s', source_volume_id=volume_id).snapshot.snapshot_id
+    before = world.client.NodeGetInfo().node_id
+    world.daemon.argv = [word.replace(f'--node-name={before}', '--node-name=renamed') for word in world.daemon.argv]
+    world.restart()
+    assert world.client.NodeGetInfo().node_id == 'renamed'
+    (entry,) = world.client.ListVolumes().entries
+    assert entry.volume.volume_id == volume_id and 'renamed' in str(entry.volume.accessible_topology)
+    world.kubelet.stage(volume_id, capability)
+    assert (world.kubelet.staging(volume_id) / 'file').read_text() == 'kept'
+    world.kubelet.unstage(volume_id)
+    restored = world.create('b', 16 * MIB, capability, volume_content_source={'snapshot': {'snapshot_id': snapshot}})
+    # The name of a request is the node's: asked for again it is another volume.
+    assert world.create('a', 16 * MIB, capability) != volume_id
+    world.client.DeleteSnapshot(snapshot_id=snapshot)
+    for one in (volume_id, restored):
+        world.client.DeleteVolume(volume_id=one)
+
+
 def test_delete_says_who_has_it(world):
     """A pod's mount, one of a subdirectory that kubelet left behind, and a raw block device."""
     capability = mount()
@@ -249,6 +274,28 @@ def test_delete_says_who_has_it(world):
     world.client.DeleteVolume(volume_id=volume_id)
     volume_id, _, target = raw(world, 'b')
     assert f'raw block device at {target}' in holder()
+
+
+@pytest.mark.parametrize('header,group', ((1, 0), (1, 3), (2, 0), (2, 3)))
+def test_a_damaged_xfs_is_not_the_disks_fault(world, header, group):
+    """EIO of a driver that shut a damaged filesystem down was told as a disk that cannot be read, to be tried again."""
+    capability = mount('xfs')
+    volume_id = world.create('a', 320 * MIB, capability)
+    world.kubelet.stage(volume_id, capability)
+    world.kubelet.unstage(volume_id)
+    with open(image(world, volume_id), 'r+b') as file:
+        superblock = file.read(512)
+        block_bytes, group_blocks = (int.from_bytes(superblock[at:at + 4], 'big') for at in (4, 0x54))
+        at = group * block_bytes * group_blocks + header * int.from_bytes(superblock[0x66:0x68], 'big')
+        file.seek(at + 20)
+        file.write(bytes([255]) * 40)
+    message = world.client.fails('FAILED_PRECONDITION', 'NodeStageVolume', volume_id=volume_id,
+                                 volume_capability=capability,
+                                 staging_target_path=str(world.kubelet.staging(volume_id)))
+    print(message)
+    if header == 1:
+        assert f'damaged (the AGF of allocation group {group})' in message and 'xfs_repair' in message
+    assert 'could not be read or written' not in message
 
 
 def test_a_clone_that_becomes_thick_keeps_its_room(build, sandbox):
@@ -764,7 +811,7 @@ def test_a_raw_block_volume_between_stage_and_publish(world, named):
     world.daemon.kill()
     sandbox_module.umount(target)
     shutil.rmtree(target.parents[4])
-    (world.root / 'pods').mkdir(exist_ok=True)
+    (world.root / 'pods/another').mkdir(parents=True)
     world.start()
     csi.until(lambda: not [name for name in world.files() if name.startswith('eph-')])
     csi.until(lambda: len(world.loops()) == (1 if named else 0))
@@ -775,6 +822,37 @@ def test_a_raw_block_volume_between_stage_and_publish(world, named):
     world.kubelet.unpublish(volume_id, target)
     world.kubelet.unstage(volume_id, staging)
     assert not world.loops()
+
+
+def test_an_inline_volume_stays_where_kubelet_has_no_pod_at_all(world):
+    """Another kubelet's directory, or one whose disk is not mounted yet: after a reboot its pod's data was gone."""
+    def fields(volume_id, target):
+        return {'volume_id': volume_id, 'target_path': str(target), 'volume_capability': mount(),
+                'volume_context': {**world.kubelet.context('pod', 'true'), 'size': '8Mi'}}
+
+    target = world.kubelet.target('pod', 'v')
+    world.client.NodePublishVolume(**fields('csi-a', target))
+    (target / 'file').write_text('data')
+    # The look comes to it after the inline volume.
+    last = world.create('a', MIB, block())
+    world.kubelet.stage(last, block(), world.kubelet.block_staging('pv'))
+    assert len(world.loops()) == 2 and 'csi-a' < last
+    world.client.close()
+    world.daemon.kill()
+    sandbox_module.umount(target)
+    pods, away = world.root / 'pods', world.root / 'away'
+    pods.rename(away)
+    pods.mkdir()
+    world.start()
+    csi.until(lambda: not world.loops())
+    assert [name for name in world.files() if name.startswith('eph-')]
+    # The disk is there, and the pod starts again.
+    pods.rmdir()
+    away.rename(pods)
+    world.client.NodePublishVolume(**fields('csi-a', target))
+    assert (target / 'file').read_text() == 'data'
+    world.kubelet.unpublish('csi-a', target)
+    assert not [name for name in world.files() if name.startswith('eph-')]
 
 
 def test_a_staging_mount_that_nobody_has(world):
