@@ -75,33 +75,32 @@ static void line_puts(Line *line, const char *text) {
         line_put(line, text, strlen(text));
 }
 
-/* A value that is cut in the middle of a character. */
-static void drop_partial_character(Line *line) {
-        size_t n = line->n;
-
-        while (n > 0 && ((unsigned char)line->text[n - 1] & 0xc0) == 0x80)
-                n--;
-        if (n > 0 && ((unsigned char)line->text[n - 1] & 0xc0) == 0xc0 &&
-            str_utf8_length(line->text + n - 1, line->n - n + 1) != line->n - n + 1)
-                line->n = n - 1;
-}
-
 /* The longest: of a pair of surrogates. */
 #define ESCAPE_BYTES 13
 
-/* What a terminal would obey, as it stands in JSON: "\\u202e". Return: bytes of @text that it is.
- */
-static size_t escape_obeyed(const char *text, char escape[ESCAPE_BYTES]) {
+/* The character at the start of @text as it stands in JSON: "\\u202e" for what a terminal would
+ * obey, "?" for a byte of none. Return: bytes of @text that it is. */
+static size_t escape_one(const char *text, char escape[ESCAPE_BYTES]) {
+        size_t n = str_utf8_length(text, strnlen(text, 4));
         uint32_t code = 0;
-        size_t n = str_obeyed_length(text, &code);
 
-        if (n > 0 && code > 0xffff)
+        if (n == 0)
+                (void)snprintf(escape, ESCAPE_BYTES, "?");
+        else if (str_obeyed_length(text, &code) > 0 && code > 0xffff)
                 (void)snprintf(escape, ESCAPE_BYTES, "\\u%04x\\u%04x",
                                (0xd800U + ((code - 0x10000) >> 10)) & 0xffffU,
                                0xdc00U + (code & 0x3ffU));
-        else if (n > 0)
+        else if (code > 0)
                 (void)snprintf(escape, ESCAPE_BYTES, "\\u%04x", code & 0xffffU);
-        return n;
+        else if (*text == '"' || *text == '\\')
+                (void)snprintf(escape, ESCAPE_BYTES, "\\%c", *text);
+        else if (*text == '\n')
+                (void)snprintf(escape, ESCAPE_BYTES, "\\n");
+        else if ((unsigned char)*text < 0x20 || *text == 0x7f)
+                (void)snprintf(escape, ESCAPE_BYTES, "\\u%04x", (unsigned int)(unsigned char)*text);
+        else
+                (void)snprintf(escape, ESCAPE_BYTES, "%.*s", (int)n, text);
+        return n ? n : 1;
 }
 
 /* The escapes of JSON serve logfmt as well. The line grows to @limit bytes at most: what is longer
@@ -109,22 +108,9 @@ static size_t escape_obeyed(const char *text, char escape[ESCAPE_BYTES]) {
 static void line_put_escaped(Line *line, const char *text, size_t limit) {
         char escape[ESCAPE_BYTES];
 
-        for (const char *p = text; *p; p++) {
-                size_t n = escape_obeyed(p, escape);
-
-                if (n > 0)
-                        p += n - 1;
-                else if (*p == '"' || *p == '\\')
-                        (void)snprintf(escape, sizeof(escape), "\\%c", *p);
-                else if (*p == '\n')
-                        (void)snprintf(escape, sizeof(escape), "\\n");
-                else if ((unsigned char)*p < 0x20 || *p == 0x7f)
-                        (void)snprintf(escape, sizeof(escape), "\\u%04x",
-                                       (unsigned int)(unsigned char)*p);
-                else
-                        (void)snprintf(escape, sizeof(escape), "%c", *p);
+        while (*text) {
+                text += escape_one(text, escape);
                 if (line->n + strlen(escape) > limit) {
-                        drop_partial_character(line);
                         line_puts(line, "...");
                         return;
                 }

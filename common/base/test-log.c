@@ -104,6 +104,25 @@ static void test_nothing_is_obeyed(void **state) {
         assert_null(strstr(text, "\xc2"));
 }
 
+static void write_no_text(void) {
+        const LogField field = {"container", "a\x9b\xff"
+                                             "b\xe2\x80"};
+
+        log_fields(LOG_LEVEL_INFO, &field, 1, "told");
+}
+
+/* An environment is no text by itself: a line of the log is, in either form. */
+static void test_bytes_of_no_text(void **state) {
+        cleanup(freep) char *text = NULL, *json = NULL;
+
+        log_setup(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT);
+        text = captured(write_no_text);
+        assert_non_null(strstr(text, " container=a??b?? msg=told\n"));
+        log_setup(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+        json = captured(write_no_text);
+        assert_non_null(strstr(json, "\"container\":\"a??b??\""));
+}
+
 static void test_logfmt(void **state) {
         cleanup(freep) char *text = NULL;
 
@@ -150,6 +169,7 @@ int main(void) {
                 cmocka_unit_test(test_logfmt),
                 cmocka_unit_test(test_long_values_are_cut_alone),
                 cmocka_unit_test(test_nothing_is_obeyed),
+                cmocka_unit_test(test_bytes_of_no_text),
                 cmocka_unit_test(test_json_parses),
                 cmocka_unit_test(test_names),
         };
