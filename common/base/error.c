@@ -7,6 +7,8 @@
 
 #include "common/base/error.h"
 
+#include "common/base/str.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -129,17 +131,27 @@ static void cut_clean(char *message) {
         message[n] = '\0';
 }
 
+/* Words of tenants, tools and disks are in it, and it ends in events, logs and on terminals: one
+ * line, and nothing that is obeyed there (CVE-2021-25743). */
+static void make_line(char *message) {
+        cut_clean(message);
+        str_make_utf8(message);
+        for (char *at = message; *at; at++)
+                if (*at == '\n' || *at == '\t')
+                        *at = ' ';
+}
+
 static __attribute__((format(printf, 2, 0))) void message_format(Error *err, const char *format,
                                                                  va_list ap) {
         (void)vsnprintf(err->message, sizeof(err->message), format, ap);
-        cut_clean(err->message);
+        make_line(err->message);
 }
 
 static void message_append(Error *err, const char *separator, const char *text) {
         size_t n = strlen(err->message);
 
         (void)snprintf(err->message + n, sizeof(err->message) - n, "%s%s", separator, text);
-        cut_clean(err->message);
+        make_line(err->message);
 }
 
 int(error_set)(Error *err, ErrorCode code, const char *format, ...) {

@@ -152,6 +152,10 @@ size_t str_obeyed_length(const char *text, uint32_t *codep) {
         return 0;
 }
 
+static bool is_control(char c) {
+        return ((unsigned char)c < 0x20 && c != '\t' && c != '\n') || c == 0x7f;
+}
+
 void str_make_utf8(char *text) {
         size_t left = strlen(text);
         uint32_t code;
@@ -161,7 +165,7 @@ void str_make_utf8(char *text) {
 
                 if (n > 1 && str_obeyed_length(text, &code) > 0)
                         memset(text, '?', n);
-                if (n == 0)
+                if (n == 0 || is_control(*text))
                         *text = '?';
                 text += n ? n : 1;
                 left -= n ? n : 1;

@@ -60,8 +60,9 @@ size_t str_utf8_length(const char *text, size_t n_text);
  * controls are not meant. */
 size_t str_obeyed_length(const char *text, uint32_t *codep);
 
-/* Replaces every byte that is not part of valid UTF-8, or is of what str_obeyed_length() means, by
- * '?', in place. For text that came from a tool or a disk. */
+/* Replaces every byte that is not part of valid UTF-8, or is of what str_obeyed_length() means or
+ * of another control than tab and newline, by '?', in place. For text that came from a tool or a
+ * disk. */
 void str_make_utf8(char *text);
 
 /* asprintf() that returns the string or NULL without memory; caller frees. */

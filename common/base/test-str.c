@@ -77,6 +77,10 @@ static void test_make_utf8(void **state) {
                         "d\xe2\x80\xae";
         /* NOLINTEND(misc-misleading-bidirectional) */
 
+        char controls[] = "a\x1b[31m\r\b\x07\x7f\tb\nc";
+
+        str_make_utf8(controls);
+        assert_string_equal(controls, "a?[31m????\tb\nc");
         str_make_utf8(good);
         assert_string_equal(good, "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
         str_make_utf8(bad);

@@ -48,7 +48,6 @@ static void probe(Health *health) {
 
         (void)pthread_mutex_unlock(&health->lock);
         is_healthy = health->config.probe(health->config.userdata, &err) == 0;
-        str_make_utf8(err.message);
         (void)pthread_mutex_lock(&health->lock);
         health->is_healthy = is_healthy;
         memcpy(health->message, err.message, sizeof(health->message));

@@ -251,10 +251,7 @@ static void answer(RpcCall *call, int status, const char *message) {
         start_batch(call, ops, n_ops, &call->sent);
 }
 
-static void answer_error(RpcCall *call, Error *err) {
-        /* Tools and disks may have put anything into it, and cutting may have split a character:
-         * Go's clients refuse what is not UTF-8. */
-        str_make_utf8(err->message);
+static void answer_error(RpcCall *call, const Error *err) {
         answer(call, status_from_code(err->code), err->message);
 }
 

@@ -169,3 +169,50 @@ def test_cve_2026_3864(build, sandbox):
     with csi.Daemon(build, sandbox.path, provider='nfs') as client:
         for volume in ('nas#export#../../other##', 'nas#export#pvc-1#../other#delete'):
             client.fails('UNIMPLEMENTED', 'DeleteVolume', volume_id=volume)
+
+
+# What a terminal obeys, a second line for whoever reads the first, and a direction of writing.
+OBEYED = '\x1b]0;x\x07\x1b[31m\r\n\x9b2J\u202e'
+
+
+def is_plain(text):
+    return not [one for one in text if ord(one) < 0x20 or 0x7f <= ord(one) < 0xa0 or one == '\u202e']
+
+
+def test_cve_2021_25743_csi(build, sandbox):
+    """kubectl before 1.26: what a tenant wrote came through an error to an event, and to an administrator's terminal."""
+    root = sandbox.shared_directory('kubelet')
+    with csi.Daemon(build, sandbox.path, kubelet_root=root) as client:
+        kubelet = Kubelet(root, client)
+        inline = {'volume_id': 'csi-' + 64 * 'a', 'target_path': str(kubelet.target('pod', 'v')),
+                  'volume_capability': mount('ext4')}
+        for attributes in ({'size': OBEYED}, {OBEYED: 'x'}, {'provisioning': OBEYED}, {'berth.dev/fs-grow-to': OBEYED},
+                           {'csi.storage.k8s.io/pod.namespace': OBEYED + 300 * 'x'}):
+            context = {**kubelet.context('pod', 'true'), **attributes}
+            message = client.fails('INVALID_ARGUMENT', 'NodePublishVolume', **inline, volume_context=context)
+            assert is_plain(message), message
+        for wrong in ({'volume_capability': mount(OBEYED)}, {'target_path': f'{root}/{OBEYED}'},
+                      {'volume_capability': mount('ext4', flags=[f'x-{OBEYED}'])}, {'volume_id': OBEYED}):
+            try:
+                client.NodePublishVolume(**{**inline, **wrong}, volume_context=kubelet.context('pod', 'false'))
+            except csi.Failure as failure:
+                assert is_plain(failure.message), failure.message
+
+
+def test_cve_2021_25743_cni(build, sandbox):
+    """The same of the runtime's words and the list's: containerd takes the escapes of JSON off before it tells them."""
+    plugin, netns = cni.Plugin(build), sandbox.netns('a')
+    ipam = {'type': 'host-local', 'dataDir': str(sandbox.path / 'leases'), 'subnet': '10.1.0.0/24'}
+    conf = {'cniVersion': '1.1.0', 'name': 'n', 'type': 'berth-cni', 'bridge': 'b0', 'ipam': ipam}
+    ports = {'portMappings': [{'hostPort': 80, 'containerPort': 80, 'hostIP': OBEYED}]}
+    for wrong in ({'name': OBEYED}, {'bridge': OBEYED}, {'ipam': {**ipam, 'subnet': OBEYED}}, {'cniVersion': OBEYED},
+                  {'ipam': {**ipam, 'type': OBEYED}}, {'runtimeConfig': ports}, {'ipMasq': OBEYED},
+                  {'sysctl': {OBEYED: '1'}}, {'mac': OBEYED}, {'ipMasqBackend': OBEYED, 'ipMasq': True}):
+        error = plugin.add({**conf, **wrong}, netns, 'a').failed()
+        assert is_plain(error['msg'] + error.get('details', '')), error
+    for environment in ({'ifname': OBEYED}, {'args': f'IP={OBEYED}'}, {'args': f'MAC={OBEYED}'}):
+        done = plugin.add(conf, netns, 'a', **environment)
+        assert done.code == 0 or is_plain(str(done.failed()['msg']) + done.failed().get('details', '')), done.json
+        assert is_plain(done.stderr.replace('\n', '')), done.stderr
+    error = plugin.add(conf, f'/run/netns/{OBEYED}', 'a').failed()
+    assert is_plain(error['msg'] + error.get('details', '')), error
