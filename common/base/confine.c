@@ -66,6 +66,11 @@ static const unsigned int refused[] = {
         /* namespaces */
         SYS_unshare,
         SYS_setns,
+        /* device nodes */
+        SYS_mknodat,
+#ifdef SYS_mknod
+        SYS_mknod,
+#endif
         /* other processes, and the kernel */
         SYS_ptrace,
         SYS_process_vm_readv,
@@ -98,12 +103,11 @@ static const unsigned int refused[] = {
         SYS_vhangup,
 };
 
-/* What device mapper and its keys need. */
+/* What the keys of device mapper need. */
 static const unsigned int refused_tool[] = {
-        SYS_add_key, SYS_request_key, SYS_keyctl, SYS_mknodat,
-#ifdef SYS_mknod
-        SYS_mknod,
-#endif
+        SYS_add_key,
+        SYS_request_key,
+        SYS_keyctl,
 };
 
 typedef struct Program {

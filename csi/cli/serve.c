@@ -327,8 +327,8 @@ static int run(Serve *serve, Error *err) {
  */
 static int limit_privileges(const Serve *serve, Error *err) {
         static const unsigned int kept[] = {
-                CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_DAC_OVERRIDE, CAP_FOWNER,           CAP_CHOWN,
-                CAP_FSETID,    CAP_MKNOD,        CAP_IPC_LOCK,     CAP_NET_BIND_SERVICE,
+                CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_DAC_OVERRIDE,     CAP_FOWNER,
+                CAP_CHOWN,     CAP_IPC_LOCK,     CAP_NET_BIND_SERVICE,
         };
         uint64_t keep = 0;
         int r;

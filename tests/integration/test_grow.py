@@ -136,6 +136,22 @@ def test_a_copy_is_grown_and_takes_the_place(sharing):
     assert world.files() == []
 
 
+def test_the_owner_of_the_file_takes_cap_chown(sharing):
+    """The one thing that docs/security.md keeps CAP_CHOWN for."""
+    world, tools = sharing
+    volume_id, content = make_grown(world)
+    put_tool(tools, 'resize2fs', 'real "$@"\n')
+    image = world.pool / 'volumes' / f'{volume_id}.img'
+    os.chown(image, 12, 34)
+    world.daemon.argv = ['setpriv', '--bounding-set=-chown', *world.daemon.argv]
+    world.restart()
+    world.kubelet.stage(volume_id, mount('ext4'))
+    expect_whole(world, volume_id, content, True)
+    assert image.stat().st_uid == 0
+    assert 'has not the owner, mode or project of its file' in world.daemon.log()
+    expect_sound(world, volume_id)
+
+
 @pytest.mark.parametrize('how', TOOLS)
 def test_a_tool_that_does_not_end_well(sharing, how):
     """The volume is what it was, is mounted, says that it did not grow, and grows with a better tool."""

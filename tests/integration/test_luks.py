@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import time
 
 import pytest
@@ -98,14 +99,20 @@ class Hetzner:
         return tree.scsi(name, f'0:0:{ord(name[-1]) - 97}:1', 'HC', 'Volume', pg80=disks.page_80(volume), **more)
 
 
+def mappers():
+    """Name -> the kernel's own node: in /dev/mapper nobody makes one without udev."""
+    return {(path / 'name').read_text().strip(): f'/dev/{path.parent.name}'
+            for path in pathlib.Path('/sys/block').glob('dm-*/dm')}
+
+
 def mapper_names():
-    return {(path / 'name').read_text().strip() for path in pathlib.Path('/sys/block').glob('dm-*/dm')}
+    return set(mappers())
 
 
 def close_all():
     """What a failed test left: nothing in these namespaces owns a mapper."""
-    for name in mapper_names():
-        subprocess.run(['umount', '--all-targets', f'/dev/mapper/{name}'], capture_output=True, check=False)
+    for name, node in mappers().items():
+        subprocess.run(['umount', '--all-targets', node], capture_output=True, check=False)
         subprocess.run(['dmsetup', 'remove', '--retry', '--force', name], capture_output=True, check=False)
 
 
@@ -122,12 +129,12 @@ def world_fixture(sandbox, build):
     tree = disks.Tree(sandbox)
     made = []
 
-    def make(cloud, *argv, is_quick=True, more=()):
+    def make(cloud, *argv, is_quick=True, more=(), wrapper=()):
         cloud.service().start(cloud.service.address)
         quick = pathlib.Path(build) / 'tests/lib/libquick-derivation.so'
         environment = {'LD_PRELOAD': str(quick), **dict(more)} if is_quick and quick.exists() else {}
         daemon = Daemon(build, sandbox.path, ['--root', tree.root, '--log-level=debug', *argv],
-                        provider=cloud.provider, environment=environment)
+                        provider=cloud.provider, environment=environment, wrapper=wrapper)
         made.append(daemon)
         client = daemon.start(60)
         client.timeout = SLOW_SECONDS
@@ -194,7 +201,7 @@ def content(disk, at=0, n=MIB):
 
 
 def mapper_devno(name):
-    return os.stat(f'/dev/mapper/{name}').st_rdev
+    return os.stat(mappers()[name]).st_rdev
 
 
 @pytest.mark.deadline(1500)
@@ -362,7 +369,7 @@ def test_stale_mappers(world):
                     '--key-file', '-', other.loop], input='x', text=True, check=True)
     subprocess.run(['cryptsetup', 'open', '--key-file', '-', other.loop, Linode.mapper], input='x', text=True,
                    check=True)
-    with open(f'/dev/mapper/{Linode.mapper}', 'rb'):
+    with open(mappers()[Linode.mapper], 'rb'):
         message = kubelet.fails('FAILED_PRECONDITION')
         assert 'is in use' in message and 'another disk' in message
         assert mapper_names() == {Linode.mapper}
@@ -586,3 +593,37 @@ def test_left_behind(world):
     kubelet.unmount(kubelet.mount())
     assert mapper_names() == {'foreign'}
     subprocess.run(['cryptsetup', 'close', 'foreign'], check=True)
+
+
+# What berth-csi is started under: a container's /run, whose root is read-only, and a kernel without its interface of
+# ciphers, for which libcryptsetup has its own or goes through a mapper.
+CONTAINED = ['unshare', '--mount', '--propagation=unchanged', 'sh', '-c',
+             'mount -t tmpfs -o ro none /run && exec "$@"', 'sh']
+NO_AF_ALG = [sys.executable, '-c', """
+import errno, os, seccomp, socket, sys
+rules = seccomp.SyscallFilter(defaction=seccomp.ALLOW)
+rules.add_rule(seccomp.ERRNO(errno.EAFNOSUPPORT), 'socket', seccomp.Arg(0, seccomp.EQ, socket.AF_ALG))
+rules.load()
+os.execvp(sys.argv[1], sys.argv[1:])
+"""]
+
+
+@pytest.mark.deadline(1500)
+@pytest.mark.parametrize('wrapper', [[], NO_AF_ALG], ids=['with AF_ALG', 'without'])
+def test_what_the_manifest_gives_is_enough(world, wrapper):
+    """No device node and no owner is made for it, and nothing is written to /run."""
+    tree, kubelet = world(Linode, wrapper=[*CONTAINED, *wrapper])
+    disk = Linode.disk(tree, 'sdb', Linode.volume, size_bytes=128 * MIB)
+    status = pathlib.Path(f'/proc/{kubelet.daemon.process.pid}/status').read_text(encoding='ascii')
+    bound, = re.findall(r'CapBnd:\t(\w+)', status)
+    assert not int(bound, 16) & (1 << 27 | 1 << 4), 'CAP_MKNOD, CAP_FSETID'
+    path = kubelet.mount()
+    assert not pathlib.Path('/dev/mapper', Linode.mapper).exists()
+    (path / 'file').write_text('kept')
+    kubelet.unmount(path)
+    assert mapper_names() == set()
+    disk.grow(192 * MIB)
+    path = kubelet.mount()
+    assert (path / 'file').read_text() == 'kept'
+    kubelet.unmount(path)
+    assert mapper_names() == set()

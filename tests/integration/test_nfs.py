@@ -182,11 +182,14 @@ def test_spellings_of_the_source(daemon, server, address):
 
 
 @pytest.mark.deadline(300)
-def test_permissions(daemon, server):
+@pytest.mark.parametrize('mode', ['0770', '02775'])
+def test_permissions(daemon, server, mode):
+    """A directory that belongs to its group, too, which the daemon is not in."""
+    os.chown(server.directory, 0, 1234)
     with daemon.start(60) as client:
         target = target_of(daemon, 'a')
-        client.NodePublishVolume(**fields_of(daemon, 'a', volume_context={'mountPermissions': '0770'}))
-        assert os.stat(server.directory).st_mode & 0o7777 == 0o770
+        client.NodePublishVolume(**fields_of(daemon, 'a', volume_context={'mountPermissions': mode}))
+        assert os.stat(server.directory).st_mode & 0o7777 == int(mode, 8)
         unpublish(client, target)
 
 
