@@ -219,12 +219,28 @@ static void test_asks_little(void **state) {
         assert_false(fsck_asks_little("? no\nFix? no\n"));
 }
 
+/* Names may be lost by "e2fsck -y": only what a kill left is corrected so, and never unseen. */
+static void test_cut_growth(void **state) {
+        (void)state;
+        load("ext4");
+        for (int killed = 0; killed < 2; killed++) {
+                fsck_plan_cut_growth(&volume, "/dev/x", killed, &plan);
+                assert_int_equal(plan.action, FSCK_ACTION_PREEN);
+                assert_true(plan.looks_first);
+                assert_int_equal(plan.may_say_yes, killed);
+                assert_string_equal(plan.argv[1], "-f");
+                assert_string_equal(plan.argv[2], "-p");
+                assert_string_equal(plan.argv[3], "/dev/x");
+                assert_null(plan.argv[4]);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_policy),      cmocka_unit_test(test_damaged),
                 cmocka_unit_test(test_limits),      cmocka_unit_test(test_run),
                 cmocka_unit_test(test_explain),     cmocka_unit_test(test_explain_long),
-                cmocka_unit_test(test_asks_little),
+                cmocka_unit_test(test_asks_little), cmocka_unit_test(test_cut_growth),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,6 +200,11 @@ static void test_refusals(void **state) {
         refused("btrfs", "5.10/64", NULL, NULL, ERROR_PRECONDITION, "sectorsize of 4K");
         refused("f2fs", "6.1,6.1/16", NULL, NULL, ERROR_PRECONDITION, "pages of 16K");
         refused("xfs", "3.10", NULL, NULL, ERROR_PRECONDITION, "Linux 3.10");
+        /* Every kernel has it, and the installed mke2fs does not. */
+        assert_true(make("ext4", "6.1", FS_VERSION(1, 46, 0),
+                         (const char *const[]){"-O", "orphan_file", NULL}) < 0);
+        assert_int_equal(err.code, ERROR_UNSUPPORTED);
+        assert_non_null(strstr(err.message, "needs a mkfs of 1.47"));
 }
 
 static void test_sizes(void **state) {
