@@ -5,7 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 #include <errno.h>
 #include <pthread.h>

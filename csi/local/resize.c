@@ -13,7 +13,7 @@
 #include "csi/local/volume.h"
 
 #include "fs/formats/format.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/block/filecopy.h"

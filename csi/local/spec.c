@@ -6,7 +6,7 @@
 
 #include "fs/hosts/cluster.h"
 #include "fs/make/mkfs.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/sha256.h"

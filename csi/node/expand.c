@@ -11,7 +11,7 @@
 #include "common/block/block_sysfs.h"
 #include "csi/node/encrypt.h"
 #include "fs/formats/format.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

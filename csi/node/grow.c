@@ -19,7 +19,7 @@
 #include "fs/formats/format.h"
 #include "fs/look/inspect.h"
 #include "fs/make/fsck.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

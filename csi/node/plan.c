@@ -4,7 +4,7 @@
 
 #include "csi/node/plan.h"
 #include "fs/formats/format.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"

@@ -6,7 +6,7 @@
 #include "common/base/str.h"
 #include "csi/node/node_internal.h"
 #include "fs/formats/format.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 #include <fcntl.h>
 

@@ -11,6 +11,7 @@
 
 #include "common/base/error.h"
 #include "fs/features/feature.h"
+#include "fs/tools/tools.h"
 
 typedef enum FsTri {
         FS_TRI_UNKNOWN = 0,
@@ -28,22 +29,6 @@ typedef enum FsEvidence {
 } FsEvidence;
 
 const char *fs_evidence_name(FsEvidence evidence);
-
-/* Tool packages; a package's programs have one version. */
-typedef enum FsTools {
-        FS_TOOLS_E2FSPROGS = 0,
-        FS_TOOLS_XFSPROGS,
-        FS_TOOLS_BTRFS,
-        FS_TOOLS_F2FS,
-        _FS_TOOLS_N,
-} FsTools;
-
-/* Versions of what is installed here, by running each mkfs once; FS_TOOLS_ABSENT where one does not
- * answer. */
-void fs_tools_read(uint32_t tools[_FS_TOOLS_N]);
-
-#define FS_TOOLS_UNKNOWN 0U         /* version was not asked for */
-#define FS_TOOLS_ABSENT  UINT32_MAX /* no mkfs of it here */
 
 typedef struct FsMask {
         uint64_t have;     /* bits this host mounts read-write */

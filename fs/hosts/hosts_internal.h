@@ -15,10 +15,6 @@ void host_apply_config(FsHost *host, const char *text);
  * none. */
 void host_apply_stable(FsHost *host, const char *text);
 
-/* The version in what a tool says about itself: "mke2fs 1.47.0 (5-Feb-2023)". Pure. FS_TOOLS_ABSENT
- * if there is none. */
-uint32_t host_tool_version(const char *text);
-
 /* Asks the kernel about XFS; leaves @host as it is where that is not possible. */
 void host_probe(FsHost *host, const char *cache_dir);
 

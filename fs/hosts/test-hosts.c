@@ -287,14 +287,13 @@ static void test_json_one_behind_the_other(void **state) {
 
 static void test_tool_versions(void **state) {
         (void)state;
-        assert_int_equal(host_tool_version("mke2fs 1.47.0 (5-Feb-2023)\n"), FS_VERSION(1, 47, 0));
-        assert_int_equal(host_tool_version("mkfs.xfs version 6.1.0\n"), FS_VERSION(6, 1, 0));
-        assert_int_equal(host_tool_version("mkfs.btrfs, part of btrfs-progs v6.2\n"),
+        assert_int_equal(fs_tool_version("mke2fs 1.47.0 (5-Feb-2023)\n"), FS_VERSION(1, 47, 0));
+        assert_int_equal(fs_tool_version("mkfs.xfs version 6.1.0\n"), FS_VERSION(6, 1, 0));
+        assert_int_equal(fs_tool_version("mkfs.btrfs, part of btrfs-progs v6.2\n"),
                          FS_VERSION(6, 2, 0));
-        assert_int_equal(host_tool_version("mkfs.f2fs 1.15.0 (2022-05-13)\n"),
-                         FS_VERSION(1, 15, 0));
-        assert_int_equal(host_tool_version("BusyBox\n"), FS_TOOLS_ABSENT);
-        assert_int_equal(host_tool_version(""), FS_TOOLS_ABSENT);
+        assert_int_equal(fs_tool_version("mkfs.f2fs 1.15.0 (2022-05-13)\n"), FS_VERSION(1, 15, 0));
+        assert_int_equal(fs_tool_version("BusyBox\n"), FS_TOOLS_ABSENT);
+        assert_int_equal(fs_tool_version(""), FS_TOOLS_ABSENT);
 }
 
 /* --- hosts by release, against configurations that were read --- */

@@ -438,7 +438,7 @@ static void look(Look *look, const FsReader *reader) {
         whole = found && out->volume.checksum != FS_CHECKSUM_BAD;
         if (look_edges(look) < 0 || (whole && look_zfs(look) < 0))
                 return;
-        r = inspect_library(look->fd, whole ? "zfs_member" : NULL, out);
+        r = fs_inspect_library(look->fd, whole ? "zfs_member" : NULL, out);
         if (r < 0) {
                 out->read_errno = -r;
                 errno = -r;

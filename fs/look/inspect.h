@@ -66,6 +66,10 @@ typedef struct FsExpect {
  */
 int fs_inspect(int fd, const FsExpect *expect, FsInspection *inspection, Error *err);
 
+/* Everything libblkid finds, also with bad checksums and partition tables, but for the type
+ * @without (NULL: none). Return: 0; -errno when it could not look. */
+int fs_inspect_library(int fd, const char *without, FsInspection *out);
+
 /**
  * fs_blank_test() - may this device be formatted
  *

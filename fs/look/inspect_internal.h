@@ -7,8 +7,4 @@
 /* Adds a hit; one of the same type counts once. */
 void inspect_hit(FsInspection *out, const FsHit *hit);
 
-/* Everything libblkid finds, also with bad checksums and partition tables, but for the type
- * @without (NULL: none). Return: 0; -errno when it could not look. */
-int inspect_library(int fd, const char *without, FsInspection *out);
-
 #endif

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-int inspect_library(int fd, const char *without, FsInspection *out) {
+int fs_inspect_library(int fd, const char *without, FsInspection *out) {
         cleanup(freep) BlockProbe *probe = malloc(sizeof(*probe));
         int r;
 

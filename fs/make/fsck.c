@@ -7,7 +7,7 @@
  */
 
 #include "fs/make/fsck.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"

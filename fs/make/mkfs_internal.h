@@ -7,7 +7,7 @@
 
 #include "fs/make/mkfs.h"
 #include "fs/make/mkfs_options.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 typedef struct Making {
         const FsMakeRequest *request;

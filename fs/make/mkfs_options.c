@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Users' mkfs words, by the table of options (fs/make/tools.h). */
+/* Users' mkfs words, by the table of options (fs/tools/tools.h). */
 
 #include "fs/make/mkfs_options.h"
 
 #include "fs/formats/format.h"
 #include "fs/make/mkfs.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 #include "common/base/str.h"
 

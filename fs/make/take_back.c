@@ -9,7 +9,7 @@
 #include "fs/make/mkfs.h"
 
 #include "fs/formats/format.h"
-#include "fs/look/inspect_internal.h"
+#include "fs/look/inspect.h"
 #include "fs/look/signatures.h"
 #include "fs/volume/bytes.h"
 #include "fs/volume/checksum.h"
@@ -299,7 +299,7 @@ static int judge_whole(Search *search) {
             (volume->kind != search->claim->kind ||
              memcmp(volume->uuid, search->claim->uuid, sizeof(volume->uuid)) != 0))
                 found_foreign(search, volume->type, 0);
-        r = inspect_library(search->fd, NULL, seen);
+        r = fs_inspect_library(search->fd, NULL, seen);
         for (size_t i = 0; r >= 0 && i < seen->n_hits; i++)
                 if (!is_of_kind(seen->hits[i].type, search->claim->kind))
                         found_foreign(search, seen->hits[i].type, seen->hits[i].offset);

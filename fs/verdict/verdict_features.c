@@ -275,16 +275,9 @@ void verdict_judge_consequences(const VerdictCase *c) {
 /* --- tools --- */
 
 static uint32_t tools_version(const FsHost *host, FsKind kind) {
-        static const FsTools tools[_FS_KIND_N] = {
-                [FS_KIND_EXT] = FS_TOOLS_E2FSPROGS,
-                [FS_KIND_XFS] = FS_TOOLS_XFSPROGS,
-                [FS_KIND_BTRFS] = FS_TOOLS_BTRFS,
-                [FS_KIND_F2FS] = FS_TOOLS_F2FS,
-        };
+        const FsToolset *set = fs_toolset_find(kind);
 
-        if (kind != FS_KIND_EXT && tools[kind] == FS_TOOLS_E2FSPROGS)
-                return FS_TOOLS_UNKNOWN;
-        return host->tools[tools[kind]];
+        return set ? host->tools[set->tools] : FS_TOOLS_UNKNOWN;
 }
 
 /* Tools refuse what they do not know in every class, also where the kernel would not mind. */

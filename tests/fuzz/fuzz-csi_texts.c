@@ -12,7 +12,7 @@
 #include "csi/node/options.h"
 #include "csi/providers/list.h"
 #include "fs/hosts/cluster.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

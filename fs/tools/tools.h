@@ -1,18 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef BERTH_FS_MAKE_TOOLS_H
-#define BERTH_FS_MAKE_TOOLS_H
+#ifndef BERTH_FS_TOOLS_TOOLS_H
+#define BERTH_FS_TOOLS_TOOLS_H
 
 /*
  * What is known of the filesystems' own tools, in one place: what they are called, which options
  * they take and which of those a volume may have, how small a device they make a filesystem on,
- * what they are known to break. fs/make/tool_table.c is data and nothing else. Sources: the manual
+ * what they are known to break. fs/tools/tool_table.c is data and nothing else. Sources: the manual
  * pages, and running the tools of Debian 11, 12, 13 and of 2026 (tests/integration/test_mkfs.py
  * does it again with what is installed).
  */
 
 #include "common/base/error.h"
 #include "fs/features/feature.h"
-#include "fs/hosts/hosts.h"
+
+/* Tool packages; a package's programs have one version. */
+typedef enum FsTools {
+        FS_TOOLS_E2FSPROGS = 0,
+        FS_TOOLS_XFSPROGS,
+        FS_TOOLS_BTRFS,
+        FS_TOOLS_F2FS,
+        _FS_TOOLS_N,
+} FsTools;
+
+#define FS_TOOLS_UNKNOWN 0U         /* version was not asked for */
+#define FS_TOOLS_ABSENT  UINT32_MAX /* no mkfs of it here */
+
+/* Versions of what is installed here, by running each mkfs once; FS_TOOLS_ABSENT where one does not
+ * answer. */
+void fs_tools_read(uint32_t tools[_FS_TOOLS_N]);
+
+/* The version in what a tool says about itself: "mke2fs 1.47.0 (5-Feb-2023)". Pure. FS_TOOLS_ABSENT
+ * if there is none. */
+uint32_t fs_tool_version(const char *text);
 
 typedef enum FsProgram {
         FS_PROGRAM_MAKE = 0,

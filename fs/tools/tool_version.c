@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which versions of the filesystems' tools are installed here. */
 
-#include "fs/hosts/hosts_internal.h"
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/exec.h"
@@ -14,7 +13,7 @@ static bool is_digit(char c) {
 }
 
 /* The first "digits.digits" that starts a word ("v6.2" too); years and dates have no such dot. */
-uint32_t host_tool_version(const char *text) {
+uint32_t fs_tool_version(const char *text) {
         for (const char *p = text; *p; p++) {
                 const char *digits = p;
                 uint32_t version;
@@ -45,9 +44,9 @@ void fs_tools_read(uint32_t tools[_FS_TOOLS_N]) {
 
                 tools[set->tools] = FS_TOOLS_ABSENT;
                 if (exec_run(&request, &result) == 0) {
-                        tools[set->tools] = host_tool_version(result.output);
+                        tools[set->tools] = fs_tool_version(result.output);
                         if (tools[set->tools] == FS_TOOLS_ABSENT)
-                                tools[set->tools] = host_tool_version(result.errors);
+                                tools[set->tools] = fs_tool_version(result.errors);
                 }
                 exec_result_deinit(&result);
         }

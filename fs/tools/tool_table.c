@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tables of tools: data and nothing else. See fs/make/tools.h. */
+/* The tables of tools: data and nothing else. See fs/tools/tools.h. */
 
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 
 #include <linux/capability.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Look-ups in the tables of tools, and the form of an option's value. Pure. */
 
-#include "fs/make/tools.h"
+#include "fs/tools/tools.h"
 #include "fs/formats/format.h"
 
 #include "common/base/cleanup.h"
