@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-#define EXT_RO_VERITY      0x8000U
+#define EXT_RO_VERITY 0x8000U
 
 /* --- block size against page size --- */
 
