@@ -304,6 +304,13 @@ def test_mtu_of_the_routes_uplink(net):
     conf = net.conf(ipam={**net.conf()['ipam'], 'routes': [{'dst': '10.100.0.0/16'}]})
     net.plugin.add(conf, pod, 'a').ok()
     assert links(netns=pod)['eth0']['mtu'] == 1420
+    # A route may promise less than its link.
+    lib.sh('ip', 'route', 'add', '10.128.0.0/16', 'dev', 'tun', 'mtu', '1300')
+    pod = net.sandbox.netns('b')
+    conf = net.conf(bridge='br1', ipam={**net.conf()['ipam'], 'subnet': '10.2.0.0/24',
+                                        'routes': [{'dst': '10.128.0.0/16'}]})
+    net.plugin.add({**conf, 'name': 'second'}, pod, 'b').ok()
+    assert links(netns=pod)['eth0']['mtu'] == 1300
 
 
 def switch(link, key, netns=None):
@@ -688,7 +695,8 @@ def test_foreign_link_of_our_name(net):
     lib.sh('ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', 'x')
     result = net.plugin.add(conf, a, 'a').ok()
     assert host_of(result) != name and ping(a, '10.1.0.1')
-    net.plugin.delete(conf, a, 'a').ok()
+    # Also where the pod's side cannot tell which it is.
+    net.plugin.delete(conf, None, 'a').ok()
     assert set(links('veth')) == {name, 'x'} and net.leases() == []
 
 

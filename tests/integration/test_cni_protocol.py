@@ -69,6 +69,16 @@ def test_environment(plugin, sandbox, env, code, words):
     assert error['cniVersion']
 
 
+def test_arguments_where_upstream_reads_none(build, sandbox):
+    """Only plugins that take a key of CNI_ARGS refuse one that they do not know."""
+    pod = sandbox.netns('a')
+    conf = {'cniVersion': '1.0.0', 'name': 'net', 'type': 'loopback'}
+    result = cni.Plugin(build, 'loopback').add(conf, pod, 'a', ifname='lo', args='X=1;Y').ok()
+    for role in ('portmap', 'bandwidth'):
+        more = cni.with_result({**conf, 'type': role}, result)
+        cni.Plugin(build, role).add(more, pod, 'a', args='X=1;Y').ok()
+
+
 @pytest.mark.parametrize('data, code, words', [
     (b'', 6, 'line 1'),
     (b'{', 6, 'line 1'),
