@@ -35,6 +35,13 @@ bool plan_bridge_mtu_is_open(const HostFacts *facts) {
                facts->bridge.mtu_bytes == MTU_DEFAULT;
 }
 
+/* The way out has become narrower. What the host itself sends to a pod, as large as the bridge
+ * takes it, would be dropped before the pod's port, since a bridge cuts nothing. Other ports keep
+ * it. */
+static bool is_too_large(const PlanMaker *maker, const Link *bridge) {
+        return !(bridge->flags & LINK_FLAG_LOWER_UP) && bridge->mtu_bytes > maker->plan->mtu_bytes;
+}
+
 void plan_bridge(PlanMaker *maker) {
         const HostFacts *facts = maker->facts;
         const LinkConf *link = maker->link;
@@ -45,7 +52,8 @@ void plan_bridge(PlanMaker *maker) {
                 maker->plan->bridge_filters_vlans = filters;
                 (void)plan_step(maker, STEP_BRIDGE_CREATE, LINK_BRIDGE);
         }
-        if (!there || link->mtu_bytes || plan_bridge_mtu_is_open(facts))
+        if (!there || link->mtu_bytes || plan_bridge_mtu_is_open(facts) ||
+            is_too_large(maker, there))
                 plan_mtu(maker, LINK_BRIDGE, there);
         plan_switches(maker, LINK_BRIDGE, link->bridge, there,
                       link->is_gateway && link->vlan == 0 &&

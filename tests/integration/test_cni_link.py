@@ -286,6 +286,11 @@ def test_mtu_outlives_the_last_pod(net, mtu):
         assert (links(netns=pod)['eth0']['mtu'], links()['br0']['mtu']) == (mtu, mtu)
         net.plugin.delete(net.conf(), pod, name).ok()
         assert links()['br0']['mtu'] == mtu
+    # The way out becomes narrower, and the bridge with it: it would not cut what the host sends to a pod.
+    lib.sh('ip', 'link', 'set', 'up0', 'mtu', '1380')
+    net.plugin.add(net.conf(), pod, name).ok()
+    assert (links(netns=pod)['eth0']['mtu'], links()['br0']['mtu']) == (1380, 1380)
+    lib.sh('ip', 'link', 'set', 'up0', 'mtu', mtu)
     lib.sh('ip', 'link', 'del', 'br0')
     lib.sh('ip', 'link', 'add', 'br0', 'type', 'bridge')
     pod = net.sandbox.netns('c')
