@@ -80,6 +80,6 @@ int forward_legacy_is_open(uint8_t family, const char *admin_chain, Error *err);
 int forward_legacy_add(uint8_t family, const char *admin_chain, Error *err);
 
 /* The filter table. Return: 0, freed by xtables_deinit(); negative. */
-int forward_legacy_read(uint8_t family, XtTable *xt, Error *err);
+int forward_legacy_read(uint8_t family, const char *table, XtTable *xt, Error *err);
 
 #endif

@@ -106,12 +106,12 @@ static LegacyRule accept_mark(void) {
 
 /* --- reading ------------------------------------------------------------------------------ */
 
-int forward_legacy_read(uint8_t family, XtTable *xt, Error *err) {
+int forward_legacy_read(uint8_t family, const char *table, XtTable *xt, Error *err) {
         int r = -EAGAIN;
 
         for (unsigned int try = 0; try < TRIES_MAX && r == -EAGAIN; try++)
-                r = xtables_read(family, "filter", xt);
-        return r < 0 ? error_set_errno(err, r, "firewall: read the filter table of iptables-legacy")
+                r = xtables_read(family, table, xt);
+        return r < 0 ? error_set_errno(err, r, "firewall: read table %s of iptables-legacy", table)
                      : 0;
 }
 
@@ -150,7 +150,7 @@ static bool is_open(const XtTable *xt, const char *admin_chain) {
 
 int forward_legacy_is_open(uint8_t family, const char *admin_chain, Error *err) {
         cleanup(xtables_deinit) XtTable xt = {0};
-        int r = forward_legacy_read(family, &xt, err);
+        int r = forward_legacy_read(family, "filter", &xt, err);
 
         return r < 0 ? r : is_open(&xt, admin_chain);
 }

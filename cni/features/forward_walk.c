@@ -2,8 +2,8 @@
 
 /*
  * What becomes of a packet that a pod sends to another network, in the rules of others: each chain
- * of the hook is walked with it, jumps included, as the kernel does. A condition that cannot be
- * judged may hold or not; only what drops either way is told.
+ * of the hooks that it passes is walked with it, jumps included, as the kernel does. A condition
+ * that cannot be judged may hold or not; only what drops either way is told.
  */
 
 #include "cni/features/forward.h"
@@ -54,7 +54,8 @@ typedef struct Step {
 
 typedef struct Steps {
         const ForwardPacket *packet;
-        Step *items; /* owned */
+        uint32_t hook; /* NF_INET_* */
+        Step *items;   /* owned */
         size_t n, n_allocated;
         bool too_many;
 } Steps;
@@ -64,6 +65,7 @@ typedef struct Walk {
         NlSocket *sock;            /* of nf_tables */
         const NftChainFound *base; /* likewise */
         const XtTable *xt;         /* of iptables-legacy, else NULL */
+        uint32_t hook;             /* NF_INET_* */
         unsigned int n_reads;
         char where[NFT_NAME_MAX + 1]; /* the chain that drops */
         int r;
@@ -81,27 +83,31 @@ static Fit fit_name(const NftCondition *condition, const ForwardLink *link) {
         return condition->differs ? FIT_NO : FIT_YES;
 }
 
-static Fit fit_condition(const NftCondition *condition, const ForwardPacket *packet) {
+/* Before routing there is no output yet, and behind it the input is not always told. */
+static Fit fit_condition(const NftCondition *condition, const ForwardPacket *packet,
+                         uint32_t hook) {
         bool tcp = condition->n == 1 && condition->value[0] == IPPROTO_TCP;
 
         switch (condition->subject) {
         case NFT_SUBJECT_INPUT:
-                return fit_name(condition, &packet->input);
+                return hook == NF_INET_POST_ROUTING ? FIT_MAYBE
+                                                    : fit_name(condition, &packet->input);
         case NFT_SUBJECT_OUTPUT:
-                return fit_name(condition, &packet->output);
+                return hook == NF_INET_PRE_ROUTING ? FIT_MAYBE
+                                                   : fit_name(condition, &packet->output);
         case NFT_SUBJECT_PROTOCOL:
                 return tcp != condition->differs ? FIT_YES : FIT_NO;
         }
         return FIT_MAYBE;
 }
 
-static Fit fit_rule(const NftRule *rule, const ForwardPacket *packet) {
+static Fit fit_rule(const NftRule *rule, const ForwardPacket *packet, uint32_t hook) {
         Fit fit = rule->asks_more ? FIT_MAYBE : FIT_YES;
 
         if (rule->is_of_answers)
                 return FIT_NO;
         for (size_t i = 0; i < rule->n_conditions && fit != FIT_NO; i++) {
-                Fit one = fit_condition(&rule->conditions[i], packet);
+                Fit one = fit_condition(&rule->conditions[i], packet, hook);
 
                 fit = one < fit ? one : fit;
         }
@@ -111,7 +117,7 @@ static Fit fit_rule(const NftRule *rule, const ForwardPacket *packet) {
 /* --- one chain ----------------------------------------------------------------------------- */
 
 static int add_step(Steps *steps, const NftRule *rule, uint32_t jump) {
-        Fit fit = fit_rule(rule, steps->packet);
+        Fit fit = fit_rule(rule, steps->packet, steps->hook);
         Step *step;
 
         if (fit == FIT_NO || (rule->verdict == INT32_MIN && !rule->has_other_verdict))
@@ -154,7 +160,7 @@ static int read_legacy(const XtTable *xt, uint32_t offset, Steps *steps) {
         XtRule rule;
         int r = 0;
 
-        for (; r == 0 && offset != xt->policy[NF_INET_FORWARD] &&
+        for (; r == 0 && offset != xt->policy[steps->hook] &&
                xtables_rule(xt, offset, &rule) == 0 && rule.chain[0] == '\0';
              offset = rule.next) {
                 NftRule description;
@@ -248,7 +254,7 @@ static Outcome walk_steps(Walk *walk, const Steps *steps, const char *chain, uns
 }
 
 static Outcome walk_chain(Walk *walk, const char *chain, uint32_t offset, unsigned int depth) {
-        cleanup(steps_deinit) Steps steps = {.packet = walk->packet};
+        cleanup(steps_deinit) Steps steps = {.packet = walk->packet, .hook = walk->hook};
 
         if (walk->r < 0 || depth > DEPTH_MAX || walk->n_reads++ >= READS_MAX)
                 return OUTCOME_PASSES;
@@ -267,12 +273,17 @@ typedef struct Chains {
         size_t n;
 } Chains;
 
+static bool is_passed(uint32_t hook) {
+        return hook == NF_INET_PRE_ROUTING || hook == NF_INET_FORWARD ||
+               hook == NF_INET_POST_ROUTING;
+}
+
 static int each_chain(const NftChainFound *chain, void *userdata) {
         Chains *chains = userdata;
 
         if (!chain)
                 chains->n = 0;
-        else if (chain->hooked && chain->hook == NF_INET_FORWARD && chains->n < CHAINS_MAX &&
+        else if (chain->hooked && is_passed(chain->hook) && chains->n < CHAINS_MAX &&
                  strcmp(chain->type, "filter") == 0 && strcmp(chain->table, RULES_TABLE) != 0 &&
                  (chain->family == NFPROTO_IPV4 || chain->family == NFPROTO_IPV6 ||
                   chain->family == NFPROTO_INET))
@@ -295,24 +306,54 @@ static bool is_opened(const NftChainFound *chain, const ForwardPacket *packet) {
                str_equal(chain->name, "FORWARD");
 }
 
-static int find_legacy(const ForwardPacket *packet, uint8_t family, char text[256]) {
+/* Tables and hooks of iptables-legacy that a packet passes, and which of them is opened. */
+static const struct LegacyChain {
+        const char *table, *name;
+        uint32_t hook;
+        bool is_opened;
+} legacy_chains[] = {
+        {"raw", "PREROUTING", NF_INET_PRE_ROUTING, false},
+        {"mangle", "PREROUTING", NF_INET_PRE_ROUTING, false},
+        {"mangle", "FORWARD", NF_INET_FORWARD, false},
+        {"filter", "FORWARD", NF_INET_FORWARD, true},
+        {"mangle", "POSTROUTING", NF_INET_POST_ROUTING, false},
+};
+
+static int find_in_legacy(const ForwardPacket *packet, const struct LegacyChain *chain,
+                          uint8_t family, char text[256]) {
         cleanup(xtables_deinit) XtTable xt = {0};
-        Walk walk = {.packet = packet, .xt = &xt};
+        Walk walk = {.packet = packet, .xt = &xt, .hook = chain->hook};
+        bool drops, is_filter = str_equal(chain->table, "filter");
         Outcome outcome;
         XtRule policy;
-        bool drops;
 
-        if (!xtables_has(family, "filter") || forward_legacy_read(family, &xt, NULL) < 0)
+        if (!xtables_has(family, chain->table) ||
+            forward_legacy_read(family, chain->table, &xt, NULL) < 0)
                 return 0;
-        outcome = walk_chain(&walk, "FORWARD", xt.first[NF_INET_FORWARD], 0);
-        drops = xtables_rule(&xt, xt.policy[NF_INET_FORWARD], &policy) == 0 && policy.is_verdict &&
+        outcome = walk_chain(&walk, chain->name, xt.first[chain->hook], 0);
+        drops = xtables_rule(&xt, xt.policy[chain->hook], &policy) == 0 && policy.is_verdict &&
                 policy.verdict == NF_DROP;
         if (walk.r < 0 || outcome == OUTCOME_PASSES || (outcome == OUTCOME_RETURNS && !drops))
                 return walk.r;
-        snprintf(text, 256, "chain FORWARD of %s-legacy: %s",
+        snprintf(text, 256, "chain %s of %s%s%s%s-legacy: %s", chain->name,
+                 is_filter ? "" : "table ", is_filter ? "" : chain->table, is_filter ? "" : " of ",
                  family == AF_INET ? "iptables" : "ip6tables",
                  outcome == OUTCOME_DROPS ? "a rule drops everything" : "its policy is drop");
         return 1;
+}
+
+static int find_legacy(const ForwardPacket *packet, char text[256]) {
+        static const uint8_t families[] = {AF_INET, AF_INET6};
+        int r = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(families) * N_ELEMENTS(legacy_chains) && r == 0; i++) {
+                const struct LegacyChain *chain = &legacy_chains[i % N_ELEMENTS(legacy_chains)];
+
+                if (!packet->iptables_opens || !chain->is_opened)
+                        r = find_in_legacy(packet, chain, families[i / N_ELEMENTS(legacy_chains)],
+                                           text);
+        }
+        return r;
 }
 
 int forward_find_drop(RulesSocket *sock, const ForwardPacket *packet, char text[256]) {
@@ -322,7 +363,10 @@ int forward_find_drop(RulesSocket *sock, const ForwardPacket *packet, char text[
         r = r < 0 ? r : nft_chain_dump(&sock->netfilter, each_chain, chains);
         for (size_t i = 0; r == 0 && i < chains->n; i++) {
                 const NftChainFound *chain = &chains->items[i];
-                Walk walk = {.sock = &sock->netfilter, .packet = packet, .base = chain};
+                Walk walk = {.sock = &sock->netfilter,
+                             .packet = packet,
+                             .base = chain,
+                             .hook = chain->hook};
                 Outcome outcome;
 
                 if (is_opened(chain, packet))
@@ -341,8 +385,5 @@ int forward_find_drop(RulesSocket *sock, const ForwardPacket *packet, char text[
         }
         if (r < 0 && r != -ENOENT && r != -EOPNOTSUPP)
                 return r;
-        if (packet->iptables_opens)
-                return 0;
-        r = find_legacy(packet, AF_INET, text);
-        return r == 0 ? find_legacy(packet, AF_INET6, text) : r;
+        return find_legacy(packet, text);
 }

@@ -139,6 +139,7 @@ def test_services_stay_services(cluster, mode):
         assert cluster.ask(None, '127.0.0.1', 8080) == 'ingress'
         assert cluster.ask(client.netns, OUTSIDE, 80) == 'outside'
         node.check(ingress).ok()
+        node.plugin.status(ingress.conf).ok()
 
     audit(SERVICES)
     # One that comes later: at the next repair, which berth-node makes when its address is announced.

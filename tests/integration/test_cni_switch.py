@@ -303,6 +303,19 @@ def test_a_subnet_is_not_its_pods(node):
     ('table inet mine { chain f { type filter hook forward priority 0; policy drop; ip saddr 10.1.0.0/16 accept; }; }',
      None),
     ('table inet mine { chain i { type filter hook input priority 0; policy drop; }; }', None),
+    # Before and behind routing, where Docker, firewalld and administrators have rules too.
+    ('table ip mine { chain p { type filter hook prerouting priority raw; iifname "cni0" drop; }; }',
+     'chain p of table ip mine: a rule drops everything'),
+    ('table inet mine { chain p { type filter hook prerouting priority 0; policy drop; }; }',
+     'chain p of table inet mine: its policy is drop'),
+    ('table ip mine { chain p { type filter hook postrouting priority 0; policy drop; }; }',
+     'chain p of table ip mine: its policy is drop'),
+    ('table inet mine { chain p { type filter hook prerouting priority 0; fib saddr . mark oif missing drop; '
+     'iifname "docker0" drop; oifname "docker0" drop; ip daddr 172.17.0.2 iifname != "docker0" drop; }; }', None),
+    ('table inet mine { chain p { type filter hook prerouting priority 0; policy drop; iifname "cni*" accept; }; }',
+     None),
+    ('table inet mine { chain p { type filter hook postrouting priority 0; oifname "docker0" drop; '
+     'iifname "docker0" drop; }; }', None),
 ])
 def test_status_names_who_drops(node, rules, words):
     """Where no rule of ours can help, STATUS says which chain it is; what may let pods pass is no reason."""
@@ -313,6 +326,24 @@ def test_status_names_who_drops(node, rules, words):
         assert words in str(done.failed(50))
         node.serve(node.outside, 'tcp', 80, 'outside')
         assert node.is_silent(node.add(node.conf(ipMasq=True, firewall=True), 'a').netns, 'tcp', OUTSIDE, 80)
+    else:
+        done.ok()
+
+
+@pytest.mark.parametrize('rule, words', [
+    ('-t raw -A PREROUTING -i cni0 -j DROP', 'chain PREROUTING of table raw of iptables-legacy: a rule drops'),
+    ('-t mangle -P FORWARD DROP', 'chain FORWARD of table mangle of iptables-legacy: its policy is drop'),
+    ('-t mangle -A POSTROUTING -j DROP', 'chain POSTROUTING of table mangle of iptables-legacy: a rule drops'),
+    ('-t raw -A PREROUTING -d 172.17.0.2 ! -i docker0 -j DROP', None),
+    ('-t mangle -A PREROUTING -i docker0 -j DROP', None),
+])
+def test_status_names_who_drops_in_legacy(node, rule, words):
+    if not shutil.which('iptables-legacy'):
+        pytest.skip('needs iptables')
+    lib.sh('iptables-legacy', *rule.split())
+    done = node.plugin.status(node.conf(firewall=True))
+    if words:
+        assert words in str(done.failed(50))
     else:
         done.ok()
 
