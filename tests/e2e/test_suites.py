@@ -67,10 +67,11 @@ SHARDS = {
                       r'readwriteoncepod|fsgroupchangepolicy.*Always.*FSGroup changed|'
                       r'ephemeral.*should create read/write inline|should access to two volumes with different)', SLOW),
     'storage-ext4': (STORAGE, rf'{SLOW}|\(xfs\)|\(btrfs\)|Snapshot|{GROWTH}|\[Feature:Volumes?Group'),
-    'storage-xfs': (STORAGE + r'.*\((xfs|btrfs)\)', rf'{SLOW}|Snapshot|{GROWTH}'),
+    # All of them are [Slow] in the suite.
+    'storage-xfs': (STORAGE + r'.*\((xfs|btrfs)\)', rf'\[Serial\]|\[Disruptive\]|[Ss]napshot|{GROWTH}'),
     'storage-growth': (rf'{STORAGE}.*{GROWTH}', SLOW),
     'storage-snapshots': (STORAGE + r'.*Snapshot', rf'{SLOW}|[Gg]roup'),
-    'storage-slow': (STORAGE + r'.*\[Slow\]', r'\[Serial\]|\[Disruptive\]|[Gg]roup'),
+    'storage-slow': (STORAGE + r'.*\[Slow\]', r'\[Serial\]|\[Disruptive\]|\(xfs\)|\(btrfs\)|[Gg]roup'),
     'storage-serial': (STORAGE + r'.*\[Serial\]', r'[Gg]roup'),
     # What a pod network owes; names are not resolved here, and policies and balancers are others'.
     'network': NETWORK,
