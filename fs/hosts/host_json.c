@@ -59,6 +59,8 @@ static void details_to_json(json_t *object, const FsHost *host) {
                                     tri_to_json(host->ext_large_blocks));
         if (host->btrfs_temp_fsid != FS_TRI_UNKNOWN)
                 json_object_set_new(object, "btrfs_temp_fsid", tri_to_json(host->btrfs_temp_fsid));
+        if (host->ntfs_driver && host->driver_evidence[FS_KIND_NTFS] != FS_EVIDENCE_BACKPORT)
+                json_object_set_new(object, "ntfs_driver", json_string(host->ntfs_driver));
 }
 
 /* What the release's name alone tells is left out: the reader's tables tell it as well, and what is
@@ -126,6 +128,25 @@ static void masks_from_json(FsHost *host, const json_t *all) {
         }
 }
 
+/* One of the drivers that the table has, or NULL. */
+static const char *ntfs_driver_from_json(const json_t *value) {
+        for (size_t i = 0; i < fs_n_drivers; i++) {
+                if (fs_drivers[i].kind == FS_KIND_NTFS &&
+                    str_equal(fs_drivers[i].name, json_string_value(value)))
+                        return fs_drivers[i].name;
+        }
+        return NULL;
+}
+
+/* The sum of the sizes, or a list of them, as `berth-csi host` shows them beside it. */
+static uint32_t sizes_from_json(const json_t *value) {
+        json_int_t sum = json_integer_value(value);
+
+        for (size_t i = 0; i < json_array_size(value); i++)
+                sum |= json_integer_value(json_array_get(value, i));
+        return sum > 0 && sum <= UINT32_MAX ? (uint32_t)sum : 0;
+}
+
 static void details_from_json(FsHost *host, const json_t *object) {
         const json_t *drivers = json_object_get(object, "drivers");
         const json_t *config = json_object_get(object, "config");
@@ -156,11 +177,14 @@ static void details_from_json(FsHost *host, const json_t *object) {
                 else if (text && fs_version_parse(text, &host->tools[i]) < 0)
                         host->tools[i] = FS_TOOLS_UNKNOWN;
         }
-        host->btrfs_sector_sizes =
-                (uint32_t)json_integer_value(json_object_get(object, "btrfs_sector_sizes"));
+        host->btrfs_sector_sizes = sizes_from_json(json_object_get(object, "btrfs_sector_sizes"));
+        if (json_object_get(object, "ntfs_driver"))
+                host->ntfs_driver = ntfs_driver_from_json(json_object_get(object, "ntfs_driver"));
         host->ext_large_blocks = tri_from_json(json_object_get(object, "ext4_large_blocks"));
         host->btrfs_temp_fsid = tri_from_json(json_object_get(object, "btrfs_temp_fsid"));
         masks_from_json(host, json_object_get(object, "features"));
+        /* A node that took an absence for "no" may have printed the object. */
+        host_apply_always(host);
 }
 
 static int host_from_json(FsHost *host, const json_t *object, size_t index, Error *err) {

@@ -200,6 +200,18 @@ static const struct {
         {FS_KIND_EROFS, "sys/fs/erofs/features", erofs_files, N_ELEMENTS(erofs_files)},
 };
 
+void host_apply_always(FsHost *host) {
+        for (size_t i = 0; i < N_ELEMENTS(sysfs_directories); i++) {
+                for (size_t k = 0; k < sysfs_directories[i].n_files; k++) {
+                        const SysfsFile *file = &sysfs_directories[i].files[k];
+
+                        if (file->listed_until && host->kernel > file->listed_until)
+                                host->masks[sysfs_directories[i].kind][file->class].have |=
+                                        file->bit;
+                }
+        }
+}
+
 static bool exists_at(int dir_fd, const char *name) {
         struct stat st;
 

@@ -11,6 +11,9 @@ void host_set_driver(FsHost *host, FsKind kind, FsTri tri, FsEvidence evidence);
 /* @text: a whole kernel configuration. */
 void host_apply_config(FsHost *host, const char *text);
 
+/* The bits that such kernels have always and list no more. */
+void host_apply_always(FsHost *host);
+
 /* @text: the number in the stable series, which counts if it is of the host's release; NULL is
  * none. */
 void host_apply_stable(FsHost *host, const char *text);

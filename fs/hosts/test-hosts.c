@@ -228,6 +228,30 @@ static void test_json(void **state) {
                                  host.masks[FS_KIND_XFS][class].have);
 }
 
+/* What hand or an older program wrote of a node of this year. */
+static void test_json_of_another(void **state) {
+        static const char text[] =
+                "{\"kernel\": \"7.2.1\", \"features\": {\"erofs\": {\"incompat\": \"0x2\"}},"
+                " \"btrfs_sector_sizes\": [4096, 65536], \"drivers\": {\"ntfs3\": true},"
+                " \"ntfs_driver\": \"ntfs\"}"
+                "{\"kernel\": \"6.12.1\", \"features\": {\"erofs\": {\"incompat\": \"0x2\"}},"
+                " \"btrfs_sector_sizes\": 4096, \"ntfs_driver\": \"ntfs4\"}";
+        FsHost *hosts = NULL;
+        size_t n = 0;
+        Error err = {0};
+
+        (void)state;
+        assert_int_equal(fs_hosts_from_json(text, strlen(text), &hosts, &n, &err), 0);
+        assert_int_equal(n, 2);
+        assert_int_equal(hosts[0].masks[FS_KIND_EROFS][FS_CLASS_INCOMPAT].have, 0x3);
+        assert_int_equal(hosts[1].masks[FS_KIND_EROFS][FS_CLASS_INCOMPAT].have, 0x2);
+        assert_int_equal(hosts[0].btrfs_sector_sizes, 4096 | 65536);
+        assert_int_equal(hosts[1].btrfs_sector_sizes, 4096);
+        assert_string_equal(hosts[0].ntfs_driver, "ntfs");
+        assert_null(hosts[1].ntfs_driver);
+        free(hosts);
+}
+
 static void test_json_bad(void **state) {
         static const char *const bad[] = {
                 "",
@@ -521,6 +545,7 @@ int main(void) {
                 cmocka_unit_test_teardown(test_bare_tree, clean),
                 cmocka_unit_test(test_real),
                 cmocka_unit_test(test_json),
+                cmocka_unit_test(test_json_of_another),
                 cmocka_unit_test(test_json_bad),
                 cmocka_unit_test(test_json_one_behind_the_other),
                 cmocka_unit_test(test_tool_versions),
