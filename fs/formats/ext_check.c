@@ -14,6 +14,7 @@
 
 #define COMPAT_JOURNAL     0x4U
 #define COMPAT_ORPHAN_FILE 0x1000U
+#define ORPHAN_BLOCKS_MAX  512
 #define INCOMPAT_RECOVER   0x4U
 #define INCOMPAT_64BIT     0x80U
 #define INCOMPAT_META_BG   0x10U
@@ -368,6 +369,17 @@ static int check_inode(FsSource *source, const uint8_t *sb, uint32_t ino, uint16
         return type != MODE_DIRECTORY || le32(inode + 4) ? 0 : -ENODATA;
 }
 
+/* An inode that was found good: its size in blocks. */
+static int check_orphan_file(FsSource *source, const uint8_t *sb, uint32_t ino, FsVolume *volume) {
+        uint8_t inode[256];
+        int r = ext_read_inode(source, sb, ino, inode);
+        uint64_t size = le32(inode + 4) | (uint64_t)le32(inode + 0x6c) << 32;
+
+        if (r == 0 && size / block_bytes(sb) > ORPHAN_BLOCKS_MAX)
+                volume->state |= FS_STATE_ORPHAN_FILE_LARGE;
+        return r;
+}
+
 typedef struct Inode {
         uint32_t ino;
         uint16_t type;
@@ -401,6 +413,8 @@ int ext_check_inodes(FsSource *source, const uint8_t *sb, FsVolume *volume) {
                         r = found;
                 }
         }
+        if (r == 0 && orphans && !(volume->state & FS_STATE_MALFORMED))
+                r = check_orphan_file(source, sb, le32(sb + 0x280), volume);
         /* Numbers below the first inode are never given out: a filesystem of one group that has
          * only those is full. */
         if (le32(sb + 0x4c) > 0 && le32(sb + 0x54) > INODE_FIRST &&

@@ -40,6 +40,7 @@ typedef enum FsReasonKind {
         FS_REASON_MMP_BLOCK,   /* the multi-mount block makes no sense: no read-write mount */
         FS_REASON_SUPER_FLAGS, /* btrfs: an offline conversion was not finished */
         FS_REASON_SHUTS_DOWN,  /* damage that the first write meets */
+        FS_REASON_ORPHAN_FILE, /* ext: an orphan file that is larger than the driver allows */
         FS_REASON_GROUPS,      /* ext: group descriptors are damaged */
         FS_REASON_LOG_DAMAGED, /* the log or journal makes no sense */
         /* Notes: they limit nothing today. */

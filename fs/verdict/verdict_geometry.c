@@ -195,8 +195,8 @@ void verdict_judge_block(const VerdictCase *c) {
 
 /* The largest logical sector of a device that a driver takes; 0: any. XFS, vfat and exfat compare
  * with the sector that they were made for; ext, f2fs, erofs and NTFS set their block size on the
- * device; btrfs reads its superblock in blocks of 4 KiB; squashfs takes the device's. Of NTFS'
- * drivers `ntfs` compares (ntfs_validate_mft_io_geometry()). */
+ * device; btrfs reads its superblock in blocks of 4 KiB; squashfs takes the device's, up to a page.
+ * Of NTFS' drivers `ntfs` compares (ntfs_validate_mft_io_geometry()). */
 static uint32_t largest_sector(const FsVolume *v, const FsHost *host) {
         if (v->kind == FS_KIND_NTFS && host->ntfs_driver && str_equal(host->ntfs_driver, "ntfs"))
                 return v->sector_bytes;
@@ -213,11 +213,22 @@ static uint32_t largest_sector(const FsVolume *v, const FsHost *host) {
         case FS_KIND_EXFAT:
                 return v->sector_bytes;
         case FS_KIND_SQUASHFS:
+                return host->page_bytes;
         case FS_KIND_NONE:
         case _FS_KIND_N:
                 break;
         }
         return 0;
+}
+
+/* What btrfs answers above a page is not always the same. */
+static int sector_errno(const VerdictCase *c) {
+        if (c->volume->kind == FS_KIND_XFS)
+                return ENOSYS;
+        return c->volume->kind == FS_KIND_BTRFS &&
+                               c->situation.logical_sector_bytes > c->host->page_bytes
+                       ? 0
+                       : EINVAL;
 }
 
 void verdict_judge_sector(const VerdictCase *c) {
@@ -227,12 +238,11 @@ void verdict_judge_sector(const VerdictCase *c) {
         bool own = c->volume->kind == FS_KIND_XFS && c->volume->sector_bytes > page;
 
         if (largest && logical > largest)
-                verdict_add_sizes(
-                        c,
-                        (FsReason){.kind = FS_REASON_SECTOR_SIZE,
-                                   .limit = FS_ANSWER_NO,
-                                   .os_errno = c->volume->kind == FS_KIND_XFS ? ENOSYS : EINVAL},
-                        logical, largest);
+                verdict_add_sizes(c,
+                                  (FsReason){.kind = FS_REASON_SECTOR_SIZE,
+                                             .limit = FS_ANSWER_NO,
+                                             .os_errno = sector_errno(c)},
+                                  logical, largest);
         /* Block devices have sectors above a page since 6.15, and XFS sets its own on the device.
          */
         else if ((own || logical > page) && c->host->kernel < K(6, 15))

@@ -87,11 +87,12 @@ struct json_t *fs_volume_to_json(const FsVolume *volume) {
         static const char *const checksums[] = {"none", "good", "bad", "unknown"};
         static const char *const logs[] = {"none", "clean", "dirty", "external", "unreadable"};
         static const char *const states[] = {
-                "errors",     "unclean",  "orphans",        "needs_repair",   "in_progress",
-                "forced_ro",  "mmp",      "malformed",      "test",           "external_log",
-                "realtime",   "seed",     "journal_device", "v1_space_cache", "mmp_broken",
-                "shuts_down", "nil_uuid", "rt_inodes",      "groups_broken",  "journal_small",
-                "log_short",
+                "errors",         "unclean",           "orphans",       "needs_repair",
+                "in_progress",    "forced_ro",         "mmp",           "malformed",
+                "test",           "external_log",      "realtime",      "seed",
+                "journal_device", "v1_space_cache",    "mmp_broken",    "shuts_down",
+                "nil_uuid",       "rt_inodes",         "groups_broken", "journal_small",
+                "log_short",      "orphan_file_large",
         };
         char uuid[37] = "";
         json_t *state = json_array();

@@ -6,6 +6,8 @@
 
 #include "fs/verdict/verdict_internal.h"
 
+#include "common/base/cleanup.h"
+
 #include <errno.h>
 
 #define XFS_INCOMPAT_REPAIR 0x10U
@@ -90,6 +92,34 @@ static void judge_super_flags(const VerdictCase *c) {
                                        .os_errno = flags & BTRFS_FLAG_FSID_V2 ? EAGAIN : EINVAL});
 }
 
+/* 512 blocks are the most since 6.19 (commit 7c11c56eb32e) and in the series that took it: from the
+ * number that was current when it was made on not known, from the one that was read or run on sure.
+ */
+static void judge_orphan_file(const VerdictCase *c) {
+        static const struct {
+                uint32_t maybe, sure, before;
+        } rows[] = {
+                {FS_VERSION(5, 15, 197), K(5, 16), K(5, 16)},
+                {FS_VERSION(6, 1, 159), K(6, 2), K(6, 2)},
+                {FS_VERSION(6, 6, 118), FS_VERSION(6, 6, 141), K(6, 7)},
+                {FS_VERSION(6, 12, 60), K(6, 13), K(6, 13)},
+                {FS_VERSION(6, 17, 10), K(6, 18), K(6, 18)},
+                {K(6, 18), FS_VERSION(6, 18, 44), K(6, 19)},
+                {K(6, 19), K(6, 19), FS_VERSION_NEVER},
+        };
+        uint32_t kernel = c->host->kernel;
+
+        for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+                if (kernel >= rows[i].maybe && kernel < rows[i].before)
+                        verdict_add(c, (FsReason){.kind = FS_REASON_ORPHAN_FILE,
+                                                  .limit = FS_ANSWER_NO,
+                                                  .os_errno = EUCLEAN,
+                                                  .confidence = kernel >= rows[i].sure
+                                                                        ? FS_CONFIDENCE_HIGH
+                                                                        : FS_CONFIDENCE_LOW});
+        }
+}
+
 void verdict_judge_integrity(const VerdictCase *c) {
         const FsVolume *v = c->volume;
         int checksum_errno = v->kind == FS_KIND_XFS                                ? EUCLEAN
@@ -110,6 +140,8 @@ void verdict_judge_integrity(const VerdictCase *c) {
                 verdict_add_plain(c, FS_REASON_MALFORMED, FS_ANSWER_NO, 0);
         if (v->state & FS_STATE_SHUTS_DOWN)
                 verdict_add_plain(c, FS_REASON_SHUTS_DOWN, FS_ANSWER_RO, 0);
+        if (v->state & FS_STATE_ORPHAN_FILE_LARGE)
+                judge_orphan_file(c);
         if (v->state & FS_STATE_GROUPS_BROKEN)
                 verdict_add_plain(c, FS_REASON_GROUPS, FS_ANSWER_RO, 0);
         if (v->state & FS_STATE_NIL_UUID)

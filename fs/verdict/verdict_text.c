@@ -171,6 +171,9 @@ static const char *state_text(const FsReason *reason, const FsVolume *volume) {
         case FS_REASON_SHUTS_DOWN:
                 return "its superblock does not fit what is on it: the kernel gives up at the "
                        "first write";
+        case FS_REASON_ORPHAN_FILE:
+                return "its orphan file has more than 512 blocks, which drivers refuse since the "
+                       "end of 2025";
         case FS_REASON_GROUPS:
                 return "the checksum of its group descriptors is wrong";
         case FS_REASON_LOG_DAMAGED:
@@ -310,6 +313,7 @@ static void say_reason(Text *t, const FsReason *reason, const FsVolume *volume) 
         case FS_REASON_EXPERIMENTAL:
         case FS_REASON_UNCONFIRMED:
         case FS_REASON_SHUTS_DOWN:
+        case FS_REASON_ORPHAN_FILE:
         case FS_REASON_GROUPS:
         case FS_REASON_LOG_DAMAGED:
         case FS_REASON_DRIVER:
@@ -408,6 +412,9 @@ static void say_way_out(Text *t, const FsReason *reason, const FsVolume *volume)
                 say(t, "take a snapshot, then run %s on it unmounted",
                     repair_command(volume->kind));
                 break;
+        case FS_REASON_ORPHAN_FILE:
+                say(t, "run tune2fs -O ^orphan_file on it unmounted");
+                break;
         case FS_REASON_LOG_RO:
                 say(t, "attach it writable once, or mount it with %s",
                     fs_answer_options(FS_ANSWER_RO_NORECOVERY, volume->kind));
@@ -485,27 +492,17 @@ size_t fs_reason_way_out(const FsReason *reason, const FsVolume *volume, const F
 
 char *fs_reason_short(const FsReason *reason, char text[16]) {
         static const char *const names[_FS_REASON_N] = {
-                [FS_REASON_DRIVER] = "no driver",
-                [FS_REASON_SECTOR_SIZE] = "sector size",
-                [FS_REASON_SIZE] = "too short",
-                [FS_REASON_CHECKSUM] = "checksum",
-                [FS_REASON_MALFORMED] = "damaged",
-                [FS_REASON_REPAIR] = "needs repair",
-                [FS_REASON_LOG_RO] = "log, ro device",
-                [FS_REASON_LOG_ORDER] = "log byte order",
-                [FS_REASON_LOG_DEVICE] = "log device",
-                [FS_REASON_RT_DEVICE] = "rt device",
-                [FS_REASON_UUID] = "same UUID",
-                [FS_REASON_DEVICES] = "devices",
-                [FS_REASON_RO_DEVICE] = "ro device",
-                [FS_REASON_RO_FORMAT] = "ro format",
-                [FS_REASON_MMP_BLOCK] = "MMP block",
-                [FS_REASON_SUPER_FLAGS] = "conversion",
-                [FS_REASON_SHUTS_DOWN] = "damaged",
-                [FS_REASON_LOG_DAMAGED] = "log damaged",
-                [FS_REASON_GROUPS] = "groups",
-                [FS_REASON_ERRORS] = "errors",
-                [FS_REASON_MMP] = "MMP",
+                [FS_REASON_DRIVER] = "no driver",      [FS_REASON_SECTOR_SIZE] = "sector size",
+                [FS_REASON_SIZE] = "too short",        [FS_REASON_CHECKSUM] = "checksum",
+                [FS_REASON_MALFORMED] = "damaged",     [FS_REASON_REPAIR] = "needs repair",
+                [FS_REASON_LOG_RO] = "log, ro device", [FS_REASON_LOG_ORDER] = "log byte order",
+                [FS_REASON_LOG_DEVICE] = "log device", [FS_REASON_RT_DEVICE] = "rt device",
+                [FS_REASON_UUID] = "same UUID",        [FS_REASON_DEVICES] = "devices",
+                [FS_REASON_RO_DEVICE] = "ro device",   [FS_REASON_RO_FORMAT] = "ro format",
+                [FS_REASON_MMP_BLOCK] = "MMP block",   [FS_REASON_SUPER_FLAGS] = "conversion",
+                [FS_REASON_SHUTS_DOWN] = "damaged",    [FS_REASON_LOG_DAMAGED] = "log damaged",
+                [FS_REASON_GROUPS] = "groups",         [FS_REASON_ORPHAN_FILE] = "orphan file",
+                [FS_REASON_ERRORS] = "errors",         [FS_REASON_MMP] = "MMP",
         };
 
         if (reason->kind == FS_REASON_BLOCK_SIZE || reason->gate == FS_GATE_THP)

@@ -99,8 +99,9 @@ enum {
         FS_STATE_GROUPS_BROKEN = 1U << 18, /* ext: the group descriptors' checksum is wrong */
         FS_STATE_JOURNAL_SMALL = 1U << 19, /* ext: no room in the journal for fast commits */
         FS_STATE_LOG_SHORT = 1U << 20,     /* XFS: shorter than mkfs makes it for these features */
-        FS_STATE_RT_INODES = 1U << 17,     /* XFS: realtime inodes make no sense; drivers with
-                                              realtime support read them */
+        FS_STATE_ORPHAN_FILE_LARGE = 1U << 21, /* ext: an orphan file of more than 512 blocks */
+        FS_STATE_RT_INODES = 1U << 17,         /* XFS: realtime inodes make no sense; drivers with
+                                                  realtime support read them */
 };
 
 typedef struct FsVolume {

@@ -256,6 +256,27 @@ def test_sector_of_the_disk_on_other_hosts(build, tmp_path):
     assert check(build, large, '--kernel', '6.12.3-16k')[0]['answer'] == 'rw'
 
 
+def test_squashfs_takes_sectors_up_to_a_page(build, tmp_path):
+    (tmp_path / 'tree').mkdir()
+    (tmp_path / 'tree/file').write_bytes(random.Random(1).randbytes(200000))
+    path = tmp_path / 'image'
+    subprocess.run(['mksquashfs', tmp_path / 'tree', path, '-quiet', '-noappend'], check=True, capture_output=True)
+    for kernel, sector, answer in (('6.18', '4096', 'ro'), ('6.18', '8192', 'no'), ('6.12.3-16k', '16384', 'ro')):
+        assert check(build, path, '--kernel', kernel, '--sector', sector)[0]['answer'] == answer
+
+
+def test_orphan_file_of_more_than_512_blocks(build, tmp_path):
+    """Linux 7c11c56eb32e, and the stable series that took it; 6.18.44 was asked."""
+    path = image(tmp_path, 64 * MIB, *EXT4[:-2], '-b', '1024', '-O', 'orphan_file', '-E', 'orphan_file_size=2M')
+    for kernel, answer, confidence in (('5.10', 'rw', 'high'), ('6.12.10', 'rw', 'high'), ('6.12.117', 'no', 'low'),
+                                       ('6.18.44', 'no', 'high'), ('7.2', 'no', 'high')):
+        verdict, _ = check(build, path, '--kernel', f'{kernel}-x86_64')
+        assert (kernel, verdict['answer'], verdict['confidence']) == (kernel, answer, confidence)
+    assert 'tune2fs -O ^orphan_file' in verdict['sentence']
+    path = image(tmp_path, 64 * MIB, *EXT4[:-2], '-b', '4096', '-O', 'orphan_file', '-E', 'orphan_file_size=2M')
+    assert check(build, path, '--kernel', '7.2')[0]['answer'] == 'rw'
+
+
 def test_a_guess_is_never_high(build, tmp_path):
     v4 = image(tmp_path, 300 * MIB, *XFS, '-m', 'crc=0')
     verdict, code = check(build, v4, '--kernel', '6.1')
