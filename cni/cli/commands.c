@@ -522,8 +522,11 @@ static int unknown_command(const char *name) {
         Error err = {0};
 
         nearest_offer(&nearest, "install");
+        nearest_offer(&nearest, "uninstall");
         for (size_t i = 0; i < N_ELEMENTS(commands); i++)
                 nearest_offer(&nearest, commands[i].name);
+        if (str_equal(nearest.name, "uninstall"))
+                nearest.name = "install --uninstall";
         (void)error_set(&err, ERROR_INVALID, "unknown command \"%.64s\"%s", name,
                         nearest_text(&nearest, "", hint, sizeof(hint)));
         return wrong_usage(&err);

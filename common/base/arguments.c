@@ -38,11 +38,19 @@ static unsigned int distance(const char *a, size_t n_a, const char *b, size_t n_
         return last[n_b];
 }
 
+/* Whether one undoes the other: "install" and "uninstall" are two letters apart. */
+static bool is_opposite(const char *a, const char *b) {
+        return (str_has_prefix(a, "un") && str_equal(a + 2, b)) ||
+               (str_has_prefix(b, "un") && str_equal(b + 2, a));
+}
+
 void nearest_offer(Nearest *nearest, const char *name) {
         size_t n_name = strlen(name);
         unsigned int found;
 
         if (nearest->n_given > NEAREST_NAME_MAX || n_name > NEAREST_NAME_MAX)
+                return;
+        if (is_opposite(nearest->given, name))
                 return;
         found = distance(nearest->given, nearest->n_given, name, n_name);
         if (found > 2 || found * 2 >= n_name || (nearest->name && found >= nearest->distance))

@@ -43,7 +43,8 @@ typedef struct Nearest {
 } Nearest;
 
 /* Offers a name that would have been right. It is near when two letters at most are missing, wrong
- * or too many, and less than half of them. Names of more than NEAREST_NAME_MAX bytes never are. */
+ * or too many, and less than half of them. Names of more than NEAREST_NAME_MAX bytes never are, and
+ * a word is not near to the one that undoes it ("uninstall"). */
 void nearest_offer(Nearest *nearest, const char *name);
 
 /**

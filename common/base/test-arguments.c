@@ -108,6 +108,7 @@ static void test_nearest(void **state) {
         assert_string_equal(nearest("cheek"), "; did you mean check?");
         assert_string_equal(nearest("insttall"), "; did you mean install?");
         assert_string_equal(nearest("lists"), "; did you mean list?");
+        assert_string_equal(nearest("uninstall"), "");
         assert_string_equal(nearest(""), "");
         assert_string_equal(nearest("ls"), "");
         assert_string_equal(nearest("xx"), "");
