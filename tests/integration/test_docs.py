@@ -133,7 +133,8 @@ def test_files_are_there():
 # Programs and flags of others in the documents.
 OTHERS = re.compile(r'^ *(?:' + '|'.join((
     'kubectl kubeadm kubelet k0s oc helm curl minikube microk8s kind meson apt-get findmnt lsblk go dd jq rm systemctl '
-    '--data-dir --kubelet-root-dir --node-deployment --privileged --allow-privileged --allocate-node-cidrs').split())
+    '--data-dir --hostname-override --kubelet-root-dir --node-deployment --privileged --allow-privileged '
+    '--allocate-node-cidrs').split())
     + r'|sudo tests|tests/|CC=)\b')
 
 
