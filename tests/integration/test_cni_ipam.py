@@ -43,7 +43,8 @@ class Leases:
 
     def index(self):
         directory = self.path / 'net' / '.berth'
-        return {one: re.sub(r'/\d+', '', os.readlink(directory / one))
+        # Without the lengths of the subnets, as an earlier version and as this one has them.
+        return {one: re.sub(r'/\d+|,0\.0\.0\.\d+', '', os.readlink(directory / one))
                 for one in os.listdir(directory) if one != 'boot'}
 
 
@@ -139,7 +140,7 @@ def test_resolv_conf(leases, sandbox):
                          ids=['fifo', 'directory', 'link', 'dangling'])
 @pytest.mark.parametrize('name', ['lock', 'last_reserved_ip.0', '10.1.0.3'])
 def test_what_is_in_the_place_of_a_file(leases, name, make):
-    """Nobody waits for a FIFO's other end, which kept the lock from every pod; nothing is followed or made by a link."""
+    """Nobody waits for a FIFO's other end, which kept the lock from all pods; nothing is followed or made by a link."""
     conf, directory = leases.conf(), leases.path / 'net'
     first = leases.ours.add(conf, NETNS, 'a').ok()
     path = directory / name
