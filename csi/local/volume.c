@@ -164,7 +164,7 @@ static int understand(Pool *pool, const CreateVolumeRequest *request, LocalMeta 
         local_stamp(fresh);
         r = local_hash_context(&request->parameters, fresh->context);
         if (r < 0)
-                return error_set_errno(err, r, "context of %s", fresh->id);
+                return error_set_errno(err, ENOMEM, "context of %s", fresh->id);
         r = read_source(pool, request, &spec, fresh, &source_bytes, err);
         if (r < 0)
                 return r;

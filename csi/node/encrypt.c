@@ -8,11 +8,11 @@
 #include "common/base/log.h"
 #include "common/base/str.h"
 #include "common/block/block_ioctl.h"
+#include "csi/kubelet/holder.h"
 #include "csi/luks/crypt.h"
 #include "csi/luks/header.h"
 #include "csi/luks/mapper_note.h"
 #include "csi/metrics/metrics.h"
-#include "csi/kubelet/holder.h"
 #include "csi/node/marker.h"
 
 #include <fcntl.h>

@@ -7,8 +7,8 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/block/block_sysfs.h"
-#include "csi/node/encrypt.h"
 #include "csi/kubelet/holder.h"
+#include "csi/node/encrypt.h"
 #include "csi/node/marker.h"
 #include "csi/node/share.h"
 

@@ -218,7 +218,8 @@ def test_the_same_name_for_another_layout(world):
         world.restart()
         for other in ({key: '2Ti'}, {}, {key: '1Ti', 'berth.dev/fs-min-kernel': '5.4'}):
             if other != parameters:
-                assert key in world.client.fails('ALREADY_EXISTS', 'CreateVolume', name=name, parameters=other, **fields)
+                assert key in world.client.fails('ALREADY_EXISTS', 'CreateVolume', name=name, parameters=other,
+                                                 **fields)
         # Of release 0.1.0, which did not note it.
         path = world.pool / 'volumes' / f'{made[0].volume_id}.json'
         note = json.loads(path.read_text(encoding='utf-8'))
