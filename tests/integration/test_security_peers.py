@@ -180,7 +180,7 @@ def is_plain(text):
 
 
 def test_cve_2021_25743_csi(build, sandbox):
-    """kubectl before 1.26: what a tenant wrote came through an error to an event, and to an administrator's terminal."""
+    """kubectl before 1.26: what a tenant wrote came by an error to an event, and to an administrator's terminal."""
     root = sandbox.shared_directory('kubelet')
     with csi.Daemon(build, sandbox.path, kubelet_root=root) as client:
         kubelet = Kubelet(root, client)
