@@ -250,6 +250,8 @@ static int fit_ext_inodes(Making *m, uint32_t block, Error *err) {
         if (count > m->request->size_bytes / 2 / size || (!ratio && count > UINT32_MAX / 2))
                 return not_fit(ratio ? "-i" : "-N",
                                "so many inodes leave no room for data on this device", err);
+        if (ratio && count > UINT32_MAX && !on(m, 'O', "64bit"))
+                return not_fit("-i", "more than 2^32 inodes: expected a larger ratio", err);
         if (count > most_inodes(m, block))
                 return not_fit(ratio ? "-i" : "-N",
                                "so many inodes do not fit into the block groups", err);
@@ -328,6 +330,12 @@ static int fit_ext_journal(Making *m, uint64_t blocks, uint32_t block, Error *er
 
                 return r < 0 ? r : keep_rules(m, err);
         }
+        /* mke2fs takes one inode per 4 KiB where the ratio comes to none. */
+        if (making_number(m, 'i', "", 0) > m->request->size_bytes)
+                tables += whole(m->request->size_bytes / 4096 * making_number(m, 'I', "", 256),
+                                block);
+        if (on(m, 'O', "has_journal") && journal == 0 && 1024 + tables > blocks)
+                return not_fit("-I", "the tables of inodes leave no room for a journal", err);
         if (on(m, 'O', "fast_commit"))
                 journal += journal / 4;
         if (journal != 0 && (journal < 1024 || journal > 10240000 || 2 * journal + tables > blocks))
@@ -423,6 +431,18 @@ static uint64_t least_group(const Making *m) {
         return log + (is_strict(m) ? 8 : 4) * MIB;
 }
 
+/* Four groups; with stripes mkfs.xfs makes eight and more, and moves their size by a stripe unit.
+ */
+static uint64_t default_group(const Making *m) {
+        uint64_t size = m->request->size_bytes, unit;
+
+        unit = making_number(m, 'd', "su", making_number(m, 'd', "sunit", 0) * 512);
+        if (unit == 0)
+                return size / 4;
+        size /= size > 512 * GIB ? 32 : size > 8 * GIB ? 16 : 8;
+        return size > 2 * unit ? size - 2 * unit : 0;
+}
+
 static int fit_xfs_groups(Making *m, uint32_t block, Error *err) {
         uint64_t size = m->request->size_bytes, count = making_number(m, 'd', "agcount", 0);
         uint64_t group = making_number(m, 'd', "agsize", 0);
@@ -435,9 +455,11 @@ static int fit_xfs_groups(Making *m, uint32_t block, Error *err) {
                                err);
         if (count != 0)
                 group = whole(size / block, count) * block;
-        /* Four groups, of at most a block less than 1 TiB. */
+        /* Of at most a block less than 1 TiB. */
         if (group == 0)
-                group = size / 4 < TIB ? size / 4 : TIB - block;
+                group = default_group(m);
+        if (group > TIB - block && count == 0 && !making_number(m, 'd', "agsize", 0))
+                group = TIB - block;
         if (group < least_group(m) || group > TIB - block)
                 return error_set(err, ERROR_INVALID,
                                  "mkfs options -d and -l: groups of %" PRIu64
@@ -565,8 +587,14 @@ static int fit_btrfs(Making *m, Error *err) {
 
 static int fit_f2fs(Making *m, Error *err) {
         uint64_t sections = making_number(m, 's', "", 1) * making_number(m, 'z', "", 1);
-        uint64_t least = (48 + 16 * sections) * MIB;
+        uint64_t least = (48 + 16 * sections) * MIB, percent = making_number(m, 'o', "", 0);
 
+        /* mkfs.f2fs keeps so many sections of 2 MiB segments free for what it collects. */
+        if (percent != 0)
+                least += (2 * (100 / percent + 1) + 6) * sections * 2 * MIB;
+        /* It makes the quota's inodes for a project quota as well. */
+        if (on(m, 'O', "project_quota"))
+                making_set(m, 'O', "quota", "1");
         if (m->request->size_bytes > 16 * TIB || m->request->grow_to_bytes > 16 * TIB)
                 return error_set(err, ERROR_RANGE, "f2fs has at most 16 TiB");
         return m->request->size_bytes < least ? too_small(m, least, err) : 0;

@@ -272,6 +272,29 @@ def test_bounds_are_planned(build, sandbox, room):
         assert make_and_check(build, Tools(None), room / 'image', (fstype, size, '6.1', options)) == 'made'
 
 
+#: where stripes, large inodes or little overprovisioning leave no room: made as planned, or refused by the plan
+NARROW = (*(('xfs', size * MIB, options) for size in (300, 310, 512, 600, 900)
+            for options in ('-d su=64k,sw=4', '-d sunit=8,swidth=8', '-d su=16m,sw=2', '-d su=1m,sw=3 -l size=64m')),
+          ('ext3', 5 * TIB, '-i 1024'), ('ext2', 5 * TIB, '-i 1024'), ('ext4', 8 * MIB, '-I 2048'),
+          ('ext4', 8 * MIB, '-I 512 -i 1024'), ('ext3', 8 * MIB, '-I 2048 -i 4096'),
+          ('ext4', 8 * MIB, '-I 2048 -i 64m'),
+          *(('f2fs', size * MIB, options) for size in (64, 100, 300, 480) for options in ('-o 1', '-o 2', '-o 5')))
+
+
+@pytest.mark.deadline(120)
+def test_narrow_ones_are_planned(build, sandbox, room):
+    del sandbox
+    made = [make_and_check(build, Tools(None), room / 'image', (fstype, size, '6.1', options))
+            for fstype, size, options in NARROW]
+    assert made.count('made') >= 8
+
+
+def test_project_quota_has_its_inodes(build):
+    """mkfs.f2fs makes quota_ino with it, which Linux before 4.16 does not know."""
+    tools = Tools(None)
+    assert word(plan(build, tools, 'f2fs', GIB, '4.18', '-O extra_attr,project_quota')[0], 'feature') & 0x90 == 0x90
+
+
 @pytest.mark.parametrize('fstype', sorted(REFUSED))
 def test_refused_by_name(build, fstype):
     """One list for what a volume may not have: each names the option."""
