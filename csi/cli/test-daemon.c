@@ -8,6 +8,7 @@
 #include "common/base/str.h"
 #include "csi/cli/args.h"
 #include "csi/daemon/daemon.h"
+#include "csi/metrics/metrics.h"
 #include "csi/service/test-double.h"
 
 static const char *get_environment(const char *name) {
@@ -48,8 +49,11 @@ int main(int argc, char **argv) {
         config.serves_metrics = args.metrics;
         config.max_workers = (unsigned int)args.workers;
         config.drain_timeout_msecs = args.drain_timeout_msecs;
-        r = daemon_run(&config, &err);
+        r = metrics_new(&service.metrics, service.driver_name);
+        if (r == 0)
+                r = daemon_run(&config, &err);
         if (r < 0)
                 log_error("%s", err.message);
+        metrics_free(service.metrics);
         return r < 0 ? 1 : 0;
 }

@@ -16,6 +16,7 @@
 #include "csi/node/marker.h"
 #include "csi/node/node_internal.h"
 #include "csi/node/timed.h"
+#include "csi/wait/limits.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -171,11 +172,17 @@ static bool is_short(const Job *job) {
 
 /* From the look at who has it mounted or shown, until it is. */
 static int hold_disk(Job *job, Error *err) {
+        /* Whoever gave a loop device back may hold its number for a moment more. */
+        HoldWait wait = {
+                .deadline_msecs = clock_msecs() + HOLD_WAIT_MSECS,
+                .cancelled = call_is_aborted,
+                .userdata = (void *)(uintptr_t)job->call,
+        };
         char key[32];
 
         (void)snprintf(key, sizeof(key), "%u:%u", major(job->device.device.devno),
                        minor(job->device.device.devno));
-        return hold_acquire(job->node->locks, "disk", key, HOLD_EXCLUSIVE, NULL, &job->locks.disk,
+        return hold_acquire(job->node->locks, "disk", key, HOLD_EXCLUSIVE, &wait, &job->locks.disk,
                             err);
 }
 

@@ -373,11 +373,14 @@ static int check_inode(FsSource *source, const uint8_t *sb, uint32_t ino, uint16
 static int check_orphan_file(FsSource *source, const uint8_t *sb, uint32_t ino, FsVolume *volume) {
         uint8_t inode[256];
         int r = ext_read_inode(source, sb, ino, inode);
-        uint64_t size = le32(inode + 4) | (uint64_t)le32(inode + 0x6c) << 32;
+        uint64_t size;
 
-        if (r == 0 && size / block_bytes(sb) > ORPHAN_BLOCKS_MAX)
+        if (r != 0)
+                return r;
+        size = le32(inode + 4) | (uint64_t)le32(inode + 0x6c) << 32;
+        if (size / block_bytes(sb) > ORPHAN_BLOCKS_MAX)
                 volume->state |= FS_STATE_ORPHAN_FILE_LARGE;
-        return r;
+        return 0;
 }
 
 typedef struct Inode {
