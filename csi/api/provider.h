@@ -57,6 +57,8 @@ typedef struct ProviderConfig {
 } ProviderConfig;
 
 /* Which volume is meant, from any node request. */
+struct Device;
+
 typedef struct VolumeRef {
         const char *volume_id;
         const StringMap
@@ -65,6 +67,10 @@ typedef struct VolumeRef {
         const StringMap *secrets;
         bool is_block;     /* raw block is asked for; false where the request does not tell */
         bool is_read_only; /* find_device(): nothing is to be written, not even on a blank disk */
+        /* find_device() asks before it writes to @disk: nobody else has it then, until the call
+         * ends. NULL: nothing is written. Return: 0; <0 with @err. */
+        int (*may_write)(void *userdata, const struct Device *disk, Error *err);
+        void *userdata; /* of may_write() */
 } VolumeRef;
 
 /* A proven block device. */

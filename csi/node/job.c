@@ -170,8 +170,9 @@ static bool is_short(const Job *job) {
         return job->device.size_bytes > 0 && job->device.size_bytes < job->device.device.size_bytes;
 }
 
-/* From the look at who has it mounted or shown, until it is. */
-static int hold_disk(Job *job, Error *err) {
+/* From the look at who has it mounted or shown, until it is. Of a disk that got its partition in
+ * this call the whole is held already. */
+static int hold_disk(Job *job, const Device *device, Error *err) {
         /* Whoever gave a loop device back may hold its number for a moment more. */
         HoldWait wait = {
                 .deadline_msecs = clock_msecs() + HOLD_WAIT_MSECS,
@@ -180,10 +181,19 @@ static int hold_disk(Job *job, Error *err) {
         };
         char key[32];
 
-        (void)snprintf(key, sizeof(key), "%u:%u", major(job->device.device.devno),
-                       minor(job->device.device.devno));
+        if (job->locks.disk.table)
+                return 0;
+        (void)snprintf(key, sizeof(key), "%u:%u", major(device->devno), minor(device->devno));
         return hold_acquire(job->node->locks, "disk", key, HOLD_EXCLUSIVE, &wait, &job->locks.disk,
                             err);
+}
+
+/* Before a provider writes what a disk has beside its filesystem: a pod may have it raw. */
+static int may_write(void *userdata, const Device *disk, Error *err) {
+        Job *job = userdata;
+        int r = hold_disk(job, disk, err);
+
+        return r < 0 ? r : job_check_not_shown(job, disk, err);
 }
 
 int job_find_device(Job *job, Error *err) {
@@ -195,10 +205,12 @@ int job_find_device(Job *job, Error *err) {
         job->volume.is_read_only =
                 !job->has_ephemeral &&
                 (job->reads_only || (job->options.set & MOUNT_FLAG_READ_ONLY) != 0);
+        job->volume.may_write = job->is_mount ? may_write : NULL;
+        job->volume.userdata = job;
         r = provider->find_device(self, job->call, &job->volume, &job->device.device, err);
         if (r < 0)
                 return r;
-        r = hold_disk(job, err);
+        r = hold_disk(job, &job->device.device, err);
         if (r < 0)
                 return r;
         job->has_device = true;

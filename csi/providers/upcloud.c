@@ -45,7 +45,7 @@ static int node_info_of(void *self, const Call *call, NodeInfo *info, Error *err
 /* @device: the disk. A new disk has none yet; one that is neither blank nor partitioned, whose
  * partitions the kernel has not read yet, or that is only to be read, is waited for, and refused.
  */
-static int find_partition(const Cloud *cloud, const Call *call, bool is_read_only,
+static int find_partition(const Cloud *cloud, const Call *call, const VolumeRef *volume,
                           DiskWanted *wanted, Device *device, Error *err) {
         unsigned int last = 0;
         size_t n = 0;
@@ -53,8 +53,10 @@ static int find_partition(const Cloud *cloud, const Call *call, bool is_read_onl
 
         if (r < 0)
                 return error_set_errno(err, r, "partitions of %s", device->path);
-        if (n == 0 && !is_read_only) {
-                r = gpt_make(device, wanted->name, err);
+        if (n == 0 && !volume->is_read_only && volume->may_write) {
+                r = volume->may_write(volume->userdata, device, err);
+                if (r == 0)
+                        r = gpt_make(device, wanted->name, err);
                 if (r < 0)
                         return r;
         }
@@ -79,7 +81,7 @@ static int find_device(void *self, const Call *call, const VolumeRef *volume, De
         r = disk_find(&cloud->config, call, &wanted, device, err);
         return r < 0 || volume->is_block
                        ? r
-                       : find_partition(cloud, call, volume->is_read_only, &wanted, device, err);
+                       : find_partition(cloud, call, volume, &wanted, device, err);
 }
 
 static const char *const fs_types[] = {"ext4", "ext3", "xfs", NULL};

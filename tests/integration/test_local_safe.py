@@ -1530,30 +1530,36 @@ def test_a_pool_that_hangs_after_it_was_looked_at(build, sandbox, disk):
     _, place = disk
     world = pool_world(build, sandbox, place)
     client, kubelet = world.client, world.kubelet
-    volumes = [world.create(f'v{number}', MIB, block()) for number in range(48)]
     used = world.create('used', 16 * MIB, mount())
     kubelet.stage(used, mount())
     target = kubelet.publish(used, kubelet.target('pod-1', 'used'), mount())
     staging = kubelet.staging(used)
-    client.GetCapacity()
-    with frozen(place):
-        hanging = [client.start('DeleteVolume', volume_id=one) for one in volumes[:40]]
-        hanging += [client.start('CreateSnapshot', name=one, source_volume_id=one) for one in volumes[40:]]
-        # What it knew for a second is over.
-        csi.until(lambda: 'does not answer' in failure_of(client.GetCapacity), 20)
-        assert len([call for call in hanging if not call.done()]) > 32
-        begin = time.monotonic()
-        kubelet.unpublish(used, target)
-        client.NodeGetInfo()
-        assert 'does not answer' in client.fails('UNAVAILABLE', 'DeleteVolume', volume_id=volumes[0])
-        assert 'does not answer' in client.fails('UNAVAILABLE', 'CreateSnapshot', name='s', source_volume_id=used)
-        assert client.NodeGetVolumeStats(volume_id=used, volume_path=str(staging)).usage
-        assert time.monotonic() - begin < 15
-    ended = [call.exception(60) for call in hanging]
-    assert not ended[0]
-    csi.until(lambda: probed(client))
-    for one in client.ListSnapshots().entries:
-        client.DeleteSnapshot(snapshot_id=one.snapshot.snapshot_id)
+    # Where the freeze takes longer than what is known lasts, the first call looks, and the others do not hang.
+    for _ in range(10):
+        volumes = [world.create(f'v{number}', MIB, block()) for number in range(48)]
+        client.GetCapacity()
+        with frozen(place):
+            hanging = [client.start('DeleteVolume', volume_id=one) for one in volumes[:40]]
+            hanging += [client.start('CreateSnapshot', name=one, source_volume_id=one) for one in volumes[40:]]
+            # What it knew for a second is over.
+            csi.until(lambda: 'does not answer' in failure_of(client.GetCapacity), 20)
+            many_hang = len([call for call in hanging if not call.done()]) > 32
+            if many_hang:
+                begin = time.monotonic()
+                kubelet.unpublish(used, target)
+                client.NodeGetInfo()
+                assert 'does not answer' in client.fails('UNAVAILABLE', 'DeleteVolume', volume_id=volumes[0])
+                assert 'does not answer' in client.fails('UNAVAILABLE', 'CreateSnapshot', name='s',
+                                                         source_volume_id=used)
+                assert client.NodeGetVolumeStats(volume_id=used, volume_path=str(staging)).usage
+                assert time.monotonic() - begin < 15
+        ended = [call.exception(60) for call in hanging]
+        csi.until(lambda: probed(client))
+        for one in client.ListSnapshots().entries:
+            client.DeleteSnapshot(snapshot_id=one.snapshot.snapshot_id)
+        if many_hang:
+            break
+    assert many_hang and not ended[0]
     kubelet.unstage(used)
     for volume_id in [*volumes, used]:
         client.DeleteVolume(volume_id=volume_id)

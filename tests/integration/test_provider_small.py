@@ -15,8 +15,9 @@ import pytest
 
 import disks
 import metadata
+import sandbox
 from cloud import MIB, Machine, Node, device_of
-from csi import MULTI_NODE_MULTI_WRITER, Client, block_capability, mount_capability, pairs
+from csi import MULTI_NODE_MULTI_WRITER, Client, Failure, block_capability, mount_capability, pairs
 
 UUID = '7f0b3d5e-1111-4222-8333-444455556666'
 OTHER = '7f0b3d5e-1111-4222-8333-4444555566ff'
@@ -600,6 +601,20 @@ def test_upcloud_a_blank_disk_that_is_only_read_stays_blank(make):
                                volume_capability=mount_capability('ext4', flags=['ro']))
         assert 'has no partition 1' in message
         assert not any(pathlib.Path(disk.loop).read_bytes())
+
+
+def test_upcloud_a_disk_that_a_pod_has_raw_gets_no_partition(make):
+    """The table was written below the pod, and then the stage was refused."""
+    case = by_name('upcloud')
+    machine, node = make(case)
+    sandbox.mount('tmpfs', machine.root / 'dev', 'tmpfs')  # as a node has it
+    disk = machine.disk(case.name, **case.says)
+    with node.daemon as client:
+        node.stage(client, case.volume_id, block_capability())
+        node.publish(client, case.volume_id, block_capability())
+        with pytest.raises(Failure, match='FAILED_PRECONDITION.*is published as a raw block device'):
+            node.stage(client, case.volume_id, mount_capability('ext4'), timeout=15)
+        assert not any(disk.image.read_bytes())
 
 
 def test_upcloud_a_partition_is_used_as_it_is(make):
