@@ -3,6 +3,7 @@
 /* Targets whose data takes longer than a call: started, resumed, waited for. */
 
 #include "csi/local/copy.h"
+#include "csi/local/cut.h"
 #include "csi/local/volume.h"
 
 #include "common/base/cleanup.h"
@@ -39,26 +40,18 @@ static int64_t now_seconds(void) {
         return now.tv_sec;
 }
 
-/* What to copy, from where it stands. A source that was written since makes it begin again. */
+/* What to copy, and of which moment. Where it stands is in @meta. */
 static int plan_copy(LocalMeta *meta, const Entry *source, int from_fd, int to_fd, Error *err) {
-        uint64_t size_bytes = source ? source->meta.size_bytes : meta->copy.size_bytes;
         struct stat st;
 
         if (fstat(from_fd, &st) < 0)
                 return error_set_errno(err, errno, "stat the source of %s", meta->id);
         meta->copy.in_place = source == NULL;
-        if (source && (meta->copy.size_bytes != size_bytes ||
-                       meta->copy.source_seconds != st.st_mtim.tv_sec ||
-                       meta->copy.source_nanos != st.st_mtim.tv_nsec)) {
-                meta->copy.at_bytes = 0;
+        if (source) {
+                meta->copy.size_bytes = source->meta.size_bytes;
                 meta->copy.source_seconds = st.st_mtim.tv_sec;
                 meta->copy.source_nanos = st.st_mtim.tv_nsec;
-                /* What was copied of another point in time must not shine through holes. */
-                if (ftruncate(to_fd, 0) < 0)
-                        return error_set_errno(err, errno, "empty %s", meta->id);
         }
-        if (source)
-                meta->copy.size_bytes = size_bytes;
         meta->copy.asked_seconds = now_seconds();
         meta->state = LOCAL_STATE_COPYING;
         meta->froze = false;
@@ -112,30 +105,62 @@ static int hold_source(Pool *pool, const Call *call, const LocalMeta *meta, Entr
         return pool_acquire_ready(pool, call, kind, meta->source_id, HOLD_SHARED, sourcep, err);
 }
 
+/* Nothing held the source since the copy was interrupted: it may have been written to, and be in
+ * use. Return: 0: it is what it was, and stays so while it is held; RESUME_E_ANEW; <0 with @err. */
+#define RESUME_E_ANEW 1
+
+static int check_source(Pool *pool, const Call *call, const LocalMeta *meta, Entry *source,
+                        int from_fd, Error *err) {
+        struct stat st;
+        int r = cut_is_attached(pool, call, source, err);
+
+        if (r < 0)
+                return r;
+        if (fstat(from_fd, &st) < 0)
+                return error_set_errno(err, errno, "stat the source of %s", meta->id);
+        if (r == 0 && meta->copy.size_bytes == source->meta.size_bytes &&
+            meta->copy.source_seconds == st.st_mtim.tv_sec &&
+            meta->copy.source_nanos == st.st_mtim.tv_nsec)
+                return 0;
+        (void)error_set(err, ERROR_AGAIN,
+                        "source %s is in use, or was written to, since its copy to %s was "
+                        "interrupted: that is removed and made anew; try again",
+                        source->meta.id, meta->id);
+        return RESUME_E_ANEW;
+}
+
+/* As check_source(), with what the copy goes on with. */
+static int open_copy(Pool *pool, const Call *call, const LocalMeta *meta, Entry **sourcep,
+                     int *from_fdp, int *to_fdp, Error *err) {
+        int r = hold_source(pool, call, meta, sourcep, err);
+
+        if (r < 0)
+                return r;
+        *to_fdp = pool_open_data(pool, meta, O_RDWR, err);
+        if (*to_fdp < 0 || !*sourcep)
+                return *to_fdp < 0 ? *to_fdp : 0;
+        *from_fdp = pool_open_data(pool, &(*sourcep)->meta, O_RDONLY, err);
+        if (*from_fdp < 0)
+                return *from_fdp;
+        return check_source(pool, call, meta, *sourcep, *from_fdp, err);
+}
+
 int local_resume_copy(Pool *pool, const Call *call, Entry *entry, Error *err) {
         cleanup(closep) int from_fd = -1, to_fd = -1;
         Entry *source = NULL;
         Error error = {0};
         int r;
 
-        r = hold_source(pool, call, &entry->meta, &source, &error);
-        if (r == 0) {
-                to_fd = pool_open_data(pool, &entry->meta, O_RDWR, &error);
-                r = to_fd < 0 ? to_fd : 0;
-        }
-        if (r == 0 && source) {
-                from_fd = pool_open_data(pool, &source->meta, O_RDONLY, &error);
-                r = from_fd < 0 ? from_fd : 0;
-        }
-        if (r < 0) {
+        r = open_copy(pool, call, &entry->meta, &source, &from_fd, &to_fd, &error);
+        if (r != 0) {
                 if (source)
                         pool_release(pool, source, HOLD_SHARED);
-                if (error.code == ERROR_NOT_FOUND)
+                if (r == RESUME_E_ANEW || error.code == ERROR_NOT_FOUND)
                         pool_undo(pool, entry);
                 else
                         pool_release(pool, entry, HOLD_EXCLUSIVE);
                 error_move(err, &error);
-                return r;
+                return r < 0 ? r : -EAGAIN;
         }
         log_info("the copy to %s goes on at %llu bytes", entry->meta.id,
                  (unsigned long long)entry->meta.copy.at_bytes);

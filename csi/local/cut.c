@@ -148,6 +148,19 @@ static int find_device(Pool *pool, const Call *call, CutPart *part, Error *err) 
                                 &part->attachment, err);
 }
 
+int cut_is_attached(Pool *pool, const Call *call, Entry *source, Error *err) {
+        cleanup(cut_part_deinit) CutPart part;
+        int r;
+
+        cut_part_init(&part, source, NULL);
+        if (source->meta.kind != LOCAL_VOLUME)
+                return 0;
+        r = find_device(pool, call, &part, err);
+        if (r == 0 && part.attachment.is_leaving)
+                return attach_say_leaving(source, &part.attachment, err);
+        return r < 0 ? r : r != ATTACH_E_NONE;
+}
+
 static int look(Pool *pool, const Call *call, CutPart *part, size_t n_parts, Error *err) {
         int r;
 

@@ -56,6 +56,12 @@ enum {
  */
 int cut_run(Pool *pool, const Call *call, CutPart *parts, size_t n_parts, Error *err);
 
+/* Whether somebody has @source, which is held shared, attached, and so can write to it. Return: 1;
+ * 0: and nobody attaches it while it is held; ERROR_AGAIN one that is being given back; <0 with
+ * @err.
+ */
+int cut_is_attached(Pool *pool, const Call *call, Entry *source, Error *err);
+
 /* After a crash: thaws what the cut that made @target had frozen. Not frozen is fine. */
 void cut_thaw_leftover(Pool *pool, const LocalMeta *target);
 

@@ -783,6 +783,67 @@ static void case_copy(Bed *bed) {
         assert(count_files(bed->pool_path) == 4);
 }
 
+/* Until it comes to its end; each answer before it is "again". Return: how often that was. */
+static unsigned int copy_to_end(Bed *bed, const Want *clone, VolumeInfo *info) {
+        for (unsigned int n = 0; n < 200; n++) {
+                Error err = {0};
+
+                if (bed_create(bed, clone, info, &err) == 0)
+                        return n;
+                printf("  %s\n", err.message);
+                assert(err.code == ERROR_AGAIN);
+        }
+        abort();
+}
+
+/* The copy of @volume_id has begun, and the pool was closed and opened since. */
+static void cut_copy(Bed *bed, const Want *clone) {
+        VolumeInfo info = {0};
+        Error err = {0};
+
+        bed->call.deadline_msecs = clock_msecs() + 520;
+        assert(bed_create(bed, clone, &info, &err) < 0 && err.code == ERROR_AGAIN);
+        bed->call.deadline_msecs = UINT64_MAX;
+        bed_close(bed);
+        bed_open(bed);
+}
+
+/* What goes on with a copy has no hold on its source until then: it is in use by then, or was. No
+ * copy is of two moments. */
+static void case_copy_cut(Bed *bed) {
+        Want want = {.name = "a", .required = 600 * MIB};
+        const char *volume_id = bed_made(bed, &want);
+        Want clone = {.name = "clone", .source = CONTENT_SOURCE_VOLUME, .source_id = volume_id};
+        VolumeInfo info = {0};
+        Device device;
+
+        if (bed->pool->can_reflink) {
+                printf("  nothing to copy\n");
+                return;
+        }
+        fill_volume(bed, volume_id, 600 * MIB);
+        cut_copy(bed, &clone);
+        /* In use, by somebody who has not written yet. */
+        clone.source_id = volume_id = bed_made(bed, &want);
+        EXPECT(ERROR_NONE, bed_find, bed, volume_id, &device);
+        publish_node(&device, "/run/node");
+        EXPECT(ERROR_AGAIN, bed_create, bed, &clone, &info);
+        EXPECT(ERROR_PRECONDITION, bed_create, bed, &clone, &info);
+        assert(count_files(bed->pool_path) == 2);
+        assert(umount("/run/node") == 0);
+        EXPECT(ERROR_NONE, bed_release, bed, volume_id);
+        /* Written to, and no longer in use. */
+        cut_copy(bed, &clone);
+        clone.source_id = volume_id = bed_made(bed, &want);
+        volume_put(bed, volume_id, 0, "new");
+        volume_put(bed, volume_id, 599 * MIB, "new");
+        EXPECT(ERROR_AGAIN, bed_create, bed, &clone, &info);
+        assert(count_files(bed->pool_path) == 2);
+        (void)copy_to_end(bed, &clone, &info);
+        volume_has(bed, info.volume_id, 0, "new");
+        volume_has(bed, info.volume_id, 599 * MIB, "new");
+}
+
 /* A tool works on a copy, which takes the volume's place or goes. */
 static void case_work(Bed *bed) {
         const char *const provisioning[] = {"thin", "thick"};
@@ -871,7 +932,7 @@ static const struct {
         {"paging", case_paging},       {"ephemeral", case_ephemeral}, {"thick", case_thick},
         {"lock", case_lock},           {"strangers", case_strangers}, {"condition", case_condition},
         {"parallel", case_parallel},   {"lookers", case_lookers},     {"copy", case_copy},
-        {"work", case_work},
+        {"copy_cut", case_copy_cut},   {"work", case_work},
 };
 
 int main(int argc, char **argv) {

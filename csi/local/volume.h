@@ -106,6 +106,9 @@ int local_preallocate(const Call *call, int fd, const LocalMeta *meta, uint64_t 
 /**
  * local_resume_copy() - go on with what a restart interrupted
  * @entry: held exclusively, COPYING; the hold is given away in any case
+ *
+ * Only where the source is what it was, and nobody can write to it: else the target is removed, and
+ * ERROR_AGAIN has the caller come for a new one, of a moment of its own.
  */
 int local_resume_copy(Pool *pool, const Call *call, Entry *entry, Error *err);
 

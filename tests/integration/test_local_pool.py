@@ -10,7 +10,7 @@ import pytest
 import kills
 
 CASES = ('lifecycle', 'refusals', 'snapshot', 'mounted', 'raw_block', 'group', 'paging', 'ephemeral', 'thick', 'lock',
-         'strangers', 'condition', 'parallel', 'lookers', 'copy', 'work')
+         'strangers', 'condition', 'parallel', 'lookers', 'copy', 'copy_cut', 'work')
 OPERATIONS = ('create', 'create_thick', 'clone', 'clone_thick', 'snapshot', 'snapshot_mounted', 'restore', 'expand',
               'expand_thick', 'delete', 'delete_snapshot', 'modify', 'group', 'group_delete', 'attach', 'release',
               'work', 'inline', 'inline_delete')
