@@ -59,7 +59,7 @@ static void fill_holes(const Entry *entry, int data_fd) {
                 ;
 }
 
-static int check_size(const Pool *pool, const Entry *entry, int data_fd, Error *err) {
+int attach_check_size(const Pool *pool, const Entry *entry, int data_fd, Error *err) {
         struct stat st;
 
         if (fstat(data_fd, &st) < 0)
@@ -67,8 +67,8 @@ static int check_size(const Pool *pool, const Entry *entry, int data_fd, Error *
         if ((uint64_t)st.st_size >= entry->meta.size_bytes)
                 return 0;
         return error_set(err, ERROR_PRECONDITION,
-                         "volume %s: its data file in pool %s has %lld bytes, not %llu: it "
-                         "was cut and is not attached",
+                         "%s: its data file in pool %s has %lld bytes, not %llu: it was cut, and "
+                         "is neither attached nor copied",
                          entry->meta.id, pool->path, (long long)st.st_size,
                          (unsigned long long)entry->meta.size_bytes);
 }
@@ -117,7 +117,7 @@ static int attach_file(const Entry *entry, int data_fd, AttachMode mode, const c
 static int attach_new(Pool *pool, Entry *entry, int data_fd, AttachMode mode,
                       Attachment *attachment, Error *err) {
         char tag[LOOP_TAG_MAX + 1];
-        int r = check_size(pool, entry, data_fd, err);
+        int r = attach_check_size(pool, entry, data_fd, err);
 
         if (r < 0)
                 return r;
@@ -131,7 +131,7 @@ static int attach_new(Pool *pool, Entry *entry, int data_fd, AttachMode mode,
 /* --- A copy that is to take a volume's place --- */
 
 int attach_copy(Pool *pool, const Entry *entry, int copy_fd, Attachment *attachment, Error *err) {
-        int r = check_size(pool, entry, copy_fd, err);
+        int r = attach_check_size(pool, entry, copy_fd, err);
 
         if (r == 0)
                 r = attach_file(entry, copy_fd, ATTACH_FOR_MOUNT, ATTACH_COPY_TAG, attachment, err);

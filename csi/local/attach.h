@@ -65,6 +65,9 @@ typedef enum AttachMode {
                                   else has it for writing already */
 } AttachMode;
 
+/* Whether the data of a volume or snapshot is as long as its record says. ERROR_PRECONDITION. */
+int attach_check_size(const Pool *pool, const Entry *entry, int data_fd, Error *err);
+
 /* attach_find(), and attaches it if it is not. @entry is held exclusively. ERROR_PRECONDITION when
  * somebody else has the file on a loop device, or it cannot become writable. */
 int attach_make(Pool *pool, const Call *call, Entry *entry, AttachMode mode, Attachment *attachment,

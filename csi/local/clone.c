@@ -142,7 +142,8 @@ static int open_copy(Pool *pool, const Call *call, const LocalMeta *meta, Entry 
         *from_fdp = pool_open_data(pool, &(*sourcep)->meta, O_RDONLY, err);
         if (*from_fdp < 0)
                 return *from_fdp;
-        return check_source(pool, call, meta, *sourcep, *from_fdp, err);
+        r = attach_check_size(pool, *sourcep, *from_fdp, err);
+        return r < 0 ? r : check_source(pool, call, meta, *sourcep, *from_fdp, err);
 }
 
 int local_resume_copy(Pool *pool, const Call *call, Entry *entry, Error *err) {

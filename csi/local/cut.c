@@ -187,7 +187,9 @@ static int prepare(Pool *pool, CutPart *part, Error *err) {
         part->from_fd = pool_open_data(pool, &part->source->meta, O_RDONLY, err);
         if (part->from_fd < 0)
                 return part->from_fd;
-        r = pool_store(pool, part->target, &meta, err);
+        r = attach_check_size(pool, part->source, part->from_fd, err);
+        if (r == 0)
+                r = pool_store(pool, part->target, &meta, err);
         if (r < 0)
                 return r;
         part->to_fd = pool_open_data(pool, &meta, O_RDWR | O_CREAT, err);

@@ -538,7 +538,13 @@ def test_condition(world):
     message = client.fails('FAILED_PRECONDITION', 'NodeStageVolume', volume_id=volume_id,
                            staging_target_path=str(kubelet.staging(volume_id)), volume_capability=capability)
     assert 'cut' in message
+    # What is restored from it would be staged without a word.
+    assert 'cut' in client.fails('FAILED_PRECONDITION', 'CreateSnapshot', name='s', source_volume_id=volume_id)
+    assert 'cut' in client.fails('FAILED_PRECONDITION', 'CreateVolume', name='clone', volume_capabilities=[capability],
+                                 capacity_range={'required_bytes': 320 * MIB},
+                                 volume_content_source={'volume': {'volume_id': volume_id}})
     client.DeleteVolume(volume_id=volume_id)
+    assert world.files() == []
 
 
 # --- the controller ---
