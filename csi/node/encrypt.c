@@ -487,13 +487,14 @@ int encrypt_open(Job *job, Error *err) {
                 return r == PROVIDER_E_PLAIN ? 0 : r;
         job->is_encrypted = true;
         memcpy(&job->disk, &job->device, sizeof(job->disk));
-        r = job_check_not_shown(job, &job->disk.device, err);
-        if (r == 0)
-                r = find_open(job, err);
+        r = find_open(job, err);
         if (r < 0)
                 return r;
-        if (r == 0)
-                return open_closed(job, err);
+        /* An open mapper is what pods are shown: another one may have it, too. */
+        if (r == 0) {
+                r = job_check_not_shown(job, &job->disk.device, err);
+                return r < 0 ? r : open_closed(job, err);
+        }
         note_opening(job, &job->mapper);
         r = take_mapper(job, err);
         return r < 0 ? r : finish_mapper(job, err);
