@@ -614,16 +614,19 @@ def test_what_the_manifest_gives_is_enough(world, wrapper):
     """No device node and no owner is made for it, and nothing is written to /run."""
     tree, kubelet = world(Linode, wrapper=[*CONTAINED, *wrapper])
     disk = Linode.disk(tree, 'sdb', Linode.volume, size_bytes=128 * MIB)
-    status = pathlib.Path(f'/proc/{kubelet.daemon.process.pid}/status').read_text(encoding='ascii')
+    process = pathlib.Path(f'/proc/{kubelet.daemon.process.pid}')
+    status = (process / 'status').read_text(encoding='ascii')
     bound, = re.findall(r'CapBnd:\t(\w+)', status)
     assert not int(bound, 16) & (1 << 27 | 1 << 4), 'CAP_MKNOD, CAP_FSETID'
     path = kubelet.mount()
     assert not pathlib.Path('/dev/mapper', Linode.mapper).exists()
-    (path / 'file').write_text('kept')
+    # What is mounted there is seen by the daemon alone, as its /run.
+    inside = process / 'root' / path.relative_to('/')
+    (inside / 'file').write_text('kept')
     kubelet.unmount(path)
     assert mapper_names() == set()
     disk.grow(192 * MIB)
     path = kubelet.mount()
-    assert (path / 'file').read_text() == 'kept'
+    assert (inside / 'file').read_text() == 'kept'
     kubelet.unmount(path)
     assert mapper_names() == set()
