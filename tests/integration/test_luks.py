@@ -553,7 +553,8 @@ def test_left_behind(world):
     Linode.disk(tree, 'sdb', Linode.volume, size_bytes=128 * MIB)
     other = Linode.disk(tree, 'sdc', '7654321-pvcffffffffffffffff', size_bytes=128 * MIB)
     notes = kubelet.daemon.directory / 'mappers'
-    (kubelet.root / 'pods').mkdir(exist_ok=True)
+    # Of another volume: where no pod is at all, nothing is proven.
+    (kubelet.root / 'pods' / 'other').mkdir(parents=True, exist_ok=True)
     # In use elsewhere when it was unstaged; nothing of kubelet's is asked then.
     path = kubelet.mount()
     vol_data = path.parent / 'vol_data.json'
