@@ -497,3 +497,63 @@ int attach_survey(Pool *pool, void (*orphan)(Pool *pool, const char *stem)) {
         attach_make_tag(pool, "", survey.prefix);
         return loop_each(survey_one, &survey);
 }
+
+/* "<pool>/volumes/<stem>.img", as the kernel names it. Return: the length of the stem; 0: it is
+ * none. */
+static size_t stem_of_path(const Pool *pool, const char *path, const char **stemp) {
+        size_t n = strlen(pool->path);
+
+        if (strncmp(path, pool->path, n) != 0 || !str_has_prefix(path + n, "/volumes/"))
+                return 0;
+        *stemp = path + n + strlen("/volumes/");
+        return local_stem_of_file(LOCAL_VOLUME, *stemp, ".img");
+}
+
+/* Of a pool that is not there: by the tag, or, where its disk fails, by the path. A copy of the
+ * pool has the same tags, and is seen somewhere. Return: the length of the stem, or 0. */
+static size_t stem_of_absent(const Survey *survey, unsigned int number, char path[PATH_MAX],
+                             LoopStatus *status, const char **stemp) {
+        cleanup(closep) int fd = attach_open_number(number, O_RDONLY, 0, NULL);
+        size_t n, n_prefix = strlen(survey->prefix);
+        int r = fd < 0 ? fd : loop_get_status(fd, status);
+
+        if ((r != 0 && r != -EIO) || loop_get_path(number, path, PATH_MAX) != 0)
+                return 0;
+        n = stem_of_path(survey->pool, path, stemp);
+        if (r == -EIO)
+                return n;
+        if (strncmp(status->tag, survey->prefix, n_prefix) != 0 ||
+            (n == 0 && attach_is_seen(number)))
+                return 0;
+        *stemp = status->tag + n_prefix;
+        n = strlen(*stemp);
+        return local_stem_is_valid(LOCAL_VOLUME, *stemp, n) ? n : 0;
+}
+
+static int survey_absent(void *userdata, unsigned int number) {
+        const Survey *survey = userdata;
+        Pool *pool = survey->pool;
+        char path[PATH_MAX], stem[LOCAL_STEM_MAX + 1];
+        const char *name = NULL;
+        LoopStatus status;
+        bool is_known;
+        size_t n = stem_of_absent(survey, number, path, &status, &name);
+
+        if (n == 0 || n > LOCAL_STEM_MAX)
+                return 0;
+        memcpy(stem, name, n);
+        stem[n] = '\0';
+        pthread_mutex_lock(&pool->mutex);
+        is_known = find_stem(pool, stem) != NULL;
+        pthread_mutex_unlock(&pool->mutex);
+        if (!is_known)
+                survey->orphan(pool, stem);
+        return 0;
+}
+
+int attach_survey_absent(Pool *pool, void (*unknown)(Pool *pool, const char *stem)) {
+        Survey survey = {.pool = pool, .orphan = unknown};
+
+        attach_make_tag(pool, "", survey.prefix);
+        return loop_each(survey_absent, &survey);
+}

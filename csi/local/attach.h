@@ -129,6 +129,10 @@ int attach_drop_stem(Pool *pool, const char *stem, Error *err);
  * are. @orphan is called with the stem of each that no entry is for. Return: 0; -errno. */
 int attach_survey(Pool *pool, void (*orphan)(Pool *pool, const char *stem));
 
+/* Likewise of a pool that is not there, or whose disk fails: @unknown is called with the stem of
+ * each that no entry is for. Return: 0; -errno. */
+int attach_survey_absent(Pool *pool, void (*unknown)(Pool *pool, const char *stem));
+
 /* Gives back what attach_survey() finds to be of no volume, one log line each. */
 void pool_drop_orphans(Pool *pool);
 

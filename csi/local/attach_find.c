@@ -286,6 +286,12 @@ static bool stat_volumes_of(unsigned int number, struct stat *st) {
         return str_has_suffix(path, "/volumes") && stat(path, st) == 0;
 }
 
+bool attach_is_seen(unsigned int number) {
+        struct stat st;
+
+        return stat_volumes_of(number, &st);
+}
+
 bool attach_is_of_pool(const Pool *pool, unsigned int number, const LoopStatus *status) {
         struct stat own, other;
 

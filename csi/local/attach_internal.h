@@ -42,6 +42,9 @@ void attach_remember(Pool *pool, Entry *entry, const Attachment *attachment);
  * the same tags and may be in use on this node. True when the pool is not there. */
 bool attach_is_of_pool(const Pool *pool, unsigned int number, const LoopStatus *status);
 
+/* Whether the directory of a device's file is one of a pool, and is seen from here. */
+bool attach_is_seen(unsigned int number);
+
 /* The device of a volume whose file or record is gone. Return: as attach_find(). */
 int attach_find_by_tag(Pool *pool, const char *stem, Attachment *attachment, Error *err);
 

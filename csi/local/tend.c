@@ -89,11 +89,11 @@ static int give_back(Pool *pool, Entry *entry, Error *err) {
 }
 
 /* @entry: held exclusively, given away. */
-static void tend_held(Pool *pool, Entry *entry) {
+static void tend_held(Pool *pool, Entry *entry, bool is_usable) {
         Error error = {0};
         int r = give_back(pool, entry, &error);
 
-        if (r == 0 && entry->meta.ephemeral &&
+        if (r == 0 && is_usable && entry->meta.ephemeral &&
             kubelet_has_volume(pool->kubelet_root, KUBELET_PODS, entry->meta.id) == 0) {
                 say(pool, entry->meta.id, "removed: an inline volume whose pod is gone");
                 r = pool_erase(pool, entry, &error);
@@ -109,14 +109,14 @@ static bool never(void *userdata) {
         return false;
 }
 
-static void tend_volume(Pool *pool, const char *id) {
+static void tend_volume(Pool *pool, const char *id, bool is_usable) {
         const Call call = {.method = "Tend", .deadline_msecs = 0, .cancelled = never};
         cleanup(hold_release) Hold lock = {0};
         Entry *entry = NULL;
 
         if (hold_acquire(pool->locks, "volume", id, HOLD_EXCLUSIVE, NULL, &lock, NULL) == 0 &&
             pool_acquire_ready(pool, &call, LOCAL_VOLUME, id, HOLD_EXCLUSIVE, &entry, NULL) == 0)
-                tend_held(pool, entry);
+                tend_held(pool, entry, is_usable);
 }
 
 /* The id that comes after @id, into @id. */
@@ -134,13 +134,36 @@ static bool next_id(Pool *pool, char id[LOCAL_ID_MAX + 1]) {
         return found;
 }
 
+/* --- Of a pool that is not there --- */
+
+/* Also of a volume that no record is known of, as after a start without the pool's disk, whose
+ * unmount is waited for just because of it. */
+static void give_back_unknown(Pool *pool, const char *stem) {
+        Error error = {0};
+        int r = kubelet_has_volume(pool->kubelet_root, KUBELET_STAGING, stem);
+
+        if (r != 0 && r != -ENOENT)
+                return;
+        r = attach_drop_stem(pool, stem, &error);
+        if (r <= 0)
+                say(pool, stem,
+                    r < 0 ? error.message
+                          : "its loop device, which nobody uses, is given back: the pool is not "
+                            "there");
+}
+
 void local_tend(void *self) {
         char id[LOCAL_ID_MAX + 1] = "";
         Pool *pool = self;
+        bool is_usable = pool_use(pool, NULL) == 0;
 
-        if (pool_use(pool, NULL) < 0)
+        /* Whoever asks a disk that hangs about its files hangs, too. */
+        if (!is_usable && pool_is_hanging(pool))
                 return;
-        pool_drop_orphans(pool);
+        if (is_usable)
+                pool_drop_orphans(pool);
         while (next_id(pool, id))
-                tend_volume(pool, id);
+                tend_volume(pool, id, is_usable);
+        if (!is_usable)
+                (void)attach_survey_absent(pool, give_back_unknown);
 }

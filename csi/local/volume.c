@@ -501,19 +501,52 @@ int local_create_ephemeral(void *self, const Call *call, const NodePublishReques
         return find_or_make(pool, call, &fresh, &range, err);
 }
 
+/* Only a call that finds the pool usable removes it. */
+static bool is_for_later(const Error *error) {
+        return error->code == ERROR_UNAVAILABLE || error->os_errno == EROFS ||
+               error->os_errno == EIO;
+}
+
+/* Kubelet does not come again. What is in use still, the pool looks for by itself. */
+static void give_back_inline(Pool *pool, const Call *call, const char *volume_id) {
+        const LogField field = {"volume", volume_id};
+        const VolumeRef volume = {.volume_id = volume_id};
+        Error error = {0};
+        int r = local_release_device(pool, call, &volume, &error);
+
+        if (r < 0 && r != -EAGAIN)
+                log_fields(LOG_LEVEL_WARNING, &field, 1, "its loop device stays for now: %s",
+                           error.message);
+}
+
+/* Also asked for the volumes of claims, which their unstage gives back. */
+static bool is_persistent(Pool *pool, const char *volume_id) {
+        LocalMeta found;
+
+        return pool_peek(pool, LOCAL_VOLUME, volume_id, &found)
+                       ? !found.ephemeral
+                       : local_stem_is_valid(LOCAL_VOLUME, volume_id, strlen(volume_id));
+}
+
 /* Its pod is gone and its mount, too. A pool that is not there, is read-only or fails must not keep
- * the pod in "Terminating": what is left is removed when the pool is looked through. */
+ * the pod in "Terminating": its device is given back, and its data is removed when the pool is
+ * looked through. */
 int local_delete_ephemeral(void *self, const Call *call, const char *volume_id, Error *err) {
         const LogField field = {"volume", volume_id};
         Error error = {0};
-        int r = pool_use(self, &error);
+        int r;
 
+        if (is_persistent(self, volume_id))
+                return 0;
+        r = pool_use(self, &error);
         if (r == 0)
                 r = remove_volume(self, call, volume_id, true, &error);
-        if (r < 0 &&
-            (error.code == ERROR_UNAVAILABLE || error.os_errno == EROFS || error.os_errno == EIO)) {
+        if (r < 0 && is_for_later(&error)) {
                 log_fields(LOG_LEVEL_WARNING, &field, 1,
-                           "an inline volume of no pod any more stays for now: %s", error.message);
+                           "an inline volume whose pod is gone: its data stays in the pool for "
+                           "now: %s",
+                           error.message);
+                give_back_inline(self, call, volume_id);
                 return 0;
         }
         if (r < 0)

@@ -1686,6 +1686,77 @@ def test_a_pool_that_failed_and_a_restart(build, sandbox):
     end(world)
 
 
+def loops_of_file(name):
+    """Loop devices on a file of that name, also of a disk that fails."""
+    found = []
+    for path in pathlib.Path('/sys/block').glob('loop*/loop/backing_file'):
+        with contextlib.suppress(OSError):
+            found += [path.parts[3]] if path.read_text(encoding='utf-8').strip().endswith(name) else []
+    return found
+
+
+def inline(world, volume_id, pod):
+    target = world.kubelet.target(pod, 'v')
+    world.client.NodePublishVolume(volume_id=volume_id, target_path=str(target), volume_capability=mount(),
+                                   volume_context={**world.kubelet.context(pod, 'true'), 'size': '16Mi'})
+    return target
+
+
+def fail_disk(place):
+    fd = os.open(place, os.O_RDONLY)
+    fcntl.ioctl(fd, XFS_IOC_GOINGDOWN, (2).to_bytes(4, sys.byteorder))
+    os.close(fd)
+
+
+@pytest.mark.parametrize('how, restarts', (('fails', False), ('gone', True)), ids=('fails', 'gone at a restart'))
+def test_a_pool_that_failed_is_free_to_be_repaired(build, sandbox, how, restarts):
+    """The loop device of an inline volume stayed for ever, and with it the pool's filesystem."""
+    device = sandbox.loop(320 * MIB, ['mkfs.xfs', '-q'])
+    place = sandbox.mounted(device, 'xfs')
+    world = pool_world(build, sandbox, place, ['--inline-per-pod=50%', '--inline-per-namespace=50%'])
+    volume_id = world.create('claim-of-a-pool-that-failed', 16 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    target = world.kubelet.publish(volume_id, world.kubelet.target('p', 'v'), mount())
+    inlines = [(name, inline(world, name, name)) for name in ('csi-unpublished', 'csi-busy')]
+    names = [name for name in world.files() if name.endswith('.img')]
+    assert len(names) == 3 and all(loops_of_file(name) for name in names)
+    os.sync()
+    if how == 'fails':
+        fail_disk(place)
+    else:
+        sandbox_module.umount(place, flags=2)
+    if restarts:
+        world.client.close()
+        world.daemon.kill()
+        start_unready(world)
+    else:
+        csi.until(lambda: probed(world.client) is False)
+    # A copy of the mounts keeps one of them for a moment.
+    with subprocess.Popen(['unshare', '-m', '--propagation', 'private', 'sh', '-c', 'echo; read x'],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        for name, path in inlines:
+            world.kubelet.unpublish(name, path)
+        world.kubelet.unpublish(volume_id, target)
+        world.kubelet.unstage(volume_id)
+        other.communicate(b'\n')
+    # Asked again, or looked for at a start: nothing of it stays.
+    log = world.daemon.log()
+    assert f'volume={volume_id} ' not in '\n'.join(line for line in log.splitlines() if 'inline volume' in line)
+    world.client.close()
+    world.daemon.kill()
+    start_unready(world)
+    csi.until(lambda: not any(loops_of_file(name) for name in names))
+    world.client.close()
+    world.daemon.kill()
+    if how == 'fails':
+        sandbox_module.umount(place)
+    sandbox_module.mount(device, place, 'xfs')
+    world.start()
+    world.client.DeleteVolume(volume_id=volume_id)
+    end(world)
+
+
 # --- a frozen filesystem, copies of mounts ---
 
 def is_frozen(place):
