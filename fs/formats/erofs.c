@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The formats with little to judge: erofs, which is read-only by nature, and vfat,
- * exfat and NTFS, which have no feature words.
- */
+/* erofs, which is read-only by nature. */
 
 #include "fs/formats/formats_internal.h"
 #include "fs/volume/checksum.h"
@@ -108,102 +105,10 @@ static int erofs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         return erofs_root(source, sb, volume);
 }
 
-static bool vfat_parse(const uint8_t *sb, FsVolume *volume) {
-        bool fat32 = memcmp(sb + 0x52, "FAT32   ", 8) == 0;
-
-        if (le16(sb + 0x1fe) != 0xaa55 ||
-            (!fat32 && memcmp(sb + 0x36, "FAT1", 4) != 0 && memcmp(sb + 0x36, "FAT  ", 5) != 0))
-                return false;
-        volume->kind = FS_KIND_VFAT;
-        volume->type = "vfat";
-        volume->sector_bytes = le16(sb + 0xb);
-        volume->block_bytes = volume->sector_bytes * sb[0xd];
-        if (!is_power_of_two(volume->sector_bytes) || volume->sector_bytes < 512 ||
-            volume->sector_bytes > 4096 || !is_power_of_two(sb[0xd]))
-                volume_malformed(volume, "sector size %u", volume->sector_bytes);
-        volume->fs_bytes = (uint64_t)(le16(sb + 0x13) ? le16(sb + 0x13) : le32(sb + 0x20)) *
-                           volume->sector_bytes;
-        volume_text(volume->label, sizeof(volume->label), sb + (fat32 ? 0x47 : 0x2b), 11);
-        if (sb[fat32 ? 0x41 : 0x25] & 1)
-                volume->state |= FS_STATE_UNCLEAN;
-        return true;
-}
-
-static bool exfat_parse(const uint8_t *sb, FsVolume *volume) {
-        if (memcmp(sb + 3, "EXFAT   ", 8) != 0)
-                return false;
-        volume->kind = FS_KIND_EXFAT;
-        volume->type = "exfat";
-        if (sb[0x6c] < 9 || sb[0x6c] > 12 || sb[0x6d] > 25 - sb[0x6c]) {
-                volume_malformed(volume, "sector size 2^%u", (unsigned int)sb[0x6c]);
-                return true;
-        }
-        volume->sector_bytes = 1U << sb[0x6c];
-        volume->block_bytes = volume->sector_bytes << sb[0x6d];
-        if (__builtin_mul_overflow(le64(sb + 0x48), (uint64_t)volume->sector_bytes,
-                                   &volume->fs_bytes))
-                volume_malformed(volume, "sector count");
-        if (le16(sb + 0x6a) & 2)
-                volume->state |= FS_STATE_UNCLEAN;
-        return true;
-}
-
-static bool ntfs_parse(const uint8_t *sb, FsVolume *volume) {
-        if (memcmp(sb + 3, "NTFS    ", 8) != 0)
-                return false;
-        volume->kind = FS_KIND_NTFS;
-        volume->type = "ntfs3";
-        volume->sector_bytes = le16(sb + 0xb);
-        volume->block_bytes = volume->sector_bytes * sb[0xd];
-        if (!is_power_of_two(volume->sector_bytes) || volume->sector_bytes < 256 ||
-            volume->sector_bytes > 4096)
-                volume_malformed(volume, "sector size %u", volume->sector_bytes);
-        if (__builtin_mul_overflow(le64(sb + 0x28), (uint64_t)volume->sector_bytes,
-                                   &volume->fs_bytes))
-                volume_malformed(volume, "sector count");
-        return true;
-}
-
-static int exfat_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
-        (void)source;
-        return exfat_parse(head, volume) ? 0 : FS_E_NONE;
-}
-
-static int ntfs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
-        (void)source;
-        return ntfs_parse(head, volume) ? 0 : FS_E_NONE;
-}
-
-static int vfat_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
-        (void)source;
-        return vfat_parse(head, volume) ? 0 : FS_E_NONE;
-}
-
 const FsFormat format_erofs = {
         .kind = FS_KIND_EROFS,
         .name = "erofs",
         .types = {"erofs"},
         .read = erofs_read,
         .class_names = {[FS_CLASS_ALGORITHM] = "compressor"},
-};
-
-const FsFormat format_vfat = {
-        .kind = FS_KIND_VFAT,
-        .name = "vfat",
-        .types = {"vfat"},
-        .read = vfat_read,
-};
-
-const FsFormat format_exfat = {
-        .kind = FS_KIND_EXFAT,
-        .name = "exfat",
-        .types = {"exfat"},
-        .read = exfat_read,
-};
-
-const FsFormat format_ntfs = {
-        .kind = FS_KIND_NTFS,
-        .name = "ntfs3",
-        .types = {"ntfs3", "ntfs"},
-        .read = ntfs_read,
 };
