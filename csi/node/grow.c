@@ -119,11 +119,9 @@ static int run(const char *const *argv, int worst_status, const ExecRequest *how
                          line);
 }
 
-/* @how: "-p" corrects what needs no question, "-n" nothing. Return: 0; 1: corrected; <0 with @err.
- */
-static int check(const Call *call, int fd, const char *how, Error *err) {
-        const char *const argv[] = {fs_toolset_find(FS_KIND_EXT)->programs[FS_PROGRAM_CHECK], "-f",
-                                    how, EXEC_DEVICE_PATH, NULL};
+/* Return: the exit status, at most @worst_status; <0 with @err. */
+static int run_check(const Call *call, int fd, const char *const *argv, int worst_status,
+                     Error *err) {
         const ExecRequest request = {
                 .device_fd = fd,
                 .timeout_msecs = GROW_CHECK_TIMEOUT_MSECS,
@@ -133,7 +131,16 @@ static int check(const Call *call, int fd, const char *how, Error *err) {
                 .is_expendable = true,
         };
 
-        return run(argv, str_equal(how, "-n") ? 0 : 1, &request, NULL, err);
+        return run(argv, worst_status, &request, NULL, err);
+}
+
+/* @how: "-p" corrects what needs no question, "-n" nothing. Return: 0; 1: corrected; <0 with @err.
+ */
+static int check(const Call *call, int fd, const char *how, Error *err) {
+        const char *const argv[] = {fs_toolset_find(FS_KIND_EXT)->programs[FS_PROGRAM_CHECK], "-f",
+                                    how, EXEC_DEVICE_PATH, NULL};
+
+        return run_check(call, fd, argv, str_equal(how, "-n") ? 0 : 1, err);
 }
 
 int check_ext(const Call *call, int fd, Error *err) {
@@ -201,10 +208,29 @@ static int resize_noted(const Work *work, int fd, Error *err) {
         return r < 0 ? r : checked < 0 ? checked : 0;
 }
 
+/* As the kernel does at the mount. */
+static int replay(const Work *work, int fd, Error *err) {
+        const char *const argv[] = {fs_toolset_find(FS_KIND_EXT)->programs[FS_PROGRAM_CHECK],
+                                    "-p",
+                                    "-E",
+                                    "journal_only",
+                                    EXEC_DEVICE_PATH,
+                                    NULL};
+
+        return run_check(work->call, fd, argv, 1, err);
+}
+
 /* resize2fs refuses what was not checked since it was mounted the last time. */
 int grow_unmounted_ext(const Work *work, int fd, Error *err) {
-        int r = check(work->call, fd, "-p", err);
+        const Plan *plan = work->plan;
+        FsckPlan look;
+        int r = plan->volume.log == FS_LOG_DIRTY ? replay(work, fd, err) : 0;
 
+        if (r < 0)
+                return r;
+        fsck_plan_growth(&plan->volume, plan->device, &look);
+        look.timeout_msecs = GROW_CHECK_TIMEOUT_MSECS;
+        r = fsck_run(&look, fd, call_is_aborted, (void *)(uintptr_t)work->call, err);
         return r < 0 ? r : resize_noted(work, fd, err);
 }
 

@@ -234,7 +234,8 @@ int grow_mounted(const Node *node, const char *volume_id, const char *fs_type, i
 int grow_check_late(const Node *node, const char *volume_id, Error *err);
 
 /* e2fsck, resize2fs in steps, e2fsck, of the device behind @fd. Only the first is ended when the
- * call is. Return: 0; <0 with @err. */
+ * call is, and where it finds errors nothing but the journal's replay was written: what could be
+ * mounted before still can. Return: 0; <0 with @err. */
 int grow_unmounted_ext(const Work *work, int fd, Error *err);
 
 /* The same of a copy: any of them is ended when the call is, and what they left is looked at more

@@ -158,16 +158,27 @@ void fsck_plan(const FsVolume *volume, const FsHost *host, const char *device, b
         }
 }
 
-void fsck_plan_cut_growth(const FsVolume *volume, const char *device, bool killed, FsckPlan *plan) {
-        memset(plan, 0, sizeof(*plan));
-        decide(plan, FSCK_ACTION_PREEN, "a resize2fs of this volume %s",
-               killed ? "was interrupted" : "failed");
+/* e2fsck -f -p DEVICE */
+static void preen_all(FsckPlan *plan, const FsVolume *volume, const char *device) {
         preen(plan, volume, device);
-        /* e2fsck -p DEVICE */
         plan->argv[3] = plan->argv[2];
         plan->argv[2] = plan->argv[1];
         plan->argv[1] = "-f";
         plan->looks_first = true;
+}
+
+void fsck_plan_growth(const FsVolume *volume, const char *device, FsckPlan *plan) {
+        memset(plan, 0, sizeof(*plan));
+        decide(plan, FSCK_ACTION_PREEN, "it is to grow");
+        preen_all(plan, volume, device);
+        plan->only_sums = true;
+}
+
+void fsck_plan_cut_growth(const FsVolume *volume, const char *device, bool killed, FsckPlan *plan) {
+        memset(plan, 0, sizeof(*plan));
+        decide(plan, FSCK_ACTION_PREEN, "a resize2fs of this volume %s",
+               killed ? "was interrupted" : "failed");
+        preen_all(plan, volume, device);
         plan->may_say_yes = killed;
 }
 
@@ -182,6 +193,28 @@ bool fsck_asks_little(const char *output) {
                         return false;
         }
         return true;
+}
+
+bool fsck_asks_sums(const char *output) {
+        const char *asked = strstr(output, "? no");
+        const char *sums = strstr(output, "Pass 5:");
+
+        return sums && (!asked || asked > sums);
+}
+
+/* The last that says something: e2fsck ends within one, which is the device's name alone then. */
+static char *last_line(char *text) {
+        for (;;) {
+                size_t n;
+                char *end;
+
+                str_trim_end(text);
+                n = strlen(text);
+                end = strrchr(text, '\n');
+                if (!end || text[n - 1] != ':' || strchr(end, ' '))
+                        return end ? end + 1 : text;
+                *end = '\0';
+        }
 }
 
 /* fsck(8): 1 corrected, 2 corrected and reboot (only for a mounted root), 4 left, 8 and above the
@@ -203,10 +236,8 @@ static int judge_exit(const FsckPlan *plan, const char *device, const ExecResult
                                  plan->argv[0]);
         if (result->exit_status < 4)
                 return 0;
-        str_trim_end(text);
         str_make_utf8(text);
-        line = strrchr(text, '\n');
-        line = line ? line + 1 : text;
+        line = last_line(text);
         /* It knows the device by our descriptor, whoever reads it by its name. */
         if (str_has_prefix(line, EXEC_DEVICE_PATH))
                 (void)snprintf(told, sizeof(told), "%s%.150s", device,
@@ -282,6 +313,20 @@ static int run_judged(const Run *run, const char *how, Error *err) {
         return r;
 }
 
+static int say_found(const FsckPlan *plan, Error *err) {
+        const char *tool = plan->argv[0];
+
+        if (plan->only_sums)
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s finds errors that are to be corrected before a growth: take a "
+                                 "snapshot, then run it by hand, unmounted: %s -f %s",
+                                 tool, tool, plan_device(plan));
+        return error_set(err, ERROR_PRECONDITION,
+                         "%s, and %s finds more than that leaves: "
+                         "take a snapshot, then run it by hand: %s -f %s",
+                         plan->why, tool, tool, plan_device(plan));
+}
+
 /* What there is to be corrected. Nothing is written. */
 static int look(const Run *run, Error *err) {
         const char *tool = run->plan->argv[0];
@@ -294,11 +339,9 @@ static int look(const Run *run, Error *err) {
                               "%s could not read or write all of the disk (" FS_TOOL_IO_ERROR ")",
                               tool);
         else if (r == 0 && (result.truncated || result.exit_status < 0 || result.exit_status > 4 ||
-                            !fsck_asks_little(result.output)))
-                r = error_set(err, ERROR_PRECONDITION,
-                              "%s, and %s finds more than that leaves: "
-                              "take a snapshot, then run it by hand: %s -f %s",
-                              run->plan->why, tool, tool, plan_device(run->plan));
+                            !(run->plan->only_sums ? fsck_asks_sums(result.output)
+                                                   : fsck_asks_little(result.output))))
+                r = say_found(run->plan, err);
         exec_result_deinit(&result);
         return r;
 }

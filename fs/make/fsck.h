@@ -24,14 +24,24 @@ typedef struct FsckPlan {
         const char *argv[FSCK_WORDS_MAX + 1]; /* NULL-terminated; the device is borrowed */
         uint64_t timeout_msecs;
         uint64_t memory_bytes; /* what the run may need, for the queue of heavy work */
-        bool looks_first;      /* fsck_plan_cut_growth() */
-        bool may_say_yes;      /* likewise */
+        bool looks_first;      /* fsck_plan_growth(), fsck_plan_cut_growth() */
+        bool only_sums;        /* fsck_plan_growth() */
+        bool may_say_yes;      /* fsck_plan_cut_growth() */
         char why[256];         /* "ext4 recorded 3 errors"; for REFUSE with what to do */
 } FsckPlan;
 
 /* Pure. @read_only: the mount will be read-only, nothing may be written. */
 void fsck_plan(const FsVolume *volume, const FsHost *host, const char *device, bool read_only,
                FsckPlan *plan);
+
+/**
+ * fsck_plan_growth() - before a resize2fs, which wants a check right before it
+ *
+ * What -p finds, and does not correct, it marks, and after that nothing mounts what was mounted
+ * before; what it does correct may be the name of a file. So a run with -n looks first, and -p only
+ * follows where it would ask for nothing but fsck_asks_sums(). The journal is replayed by then.
+ */
+void fsck_plan_growth(const FsVolume *volume, const char *device, FsckPlan *plan);
 
 /**
  * fsck_plan_cut_growth() - of what a resize2fs of ours left that did not end well
@@ -46,6 +56,10 @@ void fsck_plan_cut_growth(const FsVolume *volume, const char *device, bool kille
 /* Whether the output of e2fsck -n asks for nothing but what a killed resize2fs leaves: "Fix" of
  * counts and bitmaps, "Recreate" of the resize inode; tried at each of its writes. Pure. */
 bool fsck_asks_little(const char *output);
+
+/* Whether it asks for nothing but counts and bitmaps (its pass 5), which the journal's replay
+ * leaves behind and -p always corrects. Pure. */
+bool fsck_asks_sums(const char *output);
 
 /**
  * fsck_run() - run a PREEN plan

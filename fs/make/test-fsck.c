@@ -220,6 +220,15 @@ static void test_asks_little(void **state) {
 }
 
 /* Names may be lost by "e2fsck -y": only what a kill left is corrected so, and never unseen. */
+static void test_asks_sums(void **state) {
+        (void)state;
+        assert_false(fsck_asks_sums("Clone multiply-claimed blocks? no\nPass 5: Checking\n"));
+        assert_false(fsck_asks_sums("Pass 1: Checking inodes\nFix? no\n"));
+        assert_false(fsck_asks_sums(""));
+        assert_true(fsck_asks_sums("Pass 1: Checking inodes\nPass 5: Checking\n"));
+        assert_true(fsck_asks_sums("Pass 5: Checking\nBlock bitmap differences:  -9\nFix? no\n"));
+}
+
 static void test_cut_growth(void **state) {
         (void)state;
         load("ext4");
@@ -240,7 +249,8 @@ int main(void) {
                 cmocka_unit_test(test_policy),      cmocka_unit_test(test_damaged),
                 cmocka_unit_test(test_limits),      cmocka_unit_test(test_run),
                 cmocka_unit_test(test_explain),     cmocka_unit_test(test_explain_long),
-                cmocka_unit_test(test_asks_little), cmocka_unit_test(test_cut_growth),
+                cmocka_unit_test(test_asks_little), cmocka_unit_test(test_asks_sums),
+                cmocka_unit_test(test_cut_growth),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
