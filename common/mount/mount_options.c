@@ -81,6 +81,16 @@ static const Word *find_flag(const char *key) {
         return find_word(flag_words, N_ELEMENTS(flag_words), key);
 }
 
+/* What a flag may be written with: "ro=", and of mount(8) since 2.39 "ro=recursive", which is the
+ * same for a mount with none below it. "vfs" and "fs" there split the two read-only flags, which
+ * are one here; other flags are the mount's alone anyway. */
+static bool takes_value(const Word *flag, const char *value) {
+        bool is_read_only = ((flag->set | flag->clear) & MOUNT_FLAG_READ_ONLY) != 0;
+
+        return value[0] == '\0' || str_equal(value, "recursive") ||
+               (str_equal(value, "vfs") && !is_read_only);
+}
+
 /* The last word wins. */
 static void set_flag(MountOptions *options, const Word *flag) {
         options->set = (options->set & ~flag->clear) | flag->set;
@@ -121,22 +131,21 @@ static int add_word(MountOptions *options, char *word) {
 
         if (equals == word)
                 return -EINVAL;
-        flag = find_flag(word);
-        if (flag) {
-                set_flag(options, flag);
-                return 0;
-        }
         if (equals) {
                 *equals = '\0';
                 value = unquote(equals + 1);
         }
         if (strchr(word, '"') || (equals && !value))
                 return -EINVAL;
-        /* The kernel would take "ro=x" for "ro". */
-        if (find_flag(word))
-                return -EINVAL;
-        flag = value ? NULL : find_word(implying_words, N_ELEMENTS(implying_words), word);
-        if (flag)
+        flag = find_flag(word);
+        if (flag && value && !takes_value(flag, value))
+                return -EOPNOTSUPP;
+        if (flag) {
+                set_flag(options, flag);
+                return 0;
+        }
+        flag = find_word(implying_words, N_ELEMENTS(implying_words), word);
+        if (flag && (!value || value[0] == '\0'))
                 set_flag(options, flag);
         if (is_ignored(word)) {
                 options->n_ignored++;
@@ -146,6 +155,17 @@ static int add_word(MountOptions *options, char *word) {
                 return -E2BIG;
         options->options[options->n_options++] = (MountOption){word, value};
         return 0;
+}
+
+/* Its name only: a value may be a secret. */
+static int refuse(MountOptions *options, const char *word, int r) {
+        size_t n = strcspn(word, "=,");
+
+        if (n >= sizeof(options->refused))
+                n = sizeof(options->refused) - 1;
+        memcpy(options->refused, word, n);
+        options->refused[n] = '\0';
+        return r;
 }
 
 int mount_options_add(MountOptions *options, const char *words) {
@@ -158,18 +178,18 @@ int mount_options_add(MountOptions *options, const char *words) {
 
                 end = word_end(at);
                 if (!end)
-                        return -EINVAL;
+                        return refuse(options, at, -EINVAL);
                 n = (size_t)(end - at);
                 if (n == 0)
                         continue;
                 if (n >= sizeof(options->text) - options->n_text)
-                        return -E2BIG;
+                        return refuse(options, at, -E2BIG);
                 memcpy(copy, at, n);
                 copy[n] = '\0';
                 options->n_text += n + 1;
                 r = add_word(options, copy);
                 if (r < 0)
-                        return r;
+                        return refuse(options, at, r);
         }
         return 0;
 }

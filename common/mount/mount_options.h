@@ -48,6 +48,7 @@ typedef struct MountOptions {
         size_t n_ignored; /* words for mount(8) or fstab only: "defaults", "silent", "x-*" */
         char text[MOUNT_OPTIONS_TEXT_MAX];
         size_t n_text;
+        char refused[64]; /* after an error of mount_options_add(): the name of the word, cut */
 } MountOptions;
 
 /**
@@ -55,9 +56,12 @@ typedef struct MountOptions {
  * @words: "ro,nosuid,context=\"a,b\",data=journal": a comma inside double quotes does not end a
  *         word; quotes are only taken around a whole value, and off it; empty words are skipped
  *
- * Return: 0; -EINVAL for a quote anywhere else, or for a word without a name ("=x"), a flag with a
- * value
- * ("ro=x") or a control character; -E2BIG when there is no room.
+ * A flag may have an empty value or "recursive", and where that is no other meaning "vfs".
+ *
+ * Return: 0; -EINVAL for a quote anywhere else, a word without a name ("=x") or a control
+ * character; -EOPNOTSUPP for a flag with another value ("ro=vfs", "ro=1"); -E2BIG when there is no
+ * room.
+ * @options->refused says which word.
  */
 int mount_options_add(MountOptions *options, const char *words);
 

@@ -149,15 +149,22 @@ static int check_all(const MountOptions *options, bool reads, Error *err) {
         return r;
 }
 
-static int refuse_words(int r, const char *field, Error *err) {
+static int refuse_words(int r, const char *field, const char *name, Error *err) {
         if (r == -E2BIG)
                 return error_set(err, ERROR_INVALID,
                                  "%s: expected at most %d mount options and %d bytes", field,
                                  MOUNT_OPTIONS_MAX, MOUNT_OPTIONS_TEXT_MAX);
-        return error_set(err, ERROR_INVALID,
-                         "%s: a mount option has no name, a control character, or a quote that is "
-                         "not around its whole value",
-                         field);
+        if (r == -EOPNOTSUPP)
+                return error_set(
+                        err, ERROR_INVALID,
+                        "%s: mount option \"%s\" has a value that it does not take, expected "
+                        "\"%s\" or \"%s=recursive\"",
+                        field, name, name, name);
+        return error_set(
+                err, ERROR_INVALID,
+                "%s: mount option \"%s\": expected a name, no control character, and quotes "
+                "only around a whole value",
+                field, name);
 }
 
 /* What only who made the class or the volume may ask for is not taken from its context. */
@@ -167,7 +174,7 @@ static int add_context(MountOptions *options, const char *words, Error *err) {
         int r = mount_options_add(options, words);
 
         if (r < 0)
-                return refuse_words(r, "volume_context", err);
+                return refuse_words(r, "volume_context", options->refused, err);
         if ((options->clear & ~before) & guards)
                 return error_set(err, ERROR_INVALID,
                                  "volume_context: mount option \"%s\" is not allowed there: set it "
@@ -183,7 +190,7 @@ int options_from_capability(MountOptions *options, const VolumeCapability *capab
         for (size_t i = 0; i < capability->n_mount_flags && r == 0; i++)
                 r = mount_options_add(options, capability->mount_flags[i]);
         if (r < 0)
-                return refuse_words(r, "mount_flags", err);
+                return refuse_words(r, "mount_flags", options->refused, err);
         r = context_words ? add_context(options, context_words, err) : 0;
         if (r < 0)
                 return r;

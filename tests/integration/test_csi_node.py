@@ -192,6 +192,44 @@ def test_stage_and_publish_of_the_same_in_another_way(daemon):
         kubelet.unstage(volume)
 
 
+# mount(8) of 2.38 knows no value of a flag but the empty one; libmount 2.39 knows those that say where.
+FLAG_WORDS = ('ro', 'rw', 'suid', 'dev', 'exec', 'noexec', 'noatime', 'nodiratime', 'strictatime', 'sync', 'lazytime', 'silent',
+              'defaults', 'nofail', 'users', 'owner')
+
+
+def flags_at(path):
+    return subprocess.run(['findmnt', '-rno', 'VFS-OPTIONS,FS-OPTIONS', path], check=True, stdout=subprocess.PIPE,
+                          text=True).stdout.split()
+
+
+def test_flags_with_values(daemon, sandbox):
+    """As mount(8) takes them; what it would split is refused by its name."""
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        volume = create(client, 'pvc-1', 32 * MIB)
+        kubelet.stage(volume, mount_capability('ext4'))
+        kubelet.unstage(volume)
+        loop = sandbox.loop(32 * MIB, ['mkfs.ext4', '-q'])
+        by_mount = sandbox.path / 'by-mount'
+        by_mount.mkdir()
+        for word in FLAG_WORDS:
+            kubelet.stage(volume, mount_capability('ext4', flags=[f'{word}=']))
+            subprocess.run(['mount', '-t', 'ext4', '-o', f'nosuid,nodev,errors=remount-ro,{word}=', loop, by_mount],
+                           check=True)
+            assert flags_at(kubelet.staging(volume)) == flags_at(by_mount), word
+            sandbox_umount(by_mount)
+            kubelet.unstage(volume)
+        for word, flag in (('ro=recursive', 'ro'), ('noexec=vfs', 'noexec'), ('noatime=recursive', 'noatime')):
+            kubelet.stage(volume, mount_capability('ext4', flags=[word]))
+            assert flag in flags_at(kubelet.staging(volume))[0].split(',')
+            kubelet.unstage(volume)
+        for word in ('ro=vfs', 'ro=fs', 'rw=vfs', 'rw=fs', 'ro=1', 'noatime=fs', 'nosuid=x'):
+            with pytest.raises(Failure) as failure:
+                kubelet.stage(volume, mount_capability('ext4', flags=['noatime', word]))
+            assert failure.value.code == 'INVALID_ARGUMENT'
+            assert f'mount option "{word.split("=")[0]}" has a value' in str(failure.value)
+
+
 def test_raw_block(daemon):
     with daemon.start() as client:
         kubelet = Kubelet(daemon, client)
