@@ -15,6 +15,16 @@ const FsFeature *fs_feature_find(FsKind kind, FsClass class, uint64_t bit) {
         return NULL;
 }
 
+FsHas fs_kernel_has(FsChange change, uint32_t kernel) {
+        for (size_t i = 0; i < fs_n_changes; i++) {
+                const FsChangeRow *row = &fs_changes[i];
+
+                if (row->change == change && kernel >= row->maybe && kernel < row->before)
+                        return kernel >= row->sure ? FS_HAS : FS_HAS_MAYBE;
+        }
+        return FS_HAS_NOT;
+}
+
 uint32_t fs_driver_since(FsKind kind) {
         uint32_t since = FS_VERSION_NEVER;
 

@@ -133,6 +133,34 @@ typedef struct FsBackport {
 extern const FsBackport fs_backports[];
 extern const size_t fs_n_backports;
 
+/* What kernels do otherwise since a change that is no feature bit. */
+typedef enum FsChange {
+        FS_CHANGE_XFS_WRITES_COMPAT,  /* an unknown compat bit is no corruption of what it writes */
+        FS_CHANGE_XFS_RO_RECOVERY,    /* an unknown ro_compat bit is looked at after recovery */
+        FS_CHANGE_BTRFS_MAKES_GROUPS, /* block groups are made up where their tree is unknown */
+        FS_CHANGE_EROFS_BELOW_PAGE,   /* blocks below a page */
+        FS_CHANGE_EXT_ORPHAN_512,     /* an orphan file has at most 512 blocks */
+} FsChange;
+
+typedef enum FsHas {
+        FS_HAS_NOT = 0,
+        FS_HAS_MAYBE, /* its series took the change at a number that is not known */
+        FS_HAS,
+} FsHas;
+
+/* In kernels [maybe, before), surely from @sure on: a row for each stable series that took the
+ * change, the last for mainline. */
+typedef struct FsChangeRow {
+        FsChange change;
+        uint32_t maybe, sure, before;
+        const char *source;
+} FsChangeRow;
+
+extern const FsChangeRow fs_changes[];
+extern const size_t fs_n_changes;
+
+FsHas fs_kernel_has(FsChange change, uint32_t kernel);
+
 /* Upstream's drivers, the preferred one of a kind first. */
 typedef struct FsDriver {
         FsKind kind;

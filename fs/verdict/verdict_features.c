@@ -15,24 +15,6 @@
 #define F2FS_FOLD           0x1000U
 #define BTRFS_RO_GROUP_TREE 0x8U
 
-/* @first in a stable series, known to have a change of a later release. */
-static bool is_stable(uint32_t kernel, uint32_t first) {
-        return kernel >= first && FS_VERSION_MAJOR(kernel) == FS_VERSION_MAJOR(first) &&
-               FS_VERSION_MINOR(kernel) == FS_VERSION_MINOR(first);
-}
-
-/* XFS checks what it writes: before 6.13 it took a compat bit that it did not know for a corruption
- * and shut down. */
-static bool xfs_writes_unknown_compat(uint32_t kernel) {
-        return kernel >= K(6, 13) || is_stable(kernel, FS_VERSION(6, 12, 95)) ||
-               is_stable(kernel, FS_VERSION(6, 1, 176));
-}
-
-static bool btrfs_makes_up_groups(uint32_t kernel) {
-        return is_stable(kernel, FS_VERSION(5, 15, 135)) ||
-               is_stable(kernel, FS_VERSION(5, 10, 262));
-}
-
 /* Before 5.15 a V5 superblock's V4 words were not looked at. */
 static bool is_ignored_word(const VerdictCase *c, FsClass class) {
         return c->volume->kind == FS_KIND_XFS && c->host->kernel < K(5, 15) &&
@@ -42,25 +24,17 @@ static bool is_ignored_word(const VerdictCase *c, FsClass class) {
 
 /* In a series that took such a change at a number that is not known. */
 static FsConfidence missing_confidence(const VerdictCase *c, FsClass class, uint64_t bit) {
-        static const uint32_t xfs[] = {FS_VERSION(6, 12, 95), FS_VERSION(6, 6, 200),
-                                       FS_VERSION(6, 1, 176)};
-        static const uint32_t xfs_ro[] = {FS_VERSION(5, 15, 4095), FS_VERSION(5, 10, 262)};
-        static const uint32_t btrfs[] = {FS_VERSION(5, 15, 135), FS_VERSION(5, 10, 262)};
-        bool is_xfs = c->volume->kind == FS_KIND_XFS && class == FS_CLASS_COMPAT;
-        bool is_btrfs = c->volume->kind == FS_KIND_BTRFS && class == FS_CLASS_RO_COMPAT &&
-                        bit == BTRFS_RO_GROUP_TREE;
-        bool is_xfs_ro = c->volume->kind == FS_KIND_XFS && class == FS_CLASS_RO_COMPAT &&
-                         c->volume->log == FS_LOG_DIRTY;
-        const uint32_t *list = is_xfs ? xfs : is_xfs_ro ? xfs_ro : btrfs;
-        size_t n = is_xfs ? 3 : is_btrfs || is_xfs_ro ? 2 : 0;
+        FsHas has = FS_HAS;
 
-        for (size_t i = 0; i < n; i++) {
-                if (c->host->kernel < list[i] &&
-                    is_stable(list[i], FS_VERSION(FS_VERSION_MAJOR(c->host->kernel),
-                                                  FS_VERSION_MINOR(c->host->kernel), 0)))
-                        return FS_CONFIDENCE_LOW;
-        }
-        return FS_CONFIDENCE_HIGH;
+        if (c->volume->kind == FS_KIND_XFS && class == FS_CLASS_COMPAT)
+                has = fs_kernel_has(FS_CHANGE_XFS_WRITES_COMPAT, c->host->kernel);
+        else if (c->volume->kind == FS_KIND_XFS && class == FS_CLASS_RO_COMPAT &&
+                 c->volume->log == FS_LOG_DIRTY)
+                has = fs_kernel_has(FS_CHANGE_XFS_RO_RECOVERY, c->host->kernel);
+        else if (c->volume->kind == FS_KIND_BTRFS && class == FS_CLASS_RO_COMPAT &&
+                 bit == BTRFS_RO_GROUP_TREE)
+                has = fs_kernel_has(FS_CHANGE_BTRFS_MAKES_GROUPS, c->host->kernel);
+        return has == FS_HAS_MAYBE ? FS_CONFIDENCE_LOW : FS_CONFIDENCE_HIGH;
 }
 
 /* What a bit that the kernel does not have leaves. */
@@ -73,21 +47,22 @@ static FsAnswer missing_limit(const VerdictCase *c, FsClass class, uint64_t bit,
                 return FS_ANSWER_RW;
         switch (fs_class_unknown(c->volume->kind, class)) {
         case FS_UNKNOWN_IGNORED:
-                return c->volume->kind == FS_KIND_XFS && !xfs_writes_unknown_compat(kernel)
+                return c->volume->kind == FS_KIND_XFS &&
+                                       fs_kernel_has(FS_CHANGE_XFS_WRITES_COMPAT, kernel) != FS_HAS
                                ? FS_ANSWER_RO
                                : FS_ANSWER_RW;
         case FS_UNKNOWN_RO:
                 /* Kernels without the tree only mount it where they make up block groups. */
                 if (c->volume->kind == FS_KIND_BTRFS && bit == BTRFS_RO_GROUP_TREE) {
-                        if (!btrfs_makes_up_groups(kernel))
+                        if (fs_kernel_has(FS_CHANGE_BTRFS_MAKES_GROUPS, kernel) != FS_HAS)
                                 return FS_ANSWER_NO;
                 } else if (f && f->ro_since > kernel) {
                         return FS_ANSWER_NO;
                 }
                 /* Recovery writes the superblock: XFS before 6.1 checks the bits even then, and
                  * btrfs refuses to replay a tree it does not fully know. */
-                if (dirty && c->volume->kind == FS_KIND_XFS && kernel < K(6, 1) &&
-                    !is_stable(kernel, FS_VERSION(5, 10, 262)))
+                if (dirty && c->volume->kind == FS_KIND_XFS &&
+                    fs_kernel_has(FS_CHANGE_XFS_RO_RECOVERY, kernel) != FS_HAS)
                         return FS_ANSWER_RO_NORECOVERY;
                 if (dirty && c->volume->kind == FS_KIND_BTRFS)
                         return FS_ANSWER_RO_NORECOVERY;

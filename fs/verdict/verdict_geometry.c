@@ -137,19 +137,17 @@ static void judge_f2fs_block(const VerdictCase *c) {
 
 static void judge_erofs_block(const VerdictCase *c) {
         uint32_t block = c->volume->block_bytes, page = c->host->page_bytes;
-        /* 6.1 stable took the change as well: 6.1.176 has it, and when it came is not known. */
-        bool stable = c->host->kernel >= K(6, 1) && c->host->kernel < K(6, 2);
-        bool sub_page =
-                c->host->kernel >= K(6, 4) || (stable && c->host->kernel >= FS_VERSION(6, 1, 176));
+        FsHas sub_page = fs_kernel_has(FS_CHANGE_EROFS_BELOW_PAGE, c->host->kernel);
 
-        if (block == page || (sub_page && block < page))
+        if (block == page || (sub_page == FS_HAS && block < page))
                 return;
         verdict_add_sizes(c,
                           (FsReason){.kind = FS_REASON_BLOCK_SIZE,
                                      .limit = FS_ANSWER_NO,
                                      .need_kernel = block < page ? K(6, 4) : FS_VERSION_NEVER,
-                                     .confidence = stable && block < page ? FS_CONFIDENCE_LOW
-                                                                          : FS_CONFIDENCE_HIGH,
+                                     .confidence = sub_page == FS_HAS_MAYBE && block < page
+                                                           ? FS_CONFIDENCE_LOW
+                                                           : FS_CONFIDENCE_HIGH,
                                      .os_errno = EINVAL},
                           block, page);
 }

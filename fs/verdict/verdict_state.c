@@ -92,32 +92,15 @@ static void judge_super_flags(const VerdictCase *c) {
                                        .os_errno = flags & BTRFS_FLAG_FSID_V2 ? EAGAIN : EINVAL});
 }
 
-/* 512 blocks are the most since 6.19 (commit 7c11c56eb32e) and in the series that took it: from the
- * number that was current when it was made on not known, from the one that was read or run on sure.
- */
 static void judge_orphan_file(const VerdictCase *c) {
-        static const struct {
-                uint32_t maybe, sure, before;
-        } rows[] = {
-                {FS_VERSION(5, 15, 197), K(5, 16), K(5, 16)},
-                {FS_VERSION(6, 1, 159), K(6, 2), K(6, 2)},
-                {FS_VERSION(6, 6, 118), FS_VERSION(6, 6, 141), K(6, 7)},
-                {FS_VERSION(6, 12, 60), K(6, 13), K(6, 13)},
-                {FS_VERSION(6, 17, 10), K(6, 18), K(6, 18)},
-                {K(6, 18), FS_VERSION(6, 18, 44), K(6, 19)},
-                {K(6, 19), K(6, 19), FS_VERSION_NEVER},
-        };
-        uint32_t kernel = c->host->kernel;
+        FsHas has = fs_kernel_has(FS_CHANGE_EXT_ORPHAN_512, c->host->kernel);
 
-        for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
-                if (kernel >= rows[i].maybe && kernel < rows[i].before)
-                        verdict_add(c, (FsReason){.kind = FS_REASON_ORPHAN_FILE,
-                                                  .limit = FS_ANSWER_NO,
-                                                  .os_errno = EUCLEAN,
-                                                  .confidence = kernel >= rows[i].sure
-                                                                        ? FS_CONFIDENCE_HIGH
-                                                                        : FS_CONFIDENCE_LOW});
-        }
+        if (has)
+                verdict_add(c, (FsReason){.kind = FS_REASON_ORPHAN_FILE,
+                                          .limit = FS_ANSWER_NO,
+                                          .os_errno = EUCLEAN,
+                                          .confidence = has == FS_HAS ? FS_CONFIDENCE_HIGH
+                                                                      : FS_CONFIDENCE_LOW});
 }
 
 void verdict_judge_integrity(const VerdictCase *c) {
