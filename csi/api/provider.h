@@ -79,6 +79,8 @@ typedef struct Device {
         uint64_t devno;      /* st_rdev that was proven; the caller checks fstat() of what it opened
                                 against it */
         uint64_t size_bytes; /* 0 = the provider does not know what to expect */
+        uint64_t sequence;   /* BLKGETDISKSEQ of the disk that was proven: between the proof and the
+                                caller's open another one may have got its number; 0: not known */
 } Device;
 
 /* What a volume is that is no disk: a directory of this node, or a filesystem that a server has.

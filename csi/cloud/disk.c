@@ -223,6 +223,17 @@ static int check_node(const Search *search, const char *name, uint64_t devno, Er
         return 0;
 }
 
+/* Read from the directory that the proof was read from: of that disk, and of no later one. */
+static uint64_t read_sequence(const Disk *disk) {
+        char text[24];
+        uint64_t sequence;
+
+        return disk_attribute(disk->fd, "diskseq", text, sizeof(text)) >= 0 &&
+                               str_parse_u64(text, UINT64_MAX, &sequence) == 0
+                       ? sequence
+                       : 0;
+}
+
 #define E_LATE 1 /* what is missing may still come */
 
 static int take_device(const Search *search, Device *device, Error *err) {
@@ -241,7 +252,9 @@ static int take_device(const Search *search, Device *device, Error *err) {
         r = check_node(search, name, devno, err);
         if (r < 0)
                 return E_LATE;
-        *device = (Device){.devno = devno, .size_bytes = search->wanted->size_bytes};
+        *device = (Device){.devno = devno,
+                           .size_bytes = search->wanted->size_bytes,
+                           .sequence = read_sequence(disk)};
         r = snprintf(device->path, sizeof(device->path), "%s/dev/%s", search->config->root_path,
                      name);
         if ((size_t)r >= sizeof(device->path))

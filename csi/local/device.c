@@ -71,6 +71,8 @@ int local_find_device(void *self, const Call *call, const VolumeRef *volume, Dev
                 loop_path(attachment.number, device->path);
                 device->devno = attachment.devno;
                 device->size_bytes = entry->meta.size_bytes;
+                if (block_get_sequence(attachment.fd, &device->sequence) < 0)
+                        device->sequence = 0;
         }
         pool_release(pool, entry, HOLD_EXCLUSIVE);
         return r;

@@ -45,6 +45,8 @@ static int read_numbers(DeviceFacts *facts, int fd, Error *err) {
                 return error_set_errno(err, r, "look at %s", facts->device.path);
         if (block_get_sequence(fd, &facts->sequence) < 0)
                 facts->sequence = 0;
+        if (facts->device.sequence != 0 && facts->sequence != facts->device.sequence)
+                return not_there(facts, -ENXIO, err);
         if (facts->size_bytes == 0)
                 return error_set(err, ERROR_UNAVAILABLE, "%s has no size: it is gone or not ready",
                                  facts->device.path);

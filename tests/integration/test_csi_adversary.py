@@ -148,7 +148,10 @@ class World:
         self.daemon.argv = [word for word in self.daemon.argv if word != f'--pool={self.daemon.pool}']
         shutil.rmtree(self.daemon.pool, ignore_errors=True)
         self.foreign = sandbox.path / 'foreign.img'
-        pattern(self.foreign, 8 * MIB, 1)
+        # As large as the volumes, and a filesystem: nothing but its identity tells it from one of them.
+        self.foreign.touch()
+        os.truncate(self.foreign, SIZE)
+        subprocess.run(['mke2fs', '-q', '-F', '-t', 'ext4', '-b', '4096', self.foreign], check=True)
         self.foreign_digest = digest(self.foreign)
         self.foreign_loop = None
         self.n = 0
@@ -363,14 +366,17 @@ def act_delete(world, scenario):
 def exchange(device, image):
     """Puts another file behind a loop device, at once, or somebody else on this machine has the number. False: the
     device is held open; it goes when that ends."""
-    with open(device, 'r+b', buffering=0) as file, open(image, 'r+b') as other:
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(file, LOOP_CLR_FD)
-        try:
-            fcntl.ioctl(file, LOOP_SET_FD, other.fileno())
-            return True
-        except OSError:
-            return False
+    with open(image, 'r+b') as other:
+        for request, argument in ((LOOP_CLR_FD, 0), (LOOP_SET_FD, other.fileno()), (LOOP_SET_FD, other.fileno())):
+            # Newer kernels take the file away when the last one closes the device.
+            with open(device, 'r+b', buffering=0) as file:
+                try:
+                    fcntl.ioctl(file, request, argument)
+                    if request == LOOP_SET_FD:
+                        return True
+                except OSError:
+                    continue
+    return False
 
 
 def act_number(world, scenario):

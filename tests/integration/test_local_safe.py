@@ -22,7 +22,7 @@ import time
 import csi
 import pytest
 import sandbox as sandbox_module
-from test_csi_adversary import Stopper
+from test_csi_adversary import Stopper, exchange, outcome_of
 from test_csi_local import MIB, XFS_IOC_GOINGDOWN, World, block, has_btrfs_twice, mount
 
 LOOP_CLR_FD, LOOP_SET_STATUS64, LOOP_GET_STATUS64, LOOP_CHANGE_FD = 0x4C01, 0x4C04, 0x4C05, 0x4C06
@@ -883,6 +883,45 @@ def test_a_staging_mount_that_nobody_has(world):
     for volume_id, path in places.values():
         world.kubelet.unstage(volume_id, path)
         world.client.DeleteVolume(volume_id=volume_id)
+
+
+def test_another_image_gets_the_number_before_it_is_opened(world, build, sandbox):
+    """Between the proof of a loop device and its opening: an image of the same size was mounted as the volume."""
+    volume_id = world.create('a', 16 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    world.kubelet.unstage(volume_id)
+    csi.until(lambda: not world.loops())
+    other = sandbox.path / 'other.img'
+    shutil.copyfile(image(world, volume_id), other)
+    before = hashlib.sha256(other.read_bytes()).digest()
+    exchanged = []
+
+    def stage_held_at(n):
+        """Whether there is an n-th open of a loop device."""
+        stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, n, ['open-loop'])
+        call = world.client.start('NodeStageVolume', volume_id=volume_id, volume_capability=mount(),
+                                  staging_target_path=str(world.kubelet.staging(volume_id)))
+        where, n_before = stopper.held(call), len(exchanged)
+        if where:
+            exchanged.extend(f'/dev/{name}' for name in world.loops() if exchange(f'/dev/{name}', other))
+        stopper.end()
+        outcome = outcome_of(call)
+        for device in exchanged[n_before:]:
+            assert not [m for m in sandbox_module.mounts_below('/') if m[3] == device], outcome
+            assert backing_file(device[5:]).strip() == str(other)
+            attach_ioctl(device, LOOP_CLR_FD)
+        world.kubelet.unstage(volume_id)
+        csi.until(lambda: not world.loops())
+        assert hashlib.sha256(other.read_bytes()).digest() == before, outcome
+        assert where or outcome == ('OK', '')
+        return bool(where)
+
+    for _ in range(5):
+        n = 1
+        while not exchanged and stage_held_at(n):
+            n += 1
+    if not exchanged:
+        pytest.skip('others on this machine took the number each time')
 
 
 # --- the pool itself ---

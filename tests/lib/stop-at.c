@@ -58,12 +58,13 @@ static pid_t held; /* the thread that waits for the line; 0: none */
 typedef struct NamedCall {
         const char *name;
         unsigned long long number, argument; /* the second one; 0: any */
+        const char *path;                    /* what the second one points to begins with it */
 } NamedCall;
 
 static const NamedCall calls[] = {
-        {"fchmod", SYS_fchmod, 0},   {"fsync", SYS_fsync, 0},
-        {"syncfs", SYS_syncfs, 0},   {"copy_file_range", SYS_copy_file_range, 0},
-        {"thaw", SYS_ioctl, FITHAW},
+        {"fchmod", SYS_fchmod, 0, NULL},   {"fsync", SYS_fsync, 0, NULL},
+        {"syncfs", SYS_syncfs, 0, NULL},   {"copy_file_range", SYS_copy_file_range, 0, NULL},
+        {"thaw", SYS_ioctl, FITHAW, NULL}, {"open-loop", SYS_openat, 0, "/dev/loop"},
 };
 static const NamedCall *only; /* CALL */
 
@@ -272,6 +273,16 @@ static void object_of(pid_t tid, const struct __ptrace_syscall_info *info, size_
         }
 }
 
+/* Of a CALL that is asked for by its path. */
+static bool has_path(pid_t tid, const struct __ptrace_syscall_info *info) {
+        char path[PATH_MAX] = "";
+
+        if (!only || !only->path)
+                return true;
+        read_text(tid, info->entry.args[1], path);
+        return strncmp(path, only->path, strlen(only->path)) == 0;
+}
+
 static bool is_untouched(const char *object) {
         size_t n_root = strlen(kubelet_root);
 
@@ -362,7 +373,7 @@ static void handle(pid_t tid, int status) {
                 char object[PATH_MAX] = "";
 
                 if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) > 0 &&
-                    info.op == PTRACE_SYSCALL_INFO_ENTRY && counts(&info) &&
+                    info.op == PTRACE_SYSCALL_INFO_ENTRY && counts(&info) && has_path(tid, &info) &&
                     !(act && commutes(tid, &info, object))) {
                         if (calls_log)
                                 fprintf(calls_log, "%llu %s\n", (unsigned long long)info.entry.nr,
