@@ -127,9 +127,6 @@ static const Magic magics[] = {
 };
 /* clang-format on */
 
-/* With sparse_super: groups 1 and the powers of 3, 5 and 7. */
-static const uint32_t ext_groups[] = {1, 3, 5, 7, 9, 25, 27, 49, 81, 125, 243, 343, 625, 729, 2187};
-
 #define EXT_MAGIC_AT 0x38U
 #define EXT_GROUP_AT 0x5aU
 #define XFS_MAGIC    UINT32_C(0x58465342)
@@ -191,23 +188,44 @@ static void scan_table(Scan *scan) {
         }
 }
 
-/* Blocks of 1 to 64 KiB, of which there are eight times as many in a group as a block has bytes; a
- * filesystem with the smallest ones begins at block 1. */
-static uint64_t ext_place(unsigned int log, uint32_t group) {
-        return ((UINT64_C(8) << (2 * log)) * group) + (log == 10 ? 1024 : 0);
+typedef void ExtPlace(void *userdata, uint64_t offset, uint64_t group);
+
+/*
+ * Every copy that a device of @end bytes can have. A group has eight clusters (without bigalloc:
+ * blocks) for each byte of a block: 8 MiB with blocks of 1 KiB, and then they begin at block 1, to
+ * 1 TiB with clusters of 2 MiB. With sparse_super groups 1 and the powers of 3, 5 and 7 have a
+ * copy, with sparse_super2 group 1 and the last.
+ */
+static void ext_places(uint64_t end, ExtPlace *place, void *userdata) {
+        static const uint8_t bases[] = {3, 5, 7};
+
+        for (unsigned int shift = 23; shift <= 40; shift++) {
+                uint64_t start = shift == 23 ? 1024 : 0, last;
+
+                if (end <= start)
+                        return;
+                last = (end - start - 1) >> shift;
+                if (last >= 1)
+                        place(userdata, (UINT64_C(1) << shift) + start, 1);
+                if (last > 1)
+                        place(userdata, (last << shift) + start, last);
+                for (size_t i = 0; i < N_ELEMENTS(bases); i++)
+                        for (uint64_t group = bases[i]; group <= last; group *= bases[i])
+                                place(userdata, (group << shift) + start, group);
+        }
+}
+
+/* The number of the group is in its copy. */
+static void scan_ext_place(void *userdata, uint64_t offset, uint64_t group) {
+        Scan *scan = userdata;
+        const uint8_t *at = window(scan, offset, 1024);
+
+        if (at && le16(at + EXT_MAGIC_AT) == 0xef53 && le16(at + EXT_GROUP_AT) == (uint16_t)group)
+                hit(scan, "ext", "filesystem", offset + EXT_MAGIC_AT);
 }
 
 static void scan_ext(Scan *scan) {
-        for (unsigned int log = 10; log <= 16; log++)
-                for (size_t i = 0; i < N_ELEMENTS(ext_groups); i++) {
-                        uint64_t offset = ext_place(log, ext_groups[i]);
-                        const uint8_t *at = window(scan, offset, 1024);
-
-                        /* The number of the group is in its copy. */
-                        if (at && le16(at + EXT_MAGIC_AT) == 0xef53 &&
-                            le16(at + EXT_GROUP_AT) == (uint16_t)ext_groups[i])
-                                hit(scan, "ext", "filesystem", offset + EXT_MAGIC_AT);
-                }
+        ext_places(scan->size_bytes, scan_ext_place, scan);
 }
 
 /* Wherever a group begins; the head's own superblock is for its reader. */
@@ -293,8 +311,20 @@ size_t signatures_scan(const uint8_t *data, size_t n, uint64_t offset, uint64_t 
         return scan.n_hits;
 }
 
+typedef struct Places {
+        void (*place)(void *userdata, uint64_t offset, size_t n);
+        void *userdata;
+} Places;
+
+static void add_ext_place(void *userdata, uint64_t offset, uint64_t group) {
+        Places *to = userdata;
+
+        to->place(to->userdata, offset, 1024);
+}
+
 void signatures_places(uint64_t size_bytes,
                        void (*place)(void *userdata, uint64_t offset, size_t n), void *userdata) {
+        Places to = {.place = place, .userdata = userdata};
         uint64_t zfs_end = size_bytes & ~UINT64_C(0x3ffff), offset;
 
         for (size_t i = 0; i < N_ELEMENTS(magics); i++)
@@ -302,9 +332,7 @@ void signatures_places(uint64_t size_bytes,
                         place(userdata, offset, magics[i].n);
         for (uint64_t page = 4096; page <= 65536; page *= 2)
                 place(userdata, page - 10, 10);
-        for (unsigned int log = 10; log <= 16; log++)
-                for (size_t i = 0; i < N_ELEMENTS(ext_groups); i++)
-                        place(userdata, ext_place(log, ext_groups[i]), 1024);
+        ext_places(size_bytes, add_ext_place, &to);
         /* The two labels at the start lie in the first MiB. */
         for (uint64_t back = 0x40000; back <= 0x80000 && zfs_end >= back; back += 0x40000)
                 place(userdata, zfs_end - back + 0x20000, 4096);

@@ -278,6 +278,61 @@ static void test_bad_checksums(void **state) {
         }
 }
 
+/* Groups that mke2fs gives a copy, for each size of block and some of bigalloc's clusters: 1, the
+ * powers of 3, 5 and 7 that the device has room for, and the last one. */
+static void test_ext_copies(void **state) {
+        static const uint64_t groups[] = {1,     3,     5,      7,      9,      81,    729,
+                                          2187,  2401,  3125,   6561,   15625,  16807, 19683,
+                                          59049, 78125, 117649, 177147, 390625, 823543};
+        static const uint64_t group_bytes[] = {8 * MIB,     32 * MIB,   128 * MIB,
+                                               512 * MIB,   2048 * MIB, 8192 * MIB,
+                                               32768 * MIB, 16 * MIB,   1024 * MIB};
+
+        (void)state;
+        for (uint64_t size = UINT64_C(1) << 33; size <= UINT64_C(1) << 46; size *= 2) {
+                static FsRegion regions[FS_REGIONS_MAX];
+                size_t n = fs_known_places(size, regions);
+
+                for (size_t i = 0; i < N_ELEMENTS(group_bytes); i++) {
+                        uint64_t start = group_bytes[i] == 8 * MIB ? 1024 : 0;
+
+                        for (size_t k = 0; k < N_ELEMENTS(groups); k++)
+                                if (groups[k] * group_bytes[i] + start < size)
+                                        assert_true(is_read(regions, n,
+                                                            groups[k] * group_bytes[i] + start));
+                        if (size > group_bytes[i])
+                                assert_true(is_read(regions, n, size - group_bytes[i] + start));
+                }
+        }
+}
+
+/* The copy of a group that is far out, alone. */
+static void far_copy(const uint8_t *sb, uint16_t group, uint64_t group_bytes, uint64_t size) {
+        cleanup(closep) int fd = image(size);
+        uint8_t copy[1024];
+
+        memcpy(copy, sb, sizeof(copy));
+        copy[0x5a] = (uint8_t)group;
+        copy[0x5b] = (uint8_t)(group >> 8);
+        put(fd, group * group_bytes, copy, sizeof(copy));
+        look(fd, FS_FIND_OTHER);
+        assert_non_null(strstr(seen.why, "ext"));
+}
+
+static void test_far_copies(void **state) {
+        static const uint16_t groups[] = {2401, 3125, 6561, 16807};
+        uint8_t sb[1024];
+        Pieces pieces;
+
+        (void)state;
+        pieces_load(&pieces, "ext4");
+        assert_int_equal(pieces_read(&pieces, 1024, sb, sizeof(sb)), 0);
+        pieces_unload(&pieces);
+        for (size_t i = 0; i < N_ELEMENTS(groups); i++)
+                far_copy(sb, groups[i], 128 * MIB, UINT64_C(3) << 40);
+        far_copy(sb, 3125, 32 * MIB, UINT64_C(1) << 40);
+}
+
 static void test_backup_only(void **state) {
         cleanup(closep) int ext_fd = image(SIZE);
         cleanup(closep) int btrfs_fd = image(SIZE);
@@ -436,6 +491,7 @@ int main(void) {
                 cmocka_unit_test(test_places),           cmocka_unit_test(test_blank),
                 cmocka_unit_test(test_signatures),       cmocka_unit_test(test_any_byte),
                 cmocka_unit_test(test_filesystems),      cmocka_unit_test(test_bad_checksums),
+                cmocka_unit_test(test_ext_copies),       cmocka_unit_test(test_far_copies),
                 cmocka_unit_test(test_backup_only),      cmocka_unit_test(test_two_things),
                 cmocka_unit_test(test_xfs_groups),       cmocka_unit_test(test_filesystem_and_zfs),
                 cmocka_unit_test(test_journal_device),   cmocka_unit_test(test_could_not_look),
