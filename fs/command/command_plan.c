@@ -9,6 +9,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 
@@ -112,8 +113,9 @@ static const char *take_option(int option, const char *value, PlanArgs *args) {
                 return str_parse_size(value, &args->size_bytes) == 0 ? NULL
                                                                      : "a size such as 100Gi";
         case OPTION_GROW_TO:
-                return str_parse_size(value, &args->grow_to_bytes) == 0 ? NULL
-                                                                        : "a size such as 100Gi";
+                return str_parse_size(value, &args->grow_to_bytes) == 0 && args->grow_to_bytes > 0
+                               ? NULL
+                               : "a size such as 100Gi";
         case OPTION_DEVICE:
                 args->device = value;
                 return NULL;
@@ -150,6 +152,12 @@ static int parse(int argc, char **argv, PlanArgs *args) {
         }
         if (!args->type)
                 return fs_command_refuse("plan", "--type is missing");
+        /* Of a class it may be: not every volume of it is small. */
+        if (args->grow_to_bytes != 0 && args->grow_to_bytes < args->size_bytes)
+                return fs_command_refuse("plan",
+                                         "--grow-to is %" PRIu64
+                                         " bytes, expected at least --size, which is %" PRIu64,
+                                         args->grow_to_bytes, args->size_bytes);
         if (optind < argc && !str_equal(argv[optind - 1], "--"))
                 return fs_command_refuse("plan", "\"%s\": options of mkfs come after --",
                                          argv[optind]);

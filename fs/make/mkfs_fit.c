@@ -231,6 +231,14 @@ static uint64_t our_ratio(const Making *m, uint32_t block) {
         return ratio;
 }
 
+/* mke2fs takes one per 4 KiB, and at most one per block, where the ratio comes to none. */
+static uint64_t asked_inodes(const Making *m, uint32_t block) {
+        uint64_t size = m->request->size_bytes, ratio = making_number(m, 'i', "", 0);
+        uint64_t count = ratio ? size / ratio : making_number(m, 'N', "", 0);
+
+        return count ? count : size / (block > 4096 ? block : 4096);
+}
+
 static int fit_ext_inodes(Making *m, uint32_t block, Error *err) {
         uint64_t size = making_number(m, 'I', "", 256), ratio, count;
 
@@ -245,7 +253,7 @@ static int fit_ext_inodes(Making *m, uint32_t block, Error *err) {
         if (mkfs_options_find(&m->options, 'N', ""))
                 mkfs_options_remove(&m->options, 'i', "");
         ratio = making_number(m, 'i', "", 0);
-        count = ratio ? m->request->size_bytes / ratio : making_number(m, 'N', "", 0);
+        count = asked_inodes(m, block);
         /* Half of the device: what is left must hold the journal and the tables. */
         if (count > m->request->size_bytes / 2 / size || (!ratio && count > UINT32_MAX / 2))
                 return not_fit(ratio ? "-i" : "-N",
@@ -307,16 +315,36 @@ static bool is_filled_by_descriptors(const Making *m, uint64_t blocks, uint32_t 
         return descriptor_blocks(m, blocks, block) > group_blocks(m, blocks, block) * 3 / 4;
 }
 
+/* As mke2fs rounds them: whole blocks of each group's table, and whole bytes of its bitmap. */
+static uint64_t made_inodes(const Making *m, uint64_t blocks, uint32_t block) {
+        uint64_t n_groups = whole(blocks, group_blocks(m, blocks, block)), per_group;
+        uint64_t per_block = block / making_number(m, 'I', "", 256);
+        uint64_t wanted = asked_inodes(m, block);
+
+        /* What is reserved, and one. */
+        if (wanted < 12)
+                wanted = 12;
+        per_group = whole(whole(wanted, n_groups), per_block) * per_block & ~UINT64_C(7);
+        return (per_group < 8 ? 8 : per_group) * n_groups;
+}
+
+/* "lost+found" and the orphan file come after ten that are reserved. */
+static int fit_ext_least_inodes(const Making *m, uint64_t blocks, uint32_t block, Error *err) {
+        if (made_inodes(m, blocks, block) >= 16)
+                return 0;
+        return not_fit(making_number(m, 'i', "", 0) ? "-i" : "-N",
+                       "so few inodes of this size come to eight, expected sixteen", err);
+}
+
 /* What mke2fs has taken before it lays out the journal: at most that. */
 static uint64_t table_blocks(const Making *m, uint64_t blocks, uint32_t block) {
-        uint64_t ratio = making_number(m, 'i', "", 0), n_groups, n_copies;
-        uint64_t inodes = ratio ? m->request->size_bytes / ratio : making_number(m, 'N', "", 0);
+        uint64_t n_groups, n_copies;
 
         n_groups = whole(blocks, group_blocks(m, blocks, block));
         /* Group 0, and powers of 3, 5 and 7. */
         n_copies = on(m, 'O', "sparse_super") && n_groups > 28 ? 28 : n_groups;
-        return whole(inodes * making_number(m, 'I', "", 256), block) + 4 * n_groups +
-               n_copies * (1 + descriptor_blocks(m, blocks, block)) + 16;
+        return whole(asked_inodes(m, block) * making_number(m, 'I', "", 256), block) +
+               4 * n_groups + n_copies * (1 + descriptor_blocks(m, blocks, block)) + 16;
 }
 
 /* Blocks that the journal takes: mke2fs makes none on less than 2048 blocks, and 1024 of them on
@@ -330,10 +358,6 @@ static int fit_ext_journal(Making *m, uint64_t blocks, uint32_t block, Error *er
 
                 return r < 0 ? r : keep_rules(m, err);
         }
-        /* mke2fs takes one inode per 4 KiB where the ratio comes to none. */
-        if (making_number(m, 'i', "", 0) > m->request->size_bytes)
-                tables += whole(m->request->size_bytes / 4096 * making_number(m, 'I', "", 256),
-                                block);
         if (on(m, 'O', "has_journal") && journal == 0 && 1024 + tables > blocks)
                 return not_fit("-I", "the tables of inodes leave no room for a journal", err);
         if (on(m, 'O', "fast_commit"))
@@ -412,6 +436,8 @@ static int fit_ext(Making *m, Error *err) {
         if (r == 0)
                 r = fit_ext_inodes(m, block, err);
         if (r == 0)
+                r = fit_ext_least_inodes(m, blocks, block, err);
+        if (r == 0)
                 r = fit_ext_journal(m, blocks, block, err);
         if (r == 0)
                 r = fit_ext_large(m, blocks, block, err);
@@ -466,6 +492,13 @@ static int fit_xfs_groups(Making *m, uint32_t block, Error *err) {
                                  " MiB, expected %" PRIu64
                                  " MiB (the log and some) to a block less than 1 TiB",
                                  group / MIB, least_group(m) / MIB);
+        /* Their number has 32 bits, and growth adds groups of the same size. */
+        if (meant_bytes(m) / group >= UINT32_MAX)
+                return error_set(
+                        err, ERROR_RANGE,
+                        "xfs of %" PRIu64 " MiB has groups of %" PRIu64
+                        " MiB, of which it has less than 2^32: it does not grow to %" PRIu64 " MiB",
+                        size / MIB, group / MIB, meant_bytes(m) / MIB);
         return 0;
 }
 
@@ -600,9 +633,23 @@ static int fit_f2fs(Making *m, Error *err) {
         return m->request->size_bytes < least ? too_small(m, least, err) : 0;
 }
 
+/* Of bytes that a device can have, and ext's blocks of 48 bits. */
+static int fit_largest(const Making *m, Error *err) {
+        uint64_t most = INT64_MAX;
+
+        if (m->plan->kind == FS_KIND_EXT)
+                most = (UINT64_C(1) << 48) * making_block(m);
+        if (meant_bytes(m) <= most)
+                return 0;
+        return error_set(err, ERROR_RANGE, "%s has at most %" PRIu64 " bytes, not %" PRIu64,
+                         m->plan->fs_type, most, meant_bytes(m));
+}
+
 int making_fit(Making *m, Error *err) {
         int r = keep_rules(m, err);
 
+        if (r == 0)
+                r = fit_largest(m, err);
         if (r < 0)
                 return r;
         switch (m->plan->kind) {

@@ -279,6 +279,8 @@ NARROW = (*(('xfs', size * MIB, options) for size in (300, 310, 512, 600, 900)
           ('ext3', 5 * TIB, '-i 1024'), ('ext2', 5 * TIB, '-i 1024'), ('ext4', 8 * MIB, '-I 2048'),
           ('ext4', 8 * MIB, '-I 512 -i 1024'), ('ext3', 8 * MIB, '-I 2048 -i 4096'),
           ('ext4', 8 * MIB, '-I 2048 -i 64m'),
+          *((fstype, size * MIB, options) for fstype in ('ext2', 'ext4') for size in (40, 80, 160)
+            for options in ('-I 4096 -i 64m', '-I 1024 -i 64m', '-I 2048 -N 16', '-I 4096 -i 8m')),
           *(('f2fs', size * MIB, options) for size in (64, 100, 300, 480) for options in ('-o 1', '-o 2', '-o 5')))
 
 
@@ -316,3 +318,13 @@ def test_growth_is_planned(build):
     assert 'resize_inode' in small[small.index('-O') + 1]
     assert 'meta_bg' in large[large.index('-O') + 1] and 'resize_inode' not in large[large.index('-O') + 1]
     assert 'agcount=2' in ' '.join(plan(build, tools, 'xfs', GIB, '6.1', '', '--grow-to', '100Gi')[0]['argv'])
+
+
+@pytest.mark.parametrize('fstype, size, to, words', [
+    ('xfs', 10 * GIB, '1Gi', 'expected at least --size'), ('ext4', 10 * GIB, '1', 'expected at least --size'),
+    ('xfs', 10 * GIB, '0', 'expected a size'), ('xfs', 10 * GIB, '15Ei', 'at most 9223372036854775807 bytes'),
+    ('xfs', 400 * MIB, '7Ei', 'groups of 200 MiB'), ('ext4', GIB, '2Ei', 'at most 1152921504606846976 bytes'),
+    ('ext3', GIB, '17Ti', 'does not grow beyond'), ('btrfs', GIB, '9Ei', 'at most 9223372036854775807 bytes')])
+def test_growth_that_cannot_be(build, fstype, size, to, words):
+    found, why = plan(build, Tools(None), fstype, size, '6.1', '', '--grow-to', to)
+    assert found is None and words in why
