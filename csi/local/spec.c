@@ -22,7 +22,7 @@
 #define TOPOLOGY_VALUE_MAX 63
 #define LOCAL_MODE_CHANGE  "allowVolumeModeChange"
 
-const char *const local_fs_types[] = {"ext4", "xfs", "btrfs", NULL};
+const char *const local_fs_types[] = {"ext4", "xfs", "btrfs", "ext3", "ext2", NULL};
 
 uint64_t local_fs_minimum(const char *fs_type) {
         for (size_t i = 0; local_fs_types[i]; i++)
@@ -143,7 +143,7 @@ const char *local_capability_problem(const VolumeCapability *capability) {
                        "ReadWriteOncePod";
         if (!capability->is_block && capability->fs_type[0] &&
             local_fs_minimum(capability->fs_type) == 0)
-                return "filesystem: not one of ext4, xfs, btrfs";
+                return "filesystem: not one of ext4, xfs, btrfs, ext3, ext2";
         return NULL;
 }
 

@@ -184,7 +184,7 @@ def can_resize_ext4():
 
 # --- kubelet's sequences ---
 
-@pytest.mark.parametrize('fstype', ('', 'xfs', 'btrfs'))
+@pytest.mark.parametrize('fstype', ('', 'xfs', 'btrfs', 'ext3', 'ext2'))
 def test_pod_with_a_claim(world, fstype):
     client, kubelet, capability = world.client, world.kubelet, mount(fstype)
     assert client.GetPluginInfo().name == 'local.csi.berth.dev'
