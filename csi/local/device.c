@@ -57,6 +57,7 @@ int local_find_device(void *self, const Call *call, const VolumeRef *volume, Dev
         AttachMode mode = ATTACH_FOR_MOUNT;
         Pool *pool = self;
         Entry *entry = NULL;
+        Error error = {0};
         int r;
 
         if (volume->is_block)
@@ -65,7 +66,12 @@ int local_find_device(void *self, const Call *call, const VolumeRef *volume, Dev
                                err);
         if (r < 0)
                 return r;
-        r = attach_make(pool, call, entry, mode, &attachment, err);
+        r = pool_adopt_size(pool, entry, &error);
+        /* A file that is missing or cut may still be in use: that is said by who looks for it. */
+        if (r < 0 && r != -ENOENT)
+                error_move(err, &error);
+        else
+                r = attach_make(pool, call, entry, mode, &attachment, err);
         if (r == 0) {
                 entry->is_staged = entry->is_staged || volume->is_block;
                 loop_path(attachment.number, device->path);

@@ -249,6 +249,18 @@ void pool_undo(Pool *pool, Entry *entry);
  */
 int pool_open_data(Pool *pool, const LocalMeta *meta, int flags, Error *err);
 
+/**
+ * pool_adopt_size() - a data file that is longer than its record says
+ *
+ * An expand that was interrupted, or a person made it longer. Nothing shrinks, so the record takes
+ * the size of the file, which is made to end with a whole sector; one log line.
+ *
+ * Return: 0; POOL_E_CUT: it is shorter; -ENOENT: there is no file; ERROR_PRECONDITION: no plain
+ * file; another errno.
+ */
+#define POOL_E_CUT 1
+int pool_adopt_size(Pool *pool, Entry *entry, Error *err);
+
 /* Whether it is there: what a caller is told to have must be. Return: 0; ERROR_PRECONDITION; an
  * errno. */
 int pool_check_data(Pool *pool, const LocalMeta *meta, Error *err);

@@ -4,6 +4,7 @@
  * promises. Names are stems, made by us; nothing here follows a link. */
 
 #include "csi/local/pool.h"
+#include "csi/local/spec.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
@@ -12,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -125,6 +127,47 @@ int pool_check_data(Pool *pool, const LocalMeta *meta, Error *err) {
         return error_set(err, ERROR_PRECONDITION,
                          "%s: its data file in pool %s is gone: put the file back, or delete it",
                          meta->id, pool->path);
+}
+
+static int take_size(Pool *pool, Entry *entry, int fd, uint64_t size_bytes, Error *err) {
+        const LogField fields[] = {{"object", entry->meta.id}, {"pool", pool->path}};
+        uint64_t rest = size_bytes % LOCAL_SECTOR_MOUNT;
+        LocalMeta meta = entry->meta;
+        int r;
+
+        /* A loop device ends with a whole sector, and would be shorter than its volume. */
+        meta.size_bytes = rest ? size_bytes + LOCAL_SECTOR_MOUNT - rest : size_bytes;
+        if (rest && ftruncate(fd, (off_t)meta.size_bytes) < 0)
+                return error_set_errno(err, errno, "size of %s", meta.id);
+        log_fields(LOG_LEVEL_WARNING, fields, N_ELEMENTS(fields),
+                   "its data file has %" PRIu64 " bytes, not %" PRIu64
+                   ", as after an expand that was interrupted: the volume has that size from now "
+                   "on",
+                   size_bytes, entry->meta.size_bytes);
+        r = pool_store(pool, entry, &meta, err);
+        return r < 0 ? error_wrap(err, r,
+                                  "%s.img in pool %s is longer than its record %s.json says, and "
+                                  "that cannot be written",
+                                  meta.stem, pool->path, meta.stem)
+                     : 0;
+}
+
+int pool_adopt_size(Pool *pool, Entry *entry, Error *err) {
+        cleanup(closep) int fd = pool_open_data(pool, &entry->meta, O_RDONLY, err);
+        cleanup(closep) int write_fd = -1;
+        struct stat st;
+
+        if (fd < 0)
+                return fd;
+        if (fstat(fd, &st) < 0)
+                return error_set_errno(err, errno, "stat the data of %s", entry->meta.id);
+        if ((uint64_t)st.st_size < entry->meta.size_bytes)
+                return POOL_E_CUT;
+        if ((uint64_t)st.st_size == entry->meta.size_bytes)
+                return 0;
+        write_fd = pool_open_data(pool, &entry->meta, O_RDWR, err);
+        return write_fd < 0 ? write_fd
+                            : take_size(pool, entry, write_fd, (uint64_t)st.st_size, err);
 }
 
 /* Gone is done. */

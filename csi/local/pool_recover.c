@@ -218,26 +218,17 @@ static const char *copy_problem(Pool *pool, const LocalMeta *meta) {
         return NULL;
 }
 
-/* A file that is longer than its metadata says is an expand that was interrupted: nothing shrinks,
- * so the size is taken over. */
 static void adopt_size(Pool *pool, Entry *entry) {
-        LocalMeta meta = entry->meta;
-        char name[LOCAL_STEM_MAX + 8];
         Error error = {0};
-        struct stat st;
+        int r = pool_adopt_size(pool, entry, &error);
 
-        (void)snprintf(name, sizeof(name), "%s.img", meta.stem);
-        if (fstatat(pool->dir_fds[meta.kind], name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-                say(LOG_LEVEL_ERROR, pool, meta.id, "its data file is missing");
-                return;
-        }
-        if ((uint64_t)st.st_size < meta.size_bytes)
-                say(LOG_LEVEL_ERROR, pool, meta.id, "its data file is shorter than the volume");
-        if ((uint64_t)st.st_size <= meta.size_bytes || !S_ISREG(st.st_mode))
-                return;
-        meta.size_bytes = (uint64_t)st.st_size;
-        if (pool_store(pool, entry, &meta, &error) == 0)
-                say(LOG_LEVEL_WARNING, pool, meta.id, "finished: an expand that was interrupted");
+        if (r == -ENOENT)
+                say(LOG_LEVEL_ERROR, pool, entry->meta.id, "its data file is missing");
+        else if (r == POOL_E_CUT)
+                say(LOG_LEVEL_ERROR, pool, entry->meta.id,
+                    "its data file is shorter than the volume");
+        else if (r < 0)
+                say(LOG_LEVEL_ERROR, pool, entry->meta.id, error.message);
 }
 
 /* What it holds is not the volume: the tool was killed before it was looked at, or the volume has

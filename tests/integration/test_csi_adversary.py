@@ -53,6 +53,12 @@ def pattern(path, size, seed):
         os.fsync(file.fileno())
 
 
+def sync(path):
+    """Until then a hole may become data by itself."""
+    with open(path, 'r+b') as file:
+        os.fsync(file.fileno())
+
+
 def digest(path, size=None):
     """Of what is written in the first bytes of a file, and where."""
     found = hashlib.sha256()
@@ -152,6 +158,7 @@ class World:
         self.foreign.touch()
         os.truncate(self.foreign, SIZE)
         subprocess.run(['mke2fs', '-q', '-F', '-t', 'ext4', '-b', '4096', self.foreign], check=True)
+        sync(self.foreign)
         self.foreign_digest = digest(self.foreign)
         self.foreign_loop = None
         self.n = 0
@@ -403,8 +410,21 @@ def act_number(world, scenario):
     return after
 
 
+def has_tool(world):
+    """Whether a program of the daemon's runs; one that ended stays for as long as the thread is held that waits."""
+    for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):
+            state, parent = path.read_text(encoding='utf-8').rsplit(')', 1)[1].split()[:2]
+            if int(parent) == world.daemon.process.pid and state != 'Z':
+                return True
+    return False
+
+
 def act_format(world, scenario):
-    """Formats the disk, writes a file and unmounts."""
+    """Formats the disk, writes a file and unmounts. Two mkfs that write at once are nobody's point: a tool of the
+    daemon's goes on while a thread of it is held."""
+    with contextlib.suppress(AssertionError):
+        csi.until(lambda: not has_tool(world), 5)
     device = world.loop_of(scenario.volume)
     image = world.image(scenario.volume)
     if not image:
@@ -423,6 +443,7 @@ def act_format(world, scenario):
         made = False
     if extra:
         subprocess.run(['losetup', '-d', extra], check=True)
+        sync(image)
 
     def after(_world, scenario, _outcome):
         image = world.image(scenario.volume)

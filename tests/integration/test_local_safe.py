@@ -885,6 +885,31 @@ def test_a_staging_mount_that_nobody_has(world):
         world.client.DeleteVolume(volume_id=volume_id)
 
 
+@pytest.mark.parametrize('more', (20 * MIB, 20 * MIB + 100))
+def test_a_data_file_that_is_longer_than_its_record(world, more):
+    """Staged after a restart and not before it: what cannot shrink is as large as it is."""
+    volume_id = world.create('a', 40 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    (world.kubelet.staging(volume_id) / 'file').write_text('kept', encoding='ascii')
+    world.kubelet.unstage(volume_id)
+    csi.until(lambda: not world.loops())
+    os.truncate(image(world, volume_id), 40 * MIB + more)
+    world.kubelet.stage(volume_id, mount())
+    size = 60 * MIB if more == 20 * MIB else 60 * MIB + 4096
+    assert image(world, volume_id).stat().st_size == size
+    record = json.loads(image(world, volume_id).with_suffix('.json').read_text(encoding='utf-8'))
+    assert size in record.values()
+    assert (world.kubelet.staging(volume_id) / 'file').read_text(encoding='ascii') == 'kept'
+    assert f'has {40 * MIB + more} bytes, not {40 * MIB}' in world.daemon.log()
+    # Also while it is attached.
+    os.truncate(image(world, volume_id), 80 * MIB)
+    target = world.kubelet.publish(volume_id, world.kubelet.target('pod', 'pv'), mount())
+    world.kubelet.unpublish(volume_id, target)
+    world.kubelet.unstage(volume_id)
+    world.kubelet.stage(volume_id, mount())
+    world.kubelet.unstage(volume_id)
+
+
 def test_another_image_gets_the_number_before_it_is_opened(world, build, sandbox):
     """Between the proof of a loop device and its opening: an image of the same size was mounted as the volume."""
     volume_id = world.create('a', 16 * MIB, mount())
