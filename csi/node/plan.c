@@ -52,28 +52,59 @@ const char *mount_plan_type(const MountInput *input) {
         return str_is_empty(input->rules->default_fs_type) ? "ext4" : input->rules->default_fs_type;
 }
 
-/* The driver of ext4 mounts what is called ext2 and ext3 as well, the other way it does not. */
+/* The driver of ext4 mounts what is called ext2 and ext3 as well, the other way it does not; which
+ * driver has NTFS is the host's. */
 static bool is_type(const char *asked, const FsVolume *volume) {
         return asked[0] == '\0' || str_equal(asked, volume->type) ||
-               (str_equal(asked, "ext4") && volume->kind == FS_KIND_EXT);
+               (str_equal(asked, "ext4") && volume->kind == FS_KIND_EXT) ||
+               (fs_kind_from_type(asked) == FS_KIND_NTFS && volume->kind == FS_KIND_NTFS);
+}
+
+static bool is_mounted_type(const char *asked, const char *mounted) {
+        const FsVolume volume = {.type = mounted, .kind = fs_kind_from_type(mounted)};
+
+        return is_type(asked, &volume);
+}
+
+int mount_flags_judge(const MountOptions *options, unsigned int inherited, unsigned int mounted,
+                      const char *target, Error *err) {
+        const unsigned int compared = MOUNT_FLAG_NO_EXEC | MOUNT_FLAGS_ATIME |
+                                      MOUNT_FLAG_NO_DIR_ATIME | MOUNT_FLAG_NO_SYMLINK_FOLLOW,
+                           guards = MOUNT_FLAG_NO_SUID | MOUNT_FLAG_NO_DEV;
+        unsigned int asked = (options->set | inherited) & ~options->clear, unlike;
+        char is[128], should[128];
+
+        unlike = ((asked ^ mounted) & compared) | (options->clear & mounted & guards);
+        if (unlike == 0)
+                return 0;
+        (void)mount_flags_format(mounted & (compared | guards), is, sizeof(is));
+        (void)mount_flags_format(asked & (compared | guards), should, sizeof(should));
+        return error_set(
+                err, ERROR_CONFLICT,
+                "%s is mounted with \"%s\", the request asks for \"%s\": mount options hold "
+                "until it is unmounted",
+                target, is, should);
 }
 
 /* Something is mounted there already: as asked, or not. Nothing is changed or checked. */
 static int judge_mounted(const MountInput *input, const DeviceFacts *device,
                          const TargetFacts *target, Error *err) {
-        const FsVolume mounted = {.type = target->mount.fs_type,
-                                  .kind = fs_kind_from_type(target->mount.fs_type)};
         bool wants_write = !input->reads_only && !(input->options->set & MOUNT_FLAG_READ_ONLY);
         bool is_read_only = (target->mount.flags & MOUNT_FLAG_READ_ONLY) != 0;
 
         if (!target->is_ours)
                 return conflict_mounted(target, device->device.path, err);
-        if (!is_type(input->fs_type, &mounted))
+        if (S_ISBLK(target->type))
+                return error_set(err, ERROR_CONFLICT,
+                                 "%s is published there as a block device, the request asks for a "
+                                 "filesystem",
+                                 target->path);
+        if (!is_mounted_type(input->fs_type, target->mount.fs_type))
                 return error_set(
                         err, ERROR_CONFLICT, "%s is mounted at %s as %s, the request asks for %s",
                         device->device.path, target->path, target->mount.fs_type, input->fs_type);
         if (wants_write != is_read_only)
-                return 0;
+                return mount_flags_judge(input->options, 0, target->mount.flags, target->path, err);
         return error_set(err, ERROR_CONFLICT, "%s is mounted %s at %s, the request asks for %s",
                          device->device.path, is_read_only ? "read-only" : "for writing",
                          target->path, wants_write ? "writing" : "read-only");
@@ -312,6 +343,18 @@ static int judge_published(const TargetFacts *target, bool same, bool read_only,
                          read_only ? "read-only" : "writing");
 }
 
+/* A bind has the flags of what it shows, and its own. */
+static int judge_bound(const BindInput *input, const TargetFacts *staged, const TargetFacts *target,
+                       Error *err) {
+        unsigned int inherited = staged->mount.flags;
+
+        if (!is_mounted_type(input->fs_type, target->mount.fs_type))
+                return error_set(err, ERROR_CONFLICT,
+                                 "%s is published there as %s, the request asks for %s",
+                                 target->path, target->mount.fs_type, input->fs_type);
+        return mount_flags_judge(input->options, inherited, target->mount.flags, target->path, err);
+}
+
 int bind_plan(const BindInput *input, const TargetFacts *staged, const TargetFacts *target,
               Plan *plan, Error *err) {
         unsigned int set = input->options->set | (input->read_only ? MOUNT_FLAG_READ_ONLY : 0U);
@@ -324,7 +367,8 @@ int bind_plan(const BindInput *input, const TargetFacts *staged, const TargetFac
                 same = target->mount.dev == staged->mount.dev &&
                        str_equal(target->mount.root, staged->mount.root);
                 read_only = read_only || (staged->mount.flags & MOUNT_FLAG_READ_ONLY);
-                return judge_published(target, same, read_only, staged->source_name, err);
+                r = judge_published(target, same, read_only, staged->source_name, err);
+                return r < 0 ? r : judge_bound(input, staged, target, err);
         }
         r = check_staged(staged, !read_only, err);
         if (r == 0)
@@ -344,6 +388,11 @@ int block_plan(const BindInput *input, const DeviceFacts *device, const TargetFa
 
         plan->target = target->path;
         plan->source = plan->device = device->device.path;
+        if (target->is_mounted && !target->is_dead && target->is_ours && !S_ISBLK(target->type))
+                return error_set(err, ERROR_CONFLICT,
+                                 "%s is published there as a filesystem, the request asks for a "
+                                 "block device",
+                                 target->path);
         if (target->is_mounted && !target->is_dead)
                 return judge_published(target, target->is_ours, read_only, device->device.path,
                                        err);

@@ -95,8 +95,23 @@ const char *mount_plan_type(const MountInput *input);
 typedef struct BindInput {
         const char *volume_id;
         const MountOptions *options;
-        bool read_only; /* also asked for beside the options */
+        bool read_only;      /* also asked for beside the options */
+        const char *fs_type; /* as asked; "" any */
 } BindInput;
+
+/**
+ * mount_flags_judge() - whether what is mounted has the flags that are asked for
+ * @inherited: MOUNT_FLAG_* that it has without being asked: of what is bound
+ * @mounted:   what it has
+ *
+ * Read-only or not is judged by others. nosuid and nodev, which are set for whoever does not say
+ * otherwise, may be missing: another driver may have mounted it. Options of the whole filesystem
+ * are not compared: kernels tell them in other words, or not at all.
+ *
+ * Return: 0; ERROR_CONFLICT.
+ */
+int mount_flags_judge(const MountOptions *options, unsigned int inherited, unsigned int mounted,
+                      const char *target, Error *err);
 
 /**
  * bind_plan() - show a staged filesystem at a path

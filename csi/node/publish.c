@@ -73,7 +73,8 @@ static int check_single(const Job *job, const NodePublishRequest *request, Error
 }
 
 static BindInput bind_input(const Job *job, const NodePublishRequest *request) {
-        return (BindInput){request->volume_id, &job->options, request->readonly};
+        return (BindInput){request->volume_id, &job->options, request->readonly,
+                           job->capability.fs_type};
 }
 
 static int publish_block(Job *job, const NodePublishRequest *request, Error *err) {

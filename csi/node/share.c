@@ -56,7 +56,7 @@ static int publish_directory(Job *job, const NodePublishRequest *request, const 
                              Error *err) {
         TargetFacts *target = &job->target_facts;
         BindInput input = {request->volume_id, &job->options,
-                           request->readonly || share->is_read_only};
+                           request->readonly || share->is_read_only, ""};
         struct stat wanted;
         int r;
 
@@ -106,6 +106,17 @@ static int check_single(const Job *job, const NodePublishRequest *request, const
         return 0;
 }
 
+/* What it has beyond what was asked for the host's own configuration of its helper may have set. */
+static int judge_flags(const Job *job, const Mount *mount, Error *err) {
+        MountOptions has = {0};
+
+        if (mount_options_add(&has, mount->options) < 0)
+                return 0;
+        /* Told as the absence of a word. */
+        has.set |= job->options.set & MOUNT_FLAG_STRICT_ATIME;
+        return mount_flags_judge(&job->options, has.set, has.set, job->target.text, err);
+}
+
 /* Something is there. Return: 0 as asked; SHARE_E_LOCAL: it is to be mounted anew. */
 static int judge_mounted(Job *job, const Mount *mount, const Share *share, bool read_only,
                          Error *err) {
@@ -126,7 +137,7 @@ static int judge_mounted(Job *job, const Mount *mount, const Share *share, bool 
                                  "on when the server is back",
                                  share->source, job->target.text);
         if (is_read_only == read_only)
-                return 0;
+                return judge_flags(job, mount, err);
         return error_set(err, ERROR_CONFLICT, "%s is published there %s, the request asks for %s",
                          job->target.text, is_read_only ? "read-only" : "for writing",
                          read_only ? "read-only" : "writing");

@@ -30,7 +30,7 @@ static int block_path(const Node *node, const Call *call, const char *staging_pa
 
 /* A raw block volume is only attached; it is shown when it is published. */
 static int stage_block(Job *job, const NodeStageRequest *request, Error *err) {
-        const BindInput input = {request->volume_id, &job->options, false};
+        const BindInput input = {request->volume_id, &job->options, false, ""};
         const char *path;
         int r;
 

@@ -264,6 +264,14 @@ static void test_mounted(void **state) {
         expect_plan(&(Setting){""}, &device, &target, "");
         expect_refusal(&(Setting){"ext4", "ro"}, &device, &target, ERROR_CONFLICT, "for writing");
         expect_refusal(&(Setting){"xfs"}, &device, &target, ERROR_CONFLICT, "as ext4");
+        expect_refusal(&(Setting){"ext4", "noexec"}, &device, &target, ERROR_CONFLICT, "noexec");
+        /* Another driver mounted it; what it did not add is not asked for by anybody. */
+        expect_plan(&(Setting){"ext4", "nosuid"}, &device, &target, "");
+        target.mount.flags = MOUNT_FLAG_NO_ATIME;
+        expect_refusal(&(Setting){"ext4"}, &device, &target, ERROR_CONFLICT, "\"noatime\"");
+        expect_plan(&(Setting){"ext4", "noatime"}, &device, &target, "");
+        target.mount.flags = MOUNT_FLAG_NO_SUID;
+        expect_refusal(&(Setting){"ext4", "suid"}, &device, &target, ERROR_CONFLICT, "\"nosuid\"");
         target.mount.flags = MOUNT_FLAG_READ_ONLY;
         expect_refusal(&(Setting){"ext4"}, &device, &target, ERROR_CONFLICT, "read-only");
         expect_plan(&(Setting){"ext4", "ro"}, &device, &target, "");
@@ -281,7 +289,7 @@ static void test_bind(void **state) {
         char ext4[] = "ext4", root[] = "/", other[] = "/dir";
         TargetFacts staged = mounted(ext4, MOUNT_FLAG_NO_SUID, false), target = staged;
         const TargetFacts missing = {.path = "/p"};
-        BindInput input = {"v", &options, false};
+        BindInput input = {"v", &options, false, ""};
         cleanup(freep) Plan *plan = calloc(1, sizeof(*plan));
         cleanup(freep) char *text = NULL;
         Error err = {0};
@@ -292,8 +300,18 @@ static void test_bind(void **state) {
         text = plan_format(plan);
         assert_string_equal(text, "make-target target=/p type=directory\n"
                                   "bind source=/t target=/p options=noexec\n");
-        /* The same already; read-only or not is not the same; another tree is not the same. */
+        /* The same already; another flag or type, read-only or not, another tree is not the same.
+         */
         *plan = (Plan){0};
+        assert_true(bind_plan(&input, &staged, &target, plan, &err) < 0);
+        assert_int_equal(err.code, ERROR_CONFLICT);
+        assert_non_null(
+                strstr(err.message, "with \"nosuid\", the request asks for \"nosuid,noexec\""));
+        target.mount.flags |= MOUNT_FLAG_NO_EXEC;
+        input.fs_type = "xfs";
+        assert_true(bind_plan(&input, &staged, &target, plan, &err) < 0);
+        assert_int_equal(err.code, ERROR_CONFLICT);
+        input.fs_type = "ext4";
         assert_int_equal(bind_plan(&input, &staged, &target, plan, &err), 0);
         assert_int_equal(plan->n_steps, 0);
         input.read_only = true;
@@ -316,7 +334,8 @@ static void test_bind(void **state) {
 static void test_block(void **state) {
         const DeviceFacts device = device_make(FS_FIND_UNKNOWN);
         TargetFacts target = {.path = "/p"};
-        const BindInput input = {"v", &options, true};
+        char ext4[] = "ext4";
+        const BindInput input = {"v", &options, true, ""};
         cleanup(freep) Plan *plan = calloc(1, sizeof(*plan));
         cleanup(freep) char *text = NULL;
         Error err = {0};
@@ -329,6 +348,14 @@ static void test_block(void **state) {
         target.type = S_IFDIR;
         assert_true(block_plan(&input, &device, &target, plan, &err) < 0);
         assert_int_equal(err.code, ERROR_CONFLICT);
+        /* Its filesystem is no node of it, and the other way. */
+        target = mounted(ext4, 0, true);
+        assert_true(block_plan(&input, &device, &target, plan, &err) < 0);
+        assert_int_equal(err.code, ERROR_CONFLICT);
+        target.type = S_IFBLK;
+        expect_refusal(&(Setting){""}, &device, &target, ERROR_CONFLICT, "as a block device");
+        options = (MountOptions){0};
+        target = (TargetFacts){.path = "/p"};
         /* A node that another driver made. */
         target.type = S_IFBLK;
         target.is_ours = true;

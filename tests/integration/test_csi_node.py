@@ -192,6 +192,55 @@ def test_stage_and_publish_of_the_same_in_another_way(daemon):
         kubelet.unstage(volume)
 
 
+def test_again_with_another_type_or_flag(daemon):
+    """ALREADY_EXISTS for what is there in another way, OK for what is there as asked; nothing changes by asking."""
+    with daemon.start() as client:
+        kubelet = Kubelet(daemon, client)
+        capability = mount_capability('ext4', flags=['noexec'])
+        volume = create(client, 'pvc-1')
+        kubelet.stage(volume, capability)
+        target = kubelet.publish('pod-1', volume, capability)
+        staging = {'volume_id': volume, 'staging_target_path': str(kubelet.staging(volume))}
+        publishing = {**staging, 'target_path': str(target), 'volume_context': POD_INFO}
+        before = flags_at(target), flags_at(kubelet.staging(volume))
+        for other, word in ((mount_capability('xfs', flags=['noexec']), 'xfs'), (mount_capability('ext4'), 'noexec'),
+                            (mount_capability('ext4', flags=['noexec', 'noatime']), 'noatime'),
+                            (mount_capability('ext4', flags=['noexec', 'suid']), 'nosuid')):
+            assert word in client.fails('ALREADY_EXISTS', 'NodeStageVolume', volume_capability=other, **staging)
+            if other != mount_capability('ext4'):  # a bind has what is staged
+                assert word in client.fails('ALREADY_EXISTS', 'NodePublishVolume', volume_capability=other, **publishing)
+        client.fails('ALREADY_EXISTS', 'NodePublishVolume', volume_capability=block_capability(), **publishing)
+        for same in (capability, mount_capability('', flags=['noexec']), mount_capability('ext4', flags=['nodev', 'noexec'])):
+            client.NodeStageVolume(volume_capability=same, **staging)
+            client.NodePublishVolume(volume_capability=same, **publishing)
+        assert before == (flags_at(target), flags_at(kubelet.staging(volume)))
+        kubelet.unpublish(volume, target)
+        kubelet.unstage(volume)
+
+        # A volume that is never staged is mounted at its target.
+        fields = {'volume_id': 'csi-1', 'target_path': str(kubelet.target('pod-2', 'csi-1')),
+                  'volume_context': {**POD_INFO, 'csi.storage.k8s.io/ephemeral': 'true', 'size': '64Mi'}}
+        client.NodePublishVolume(volume_capability=capability, **fields)
+        for other in (mount_capability('xfs', flags=['noexec']), mount_capability('ext4')):
+            client.fails('ALREADY_EXISTS', 'NodePublishVolume', volume_capability=other, **fields)
+        client.NodePublishVolume(volume_capability=capability, **fields)
+        client.NodeUnpublishVolume(volume_id='csi-1', target_path=fields['target_path'])
+
+        # A raw one has no type and no flags, but it is no directory.
+        raw = create(client, 'pvc-2', capability=block_capability())
+        kubelet.stage(raw, block_capability())
+        device = kubelet.publish('pod-3', raw, block_capability())
+        client.fails('ALREADY_EXISTS', 'NodePublishVolume', volume_id=raw, target_path=str(device), readonly=True,
+                     staging_target_path=str(kubelet.staging(raw)), volume_capability=block_capability())
+        with pytest.raises(Failure) as failure:
+            client.NodePublishVolume(volume_id=raw, target_path=str(device), volume_capability=capability,
+                                     staging_target_path=str(kubelet.staging(raw)))
+        print(failure.value)
+        assert failure.value.code in ('ALREADY_EXISTS', 'FAILED_PRECONDITION')
+        kubelet.unpublish(raw, device)
+        kubelet.unstage(raw)
+
+
 # mount(8) of 2.38 knows no value of a flag but the empty one; libmount 2.39 knows those that say where.
 FLAG_WORDS = ('ro', 'rw', 'suid', 'dev', 'exec', 'noexec', 'noatime', 'nodiratime', 'strictatime', 'sync', 'lazytime', 'silent',
               'defaults', 'nofail', 'users', 'owner')
