@@ -343,12 +343,23 @@ static int look_at_sockets(PortmapConf *conf, Error *err) {
         return 0;
 }
 
+static unsigned int families_of(const Attachment *at) {
+        unsigned int families = 0;
+
+        for (size_t i = 0; i < at->n_ips; i++)
+                families |=
+                        at->ips[i].address.address.family == AF_INET6 ? PORTMAP_IPV6 : PORTMAP_IPV4;
+        return families;
+}
+
 static int portmap_facts(void *state, Attachment *at, RulesSocket *sock, Error *err) {
+        PortmapConf *conf = state;
         Error local = {0};
         int r;
 
-        if (!state)
+        if (!conf)
                 return 0;
+        conf->families = families_of(at);
         r = portmap_conf_check_node_ports(state, &local);
         r = r < 0 ? r : look_at_sockets(state, &local);
         if (r < 0) {

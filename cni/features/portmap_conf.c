@@ -227,15 +227,23 @@ static bool is_everywhere(const WaitingSocket *socket) {
         return memcmp(socket->address, zero, sizeof(zero)) == 0;
 }
 
+/* Has the pod an address of the family, so that its ports are opened there? */
+static bool serves(const PortmapConf *conf, uint8_t family) {
+        return conf->families == 0 ||
+               (conf->families & (family == AF_INET6 ? PORTMAP_IPV6 : PORTMAP_IPV4));
+}
+
 /* Return: does the socket wait at an address that the port is for? As bind(2) sees it: one that
  * waits at every address waits at each of them. */
-static bool overlaps(const PortMapping *port, const WaitingSocket *socket) {
+static bool overlaps(const PortmapConf *conf, const PortMapping *port,
+                     const WaitingSocket *socket) {
         bool any_port = !ip_is_set(&port->host_ip) || ip_is_zero(&port->host_ip);
 
         if (socket->protocol != port->protocol || socket->port != port->host_port)
                 return false;
         if (!ip_is_set(&port->host_ip))
-                return true;
+                return serves(conf, socket->family) ||
+                       (socket->both_families && serves(conf, AF_INET));
         if (socket->family != port->host_ip.family && !socket->both_families)
                 return false;
         return any_port || is_everywhere(socket) ||
@@ -258,14 +266,16 @@ static int hold(PortmapConf *conf, const PortMapping *port, const WaitingSocket 
 
 int portmap_conf_hold(PortmapConf *conf, const WaitingSocket *socket, Error *err) {
         IpAddress address = {.family = socket->family};
-        char text[IP_TEXT_MAX];
+        char text[IP_TEXT_MAX], where[IP_TEXT_MAX + 2];
 
         memcpy(address.bytes, socket->address, sizeof(socket->address));
+        snprintf(where, sizeof(where), address.family == AF_INET6 ? "[%s]" : "%s",
+                 ip_format(&address, text));
         for (size_t i = 0; i < conf->n_ports; i++) {
                 const PortMapping *port = &conf->ports[i];
                 bool anywhere = !ip_is_set(&port->host_ip) || ip_is_zero(&port->host_ip);
 
-                if (!overlaps(port, socket))
+                if (!overlaps(conf, port, socket))
                         continue;
                 if (anywhere && !is_everywhere(socket)) {
                         if (hold(conf, port, socket) < 0)
@@ -275,8 +285,7 @@ int portmap_conf_hold(PortmapConf *conf, const WaitingSocket *socket, Error *err
                 return error_set(err, ERROR_CONFLICT,
                                  "hostPort %u/%s is in use by a program of this host, which "
                                  "listens at %s: choose another hostPort",
-                                 port->host_port, portmap_protocol_name(port->protocol),
-                                 ip_format(&address, text));
+                                 port->host_port, portmap_protocol_name(port->protocol), where);
         }
         return 0;
 }

@@ -13,6 +13,9 @@ typedef struct PortMapping {
         IpAddress host_ip; /* family 0: every address of either family */
 } PortMapping;
 
+#define PORTMAP_IPV4 (1U << 0)
+#define PORTMAP_IPV6 (1U << 1)
+
 typedef struct PortmapConf {
         bool snat;                    /* default true */
         bool masq_all;                /* with snat: for every source */
@@ -22,6 +25,7 @@ typedef struct PortmapConf {
         PortMapping *held; /* owned, of the node: a program of the host listens at host_ip */
         size_t n_held;
         uint16_t node_ports[2]; /* first and last that are of Services; 0: not said */
+        unsigned int families;  /* PORTMAP_ that the pod has addresses of; 0: not known */
 } PortmapConf;
 
 /* "tcp". Static. */
@@ -50,10 +54,11 @@ int portmap_conf_check_node_ports(const PortmapConf *conf, Error *err);
  * portmap_conf_hold() - what a port means to a socket of this host
  *
  * One that waits at every address where the port is for every address, or at the very address of
- * the port, would lose all of it: that is refused. One at another address of the host keeps it, and
- * goes into @conf->held. Of a UDP socket nobody knows whether it is a server's: tunnels of the node
- * (WireGuard, VXLAN) bind to ports that the kernel gives to clients, too, so all of them count. The
- * runtime asks again, and a client is gone by then.
+ * the port, would lose all of it: that is refused, of a family that the pod has (@conf->families).
+ * One at another address of the host keeps it, and goes into @conf->held. Of a UDP socket nobody
+ * knows whether it is a server's: tunnels of the node (WireGuard, VXLAN) bind to ports that the
+ * kernel gives to clients, too, so all of them count. The runtime asks again, and a client is gone
+ * by then.
  *
  * Pure. Return: 0; CONFLICT naming the port and the socket; -ENOMEM.
  */

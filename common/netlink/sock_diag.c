@@ -20,6 +20,17 @@ typedef struct Dump {
         void *userdata;
 } Dump;
 
+/* An IPv6 socket at ::ffff:a.b.c.d has IPv4's packets alone; ::ffff:0.0.0.0 has all of them. */
+static void take_mapped(WaitingSocket *found) {
+        static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+        if (found->family != AF_INET6 || memcmp(found->address, mapped, sizeof(mapped)) != 0)
+                return;
+        found->family = AF_INET;
+        memmove(found->address, found->address + sizeof(mapped), 4);
+        memset(found->address + 4, 0, sizeof(found->address) - 4);
+}
+
 int sock_diag_parse(const struct nlmsghdr *message, uint8_t protocol, WaitingSocket *found) {
         static const uint8_t zero[16];
         const struct nlattr *table[ATTR_V6ONLY + 1];
@@ -40,7 +51,8 @@ int sock_diag_parse(const struct nlmsghdr *message, uint8_t protocol, WaitingSoc
         found->port = ntohs(header.id.idiag_sport);
         found->index = header.id.idiag_if;
         memcpy(found->address, header.id.idiag_src, header.idiag_family == AF_INET ? 4 : 16);
-        found->both_families = header.idiag_family == AF_INET6 &&
+        take_mapped(found);
+        found->both_families = found->family == AF_INET6 &&
                                memcmp(found->address, zero, sizeof(zero)) == 0 &&
                                nl_get_u8(table[ATTR_V6ONLY], 0) == 0;
         return 0;

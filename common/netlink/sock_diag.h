@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 typedef struct WaitingSocket {
-        uint8_t family;      /* AF_INET, AF_INET6 */
+        uint8_t family;      /* AF_INET, AF_INET6; of an IPv4-mapped address AF_INET */
         uint8_t protocol;    /* IPPROTO_TCP: it listens; IPPROTO_UDP: it is bound, not connected */
         uint16_t port;       /* host order */
         uint8_t address[16]; /* as much as the family has; all zero: every address */

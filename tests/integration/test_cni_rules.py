@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -679,6 +680,41 @@ def test_port_of_the_host_itself(node):
     node.check(pod).ok()
     node.delete(pod)
     assert lib.elements() == []
+
+
+LISTEN = """
+import socket, sys
+one = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET)
+if ':' in sys.argv[1]:
+    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(sys.argv[3]))
+one.bind((sys.argv[1], int(sys.argv[2])))
+one.listen()
+print('up', flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize('address, only, shown, of_ipv4', [
+    ('::', 0, '[::]', True), ('::', 1, '[::]', False), ('0.0.0.0', 0, '0.0.0.0', True),
+    ('::ffff:0.0.0.0', 0, '0.0.0.0', True)])
+def test_port_of_the_host_in_one_family(node, address, only, shown, of_ipv4):
+    """A socket has packets of the families that it is for, whatever its own; the pod's families count."""
+    with subprocess.Popen([lib.PYTHON, '-c', LISTEN, address, '7001', str(only)], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as listener:
+        assert listener.stdout.readline() == b'up\n'
+        conf = node.conf(runtimeConfig=ports((7001, 80)))
+        netns = node.sandbox.netns('dual')
+        assert f'listens at {shown}: choose' in str(node.plugin.add(conf, netns, 'dual').failed())
+        for i, taken in ((0, of_ipv4), (1, address == '::')):
+            one = {**conf, 'ipam': {**conf['ipam'], 'ranges': conf['ipam']['ranges'][i:i + 1]}}
+            netns = node.sandbox.netns(f'one{i}')
+            result = node.plugin.add(one, netns, f'one{i}')
+            if taken:
+                assert f'listens at {shown}: choose' in str(result.failed())
+            else:
+                result.ok()
+                node.plugin.delete(one, netns, f'one{i}').ok()
+        listener.stdin.close()
 
 
 @pytest.mark.parametrize('port, kernel', [(51820, False), (8472, True)])
