@@ -237,18 +237,32 @@ static int finish(LinkAdd *add, Error *err) {
         return r;
 }
 
+/* Somebody may take the bridge away at any step, and none of them says so. */
+static int explain(LinkAdd *add, int r, Error *err) {
+        unsigned int index = add->kernel.indices[LINK_BRIDGE];
+        Link link;
+
+        if (!add->plan.has_master || index == 0 ||
+            link_find(&add->request->rtnl, index, NULL, &link) != -ENODEV)
+                return r;
+        *err = (Error){0};
+        return error_set(err, ERROR_AGAIN, "the bridge %s was deleted meanwhile: try again",
+                         add->plan.bridge);
+}
+
 static int add_link(LinkAdd *add, Error *err) {
         int r = apply(add, err);
 
         if (r < 0)
-                return r;
+                return explain(add, r, err);
         attach(add);
         r = describe_interfaces(add, err);
         r = r < 0 ? r : choose_dns(add, err);
         r = r < 0 ? r : finish(add, err);
-        if (r < 0)
-                undo_link(add);
-        return r;
+        if (r == 0)
+                return 0;
+        undo_link(add);
+        return explain(add, r, err);
 }
 
 static int add_addresses(LinkAdd *add, Error *err) {

@@ -95,12 +95,31 @@ static int read_addresses(NlSocket *rtnl, const NetConf *conf, HostFacts *facts,
 
 #define DESTINATIONS_MAX 8
 
+/* A destination is asked about three times, and the first answer that leads out counts: as the
+ * pod's packets are routed, rules for its subnet and all; as the host's, which needs no forwarding
+ * nor passes a filter by source; and the plain way, for a kernel whose routes name their next hops
+ * by number alone. */
+enum {
+        ASK_FROM_POD,
+        ASK_FROM_HOST,
+        ASK_PLAIN,
+        N_ASK,
+};
+
+/* Paths of one route; of more the first ones count. */
+#define PATHS_MAX 16
+
+typedef struct Paths {
+        const HostFacts *facts;
+        unsigned int links[PATHS_MAX];
+        size_t n;
+        uint32_t mtu_bytes; /* the least that a route promises; 0: none does */
+} Paths;
+
 typedef struct Uplink {
         IpAddress destinations[DESTINATIONS_MAX];
         size_t n;
-        Route routes[DESTINATIONS_MAX];
-        bool found[DESTINATIONS_MAX];
-        HostFacts *facts;
+        Paths paths[DESTINATIONS_MAX][N_ASK];
 } Uplink;
 
 static void add_destination(Uplink *uplink, const IpAddress *address) {
@@ -139,17 +158,31 @@ static void add_destinations(Uplink *uplink, const CniResult *result) {
         add_world(uplink, AF_INET6);
 }
 
-static int route_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
-        Uplink *uplink = userdata;
-
-        if (index < uplink->n)
-                uplink->found[index] = route_parse(reply, &uplink->routes[index]) == 0;
-        return 0;
-}
-
 static void take_smaller(uint32_t *mtup, uint32_t mtu) {
         if (mtu && (*mtup == 0 || mtu < *mtup))
                 *mtup = mtu;
+}
+
+/* Over several paths any packet may take any of them. */
+static int take_path(const Route *route, void *userdata) {
+        Paths *paths = userdata;
+        const HostFacts *facts = paths->facts;
+        bool is_bridge = facts->has_bridge && route->index == facts->bridge.index;
+
+        if (route->type != RTN_UNICAST || route->index == 0 || is_bridge || paths->n == PATHS_MAX)
+                return 0;
+        paths->links[paths->n++] = route->index;
+        take_smaller(&paths->mtu_bytes, route->mtu_bytes);
+        return 0;
+}
+
+static int route_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
+        Uplink *uplink = userdata;
+
+        if (reply && index / N_ASK < uplink->n)
+                (void)route_each_hop(reply, take_path,
+                                     &uplink->paths[index / N_ASK][index % N_ASK]);
+        return 0;
 }
 
 static int uplink_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
@@ -161,11 +194,36 @@ static int uplink_reply(size_t index, const struct nlmsghdr *reply, void *userda
         return 0;
 }
 
-static bool leads_out(const Uplink *uplink, size_t i) {
-        const Route *route = &uplink->routes[i];
-        bool is_bridge = uplink->facts->has_bridge && route->index == uplink->facts->bridge.index;
+/* NULL: it has none of the family. */
+static const uint8_t *address_of(const CniResult *result, uint8_t family) {
+        for (size_t i = 0; i < result->n_ips; i++)
+                if (result->ips[i].address.address.family == family)
+                        return result->ips[i].address.address.bytes;
+        return NULL;
+}
 
-        return uplink->found[i] && route->type == RTN_UNICAST && route->index != 0 && !is_bridge;
+/* The loopback link, the first of each namespace, stands for a bridge that is to be made: rules for
+ * a source are rules for any link. */
+static void ask(NlBatch *batch, const IpAddress *to, const CniResult *result,
+                const HostFacts *facts) {
+        const uint8_t *source = address_of(result, to->family);
+        unsigned int in = !source ? 0 : facts->has_bridge ? facts->bridge.index : 1;
+
+        route_get_from(batch, to->family, to->bytes, source, in);
+        route_get_from(batch, to->family, to->bytes, NULL, 0);
+        route_get(batch, to->family, to->bytes);
+}
+
+static const Paths *choose_paths(const Uplink *uplink, size_t i) {
+        for (size_t j = 0; j < N_ASK; j++)
+                if (uplink->paths[i][j].n > 0)
+                        return &uplink->paths[i][j];
+        return NULL;
+}
+
+static void ask_links(NlBatch *batch, const Paths *paths) {
+        for (size_t i = 0; i < paths->n && batch->n < NL_BATCH_MAX; i++)
+                link_get(batch, paths->links[i], NULL);
 }
 
 /*
@@ -175,17 +233,22 @@ static bool leads_out(const Uplink *uplink, size_t i) {
  */
 static void read_uplink(NlSocket *rtnl, const CniResult *result, HostFacts *facts) {
         cleanup(nl_batch_deinit) NlBatch routes = {0}, links = {0};
-        Uplink uplink = {.facts = facts};
+        Uplink uplink = {.n = 0};
 
         add_destinations(&uplink, result);
-        for (size_t i = 0; i < uplink.n; i++)
-                route_get(&routes, uplink.destinations[i].family, uplink.destinations[i].bytes);
+        for (size_t i = 0; i < uplink.n; i++) {
+                for (size_t j = 0; j < N_ASK; j++)
+                        uplink.paths[i][j].facts = facts;
+                ask(&routes, &uplink.destinations[i], result, facts);
+        }
         (void)nl_batch_run(rtnl, &routes, route_reply, &uplink);
         for (size_t i = 0; i < uplink.n; i++) {
-                if (!leads_out(&uplink, i))
+                const Paths *paths = choose_paths(&uplink, i);
+
+                if (!paths)
                         continue;
-                link_get(&links, uplink.routes[i].index, NULL);
-                take_smaller(&facts->uplink_mtu_bytes, uplink.routes[i].mtu_bytes);
+                take_smaller(&facts->uplink_mtu_bytes, paths->mtu_bytes);
+                ask_links(&links, paths);
         }
         (void)nl_batch_run(rtnl, &links, uplink_reply, facts);
 }

@@ -130,6 +130,24 @@ void route_get(NlBatch *batch, uint8_t family, const uint8_t *host) {
                 nl_batch_put(batch, nla_put(message, RTA_DST, size, host));
 }
 
+void route_get_from(NlBatch *batch, uint8_t family, const uint8_t *host, const uint8_t *source,
+                    unsigned int in) {
+        int size = (int)addr_size(family);
+        struct rtmsg header = {.rtm_family = family,
+                               .rtm_dst_len = (uint8_t)(size * 8),
+                               .rtm_src_len = source ? (uint8_t)(size * 8) : 0,
+                               .rtm_flags = RTM_F_FIB_MATCH};
+        struct nl_msg *message = nl_batch_add(batch, RTM_GETROUTE, 0, &header, sizeof(header), 64);
+
+        if (!message)
+                return;
+        nl_batch_put(batch, nla_put(message, RTA_DST, size, host));
+        if (source)
+                nl_batch_put(batch, nla_put(message, RTA_SRC, size, source));
+        if (in)
+                nl_batch_put(batch, nla_put_u32(message, RTA_IIF, in));
+}
+
 typedef struct RouteWalk {
         RouteEach each;
         void *userdata;
@@ -137,7 +155,9 @@ typedef struct RouteWalk {
         size_t n, n_allocated;
 } RouteWalk;
 
-static int walk_add(RouteWalk *walk, const Route *route) {
+static int walk_add(const Route *route, void *userdata) {
+        RouteWalk *walk = userdata;
+
         if (walk->n == walk->n_allocated) {
                 size_t n = walk->n_allocated ? walk->n_allocated * 2 : 16;
                 Route *routes = reallocarray(walk->routes, n, sizeof(*routes));
@@ -152,7 +172,7 @@ static int walk_add(RouteWalk *walk, const Route *route) {
 }
 
 /* @route: what the next hops have in common. */
-static int walk_hops(RouteWalk *walk, const Route *route, const struct nlattr *hops) {
+static int each_hop(const Route *route, const struct nlattr *hops, RouteEach each, void *userdata) {
         const uint8_t *at = nla_data(hops);
         size_t left = (size_t)nla_len(hops);
         int r = 0;
@@ -174,7 +194,7 @@ static int walk_hops(RouteWalk *walk, const Route *route, const struct nlattr *h
                         r = copy_address(table[RTA_GATEWAY], one.family, one.gateway);
                         one.has_gateway = true;
                 }
-                r = r < 0 ? r : walk_add(walk, &one);
+                r = r < 0 ? r : each(&one, userdata);
                 step = ((size_t)hop.rtnh_len + 3) & ~(size_t)3; /* RTNH_ALIGN() */
                 at += step;
                 left = step < left ? left - step : 0;
@@ -182,22 +202,25 @@ static int walk_hops(RouteWalk *walk, const Route *route, const struct nlattr *h
         return r;
 }
 
-static int walk_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
+int route_each_hop(const struct nlmsghdr *message, RouteEach each, void *userdata) {
         const struct nlattr *table[RTA_MAX + 1] = {0};
-        RouteWalk *walk = userdata;
         Route route;
-        int r;
+        int r = route_parse(message, &route);
 
-        if (!reply) {
-                walk->n = 0;
-                return 0;
-        }
-        r = route_parse(reply, &route);
-        r = r < 0 ? r : nl_attributes(reply, sizeof(struct rtmsg), table, N_ELEMENTS(table));
+        r = r < 0 ? r : nl_attributes(message, sizeof(struct rtmsg), table, N_ELEMENTS(table));
         if (r < 0)
                 return r;
-        return table[RTA_MULTIPATH] ? walk_hops(walk, &route, table[RTA_MULTIPATH])
-                                    : walk_add(walk, &route);
+        return table[RTA_MULTIPATH] ? each_hop(&route, table[RTA_MULTIPATH], each, userdata)
+                                    : each(&route, userdata);
+}
+
+static int walk_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
+        RouteWalk *walk = userdata;
+
+        if (reply)
+                return route_each_hop(reply, walk_add, walk);
+        walk->n = 0;
+        return 0;
 }
 
 int route_dump(NlSocket *sock, uint8_t family, RouteEach each, void *userdata) {

@@ -36,9 +36,18 @@ int route_parse(const struct nlmsghdr *message, Route *route);
 /* The route to one host, as the kernel would choose now: an answer to parse with route_parse(). */
 void route_get(NlBatch *batch, uint8_t family, const uint8_t *host);
 
+/* Likewise, for what @source sends that comes in by the link @in: policy rules look at both.
+ * @source NULL: what this host sends itself; @in 0: IPv6 alone can be asked about the source only.
+ * The answer is the route of the table, for route_each_hop(), since 4.13; before that it is
+ * route_get()'s. */
+void route_get_from(NlBatch *batch, uint8_t family, const uint8_t *host, const uint8_t *source,
+                    unsigned int in);
+
 /* @each for every route of @family, the dump being complete and consistent. A route with several
  * next hops, as IPv6 makes of several routes to one destination, is told once for each. */
+/* route_each_hop(): of one message. Return: 0; negative, also @each's; -EBADMSG. */
 typedef int (*RouteEach)(const Route *route, void *userdata);
+int route_each_hop(const struct nlmsghdr *message, RouteEach each, void *userdata);
 int route_dump(NlSocket *sock, uint8_t family, RouteEach each, void *userdata);
 
 /* Asks for net.ipv4.ip_forward (AF_INET) or net.ipv6.conf.all.forwarding (AF_INET6) of the

@@ -1088,3 +1088,54 @@ def test_generic_chained_plugin(net):
     assert result['ips'][0]['address'] == '10.1.0.2/24'
     cni.chain(plugins, 'DEL', conflist, netns=a.path, container_id='a', ifname='eth0', result=result).ok()
     assert net.leases() == [] and not links('veth')
+
+
+@pytest.mark.parametrize('way', ['paths', 'group'])
+def test_mtu_of_the_narrowest_of_several_paths(net, way):
+    """Any packet may take any of them."""
+    uplink(1500)
+    lib.sh('ip', 'link', 'add', 'w0', 'mtu', '1380', 'type', 'veth', 'peer', 'name', 'w1')
+    lib.sh('ip', 'addr', 'add', '198.51.100.1/24', 'dev', 'w0')
+    for link in ('w0', 'w1'):
+        lib.sh('ip', 'link', 'set', link, 'up')
+    hops = ('nexthop', 'via', '192.0.2.2', 'nexthop', 'via', '198.51.100.2')
+    if way == 'group':
+        lib.sh('ip', 'nexthop', 'add', 'id', '1', 'via', '192.0.2.2', 'dev', 'up0')
+        lib.sh('ip', 'nexthop', 'add', 'id', '2', 'via', '198.51.100.2', 'dev', 'w0')
+        lib.sh('ip', 'nexthop', 'add', 'id', '3', 'group', '1/2')
+        hops = ('nhid', '3')
+    lib.sh('ip', 'route', 'replace', 'default', *hops)
+    pod = net.sandbox.netns('a')
+    net.plugin.add(net.conf(), pod, 'a').ok()
+    assert links(netns=pod)['eth0']['mtu'] == 1380
+
+
+def test_mtu_of_the_way_that_a_rule_for_the_subnet_takes(net):
+    uplink(1500)
+    lib.sh('ip', 'link', 'add', 'w0', 'mtu', '1380', 'type', 'veth', 'peer', 'name', 'w1')
+    lib.sh('ip', 'addr', 'add', '198.51.100.1/24', 'dev', 'w0')
+    for link in ('w0', 'w1'):
+        lib.sh('ip', 'link', 'set', link, 'up')
+    lib.sh('ip', 'route', 'add', 'default', 'via', '198.51.100.2', 'table', '100')
+    lib.sh('ip', 'rule', 'add', 'from', net.conf()['ipam']['subnet'], 'lookup', '100')
+    lib.sh('sysctl', '-qw', 'net.ipv4.ip_forward=1')
+    # The first makes the bridge, the second finds it.
+    for name in 'ab':
+        pod = net.sandbox.netns(name)
+        net.plugin.add(net.conf(), pod, name).ok()
+        assert links(netns=pod)['eth0']['mtu'] == 1380, name
+
+
+def test_bridge_that_is_deleted_meanwhile(net, build):
+    """Any step may be the one that misses it; the runtime is told to come again, and that works."""
+    net.plugin.add(net.conf(), net.sandbox.netns('a'), 'a').ok()
+    thief = net.sandbox.path / 'thief'
+    thief.write_text('#!/bin/sh\nif test "$CNI_COMMAND" = ADD; then ip link del br0 2>/dev/null\n'
+                     'echo \'{"cniVersion":"1.0.0","ips":[{"address":"10.1.0.99/24"}]}\'; fi\n')
+    thief.chmod(0o755)
+    conf = net.conf(cniVersion='1.0.0', ipam={'type': 'thief'})
+    plugin = cni.Plugin(build, path=[net.sandbox.path])
+    b = net.sandbox.netns('b')
+    error = plugin.add(conf, b, 'b').failed(11)
+    assert 'the bridge br0 was deleted meanwhile: try again' in str(error)
+    plugin.add(conf, b, 'b').ok()
