@@ -217,6 +217,10 @@ int flannel_del(Request *request, Error *err) {
         bool kept;
         int r = flannel_recall(conf, request->env.container_id, &delegate, &kept, err);
 
+        if (r < 0) {
+                *err = (Error){0};
+                r = flannel_delegate_undo(conf, &delegate, err);
+        }
         if (r < 0)
                 return r;
         if (flannel_runs(json_string_value(json_find(delegate, "type"))))

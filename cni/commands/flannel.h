@@ -55,6 +55,10 @@ int flannel_subnet_parse(FlannelSubnet *subnet, char *text, const char *path, Er
 int flannel_delegate(const json_t *conf, const FlannelSubnet *subnet, json_t **delegatep,
                      Error *err);
 
+/* Likewise for DEL, where nothing was kept: keys that are refused are left out. Return: 0; -ENOMEM.
+ */
+int flannel_delegate_undo(const json_t *conf, json_t **delegatep, Error *err);
+
 /**
  * flannel_recall() - the delegate's configuration as ADD kept it for @container
  *

@@ -251,3 +251,30 @@ int flannel_delegate(const json_t *conf, const FlannelSubnet *subnet, json_t **d
         *delegatep = delegate;
         return 0;
 }
+
+/* A key that ADD refuses is left out, and what it asked for was not made. */
+static void leave_out_refused(json_t *conf) {
+        json_t *delegate = json_object_get(conf, "delegate"), *ipam = json_object_get(conf, "ipam");
+        const json_t *routes = json_object_get(ipam, "routes");
+        Error ignored = {0};
+
+        if (!json_is_object(delegate))
+                (void)json_object_del(conf, "delegate");
+        (void)json_object_del(delegate, "name");
+        (void)json_object_del(delegate, "ipam");
+        if (refuse(delegate, &ignored) < 0)
+                (void)json_object_del(delegate, "type");
+        if (!json_is_object(ipam))
+                (void)json_object_del(conf, "ipam");
+        if (routes && !json_is_array(routes))
+                (void)json_object_del(ipam, "routes");
+}
+
+int flannel_delegate_undo(const json_t *conf, json_t **delegatep, Error *err) {
+        cleanup(json_decrefp) json_t *copy = json_deep_copy(conf);
+
+        if (!copy)
+                return error_set_errno(err, ENOMEM, "delegate");
+        leave_out_refused(copy);
+        return flannel_delegate(copy, NULL, delegatep, err);
+}

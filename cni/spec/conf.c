@@ -332,10 +332,11 @@ static int ipam_parse(NetConf *conf, Error *err) {
         r = r < 0 ? r : json_read_text(conf->ipam, "type", &conf->ipam_type, err);
         if (r < 0)
                 return error_wrap(err, r, "ipam");
-        if (strchr(conf->ipam_type, '/'))
-                return error_set(err, ERROR_INVALID, "ipam: \"type\": \"%s\" contains /",
-                                 conf->ipam_type);
-        return 0;
+        if (!strchr(conf->ipam_type, '/'))
+                return 0;
+        (void)error_set(err, ERROR_INVALID, "ipam: \"type\": \"%s\" contains /", conf->ipam_type);
+        conf->ipam_type = "";
+        return -EINVAL;
 }
 
 /* What a DEL can do without: today's keys need not be those of ADD, and a result that cannot be
@@ -411,7 +412,7 @@ int conf_parse(NetConf *conf, const char *text, size_t n, Error *err) {
         }
         r = name_parse(conf, err);
         r = r != 0 ? r : version_parse(conf, err);
-        r = r != 0 ? r : ipam_parse(conf, err);
+        r = r != 0 ? r : tolerate(conf, ipam_parse(conf, err), err);
         r = r != 0 ? r : tolerate(conf, extras_parse(conf, err), err);
         r = r != 0 ? r : tolerate(conf, json_read_object(conf->json, "dns", &conf->dns, err), err);
         if (r == 0 && (ROLE_BIT(conf->role) & ROLES_LINK))
