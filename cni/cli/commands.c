@@ -8,6 +8,7 @@
 #include "cni/cli/commands.h"
 
 #include "cni/cli/install.h"
+#include "cni/cli/look_after.h"
 #include "cni/cli/network_ask.h"
 #include "cni/commands/repair.h"
 #include "cni/rules/rules.h"
@@ -58,7 +59,7 @@ static const char usage[] =
         "  --keep ID/IFNAME  gc: this one runs as well; may be given more than once\n"
         "  --all             gc: no pod runs; nothing is kept but what --keep names\n"
         "  --dry-run         gc: say what would be removed\n"
-        "  --json            gc, status: print an object\n"
+        "  --json            gc, status, check, repair: print an object\n"
         "\n"
         "gc keeps a pod as long as its network namespace is there, one that is being attached "
         "too,\n"
@@ -274,7 +275,8 @@ static int check_arguments(int argc, char **argv, const Command *command, Argume
                 return error_set(err, ERROR_INVALID, "--dry-run is for gc, and not for %s",
                                  command->name);
         if (arguments->json && !command->has_json)
-                return error_set(err, ERROR_INVALID, "--json is for gc and status, and not for %s",
+                return error_set(err, ERROR_INVALID,
+                                 "--json is for gc, status, check and repair, and not for %s",
                                  command->name);
         arguments->network = argv[optind];
         if (!arguments->network && command->wants_network)
@@ -368,38 +370,6 @@ static int run_status(const Arguments *arguments) {
 
 /* --- the pods of this node ---------------------------------------------------------------- */
 
-/* Is the plugin of @type, in the runtime's directory, this program? */
-static bool is_installed(const char *type, void *userdata) {
-        const int *plugins_fd = userdata;
-
-        return strcmp(type, "berth-cni") == 0 ||
-               (role_from_path(type) != ROLE_BERTH && *plugins_fd >= 0 &&
-                install_name_state(*plugins_fd, type) == INSTALLED_OURS);
-}
-
-static void tell_pod(const PodNote *note, const char *text) {
-        while (text && *text) {
-                size_t n = strcspn(text, "\n");
-
-                printf("%s: %.12s/%s: ", note->network, note->container, note->ifname);
-                (void)fwrite(text, 1, n, stdout);
-                putchar('\n');
-                text += n + (text[n] == '\n');
-        }
-}
-
-/* Return: 1 when something is missing that is not put back. */
-static int look_after(const PodNote *note, int plugins_fd, RepairMode mode) {
-        cleanup(strbuf_deinit) StrBuf done = {0};
-        Error err = {0};
-        int r = repair_pod(note, is_installed, &plugins_fd, mode, &done, &err);
-
-        tell_pod(note, strbuf_text(&done));
-        if (r < 0)
-                tell_pod(note, err.message);
-        return r < 0 || (mode == REPAIR_CHECK && done.n > 0);
-}
-
 /* Of a name that nobody has, "nothing is wrong" would be no answer. */
 static int read_notes(const Arguments *arguments, PodNotes *notes, Error *err) {
         cleanup(json_decrefp) json_t *list = NULL;
@@ -411,24 +381,17 @@ static int read_notes(const Arguments *arguments, PodNotes *notes, Error *err) {
 }
 
 static int look_after_all(const Arguments *arguments, RepairMode mode) {
+        const LookAfter asked = {
+                .mode = mode, .plugins = arguments->plugins, .json = arguments->json};
         cleanup(pods_deinit) PodNotes notes = {0};
-        cleanup(strbuf_deinit) StrBuf done = {0};
-        cleanup(closep) int plugins_fd =
-                open(arguments->plugins, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         Error err = {0};
-        int status = 0;
+        int r = read_notes(arguments, &notes, &err);
 
-        if (read_notes(arguments, &notes, &err) < 0 || repair_node(mode, &done, &err) < 0)
-                return fail(&err);
-        fputs(strbuf_text(&done), stdout);
-        status = mode == REPAIR_CHECK && done.n > 0;
-        for (size_t i = 0; i < notes.n; i++)
-                if (notes.items[i].lives)
-                        status |= look_after(&notes.items[i], plugins_fd, mode);
+        r = r < 0 ? r : look_after_pods(&asked, &notes, &err);
         /* Pods of other networks may live by what would go. */
-        if (mode == REPAIR_DO && status == 0 && !arguments->network && repair_finish(&err) < 0)
-                return fail(&err);
-        return status;
+        if (r == 0 && mode == REPAIR_DO && !arguments->network)
+                r = repair_finish(&err);
+        return r < 0 ? fail(&err) : r;
 }
 
 static int run_check(const Arguments *arguments) {
@@ -485,8 +448,8 @@ static int run_list(const Arguments *arguments) {
 /* --- commands ----------------------------------------------------------------------------- */
 
 static const Command commands[] = {
-        {"gc", true, true, run_gc},         {"status", false, true, run_status},
-        {"check", false, false, run_check}, {"repair", false, false, run_repair},
+        {"gc", true, true, run_gc},        {"status", false, true, run_status},
+        {"check", false, true, run_check}, {"repair", false, true, run_repair},
         {"list", false, false, run_list},
 };
 

@@ -149,27 +149,37 @@ static bool is_copy(int dir_fd, const char *name) {
         cleanup(freep) char *data = NULL;
         size_t n = 0;
 
-        return install_is_copied(name) && file_read_at(dir_fd, name, PROGRAM_MAX, &data, &n) == 0 &&
+        return file_read_at(dir_fd, name, PROGRAM_MAX, &data, &n) == 0 &&
                memmem(data, n, copy_mark, sizeof(copy_mark)) != NULL;
 }
 
+/* The link that install makes, also where what it leads to is not there yet. */
+static bool is_own_link(int dir_fd, const char *name) {
+        char target[sizeof(PROGRAM) + 1] = "";
+
+        return readlinkat(dir_fd, name, target, sizeof(target) - 1) > 0 &&
+               strcmp(target, PROGRAM) == 0;
+}
+
+static bool is_file(int dir_fd, const char *name, const struct stat *file) {
+        struct stat info;
+
+        return fstatat(dir_fd, name, &info, 0) == 0 && info.st_dev == file->st_dev &&
+               info.st_ino == file->st_ino;
+}
+
+/* Which file it is counts, whatever leads there: packages and images make absolute links, second
+ * names and copies. */
 InstalledName install_name_state(int dir_fd, const char *name) {
-        char target[64];
-        struct stat info, program;
-        ssize_t n;
+        struct stat info;
 
         if (fstatat(dir_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
                 return INSTALLED_NOTHING;
-        if (S_ISLNK(info.st_mode)) {
-                n = readlinkat(dir_fd, name, target, sizeof(target) - 1);
-                if (n < 0)
-                        return INSTALLED_FOREIGN;
-                target[n] = '\0';
-                return strcmp(target, PROGRAM) == 0 ? INSTALLED_OURS : INSTALLED_FOREIGN;
-        }
-        /* A second name of the same file, as some images make them. */
-        if (fstatat(dir_fd, PROGRAM, &program, AT_SYMLINK_NOFOLLOW) == 0 &&
-            program.st_dev == info.st_dev && program.st_ino == info.st_ino)
+        if (is_own_link(dir_fd, name))
+                return INSTALLED_OURS;
+        if (fstatat(dir_fd, name, &info, 0) < 0 || !S_ISREG(info.st_mode))
+                return INSTALLED_FOREIGN;
+        if (is_file(dir_fd, PROGRAM, &info) || is_file(AT_FDCWD, "/proc/self/exe", &info))
                 return INSTALLED_OURS;
         return is_copy(dir_fd, name) ? INSTALLED_OURS : INSTALLED_FOREIGN;
 }
@@ -180,7 +190,8 @@ int install_link(int dir_fd, const char *name, Error *err) {
 
         if (install_is_copied(name))
                 return install_program(dir_fd, name, err);
-        if (install_name_state(dir_fd, name) == INSTALLED_OURS)
+        /* A copy would stay at its version. */
+        if (is_own_link(dir_fd, name))
                 return 0;
         snprintf(temporary, sizeof(temporary), ".%.32s.tmp.%d", name, (int)getpid());
         (void)unlinkat(dir_fd, temporary, 0);

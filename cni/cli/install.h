@@ -71,7 +71,7 @@ bool install_list_stays(const json_t *list, const json_t *wanted);
 /* What a name in the plugin directory is. */
 typedef enum InstalledName {
         INSTALLED_NOTHING,
-        INSTALLED_OURS,    /* a link to berth-cni, or berth-cni itself, or its copy "flannel" */
+        INSTALLED_OURS,    /* a link to berth-cni of whatever form, berth-cni itself, or a copy */
         INSTALLED_FOREIGN, /* another program, or a link to one */
 } InstalledName;
 

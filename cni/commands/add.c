@@ -333,7 +333,7 @@ int link_add(Request *request, Error *err) {
         r = r < 0 ? r : add_addresses(&add, err);
         if (r < 0)
                 return r;
-        r = uplink_facts_read(&request->rtnl, &request->conf, &add.result, &add.facts, err);
+        r = uplink_facts_read(&request->rtnl, &request->conf, &add.result, false, &add.facts, err);
         r = r < 0 ? r : add_link(&add, err);
         /* An address is given back when nobody can use it. */
         if (r < 0 && request->conf.ipam_type[0] != '\0' && add.kernel.indices[LINK_HOST] == 0)

@@ -11,11 +11,12 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 typedef struct LinkCheck {
         Request *request;
         LinkKernel kernel;
-        Link bridge, pod;
+        Link bridge, pod, host;
 } LinkCheck;
 
 static void link_check_deinit(LinkCheck *check) {
@@ -103,6 +104,7 @@ static int check_host(LinkCheck *check, Error *err) {
                                          interface->name, interface->mac);
                 memcpy(check->request->at.host_link, link.name, sizeof(link.name));
                 check->request->at.host_index = link.index;
+                check->host = link;
                 return 0;
         }
         return error_set(err, ERROR_NOT_FOUND, "CNI veth created for bridge %s was not found",
@@ -177,6 +179,23 @@ static int check_routes(LinkCheck *check, Error *err) {
         return 0;
 }
 
+/* What comes from the pod goes no further by a link whose own switch is off. */
+static int check_forwarding(const LinkCheck *check, Error *err) {
+        const Request *request = check->request;
+        bool pair = conf_is_pair(&request->conf);
+        const Link *gate = pair ? &check->host : &check->bridge;
+
+        if (!gate->keeps_v4 ||
+            (!pair && (!request->conf.link.is_gateway || request->conf.link.vlan)))
+                return 0;
+        for (size_t i = 0; i < request->conf.prev.n_ips; i++)
+                if (request->conf.prev.ips[i].address.address.family == AF_INET)
+                        return error_set(err, ERROR_CONFLICT,
+                                         "%s forwards nothing: net.ipv4.conf.%s.forwarding is 0",
+                                         gate->name, gate->name);
+        return 0;
+}
+
 static int check_open(LinkCheck *check, Error *err) {
         Request *request = check->request;
         int r = request_open(request, err);
@@ -204,7 +223,8 @@ static int check_all(LinkCheck *check, Error *err) {
         r = r < 0 ? r : check_pod(check, err);
         r = r < 0 ? r : check_host(check, err);
         r = r < 0 ? r : check_addresses(check, err);
-        return r < 0 ? r : check_routes(check, err);
+        r = r < 0 ? r : check_routes(check, err);
+        return r < 0 ? r : check_forwarding(check, err);
 }
 
 int link_check(Request *request, Error *err) {

@@ -250,7 +250,7 @@ static int observe(PodRepair *repair, Error *err) {
         observed->has_sysctl = has_sysctl;
         r = r < 0 ? r : observe_gate(request, &repair->facts, err);
         r = r < 0 ? r
-                  : uplink_facts_read(&request->rtnl, &request->conf, &request->conf.prev,
+                  : uplink_facts_read(&request->rtnl, &request->conf, &request->conf.prev, true,
                                       &repair->facts, err);
         observed->host_is_port = conf_is_pair(&request->conf) ||
                                  (repair->facts.has_bridge && observed->host.link.master != 0 &&
@@ -279,12 +279,15 @@ static int make_plan(PodRepair *repair, Error *err) {
                         .host_name = repair->observed.host.link.name,
                         .alias = repair->observed.host.link.alias,
                         .macs = (const uint8_t(*)[6])macs,
+                        .host_end = &repair->observed.host.link,
                 },
                 &repair->whole, err);
 }
 
 static void tell(const Plan *plan, StrBuf *done) {
         for (size_t i = 0; i < plan->n_steps; i++) {
+                if (step_is_shared(&plan->steps[i]))
+                        strbuf_append(done, REPAIR_OF_NODE);
                 plan_step_format(plan, &plan->steps[i], done);
                 strbuf_append(done, "\n");
         }
@@ -401,8 +404,9 @@ static int take_delegate(const PodNote *note, json_t **confp, Error *err) {
 }
 
 int repair_pod(const PodNote *note, bool (*is_ours)(const char *type, void *userdata),
-               void *userdata, RepairMode mode, StrBuf *done, Error *err) {
+               void *userdata, RepairMode mode, StrBuf *done, const char **otherp, Error *err) {
         const json_t *plugins = json_find(note->list, "plugins");
+        bool any = false;
 
         if (!note->list)
                 return error_set(err, ERROR_INVALID, "the runtime's note has no configuration");
@@ -425,9 +429,11 @@ int repair_pod(const PodNote *note, bool (*is_ours)(const char *type, void *user
                 }
                 if (!ours)
                         continue;
+                any = true;
                 r = repair_plugin(note, type, conf, mode, done, err);
                 if (r < 0)
                         return error_wrap(err, r, "%s", type);
         }
+        *otherp = any ? NULL : json_string_value(json_find(json_array_get(plugins, 0), "type"));
         return 0;
 }

@@ -75,15 +75,20 @@ typedef enum RepairMode {
  */
 int repair_node(RepairMode mode, StrBuf *done, Error *err);
 
+/* How a line begins that is about what pods share: it comes with each of them. */
+#define REPAIR_OF_NODE "node: "
+
 /**
  * repair_pod() - one pod: each plugin of ours in its list, in order
  * @is_ours: does this program serve the type on this node
  * @done:    a line for each difference
+ * @otherp:  NULL, or the first plugin's type when none of the list is ours, so that nothing was
+ *           compared; borrowed from @note
  *
  * Return: 0, also when nothing was to be done; negative with the reason why something could not.
  */
 int repair_pod(const PodNote *note, bool (*is_ours)(const char *type, void *userdata),
-               void *userdata, RepairMode mode, StrBuf *done, Error *err);
+               void *userdata, RepairMode mode, StrBuf *done, const char **otherp, Error *err);
 
 /* When every pod was repaired: what earlier versions had in place of it, rules for whole subnets in
  * FORWARD, goes. Return: 0; negative. */

@@ -128,12 +128,21 @@ static bool is_missing(const PlanStep *step, const PairObserved *observed) {
         return false;
 }
 
-/* The bridge's own steps are planned from what it is; of its sysctls that is not so. */
-static bool is_wanted(const PlanStep *step, const PairObserved *observed) {
-        bool of_bridge = step->link == LINK_BRIDGE || step->link == LINK_VLAN ||
-                         step->link == LINK_VLAN_PORT;
+/* Of a link that is about to be made nothing can be read. */
+static bool is_made(const Plan *whole, StepLink link) {
+        StepKind kind = link == LINK_BRIDGE ? STEP_BRIDGE_CREATE : STEP_VLAN_LINK_CREATE;
 
-        return of_bridge && step->kind != STEP_SYSCTL ? true : is_missing(step, observed);
+        for (size_t i = 0; i < whole->n_steps; i++)
+                if (whole->steps[i].kind == kind)
+                        return true;
+        return false;
+}
+
+/* The bridge's own steps are planned from what it is; of its sysctls that is not so. */
+static bool is_wanted(const Plan *whole, const PlanStep *step, const PairObserved *observed) {
+        if (step_is_shared(step) && (step->kind != STEP_SYSCTL || is_made(whole, step->link)))
+                return true;
+        return is_missing(step, observed);
 }
 
 /* A pair goes back to its bridge before its port is set up as one. */
@@ -153,7 +162,7 @@ int plan_difference(const Plan *whole, const PairObserved *observed, Plan *rest)
 
                 if (step->kind == STEP_VETH_CREATE && whole->has_master && !observed->host_is_port)
                         rest->steps[rest->n_steps++] = back_to_bridge();
-                else if (is_wanted(step, observed))
+                else if (is_wanted(whole, step, observed))
                         rest->steps[rest->n_steps++] = *step;
         }
         return 0;

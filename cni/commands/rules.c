@@ -240,13 +240,14 @@ int rules_of_check(Features *self, Attachment *at, const CniResult *result, Erro
         /* As in repair: what ADD would refuse today is no fault of the pod. */
         (void)look(self, at, &ignored);
         r = want(self, at, false, &list, err);
-        return r < 0 ? r : rules_check(&self->sock, &list, at->owner, err);
+        return r < 0 ? r : rules_check(&self->sock, &list, at->owner, NULL, err);
 }
 
 int rules_of_repair(Features *self, Attachment *at, const CniResult *result, bool doing,
                     StrBuf *done, Error *err) {
         cleanup(rules_deinit) RuleList list = {0};
         Error missing = {0}, other = {0}, ignored = {0};
+        size_t n_before = done->n;
         int r, elements, others;
 
         learn_mac(at, result);
@@ -255,9 +256,9 @@ int rules_of_repair(Features *self, Attachment *at, const CniResult *result, boo
         r = want(self, at, false, &list, err);
         if (r < 0)
                 return r;
-        elements = rules_check(&self->sock, &list, at->owner, &missing);
+        elements = rules_check(&self->sock, &list, at->owner, done, &missing);
         others = check_outside(self, at, &other);
-        if (elements < 0)
+        if (elements < 0 && done->n == n_before)
                 strbuf_printf(done, "%s\n", missing.message);
         if (others < 0)
                 strbuf_printf(done, "%s\n", other.message);

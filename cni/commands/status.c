@@ -111,7 +111,7 @@ static int plan_next(Request *request, Plan *plan, Error *err) {
 
         r = r < 0 ? r : plan_gateways(conf, &result, err);
         r = r < 0 ? r : host_facts_read(&request->rtnl, conf, &facts, err);
-        r = r < 0 ? r : uplink_facts_read(&request->rtnl, conf, &result, &facts, err);
+        r = r < 0 ? r : uplink_facts_read(&request->rtnl, conf, &result, false, &facts, err);
         if (r < 0 || unknown)
                 return r;
         return plan_add(&(PlanInput){.conf = conf,

@@ -409,7 +409,7 @@ static bool has_its_ports(void *userdata) {
         rule_owner_format(stale->at, list.comment);
         if (portmap_want(stale->conf, stale->at, false, &list, &err) < 0)
                 return false;
-        return rules_check(stale->sock, &list, stale->at->owner, &err) == 0 ||
+        return rules_check(stale->sock, &list, stale->at->owner, NULL, &err) == 0 ||
                (err.code != ERROR_NOT_FOUND && err.code != ERROR_CONFLICT);
 }
 

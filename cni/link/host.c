@@ -13,6 +13,8 @@
 enum {
         ASK_FORWARDING_V4,
         ASK_FORWARDING_V6,
+        ASK_DEFAULT_V4,
+        ASK_DEFAULT_V6,
         ASK_BRIDGE,
         ASK_VLAN,
 };
@@ -26,6 +28,12 @@ static int first_reply(size_t index, const struct nlmsghdr *reply, void *userdat
                 return 0;
         case ASK_FORWARDING_V6:
                 facts->forwards_v6 = forwarding_parse(reply) == 1;
+                return 0;
+        case ASK_DEFAULT_V4:
+                facts->new_keeps_v4 = forwarding_parse(reply) == 0;
+                return 0;
+        case ASK_DEFAULT_V6:
+                facts->new_keeps_v6 = forwarding_parse(reply) == 0;
                 return 0;
         case ASK_BRIDGE:
                 facts->has_bridge = true;
@@ -43,7 +51,7 @@ static int first_judge(const NlBatch *batch, int r) {
         if (r == 0)
                 return 0;
         for (size_t i = 0; i < batch->n; i++)
-                if (batch->results[i] < 0 && batch->results[i] != -ENODEV && i > ASK_FORWARDING_V6)
+                if (batch->results[i] < 0 && batch->results[i] != -ENODEV && i >= ASK_BRIDGE)
                         return batch->results[i];
         return batch->failed < batch->n ? 0 : r;
 }
@@ -55,6 +63,8 @@ static int read_links(NlSocket *rtnl, const NetConf *conf, HostFacts *facts, Err
 
         forwarding_get(&batch, AF_INET);
         forwarding_get(&batch, AF_INET6);
+        forwarding_get_default(&batch, AF_INET);
+        forwarding_get_default(&batch, AF_INET6);
         if (!conf_is_pair(conf)) {
                 link_get(&batch, 0, conf->link.bridge);
                 if (conf->link.vlan && conf->link.is_gateway) {
@@ -189,8 +199,11 @@ static int uplink_reply(size_t index, const struct nlmsghdr *reply, void *userda
         HostFacts *facts = userdata;
         Link link;
 
-        if (link_parse(reply, &link) == 0 && !(link.flags & IFF_LOOPBACK))
-                take_smaller(&facts->uplink_mtu_bytes, link.mtu_bytes);
+        if (link_parse(reply, &link) < 0 || link.flags & IFF_LOOPBACK)
+                return 0;
+        take_smaller(&facts->uplink_mtu_bytes, link.mtu_bytes);
+        if (link.keeps_v4 && facts->n_keeping < FACTS_UPLINKS_MAX)
+                memcpy(facts->keeping[facts->n_keeping++], link.name, IFNAMSIZ);
         return 0;
 }
 
@@ -300,9 +313,9 @@ static bool will_forward_v6(const NetConf *conf, const CniResult *result) {
         return has_v6 && (conf_is_pair(conf) || conf->link.is_gateway);
 }
 
-int uplink_facts_read(NlSocket *rtnl, const NetConf *conf, const CniResult *result,
+int uplink_facts_read(NlSocket *rtnl, const NetConf *conf, const CniResult *result, bool whole,
                       HostFacts *facts, Error *err) {
-        if (conf->link.mtu_bytes == 0)
+        if (conf->link.mtu_bytes == 0 || whole)
                 read_uplink(rtnl, result, facts);
         if (facts->forwards_v6 || !will_forward_v6(conf, result))
                 return 0;

@@ -10,10 +10,13 @@ int host_facts_read(NlSocket *rtnl, const NetConf *conf, HostFacts *facts, Error
 /**
  * uplink_facts_read() - the way out of this host, for a pod with these addresses and routes
  *
- * The MTU is asked about only when it will be needed: no mtu in the configuration. Links that take
+ * @whole: as a comparison has to see it; else the MTU, and whether these links forward, is asked
+ *         about only when the MTU is needed: none is in the configuration
+ *
+ * Links that take
  * router advertisements only when IPv6 is about to be forwarded for the first time.
  */
-int uplink_facts_read(NlSocket *rtnl, const NetConf *conf, const CniResult *result,
+int uplink_facts_read(NlSocket *rtnl, const NetConf *conf, const CniResult *result, bool whole,
                       HostFacts *facts, Error *err);
 
 #endif

@@ -31,6 +31,12 @@ typedef struct HostFacts {
          * Only repair asks. */
         bool lacks_route[FACTS_ADDRESSES_MAX];
         bool forwards_v4, forwards_v6;
+        /* The switch that each link has besides is off: of links that are made, and of the ways out
+         * (IPv4 alone: for IPv6 only the host's counts, and an uplink may listen to a router so).
+         */
+        bool new_keeps_v4, new_keeps_v6;
+        char keeping[FACTS_UPLINKS_MAX][IFNAMSIZ];
+        size_t n_keeping;
         uint32_t uplink_mtu_bytes; /* 0: no way out is known, or nobody needed to know */
         /* Links that take router advertisements and would not when IPv6 forwards. Told only if that
          * is about to be switched on. */
@@ -113,6 +119,7 @@ typedef struct PlanInput {
         const char *host_name;    /* for the host's end */
         const char *alias;        /* for the host's end */
         const uint8_t (*macs)[6]; /* three random ones: bridge, host, pod */
+        const Link *host_end;     /* as it is; NULL: about to be made */
         bool has_before_up;       /* somebody has something to do there */
 } PlanInput;
 
@@ -127,6 +134,11 @@ int plan_gateways(const NetConf *conf, CniResult *result, Error *err);
 /* Return: 0; negative with @err filled, nothing having been done. plan_deinit() after either. */
 int plan_add(const PlanInput *input, Plan *plan, Error *err);
 void plan_deinit(Plan *plan);
+
+/* Is it about a link that pods share, or about the whole host? */
+static inline bool step_is_shared(const PlanStep *step) {
+        return step->link == LINK_BRIDGE || step->link == LINK_VLAN || step->link == LINK_VLAN_PORT;
+}
 
 static inline bool step_is_in_pod(const PlanStep *step) {
         return step->link >= LINK_POD;

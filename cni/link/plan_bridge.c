@@ -204,6 +204,37 @@ static bool gateway_seen(const CniResult *result, size_t i) {
         return false;
 }
 
+static void plan_link_forwarding(PlanMaker *maker, StepLink link, const char *name,
+                                 uint8_t family) {
+        PlanStep *made = plan_step(maker, STEP_SYSCTL, link);
+
+        (void)snprintf(made->u.sysctl.path, sizeof(made->u.sysctl.path),
+                       "net/ipv%d/conf/%s/forwarding", family == AF_INET ? 4 : 6, name);
+        made->u.sysctl.value = "1";
+}
+
+/* The kernel asks the link that a packet comes by as well. Each switch follows the host's only at
+ * the moment when that changes. */
+static void plan_links_forwarding(PlanMaker *maker, uint8_t family) {
+        const HostFacts *facts = maker->facts;
+        bool v4 = family == AF_INET, of_new = v4 ? facts->new_keeps_v4 : facts->new_keeps_v6;
+        StepLink gate = !maker->plan->has_master ? LINK_HOST
+                        : maker->link->vlan      ? LINK_VLAN
+                                                 : LINK_BRIDGE;
+        const Link *there = gate == LINK_BRIDGE && facts->has_bridge      ? &facts->bridge
+                            : gate == LINK_VLAN && facts->has_vlan_link   ? &facts->vlan_link
+                            : gate == LINK_HOST && maker->input->host_end ? maker->input->host_end
+                                                                          : NULL;
+        const char *name = gate == LINK_HOST   ? maker->plan->host
+                           : gate == LINK_VLAN ? maker->plan->vlan
+                                               : maker->plan->bridge;
+
+        if (there ? (v4 ? there->keeps_v4 : there->keeps_v6) : of_new)
+                plan_link_forwarding(maker, gate, name, family);
+        for (size_t i = 0; v4 && i < facts->n_keeping; i++)
+                plan_link_forwarding(maker, LINK_BRIDGE, facts->keeping[i], family);
+}
+
 static void plan_forwarding(PlanMaker *maker, uint8_t family) {
         const HostFacts *facts = maker->facts;
         bool forwards = family == AF_INET ? facts->forwards_v4 : facts->forwards_v6;
@@ -218,6 +249,8 @@ static void plan_forwarding(PlanMaker *maker, uint8_t family) {
                                   family == AF_INET ? "net/ipv4/ip_forward"
                                                     : "net/ipv6/conf/all/forwarding",
                                   "1");
+        else
+                plan_links_forwarding(maker, family);
 }
 
 void plan_families_forwarding(PlanMaker *maker) {

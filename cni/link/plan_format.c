@@ -64,6 +64,8 @@ static void format_change(const Plan *plan, StepLink link, const LinkChange *cha
         for (size_t i = 0; i < N_ELEMENTS(words); i++)
                 if (change->set & words[i].flag)
                         strbuf_printf(text, " %s", words[i].word);
+        if (change->set & LINK_SET_MASTER)
+                strbuf_printf(text, " master=%s", plan->bridge);
         if (change->set & LINK_SET_MTU)
                 put_mtu(text, change->mtu_bytes);
         if (change->set & LINK_SET_GSO)

@@ -133,6 +133,15 @@ static void start_due(Node *node) {
                         job_start(node, (NodeJob)i);
 }
 
+/* Lines that are each about one difference; the program's own words begin with its name. */
+static unsigned int count_lines(const char *text) {
+        unsigned int n = 0;
+
+        for (; text && *text; text += strcspn(text, "\n"), text += *text == '\n')
+                n += !str_has_prefix(text, "berth-cni: ");
+        return n;
+}
+
 /* Each line of what it said, unless it said the same the last time: what was put right is always
  * news. */
 static void log_said(Node *node, bool failed) {
@@ -141,7 +150,7 @@ static void log_said(Node *node, bool failed) {
         char *text = node->child.output, *save = NULL;
         unsigned int n = 0;
 
-        if (!text || ((failed || node->running != NODE_JOB_REPAIR) &&
+        if (!text || ((failed || node->running != NODE_JOB_REPAIR || count_lines(text) == 0) &&
                       str_equal(text, state->said ? state->said : "")))
                 return;
         free(state->said);
@@ -153,14 +162,6 @@ static void log_said(Node *node, bool failed) {
         if (n > LINES_MAX)
                 log_fields(LOG_LEVEL_INFO, fields, N_ELEMENTS(fields), "and %u lines more",
                            n - LINES_MAX);
-}
-
-static unsigned int count_lines(const char *text) {
-        unsigned int n = 0;
-
-        for (; text && *text; text++)
-                n += *text == '\n';
-        return n;
 }
 
 /* The last line of what a failed child said. */

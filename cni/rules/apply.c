@@ -497,8 +497,48 @@ static int check_chains(RulesSocket *sock, const RuleList *list, Error *err) {
         return 0;
 }
 
+static int check_rule(const Snapshot *snapshot, size_t i, Error *err) {
+        const Rule *rule = &snapshot->list->rules[i];
+        RuleState state = snapshot->rules[i].state;
+        RuleOwner other;
+
+        /* What the other attachment of the pod has, this one does not lack. */
+        if (state == RULE_OTHER && rule->claim == RULE_CLAIM_FIRST &&
+            rule_owner_parse(snapshot->rules[i].comment, &other) == 0 &&
+            is_same_pod(snapshot->list, &other))
+                return 0;
+        if (state == RULE_ABSENT)
+                return error_set(err, ERROR_NOT_FOUND, "%s is missing in set %s of %s", rule->label,
+                                 rule->set_name, RULES_TABLE);
+        /* How many elements there are is DEL's to know: held ports count as well, which are not
+         * asked for here. */
+        if (state == RULE_OTHER ||
+            (!snapshot->rules[i].same_data && rule->set != RULE_SET_PORT_PODS))
+                return error_set(err, ERROR_CONFLICT, "%s in set %s belongs to \"%s\"", rule->label,
+                                 rule->set_name, snapshot->rules[i].comment);
+        return 0;
+}
+
+static int check_rules(const Snapshot *snapshot, StrBuf *all, Error *err) {
+        int first = 0;
+
+        for (size_t i = 0; i < snapshot->list->n_rules && (first == 0 || all); i++) {
+                Error one = {0};
+                int r = check_rule(snapshot, i, &one);
+
+                if (r == 0)
+                        continue;
+                if (all)
+                        strbuf_printf(all, "%s\n", one.message);
+                if (first == 0)
+                        *err = one;
+                first = first < 0 ? first : r;
+        }
+        return first;
+}
+
 int rules_check(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER_SIZE],
-                Error *err) {
+                StrBuf *all, Error *err) {
         cleanup(snapshot_deinit) Snapshot snapshot = {.list = list, .owner = owner};
         int r;
 
@@ -512,24 +552,6 @@ int rules_check(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWN
         r = snapshot_read(sock, &snapshot, false);
         if (r < 0)
                 return fail(sock, r, "read the ruleset", err);
-        for (size_t i = 0; i < list->n_rules; i++) {
-                const Rule *rule = &list->rules[i];
-                RuleOwner other;
-
-                /* What the other attachment of the pod has, this one does not lack. */
-                if (snapshot.rules[i].state == RULE_OTHER && rule->claim == RULE_CLAIM_FIRST &&
-                    rule_owner_parse(snapshot.rules[i].comment, &other) == 0 &&
-                    is_same_pod(list, &other))
-                        continue;
-                if (snapshot.rules[i].state == RULE_ABSENT)
-                        return error_set(err, ERROR_NOT_FOUND, "%s is missing in set %s of %s",
-                                         rule->label, rule->set_name, RULES_TABLE);
-                /* How many elements there are is DEL's to know: held ports count as well, which
-                 * are not asked for here. */
-                if (snapshot.rules[i].state == RULE_OTHER ||
-                    (!snapshot.rules[i].same_data && rule->set != RULE_SET_PORT_PODS))
-                        return error_set(err, ERROR_CONFLICT, "%s in set %s belongs to \"%s\"",
-                                         rule->label, rule->set_name, snapshot.rules[i].comment);
-        }
-        return check_chains(sock, list, err);
+        r = check_rules(&snapshot, all, err);
+        return r < 0 ? r : check_chains(sock, list, err);
 }

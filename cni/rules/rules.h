@@ -279,9 +279,9 @@ int rules_del(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER
               RuleFound *found, RuleBefore before, void *userdata, Error *err);
 
 /* Every element is there, of @owner, with its value, and there are rules that look for them.
- * Return: 0; NOT_FOUND naming what is missing. */
+ * @all: NULL, or a line for each element that is missing. Return: 0; NOT_FOUND naming the first. */
 int rules_check(RulesSocket *sock, const RuleList *list, const uint8_t owner[OWNER_SIZE],
-                Error *err);
+                StrBuf *all, Error *err);
 
 /* Is this element, in a set of a part in question, to be deleted? */
 typedef bool (*RuleFilter)(const RuleOwner *owner, const NftFound *found, void *userdata);

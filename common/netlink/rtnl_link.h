@@ -46,6 +46,8 @@ typedef struct Link {
         int32_t accept_ra;      /* 2: also while forwarding */
         int32_t accept_dad;
         bool inet6_is_off; /* disable_ipv6 */
+        /* The link's own switch of forwarding is told, and off. */
+        bool keeps_v4, keeps_v6;
 } Link;
 
 /**

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
@@ -50,27 +51,33 @@ static int parse_info(const struct nlattr *info, Link *link) {
         return 0;
 }
 
-static int32_t conf_value(const struct nlattr *conf, size_t i) {
-        int32_t value = 0;
+/* @value: of a kernel that does not tell it. */
+static int32_t conf_value(const struct nlattr *conf, size_t i, int32_t value) {
 
         if ((size_t)nla_len(conf) >= (i + 1) * sizeof(value))
                 memcpy(&value, (const uint8_t *)nla_data(conf) + i * sizeof(value), sizeof(value));
         return value;
 }
 
-/* IPv6's switches of the link, an array by DEVCONF_*. */
+/* The switches of the link, arrays by IPV4_DEVCONF_* from 1 on, and by DEVCONF_*. */
 static int parse_families(const struct nlattr *families, Link *link) {
         const struct nlattr *table[AF_INET6 + 1] = {0};
+        const struct nlattr *inet[IFLA_INET_MAX + 1] = {0};
         const struct nlattr *inet6[IFLA_INET6_MAX + 1] = {0};
         int r = nl_nested(families, table, N_ELEMENTS(table));
 
+        r = r < 0 ? r : nl_nested(table[AF_INET], inet, N_ELEMENTS(inet));
+        if (r == 0 && inet[IFLA_INET_CONF])
+                link->keeps_v4 =
+                        conf_value(inet[IFLA_INET_CONF], IPV4_DEVCONF_FORWARDING - 1, 1) == 0;
         r = r < 0 ? r : nl_nested(table[AF_INET6], inet6, N_ELEMENTS(inet6));
         if (r < 0 || !inet6[IFLA_INET6_CONF])
                 return r;
         link->has_inet6 = true;
-        link->accept_ra = conf_value(inet6[IFLA_INET6_CONF], DEVCONF_ACCEPT_RA);
-        link->accept_dad = conf_value(inet6[IFLA_INET6_CONF], DEVCONF_ACCEPT_DAD);
-        link->inet6_is_off = conf_value(inet6[IFLA_INET6_CONF], DEVCONF_DISABLE_IPV6) != 0;
+        link->accept_ra = conf_value(inet6[IFLA_INET6_CONF], DEVCONF_ACCEPT_RA, 0);
+        link->accept_dad = conf_value(inet6[IFLA_INET6_CONF], DEVCONF_ACCEPT_DAD, 0);
+        link->inet6_is_off = conf_value(inet6[IFLA_INET6_CONF], DEVCONF_DISABLE_IPV6, 0) != 0;
+        link->keeps_v6 = conf_value(inet6[IFLA_INET6_CONF], DEVCONF_FORWARDING, 1) == 0;
         return 0;
 }
 

@@ -240,14 +240,21 @@ int route_dump(NlSocket *sock, uint8_t family, RouteEach each, void *userdata) {
         return r < 0 ? r : 0;
 }
 
-void forwarding_get(NlBatch *batch, uint8_t family) {
+static void netconf_get(NlBatch *batch, uint8_t family, int32_t index) {
         struct netconfmsg header = {.ncm_family = family};
         struct nl_msg *message =
                 nl_batch_add(batch, RTM_GETNETCONF, 0, &header, sizeof(header), 16);
-        int32_t all = NETCONFA_IFINDEX_ALL;
 
         if (message)
-                nl_batch_put(batch, nla_put(message, NETCONFA_IFINDEX, sizeof(all), &all));
+                nl_batch_put(batch, nla_put(message, NETCONFA_IFINDEX, sizeof(index), &index));
+}
+
+void forwarding_get(NlBatch *batch, uint8_t family) {
+        netconf_get(batch, family, NETCONFA_IFINDEX_ALL);
+}
+
+void forwarding_get_default(NlBatch *batch, uint8_t family) {
+        netconf_get(batch, family, NETCONFA_IFINDEX_DEFAULT);
 }
 
 int forwarding_parse(const struct nlmsghdr *message) {

@@ -54,6 +54,9 @@ int route_dump(NlSocket *sock, uint8_t family, RouteEach each, void *userdata);
  * namespace. */
 void forwarding_get(NlBatch *batch, uint8_t family);
 
+/* Likewise of what a link that is made gets. */
+void forwarding_get_default(NlBatch *batch, uint8_t family);
+
 /* Return: 1 on, 0 off; -EBADMSG. */
 int forwarding_parse(const struct nlmsghdr *message);
 

@@ -4,6 +4,7 @@
 import base64
 import json
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -85,6 +86,9 @@ BREAKS = {
     'port taken out': 'for l in $(ls /sys/class/net/cni0/brif); do ip link set $l nomaster; done',
     'port down': 'for l in $(ls /sys/class/net/cni0/brif); do ip link set $l down; done',
     'sysctl': 'sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.ipv4.conf.cni0.route_localnet=0',
+    "a bridge's own switch": 'sysctl -qw net.ipv4.conf.cni0.forwarding=0 net.ipv6.conf.cni0.forwarding=0',
+    "an uplink's own switch": f'ip route add default via {OUTSIDE}; sysctl -qw '
+                              f'net.ipv4.conf.$(ip -o route get {OUTSIDE} | sed "s/.*dev //; s/ .*//").forwarding=0',
     'in the pod': 'ip -n b addr flush dev eth0; ip -n b route flush table main',
     'connected routes': 'ip route del 10.1.0.0/16 dev cni0; ip -6 route del fd00:1::/64 dev cni0',
     'claims, as an older release': 'for c in arp-check nd-check nd-target-check; do nft flush chain bridge berth $c; '
@@ -239,6 +243,77 @@ def test_repair_of_a_chain(node):
     assert pods('repair', 'other').stdout == ''
     assert pods('repair', 'net').returncode == 0
     assert sorted(lib.elements()) == before
+
+
+def test_which_program_is_ours(node, pods):
+    """By the file that a name leads to, or what is in it, and not by how it leads there."""
+    conf = node.conf(ipMasq=True)
+    del conf['type']
+    pod = node.add(node.conf(ipMasq=True), 'c')
+    for number in range(2):
+        (pods.path / 'results' / f'net-{lib.container("ab"[number])}-eth0').unlink()
+    pods.note(pod, [{**conf, 'type': 'bridge'}])
+    program = pathlib.Path(node.plugin.program).resolve()
+    name = pods.bin / 'bridge'
+    ways = (lambda: name.symlink_to(program), lambda: name.symlink_to(pods.bin / 'berth-cni'),
+            lambda: shutil.copy(program, name), lambda: shutil.copy('/bin/true', name))
+    for way in ways:
+        name.unlink()
+        way()
+        lib.sh('nft', 'flush', 'ruleset')
+        done = pods('check')
+        told = json.loads(pods('check', '--json').stdout)
+        if way is ways[-1]:
+            assert (done.returncode, done.stdout) == (0, '')
+            assert '0 pods compared\nberth-cni: 1 pod left alone: bridge in' in done.stderr
+            assert told == {'compared': 0, 'leftAlone': 1, 'otherPrograms': [{'plugin': 'bridge', 'pods': 1}],
+                            'differences': []}
+            continue
+        assert done.returncode == 1 and 'masquerade' in done.stdout and '1 pod compared' in done.stderr
+        assert (told['compared'], told['leftAlone']) == (1, 0)
+        assert [one['containerID'] for one in told['differences']] == [lib.container('c')] * len(told['differences'])
+        assert pods('repair').returncode == 0
+        assert pods('check').returncode == 0
+
+
+def test_what_pods_share_is_told_once(node, pods):
+    lib.sh('ip', 'link', 'set', 'cni0', 'down')
+    lib.sh('nft', 'flush', 'ruleset')
+    lines = pods('check').stdout.splitlines()
+    assert lines.count('node: link set dev=cni0 up') == 1
+    for word in ('masquerade of 10.1', 'masquerade of fd00', 'hostPort 8080/tcp'):
+        assert any(word in line and lib.container('a')[:12] in line for line in lines), (word, lines)
+    lib.sh('sh', '-c', 'for l in $(ls /sys/class/net/cni0/brif); do ip link set $l nomaster; done')
+    assert 'master=cni0' in pods('check').stdout
+
+
+def test_one_repair_does_for_one_pod(node, pods):
+    """A bridge that is made anew has its switches with the first pod that needs it."""
+    (pods.path / 'results' / f'net-{lib.container("b")}-eth0').unlink()
+    lib.sh('ip', 'link', 'del', 'cni0')
+    assert pods('repair').returncode == 0
+    assert (pods('check').returncode, pods('check').stdout) == (0, '')
+    for key in ('accept_ra', 'accept_dad'):
+        assert pathlib.Path(f'/proc/sys/net/ipv6/conf/cni0/{key}').read_text() == '0\n'
+
+
+def test_new_links_forward(node):
+    """Where links that come do not, though the host does."""
+    lib.sh('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1',
+           'net.ipv4.conf.default.forwarding=0', 'net.ipv6.conf.default.forwarding=0')
+    pod = node.add(node.conf(ipMasq=True), 'a')
+    node.serve(node.outside, 'tcp', 80, 'outside')
+    assert node.ask(pod.netns, 'tcp', OUTSIDE, 80) == f'outside {NODE}'
+    assert pathlib.Path('/proc/sys/net/ipv6/conf/cni0/forwarding').read_text() == '1\n'
+
+
+@pytest.mark.parametrize('mode', ['bridge', 'routed'])
+def test_check_sees_a_link_that_does_not_forward(node, mode):
+    pod = node.add(node.conf(mode=mode) if mode == 'routed' else node.conf(), 'a')
+    link = 'cni0' if mode == 'bridge' else pod.host_link
+    node.check(pod).ok()
+    lib.sh('sysctl', '-qw', f'net.ipv4.conf.{link}.forwarding=0')
+    assert f'net.ipv4.conf.{link}.forwarding is 0' in str(node.check(pod).failed())
 
 
 def test_list(node, pods):
