@@ -208,9 +208,11 @@ def test_again_with_another_type_or_flag(daemon):
                             (mount_capability('ext4', flags=['noexec', 'suid']), 'nosuid')):
             assert word in client.fails('ALREADY_EXISTS', 'NodeStageVolume', volume_capability=other, **staging)
             if other != mount_capability('ext4'):  # a bind has what is staged
-                assert word in client.fails('ALREADY_EXISTS', 'NodePublishVolume', volume_capability=other, **publishing)
+                    message = client.fails('ALREADY_EXISTS', 'NodePublishVolume', volume_capability=other,
+                                           **publishing)
         client.fails('ALREADY_EXISTS', 'NodePublishVolume', volume_capability=block_capability(), **publishing)
-        for same in (capability, mount_capability('', flags=['noexec']), mount_capability('ext4', flags=['nodev', 'noexec'])):
+        for same in (capability, mount_capability('', flags=['noexec']),
+                     mount_capability('ext4', flags=['nodev', 'noexec'])):
             client.NodeStageVolume(volume_capability=same, **staging)
             client.NodePublishVolume(volume_capability=same, **publishing)
         assert before == (flags_at(target), flags_at(kubelet.staging(volume)))
@@ -242,8 +244,8 @@ def test_again_with_another_type_or_flag(daemon):
 
 
 # mount(8) of 2.38 knows no value of a flag but the empty one; libmount 2.39 knows those that say where.
-FLAG_WORDS = ('ro', 'rw', 'suid', 'dev', 'exec', 'noexec', 'noatime', 'nodiratime', 'strictatime', 'sync', 'lazytime', 'silent',
-              'defaults', 'nofail', 'users', 'owner')
+FLAG_WORDS = ('ro', 'rw', 'suid', 'dev', 'exec', 'noexec', 'noatime', 'nodiratime', 'strictatime', 'sync', 'lazytime',
+              'silent', 'defaults', 'nofail', 'users', 'owner')
 
 
 def flags_at(path):

@@ -261,7 +261,7 @@ def test_nfs_helper_gets_the_options(sandbox, nfs):
 
 @pytest.mark.parametrize('context, more, message', [
     ({'mountOptions': 'suid,dev'}, {}, '"suid" is not allowed there'),
-    ({'mountOptions': 'x="a,suid,dev,y="b'}, {}, 'a quote that is not around its whole value'),
+    ({'mountOptions': 'x="a,suid,dev,y="b'}, {}, '"x": expected a name, no control character, and quotes only'),
     ({'mountOptions': 'x="a,suid,dev"'}, {}, 'a comma in its value'),
     ({'mountOptions': 'rshared'}, {}, 'propagation'),
     ({'mountOptions': 'bg'}, {}, 'in the background'),
