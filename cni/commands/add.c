@@ -284,6 +284,27 @@ static int add_addresses(LinkAdd *add, Error *err) {
         return r;
 }
 
+/* A pair of this attachment in another namespace: of a pod that runs, or of one whose DEL got lost
+ * and whose namespace goes. Half made by an ADD that was killed, it has no alias. */
+static int refuse_elsewhere(LinkAdd *add, Error *err) {
+        Request *request = add->request;
+        Link link = {0};
+        int r;
+
+        if (!link_may_be_there(add->host_name))
+                return 0;
+        r = host_link_find(&request->at, &link);
+        if (r == -ENODEV ||
+            (r == 0 && (link.alias[0] == '\0' || !host_link_lives(&request->rtnl, &link))))
+                return 0;
+        if (r < 0)
+                return error_set_errno(err, r, "look for %s", add->host_name);
+        return error_set(err, ERROR_CONFLICT,
+                         "container %.64s has %s in another network namespace, which is in use "
+                         "(%s on the host): DEL of that one comes first",
+                         request->env.container_id, request->env.ifname, link.name);
+}
+
 /* Before any address is asked for: what failed here would give back the lease of the interface that
  * is there. */
 static int refuse_second(LinkAdd *add, Error *err) {
@@ -292,11 +313,11 @@ static int refuse_second(LinkAdd *add, Error *err) {
         int r = link_kernel_open_pod(&add->kernel);
 
         r = r < 0 ? r : link_find(&add->kernel.pod, 0, ifname, &link);
+        host_link_name(add->request->at.owner, 0, add->host_name);
         if (r == -ENODEV)
-                return 0;
+                return refuse_elsewhere(add, err);
         if (r < 0)
                 return error_set_errno(err, r, "look for %s in the pod", ifname);
-        host_link_name(add->request->at.owner, 0, add->host_name);
         return error_set(err, ERROR_CONFLICT,
                          "container veth name (\"%s\") peer provided (\"%s\") already exists",
                          ifname, add->host_name);
@@ -316,6 +337,7 @@ int link_add(Request *request, Error *err) {
         r = request_open(request, err);
         r = r < 0 ? r : request_need_netns(request, err);
         r = r < 0 ? r : request_prepare(request, err);
+        r = r < 0 ? r : request_hold(request, err);
         if (r < 0)
                 return r;
         add.kernel.host = &request->rtnl;

@@ -91,6 +91,8 @@ static int chain_open(Chain *chain, bool deleting, Error *err) {
         if (r == 0)
                 r = deleting ? request_open_netns(request, err) : request_need_netns(request, err);
         r = r < 0 ? r : request_prepare(request, err);
+        if (request->env.verb != VERB_CHECK)
+                r = r < 0 ? r : request_hold(request, err);
         if (r < 0)
                 return r;
         chain->kernel.netns_fd = request->netns_fd;

@@ -132,6 +132,7 @@ int link_del(Request *request, Error *err) {
         r = request_open(request, err);
         r = r < 0 ? r : request_open_netns(request, err);
         r = r < 0 ? r : request_prepare(request, err);
+        r = r < 0 ? r : request_hold(request, err);
         if (r < 0)
                 return r;
         del.kernel.netns_fd = request->netns_fd;

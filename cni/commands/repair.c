@@ -212,6 +212,7 @@ static bool has_sysctl(const char *path, const char *value) {
 
 typedef struct PodRepair {
         Request *request;
+        const PodNote *note;
         LinkKernel kernel;
         HostFacts facts;
         PairObserved observed;
@@ -246,6 +247,13 @@ static int observe(PodRepair *repair, Error *err) {
                                  request->env.ifname);
         if (r < 0)
                 return error_set_errno(err, r, "look at %s", request->env.ifname);
+        if (observed->host.link.peer != observed->pod.link.index ||
+            !pod_note_has_link(repair->note, &observed->host.link))
+                return error_set(err, ERROR_CONFLICT,
+                                 "%s under %s is another pod's (%s on the host, \"%s\"): this one "
+                                 "is gone, and wants its DEL, or berth-cni gc",
+                                 request->env.ifname, request->env.netns, observed->host.link.name,
+                                 observed->host.link.alias);
         r = host_facts_read(&request->rtnl, &request->conf, &repair->facts, err);
         observed->has_sysctl = has_sysctl;
         r = r < 0 ? r : observe_gate(request, &repair->facts, err);
@@ -324,10 +332,10 @@ static int apply(PodRepair *repair, Error *err) {
 }
 
 /* Apart from its caller, whose frame is as large. */
-__attribute__((noinline)) static int repair_link(Request *request, RepairMode mode, StrBuf *done,
-                                                 Error *err) {
+__attribute__((noinline)) static int repair_link(Request *request, const PodNote *note,
+                                                 RepairMode mode, StrBuf *done, Error *err) {
         cleanup(pod_repair_deinit)
-                PodRepair repair = {.request = request, .kernel = LINK_KERNEL_NULL};
+                PodRepair repair = {.request = request, .note = note, .kernel = LINK_KERNEL_NULL};
         int r;
 
         repair.kernel.host = &request->rtnl;
@@ -380,7 +388,11 @@ static int repair_plugin(const PodNote *note, const char *type, const json_t *co
         if (r == REQUEST_E_GONE)
                 return 0;
         if (r == 0 && ROLE_BIT(role) & ROLES_LINK)
-                r = repair_link(&request, mode, done, err);
+                r = repair_link(&request, note, mode, done, err);
+        /* Behind another plugin, whose DEL may have been there. */
+        if (r == 0 && request.at.pod_index == 0)
+                return error_set(err, ERROR_NOT_FOUND, "%s is gone: only a new pod gets it back",
+                                 note->ifname);
         return r < 0 ? r
                      : features_repair(&request.features, &request.at, &request.conf.prev,
                                        mode == REPAIR_DO, done, err);
@@ -403,13 +415,33 @@ static int take_delegate(const PodNote *note, json_t **confp, Error *err) {
         return 0;
 }
 
+/* Nobody adds the pod or takes it away from here on, and it is there. Return: 1; 0: it is gone;
+ * negative. */
+static int hold_pod(const PodNote *note, int *held_fdp, Error *err) {
+        cleanup(socket_close) NlSocket rtnl = NL_SOCKET_NULL;
+        uint8_t owner[OWNER_SIZE];
+
+        owner_of(note->network, note->container, note->ifname, owner);
+        if (attachment_hold(owner, held_fdp) == -ETIMEDOUT)
+                return error_set(err, ERROR_AGAIN, "an ADD, DEL or repair has been at it for %d s",
+                                 ATTACHMENT_HOLD_MSECS / 1000);
+        (void)nl_socket_open(&rtnl, NETLINK_ROUTE);
+        return pod_note_lives(note, &rtnl);
+}
+
 int repair_pod(const PodNote *note, bool (*is_ours)(const char *type, void *userdata),
                void *userdata, RepairMode mode, StrBuf *done, const char **otherp, Error *err) {
         const json_t *plugins = json_find(note->list, "plugins");
+        cleanup(closep) int held_fd = -1;
         bool any = false;
+        int held;
 
+        *otherp = NULL;
         if (!note->list)
                 return error_set(err, ERROR_INVALID, "the runtime's note has no configuration");
+        held = hold_pod(note, &held_fd, err);
+        if (held <= 0)
+                return held;
         for (size_t i = 0; i < json_array_size(plugins); i++) {
                 cleanup(json_decrefp) json_t *conf = pod_plugin_conf(note, i);
                 const char *type = json_string_value(json_find(conf, "type"));

@@ -86,6 +86,16 @@ int request_prepare(Request *request, Error *err) {
         return features_parse(&request->features, &request->conf, err);
 }
 
+int request_hold(Request *request, Error *err) {
+        if (request->held_fd >= 0 ||
+            attachment_hold(request->at.owner, &request->held_fd) != -ETIMEDOUT)
+                return 0;
+        return error_set(err, ERROR_AGAIN,
+                         "another process has been at %s of container %.64s for %d s: try again",
+                         request->at.ifname, request->at.container_id,
+                         ATTACHMENT_HOLD_MSECS / 1000);
+}
+
 bool request_is_detached(const Request *request) {
         LinkRemoval removal = request->conf.link.removal;
 

@@ -28,13 +28,14 @@ typedef struct Request {
         ResultIp *ips;      /* owned; of request_attach() */
         char *output;       /* owned: what goes to stdout on success; NULL: nothing */
         Failure failure;    /* code 0: none yet */
+        int held_fd;        /* owned: request_hold(); -1 */
         uint8_t random[24]; /* seed, bridge's and pod's MAC */
 } Request;
 
 #define REQUEST_NULL                                                                               \
         {                                                                                          \
                 .rtnl = NL_SOCKET_NULL, .sysctls = SYSCTLS_NULL, .netns_fd = -1,                   \
-                .own_netns_fd = -1, .features = FEATURES_NULL                                      \
+                .own_netns_fd = -1, .features = FEATURES_NULL, .held_fd = -1                       \
         }
 
 void request_deinit(Request *request);
@@ -80,6 +81,10 @@ int request_prepare(Request *request, Error *err);
 /* Opens everything and fills request->at from prevResult, for a pod that is attached. Return: 0;
  * REQUEST_E_GONE; negative. */
 int request_attach(Request *request, Error *err);
+
+/* No other process adds, takes away or repairs the attachment until this one ends; after
+ * request_prepare(). Where no name can be held, nothing is. Return: 0; AGAIN. */
+int request_hold(Request *request, Error *err);
 
 /* Does DEL answer before the kernel has removed links? */
 bool request_is_detached(const Request *request);

@@ -7,12 +7,33 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 int host_link_hold(const char *name, int *fdp) {
         char text[IFNAMSIZ + 16];
 
         (void)snprintf(text, sizeof(text), "berth-cni/%s", name);
         return netns_hold_name(text, fdp);
+}
+
+int attachment_hold(const uint8_t owner[OWNER_SIZE], int *fdp) {
+        char text[64] = "berth-cni/attachment/";
+        size_t n = strlen(text);
+
+        for (size_t i = 0; i < OWNER_SIZE; i++)
+                n += (size_t)snprintf(text + n, sizeof(text) - n, "%02x", owner[i]);
+        return netns_hold_name_wait(text, ATTACHMENT_HOLD_MSECS, fdp);
+}
+
+bool host_link_lives(NlSocket *rtnl, const Link *link) {
+        Link other;
+        int r = link->peer_netnsid < 0 ? link_find(rtnl, link->peer, NULL, &other)
+                                       : link_find_in(rtnl, link->peer_netnsid, link->peer, &other);
+
+        /* Without an id, the namespace is the host's own, or one that goes. */
+        if (link->peer_netnsid < 0 && r == 0)
+                return str_equal(other.kind, "veth") && other.peer == link->index;
+        return r != -EINVAL && r != -ENODEV;
 }
 
 typedef struct LinkSearch {

@@ -11,6 +11,17 @@
  * Return: as netns_hold_name(). */
 int host_link_hold(const char *name, int *fdp);
 
+/* How long one who adds, deletes or repairs an attachment waits for another who does. */
+#define ATTACHMENT_HOLD_MSECS 10000
+
+/* Held by who adds, takes away or repairs the attachment of @owner, so that what one looked at is
+ * still so when it writes. Return: as netns_hold_name_wait(). */
+int attachment_hold(const uint8_t owner[OWNER_SIZE], int *fdp);
+
+/* Is the other end of @link in a namespace that is used? One that is not takes its links along a
+ * moment later. Return: also true when it cannot be told. */
+bool host_link_lives(NlSocket *rtnl, const Link *link);
+
 /* The host's end of @at into @link. Return: 0; -ENODEV; another -errno. */
 int host_link_find(const Attachment *at, Link *link);
 

@@ -43,12 +43,94 @@ static int read_netns(const json_t *note, const char **netnsp, Error *err) {
         return r;
 }
 
-/* A pod of which nobody says where it is may well run. */
-static bool namespace_lives(const char *path) {
+/* --- whether it lives --------------------------------------------------------------------- */
+
+/* An interface of a pod, read in its namespace. */
+typedef struct PodLink {
+        const char *name;
+        Link link;
+} PodLink;
+
+static int read_pod_link(void *userdata) {
+        PodLink *pod = userdata;
+        NlSocket sock = NL_SOCKET_NULL;
+        int r = nl_socket_open(&sock, NETLINK_ROUTE);
+
+        r = r < 0 ? r : link_find(&sock, 0, pod->name, &pod->link);
+        nl_socket_close(&sock);
+        return r;
+}
+
+/* The result's interfaces of the host, if it tells any. */
+static bool names_other_links(const PodNote *note, const char *name) {
+        const json_t *interfaces = json_find(json_find(note->note, "result"), "interfaces");
+        bool tells = false;
+
+        for (size_t i = 0; i < json_array_size(interfaces); i++) {
+                const json_t *one = json_array_get(interfaces, i);
+                const char *sandbox = json_string_value(json_find(one, "sandbox"));
+
+                if (!str_is_empty(sandbox))
+                        continue;
+                if (str_equal(json_string_value(json_find(one, "name")), name))
+                        return false;
+                tells = true;
+        }
+        return tells;
+}
+
+/* Does a plugin of the list make pairs, and name both ends? */
+static bool makes_pairs(const PodNote *note) {
+        const json_t *first = json_array_get(json_find(note->list, "plugins"), 0);
+        const char *type = json_string_value(json_find(first, "type"));
+
+        return type && ROLE_BIT(role_from_path(type)) & (ROLES_LINK | ROLE_BIT(ROLE_FLANNEL));
+}
+
+bool pod_note_has_link(const PodNote *note, const Link *host) {
+        char alias[LINK_ALIAS_MAX];
+
+        host_link_alias(note->network, note->container, note->ifname, alias);
+        /* Behind "berth/<network>/": what delegates to a list of ours has a network of its own. */
+        if (str_has_prefix(host->alias, "berth/"))
+                return str_equal(strchr(host->alias + 6, '/'), strchr(alias + 6, '/'));
+        return !makes_pairs(note) || !names_other_links(note, host->name);
+}
+
+static bool has_pair(const PodNote *note, NlSocket *rtnl) {
+        Attachment at = {.network = note->network,
+                         .container_id = note->container,
+                         .ifname = note->ifname,
+                         .rtnl = rtnl};
+        Link link;
+
+        owner_of(note->network, note->container, note->ifname, at.owner);
+        return host_link_find(&at, &link) == 0;
+}
+
+/* The interface under the path, and whose its other end on the host says that it is. */
+static bool is_anothers(const PodNote *note, int netns_fd, NlSocket *rtnl) {
+        PodLink pod = {.name = note->ifname};
+        cleanup(closep) int own_fd = -1;
+        Link host;
+
+        if (netns_open_own(&own_fd) < 0 || netns_call(netns_fd, own_fd, read_pod_link, &pod) < 0 ||
+            !str_equal(pod.link.kind, "veth"))
+                return false;
+        return link_find(rtnl, pod.link.peer, NULL, &host) == 0 && str_equal(host.kind, "veth") &&
+               host.peer == pod.link.index && !pod_note_has_link(note, &host);
+}
+
+bool pod_note_lives(const PodNote *note, NlSocket *rtnl) {
         cleanup(closep) int fd = -1;
 
-        return str_is_empty(path) || netns_open(path, &fd) == 0;
+        if (str_is_empty(note->netns))
+                return true;
+        return netns_open(note->netns, &fd) == 0 &&
+               (rtnl->fd < 0 || has_pair(note, rtnl) || !is_anothers(note, fd, rtnl));
 }
+
+/* --- notes -------------------------------------------------------------------------------- */
 
 static int base64_value(char c) {
         static const char digits[] =
@@ -122,7 +204,7 @@ int pod_note_parse(const char *text, size_t n, PodNote *note, Error *err) {
         return r;
 }
 
-static int read_note(int dir_fd, const char *name, PodNote *note, Error *err) {
+static int read_note(int dir_fd, const char *name, NlSocket *rtnl, PodNote *note, Error *err) {
         cleanup(freep) char *text = NULL;
         size_t n = 0;
         int r = file_read_at(dir_fd, name, NOTE_SIZE_MAX, &text, &n);
@@ -131,15 +213,15 @@ static int read_note(int dir_fd, const char *name, PodNote *note, Error *err) {
                 return error_set_errno(err, r, "read");
         r = pod_note_parse(text, n, note, err);
         if (r == 0)
-                note->lives = namespace_lives(note->netns);
+                note->lives = pod_note_lives(note, rtnl);
         return r;
 }
 
-static int add_note(int dir_fd, const char *name, const char *network, PodNotes *notes,
-                    Error *err) {
+static int add_note(int dir_fd, const char *name, const char *network, NlSocket *rtnl,
+                    PodNotes *notes, Error *err) {
         PodNote note = {0};
         PodNote *items;
-        int r = read_note(dir_fd, name, &note, err);
+        int r = read_note(dir_fd, name, rtnl, &note, err);
 
         if (r < 0 || (network && strcmp(note.network, network) != 0)) {
                 pod_note_deinit(&note);
@@ -155,16 +237,23 @@ static int add_note(int dir_fd, const char *name, const char *network, PodNotes 
         return 0;
 }
 
+static void socket_close(NlSocket *sock) {
+        nl_socket_close(sock);
+}
+
 int pods_read(const char *directory, const char *network, PodNotes *notes, Error *err) {
         cleanup(freep) char *path = str_printf("%s/results", directory);
         cleanup(freep) char *prefix = network ? str_printf("%s-", network) : strdup("");
         cleanup(closedirp) DIR *dir = path ? opendir(path) : NULL;
+        cleanup(socket_close) NlSocket rtnl = NL_SOCKET_NULL;
         const struct dirent *entry;
 
         if (!path || !prefix)
                 return error_set_errno(err, ENOMEM, "pods");
         if (!dir)
                 return errno == ENOENT ? 0 : error_set_errno(err, errno, "open %s", path);
+        /* Without it, a namespace that can be opened is the pod's. */
+        (void)nl_socket_open(&rtnl, NETLINK_ROUTE);
         while ((entry = readdir(dir))) {
                 Error local = {0};
 
@@ -172,7 +261,7 @@ int pods_read(const char *directory, const char *network, PodNotes *notes, Error
                         continue;
                 if (notes->n >= NOTES_MAX)
                         return error_set(err, ERROR_RANGE, "%s: too many pods", path);
-                if (add_note(dirfd(dir), entry->d_name, network, notes, &local) < 0)
+                if (add_note(dirfd(dir), entry->d_name, network, &rtnl, notes, &local) < 0)
                         return error_set(err, ERROR_INVALID, "%s/%s cannot be read: %.200s", path,
                                          entry->d_name, local.message);
         }

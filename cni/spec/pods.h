@@ -4,6 +4,7 @@
 
 /* What runtimes note of the pods that they attached: libcni's cache, pkg "libcni", api.go. */
 
+#include "cni/spec/host_link.h"
 #include "cni/spec/json.h"
 
 /* Where runtimes keep them. */
@@ -15,13 +16,28 @@ typedef struct PodNote {
         json_t *list; /* owned: the configuration list it was attached with; NULL if unreadable */
         const char *network, *container, *ifname;
         const char *netns; /* "" when nobody says */
-        bool lives;        /* its namespace is there, or nobody says where it is */
+        bool lives;        /* as pod_note_lives() found */
 } PodNote;
 
 typedef struct PodNotes {
         PodNote *items; /* owned */
         size_t n;
 } PodNotes;
+
+/**
+ * pod_note_lives() - is the pod there that the note is about?
+ * @rtnl: the host's
+ *
+ * Its namespace is, or nobody says where that is. And what is under the path is the pod's: paths
+ * are used again (/proc/PID/ns/net, names of "ip netns"). The alias of the host's end says whose an
+ * interface is; where it has none, the pair is the pod's if the note names that end.
+ *
+ * Return: also true when it cannot be told.
+ */
+bool pod_note_lives(const PodNote *note, NlSocket *rtnl);
+
+/* Is @host, the other end of the note's interface, the note's? */
+bool pod_note_has_link(const PodNote *note, const Link *host);
 
 /* The bytes of one note, whose @lives stays as it is. Freed by pod_note_deinit(), also after a
  * failure. Return: 0; negative. */

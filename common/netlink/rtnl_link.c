@@ -71,6 +71,16 @@ void link_get(NlBatch *batch, unsigned int index, const char *name) {
         put_u32(batch, message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 }
 
+void link_get_in(NlBatch *batch, int32_t netnsid, unsigned int index) {
+        struct ifinfomsg info = {.ifi_family = AF_UNSPEC, .ifi_index = (int)index};
+        struct nl_msg *message = start(batch, RTM_GETLINK, 0, &info);
+
+        if (!message)
+                return;
+        put_u32(batch, message, IFLA_TARGET_NETNSID, (uint32_t)netnsid);
+        put_u32(batch, message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+}
+
 bool link_may_be_there(const char *name) {
         return if_nametoindex(name) != 0 || errno != ENODEV;
 }

@@ -61,6 +61,21 @@ int link_parse(const struct nlmsghdr *message, Link *link);
  * for. */
 void link_get(NlBatch *batch, unsigned int index, const char *name);
 
+/* The same by index, in the namespace that the socket's calls @netnsid (Link.peer_netnsid). */
+void link_get_in(NlBatch *batch, int32_t netnsid, unsigned int index);
+
+/**
+ * link_find_in() - a link of another namespace, by what the socket's calls that one
+ * @netnsid: as in Link.peer_netnsid (IFLA_TARGET_NETNSID, Linux 4.20)
+ *
+ * A namespace that nobody uses any more is none, though its links still wait to be removed.
+ *
+ * An older kernel looks in the socket's own namespace.
+ *
+ * Return: 0; -ENODEV; -EINVAL: there is no such namespace; another -errno.
+ */
+int link_find_in(NlSocket *sock, int32_t netnsid, unsigned int index, Link *link);
+
 /* In the namespace of the calling thread, and without the lock of all links, which link_get() waits
  * for while any namespace's are removed (SIOCGIFINDEX). Return: false when there is none; true also
  * when it cannot be told. */

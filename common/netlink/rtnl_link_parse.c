@@ -136,6 +136,19 @@ int link_find(NlSocket *sock, unsigned int index, const char *name, Link *link) 
         return 0;
 }
 
+int link_find_in(NlSocket *sock, int32_t netnsid, unsigned int index, Link *link) {
+        cleanup(nl_batch_deinit) NlBatch batch = {0};
+        Link found = {0};
+        int r;
+
+        link_get_in(&batch, netnsid, index);
+        r = nl_batch_run(sock, &batch, find_reply, &found);
+        if (r < 0)
+                return r;
+        *link = found;
+        return found.index == 0 ? -ENODATA : 0;
+}
+
 typedef struct Gathered {
         Link *links; /* owned */
         size_t n, n_allocated;

@@ -3,11 +3,13 @@
 #include "common/netns/netns.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
+#include <poll.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -79,20 +81,72 @@ int netns_call(int fd, int own_fd, int (*function)(void *userdata), void *userda
         return r;
 }
 
-int netns_hold_name(const char *name, int *fdp) {
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
+/* Return: the length of the abstract address of @name; -ENAMETOOLONG. */
+static int abstract_name(const char *name, struct sockaddr_un *address) {
         size_t n = strlen(name);
+
+        *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+        if (n + 1 > sizeof(address->sun_path))
+                return -ENAMETOOLONG;
+        memcpy(address->sun_path + 1, name, n);
+        return (int)(n + offsetof(struct sockaddr_un, sun_path) + 1);
+}
+
+static int hold(const char *name, int type, int *fdp) {
+        struct sockaddr_un address;
+        int n = abstract_name(name, &address);
         cleanup(closep) int fd = -1;
 
-        if (n + 1 > sizeof(address.sun_path))
-                return -ENAMETOOLONG;
-        memcpy(address.sun_path + 1, name, n);
-        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (n < 0)
+                return n;
+        fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
         if (fd < 0)
                 return -errno;
-        n += offsetof(struct sockaddr_un, sun_path) + 1;
         if (bind(fd, (const struct sockaddr *)&address, (socklen_t)n) < 0)
+                return -errno;
+        if (type == SOCK_SEQPACKET && listen(fd, SOMAXCONN) < 0)
                 return -errno;
         *fdp = fd_steal(&fd);
         return 0;
+}
+
+int netns_hold_name(const char *name, int *fdp) {
+        return hold(name, SOCK_DGRAM, fdp);
+}
+
+/* Whoever connects to the holder's socket, which never accepts, is hung up on when that is closed.
+ * Return: 0: try again; -ETIMEDOUT; another -errno. */
+static int wait_for_holder(const char *name, uint64_t end) {
+        uint64_t now = clock_msecs();
+        struct sockaddr_un address;
+        int n = abstract_name(name, &address);
+        cleanup(closep) int fd = -1;
+        struct pollfd hangup;
+
+        if (now >= end)
+                return -ETIMEDOUT;
+        fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        /* Gone again, not listening yet, or more who wait than the kernel lets queue. */
+        if (connect(fd, (const struct sockaddr *)&address, (socklen_t)n) < 0) {
+                if (errno != ECONNREFUSED && errno != EAGAIN)
+                        return -errno;
+                clock_sleep(1);
+                return 0;
+        }
+        hangup = (struct pollfd){.fd = fd};
+        return poll(&hangup, 1, (int)(end - now)) < 0 && errno != EINTR ? -errno : 0;
+}
+
+int netns_hold_name_wait(const char *name, unsigned int msecs, int *fdp) {
+        uint64_t end = clock_msecs() + msecs;
+        int r;
+
+        while ((r = hold(name, SOCK_SEQPACKET, fdp)) == -EADDRINUSE && msecs > 0) {
+                r = wait_for_holder(name, end);
+                if (r < 0)
+                        return r;
+        }
+        return r;
 }

@@ -48,4 +48,12 @@ int netns_call(int fd, int own_fd, int (*function)(void *userdata), void *userda
  */
 int netns_hold_name(const char *name, int *fdp);
 
+/**
+ * netns_hold_name_wait() - the same, of names of its own, in turn
+ * @msecs: how long another process is waited for; 0: not at all
+ *
+ * Return: as netns_hold_name(); -ETIMEDOUT.
+ */
+int netns_hold_name_wait(const char *name, unsigned int msecs, int *fdp);
+
 #endif

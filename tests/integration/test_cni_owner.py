@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose an interface is: one attachment in two namespaces, a path that another pod has by now, repair beside DEL."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import cni
+import node as lib
+from node import NODE
+from test_cni_repair import PORTS, Cache
+
+
+@pytest.fixture(name='node')
+def node_fixture(sandbox, build):
+    return lib.Node(sandbox, build)
+
+
+def leases(node):
+    return sorted(one.name for one in (node.sandbox.path / 'leases' / 'net').iterdir() if one.name[0] in '1f')
+
+
+def addresses(pod):
+    return sorted(one['local'] for one in json.loads(pod.netns.run('ip', '-json', 'addr', 'show', 'eth0').stdout)[0]
+                  ['addr_info'] if one['scope'] == 'global')
+
+
+def ranges(node, *subnets):
+    return {**node.conf()['ipam'], 'ranges': [[{'subnet': one}] for one in subnets]}
+
+
+@pytest.mark.parametrize('ipam', [(), ('10.1.128.0/17', 'fd00:1::/64'), ('10.2.0.0/16',)], ids=['same', 'other', 'one'])
+def test_add_elsewhere(node, ipam):
+    """A pair of the attachment in another namespace that is used: no lease is released, no link removed."""
+    pod = node.add(node.conf(), 'a')
+    before = leases(node), addresses(pod), pod.host_link
+    again = node.sandbox.netns('again')
+    conf = node.conf(ipam=ranges(node, *ipam)) if ipam else node.conf()
+    error = node.plugin.add(conf, again, lib.container('a')).failed()
+    assert f'{lib.container("a")} has eth0 in another network namespace' in error.get('details', error['msg'])
+    assert (leases(node), addresses(pod), pod.host_link) == before
+    assert pod.host_link in lib.sh('ip', 'link').stdout and 'eth0' not in again.run('ip', 'link').stdout
+    assert node.check(pod).code == 0
+    # Held by a process alone, without a path, it is used all the same.
+    with subprocess.Popen(pod.netns.argv('cat'), stdin=subprocess.PIPE) as holder:
+        inode = os.stat(pod.netns.path).st_ino
+        lib.wait_for(lambda: os.stat(f'/proc/{holder.pid}/ns/net').st_ino == inode)
+        lib.sh('ip', 'netns', 'del', 'a')
+        assert 'is in use' in str(node.plugin.add(conf, again, lib.container('a')).failed())
+        holder.kill()
+    # Its DEL was lost, and the namespace is not used any more: its links may be there for a moment.
+    result = node.plugin.add(node.conf(), again, lib.container('a')).ok()
+    assert leases(node) == sorted(one['address'].split('/')[0] for one in result['ips']) == before[0]
+
+
+def test_add_elsewhere_of_a_chain(node, build):
+    """The same where the pair is behind a name of its own: ptp, whose host's end is its gateway."""
+    plugin = cni.Plugin(build, 'ptp')
+    conf = {key: value for key, value in node.conf(type='ptp').items() if key in ('cniVersion', 'name', 'type', 'ipam')}
+    pod = node.add(conf, 'a', plugin=plugin)
+    before = leases(node)
+    plugin.add({**conf, 'ipam': ranges(node, '10.2.0.0/16')}, node.sandbox.netns('again'), lib.container('a')).failed()
+    assert leases(node) == before and addresses(pod)
+
+
+@pytest.mark.parametrize('upstream', [False, True], ids=['alias', 'no-alias'])
+def test_path_used_again(node, upstream):
+    """The DEL was lost, and another pod is under the path that the note has: what the note says is of no pod."""
+    cache = Cache(node)
+    base = node.conf(ipMasq=True, firewall=True, macspoofchk=True, capabilities={'portMappings': True})
+    plugin = {key: value for key, value in base.items() if key not in ('name', 'cniVersion')}
+    old = node.add({**base, 'runtimeConfig': {'portMappings': PORTS}}, 'a')
+    cache.note(old, [plugin], PORTS)
+    lib.sh('ip', 'netns', 'del', 'a')
+    lib.wait_for(lambda: old.host_link not in lib.sh('ip', 'link').stdout)
+    if upstream:  # of a network of somebody else's, whose links have no alias
+        netns = node.sandbox.netns('a')
+        lib.sh('ip', 'link', 'add', 'other', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', 'a')
+        netns.run('ip', 'addr', 'add', '10.9.0.9/24', 'dev', 'eth0')
+        new = lib.Pod(node, 'b', netns, {}, base)
+    else:
+        netns = node.sandbox.netns('a')
+        new = lib.Pod(node, 'b', netns, node.plugin.add(base, netns, lib.container('b')).ok(), base)
+        cache.note(new, [plugin])
+    before = addresses(new)
+    for command in ('check', 'repair'):
+        done = cache(command)
+        assert done.returncode == 0 and not done.stdout, done.stdout + done.stderr
+    assert addresses(new) == before
+    assert lib.container('a') + ' eth0 10.1.0.2/16 fd00:1::2/64 8080:80/tcp (gone)' in cache('list').stdout
+    (node.sandbox.path / 'net.conflist').write_text(json.dumps({'cniVersion': '1.1.0', 'name': 'net',
+                                                                'plugins': [plugin]}))
+    cache('gc', node.sandbox.path / 'net.conflist').check_returncode()
+    left = {one for one in leases(node) if one in (old.address, old.address6)}
+    assert not left and lib.container('a')[:12] not in lib.ruleset_text()
+    assert addresses(new) == before
+
+
+def waits_or_ended(process):
+    """Is it behind another one of the same attachment: the holder's name, and its own connection to that?"""
+    names = pathlib.Path('/proc/net/unix').read_text().count('@berth-cni/attachment/')
+    return process.poll() is not None or names > 1
+
+
+@pytest.mark.parametrize('at', [13, 19, 25, 31])  # from its look at a's elements to its last write
+def test_repair_beside_del(node, tmp_path, at):
+    """Repair stops after its AT-th message to the kernel, a DEL comes, repair goes on: nothing of the pod is left, and
+    who gets the address next has nothing of it."""
+    if not shutil.which('strace'):
+        pytest.skip('needs strace')
+    cache = Cache(node)
+    base = node.conf(ipMasq=True, firewall=True, macspoofchk=True, capabilities={'portMappings': True})
+    plugin = {key: value for key, value in base.items() if key not in ('name', 'cniVersion')}
+    ports = {'runtimeConfig': {'portMappings': PORTS}}
+    kept, pod = node.add(base, 'kept'), node.add({**base, **ports}, 'a')
+    cache.note(kept, [plugin])
+    cache.note(pod, [plugin], PORTS)
+    lib.sh('nft', 'flush', 'ruleset')
+    trace = tmp_path / 'trace'
+    trace.touch()
+    repair = subprocess.Popen(
+        ['strace', '-D', '-q', '-o', trace, '-e', 'trace=sendmsg', '-e', f'inject=sendmsg:signal=STOP:when={at}',
+         node.plugin.program, 'repair', '--cache-dir', cache.path, '--bin-dir', cache.bin], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, env={**os.environ, 'ASAN_OPTIONS': 'detect_leaks=0'})
+    lib.wait_for(lambda: repair.poll() is not None or 'stopped by SIGSTOP' in trace.read_text())
+    conf = cni.with_result({**base, **ports}, pod.result)
+    with subprocess.Popen([str(node.plugin.program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          env=node.plugin.environment('DEL', container_id=lib.container('a'), netns=pod.netns.path,
+                                                      ifname='eth0')) as deletion:
+        deletion.stdin.write(json.dumps(conf))
+        deletion.stdin.close()
+        lib.wait_for(lambda: waits_or_ended(deletion))
+        repair.send_signal(signal.SIGCONT)
+        said = repair.communicate()[0]
+        assert deletion.wait() == 0, deletion.stdout.read()
+    assert lib.container('a')[:12] not in lib.ruleset_text(), said
+    taker = node.add({**base, 'capabilities': {'ips': True, 'portMappings': True},
+                      'runtimeConfig': {'ips': [pod.address, pod.address6]}}, 'b')
+    node.serve(taker.netns, 'tcp', 80, 'b')
+    assert taker.address == pod.address and node.is_silent(node.outside, 'tcp', NODE, 8080)
