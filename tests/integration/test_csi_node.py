@@ -208,8 +208,8 @@ def test_again_with_another_type_or_flag(daemon):
                             (mount_capability('ext4', flags=['noexec', 'suid']), 'nosuid')):
             assert word in client.fails('ALREADY_EXISTS', 'NodeStageVolume', volume_capability=other, **staging)
             if other != mount_capability('ext4'):  # a bind has what is staged
-                    message = client.fails('ALREADY_EXISTS', 'NodePublishVolume', volume_capability=other,
-                                           **publishing)
+                message = client.fails('ALREADY_EXISTS', 'NodePublishVolume', volume_capability=other, **publishing)
+                assert word in message
         client.fails('ALREADY_EXISTS', 'NodePublishVolume', volume_capability=block_capability(), **publishing)
         for same in (capability, mount_capability('', flags=['noexec']),
                      mount_capability('ext4', flags=['nodev', 'noexec'])):
