@@ -63,6 +63,15 @@ int pod_network_list(const PodNetwork *network, json_t **listp, Error *err);
  * not marked, and another one but for the mark. Pure. */
 bool install_list_stays(const json_t *list, const json_t *wanted);
 
+/* Would @list make pods that those of this network which live on the node cannot reach, because
+ * they are a bridge's and these are routed, or the other way round? Not if @present, the list that
+ * is there (NULL: none), has that mode already. Return: 0; CONFLICT naming the pods. */
+int install_refuse_mode(const json_t *list, const json_t *present, Error *err);
+
+/* What an uninstallation leaves of the pods that live, in the network namespace of the caller, and
+ * what removes it. Return: a sentence; caller frees. NULL: nothing is left, or no memory. */
+char *install_left(void);
+
 /* The file name of the list. */
 #define INSTALL_CONF_NAME "10-berth.conflist"
 

@@ -61,6 +61,9 @@ static const char usage[] =
         "  --conf-name NAME  file name of the list (default: " INSTALL_CONF_NAME ")\n"
         "  --beside          write the list although another network's is there; without it that\n"
         "                    is a reason to refuse, unless ours is there already\n"
+        "  --switch-mode     write the list although pods of the other mode live on this node: "
+        "they\n"
+        "                    and the new ones of the same subnet do not reach each other\n"
         "  --managed         as berth-node calls it: the list is marked, and one of somebody "
         "else's\n"
         "                    making under its name stays\n"
@@ -78,12 +81,13 @@ typedef struct Install {
         PodNetwork network;
         unsigned int wait_secs;
         Error wrong; /* what an option's value has wrong */
-        bool replace, uninstall, dry_run, beside, json;
+        bool replace, uninstall, dry_run, beside, switch_mode, json;
         json_t *steps;     /* owned: what was done, or would be, for --json */
         bool only_missing; /* --names missing: programs of others stay */
         const char *names[NAMES_MAX];
         size_t n_names;
         char *names_copy;                           /* owned */
+        char *left;                                 /* owned; NULL: nothing, or not looked */
         char *conf_text;                            /* owned; NULL: no list is written */
         json_t *conf;                               /* owned: it, read */
         int root_fd, plugins_fd, configurations_fd; /* owned */
@@ -93,6 +97,7 @@ typedef struct Install {
 static void install_deinit(Install *install) {
         free(install->names_copy);
         free(install->conf_text);
+        free(install->left);
         json_decref(install->steps);
         json_decref(install->conf);
         closep(&install->root_fd);
@@ -153,6 +158,9 @@ static int take_option(Install *install, int option) {
         case 'B':
                 install->beside = true;
                 return 0;
+        case 'x':
+                install->switch_mode = true;
+                return 0;
         case 'M':
                 install->network.is_managed = true;
                 return 0;
@@ -187,6 +195,7 @@ static int parse(int argc, char **argv, Install *install) {
                 {"mtu", required_argument, NULL, 'm'},
                 {"conf-name", required_argument, NULL, 'N'},
                 {"beside", no_argument, NULL, 'B'},
+                {"switch-mode", no_argument, NULL, 'x'},
                 {"managed", no_argument, NULL, 'M'},
                 {"uninstall", no_argument, NULL, 'u'},
                 {"dry-run", no_argument, NULL, 'd'},
@@ -335,14 +344,16 @@ static void tell_end(const Install *install) {
         if (!install->json) {
                 if (install->dry_run && install->conf_text)
                         printf("%s\n", install->conf_text);
+                if (install->left)
+                        printf("%s\n", install->left);
                 return;
         }
         if (install->conf_text)
                 (void)json_text_parse(install->conf_text, strlen(install->conf_text), &list, NULL);
-        report = json_pack("{s:s, s:s, s:s, s:b, s:O, s:o*}", "pluginDirectory", install->plugins,
-                           "configurationDirectory", install->configurations, "source",
-                           install->found.why, "dryRun", install->dry_run, "steps", install->steps,
-                           "list", list);
+        report = json_pack("{s:s, s:s, s:s, s:b, s:O, s:o*, s:s*}", "pluginDirectory",
+                           install->plugins, "configurationDirectory", install->configurations,
+                           "source", install->found.why, "dryRun", install->dry_run, "steps",
+                           install->steps, "list", list, "left", install->left);
         (void)json_dumpf(report, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(report);
@@ -416,6 +427,16 @@ static int refuse_beside(const Install *install, Error *err) {
                          "%s has the list %.100s of network \"%.100s\", whose pods this node "
                          "makes: remove it first, or add --beside",
                          install->configurations, file, network);
+}
+
+static int refuse_mode(const Install *install, Error *err) {
+        cleanup(json_decrefp) json_t *present = NULL;
+
+        if (!install->conf_text || install->switch_mode || strcmp(install->root, "/") != 0)
+                return 0;
+        if (install->configurations_fd >= 0)
+                (void)conflist_read(install->configurations_fd, install->conf_name, &present, NULL);
+        return install_refuse_mode(install->conf, present, err);
 }
 
 static bool is_foreign(const Install *install, size_t i) {
@@ -515,6 +536,22 @@ static bool is_kept(const Install *install) {
                install_list_stays(list, install->conf);
 }
 
+/* Of a list that berth-node keeps: pods that come now are not ours, and whoever waits for this node
+ * to be ready has to know. */
+static int refuse_first(const Install *install, Error *err) {
+        char network[256], file[256];
+
+        if (!install->network.is_managed || install->beside || !install->conf_text ||
+            install->configurations_fd < 0 || !find_other_network(install, network, file) ||
+            strcmp(file, install->conf_name) > 0)
+                return 0;
+        return error_set(
+                err, ERROR_CONFLICT,
+                "the list %.100s of network \"%.100s\" sorts before %.100s, so the runtime "
+                "makes its pods by that one: remove it, or add --beside",
+                file, network, install->conf_name);
+}
+
 static int install_all(const Install *install, Error *err) {
         int r = install_programs(install, err);
 
@@ -522,7 +559,7 @@ static int install_all(const Install *install, Error *err) {
                 return r;
         if (is_kept(install)) {
                 tell(install, install->conf_name, "left as it is: berth-node has not written it");
-                return 0;
+                return refuse_first(install, err);
         }
         if (!install->dry_run)
                 r = install_configuration(install->configurations_fd, install->conf_name,
@@ -532,7 +569,7 @@ static int install_all(const Install *install, Error *err) {
         tell(install, install->conf_name, "written");
         tell_claims(install);
         warn_about_others(install);
-        return 0;
+        return refuse_first(install, err);
 }
 
 static int remove_file(const Install *install, int dir_fd, const char *name, Error *err) {
@@ -586,9 +623,14 @@ static int run(Install *install, Error *err) {
         r = install->uninstall ? 0 : refuse_foreign(install, err);
         if (r == 0 && !install->uninstall)
                 r = refuse_beside(install, err);
+        if (r == 0 && !install->uninstall)
+                r = refuse_mode(install, err);
         if (r < 0)
                 return r;
         r = install->uninstall ? uninstall_all(install, err) : install_all(install, err);
+        /* Of another root nobody knows the links from here. */
+        if (r == 0 && install->uninstall && strcmp(install->root, "/") == 0)
+                install->left = install_left();
         if (r == 0)
                 tell_end(install);
         return r;

@@ -54,6 +54,7 @@ const char node_usage[] =
         "  --replace              likewise\n"
         "  --conf-name NAME       file name of the list (default: " INSTALL_CONF_NAME ")\n"
         "  --beside               write the list although another network's is there\n"
+        "  --switch-mode          write the list although pods of the other --mode live here\n"
         "  --sysctl-dir DIR       the host's /proc/sys/net, where that of a container is "
         "read-only\n"
         "  --stay                 uninstall: when it is done, wait for SIGTERM\n"
@@ -84,6 +85,7 @@ enum {
         OPT_REPLACE,
         OPT_CONF_NAME,
         OPT_BESIDE,
+        OPT_SWITCH_MODE,
         OPT_PLUGIN,
         OPT_SYSCTL,
         OPT_STAY,
@@ -162,10 +164,12 @@ static int take(int option, NodeArgs *args, Error *err) {
                         *texts[i].where = optarg;
                         return 0;
                 }
-        if (option == OPT_REPLACE || option == OPT_BESIDE || option == OPT_STAY) {
-                *(option == OPT_REPLACE  ? &args->replace
-                  : option == OPT_BESIDE ? &args->beside
-                                         : &args->stays) = true;
+        if (option == OPT_REPLACE || option == OPT_BESIDE || option == OPT_STAY ||
+            option == OPT_SWITCH_MODE) {
+                *(option == OPT_REPLACE       ? &args->replace
+                  : option == OPT_BESIDE      ? &args->beside
+                  : option == OPT_SWITCH_MODE ? &args->switch_mode
+                                              : &args->stays) = true;
                 return 0;
         }
         return take_checked(option, args, err);
@@ -266,6 +270,7 @@ static int parse_options(int argc, char **argv, NodeCommand *commandp, NodeArgs 
                 {"replace", no_argument, NULL, OPT_REPLACE},
                 {"conf-name", required_argument, NULL, OPT_CONF_NAME},
                 {"beside", no_argument, NULL, OPT_BESIDE},
+                {"switch-mode", no_argument, NULL, OPT_SWITCH_MODE},
                 {"plugin", required_argument, NULL, OPT_PLUGIN},
                 {"stay", no_argument, NULL, OPT_STAY},
                 {"sysctl-dir", required_argument, NULL, OPT_SYSCTL},

@@ -105,6 +105,8 @@ void node_job_argv(NodeJob job, const NodeArgs *args, NodeArgv *argv) {
                         add(argv, "--replace");
                 if (args->beside)
                         add(argv, "--beside");
+                if (args->switch_mode)
+                        add(argv, "--switch-mode");
                 return;
         case NODE_JOB_REPAIR:
                 add(argv, args->plugin);

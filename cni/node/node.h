@@ -22,7 +22,7 @@ typedef struct NodeArgs {
         const char *plugins, *configurations, *cache;
         const char *conf_name, *names;
         const char *subnet, *subnet_file, *cluster, *mtu, *mode; /* NULL: not given */
-        bool beside, replace;
+        bool beside, replace, switch_mode;
         bool stays;          /* NODE_UNINSTALL: until SIGTERM */
         const char *sysctls; /* NULL: /proc/sys can be written here */
         const char *api_server, *node_name, *token_file, *ca_file;

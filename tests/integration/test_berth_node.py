@@ -170,6 +170,19 @@ def test_mode_of_the_list(daemon):
     wait_for(lambda: 'mode' not in one.list()['plugins'][0])
 
 
+def test_another_network_that_comes_first(daemon):
+    """A list that arrives later and sorts before ours has all new pods: the node is not ready, and says why."""
+    one = ready(daemon, '--subnet', SUBNET)
+    other = one.conf / '05-other.conflist'
+    other.write_text(json.dumps({'cniVersion': '1.0.0', 'name': 'other', 'plugins': [{'type': 'bridge'}]}))
+    wait_for(lambda: not one.is_ready())
+    assert 'the list 05-other.conflist of network "other" sorts before 10-berth.conflist' in one.get('/readyz')[1]
+    wait_for(lambda: any('level=error' in line and '05-other.conflist' in line for line in one.lines))
+    assert one.number('berth_node_jobs_total{job="install",result="failed"}') >= 1
+    other.unlink()
+    wait_for(one.is_ready)
+
+
 @pytest.mark.parametrize('what', ['list', 'program', 'link'])
 def test_what_vanishes_comes_back(daemon, what):
     one = ready(daemon, '--subnet', SUBNET)

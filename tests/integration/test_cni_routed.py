@@ -195,3 +195,51 @@ def test_as_installed(node, build):
     node.delete(pod, plugin=plugin)
     wrong = subprocess.run([node.plugin.program, 'install', '--mode', 'x'], check=False, capture_output=True, text=True)
     assert wrong.returncode == 64 and '--mode: "x" must be "bridge" or "routed"' in wrong.stderr
+
+
+def test_the_mode_is_not_changed_under_pods(node, build):
+    """Pods of a bridge do not reach routed ones of their subnet, nor these them: neither switch is done in silence."""
+    bridged = {**lib.Node.conf(node), 'name': 'berth'}
+    plugins, lists = (node.sandbox.path / name for name in ('bin', 'net.d'))
+
+    def install(*argv):
+        return subprocess.run([build / 'cni' / 'berth-cni', 'install', '--bin-dir', plugins, '--conf-dir', lists, '--names',
+                               'none', '--subnet', '10.1.0.0/16', *argv], check=False, capture_output=True, text=True)
+
+    def mode():
+        return json.loads((lists / '10-berth.conflist').read_text())['plugins'][0].get('mode', 'bridge')
+
+    for old, new, conf in (('bridge', 'routed', bridged), ('routed', 'bridge', node.conf(name='berth'))):
+        assert install('--mode', old).returncode == 0
+        pod = node.add(conf, old)
+        for more in ((), ('--dry-run',)):
+            done = install('--mode', new, *more)
+            assert done.returncode == 1 and f'mode {new}: this node has pods of mode {old}' in done.stderr
+            assert lib.container(old) in done.stderr and '--switch-mode' in done.stderr
+        assert mode() == old and install('--mode', old).returncode == 0
+        assert install('--mode', new, '--switch-mode').returncode == 0 and mode() == new
+        # What is there already is not refused.
+        assert install('--mode', new).returncode == 0
+        node.delete(pod)
+        (lists / '10-berth.conflist').unlink()
+        assert install('--mode', new).returncode == 0
+        (lists / '10-berth.conflist').unlink()
+
+
+def test_uninstall_says_what_is_left(node, build):
+    argv = [build / 'cni' / 'berth-cni', 'install', '--bin-dir', node.sandbox.path / 'bin', '--conf-dir',
+            node.sandbox.path / 'net.d', '--uninstall']
+
+    def uninstall(*more):
+        return subprocess.run([*argv, *more], check=True, capture_output=True, text=True).stdout
+
+    assert 'left as they are' not in uninstall() and 'left' not in json.loads(uninstall('--json'))
+    pod = node.add(node.conf(ipMasq=True), 'a')
+    said = uninstall()
+    assert said.splitlines()[-1] == json.loads(uninstall('--json'))['left']
+    assert 'left as they are: 1 pods that berth-cni attached, 2 elements of their rules' in said
+    node.delete(pod)
+    # What it prints does it.
+    for command in said.rsplit(': ', 1)[1].strip().split(' && '):
+        lib.sh(*command.split())
+    assert lib.sh('nft', 'list', 'tables').stdout == ''
