@@ -203,8 +203,9 @@ def test_the_mode_is_not_changed_under_pods(node, build):
     plugins, lists = (node.sandbox.path / name for name in ('bin', 'net.d'))
 
     def install(*argv):
-        return subprocess.run([build / 'cni' / 'berth-cni', 'install', '--bin-dir', plugins, '--conf-dir', lists, '--names',
-                               'none', '--subnet', '10.1.0.0/16', *argv], check=False, capture_output=True, text=True)
+        return subprocess.run([build / 'cni' / 'berth-cni', 'install', '--bin-dir', plugins, '--conf-dir', lists,
+                               '--names', 'none', '--subnet', '10.1.0.0/16', *argv],
+                              check=False, capture_output=True, text=True)
 
     def mode():
         return json.loads((lists / '10-berth.conflist').read_text())['plugins'][0].get('mode', 'bridge')
