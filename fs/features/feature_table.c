@@ -279,25 +279,25 @@ const FsBackport fs_backports[] = {
 };
 const size_t fs_n_backports = sizeof(fs_backports) / sizeof(fs_backports[0]);
 
-/* "mounted": tests/oracle did, on a kernel of that number. */
+/* "seen": read in the source of that number, or mounted on it by tests/oracle. */
 const FsChangeRow fs_changes[] = {
-{FS_CHANGE_XFS_WRITES_COMPAT, K(6, 1), KP(6, 1, 176), K(6, 2), "6.1.176 mounted"},
+{FS_CHANGE_XFS_WRITES_COMPAT, K(6, 1), KP(6, 1, 176), K(6, 2), "6.1.176 seen"},
 {FS_CHANGE_XFS_WRITES_COMPAT, K(6, 6), K(6, 7), K(6, 7), "not known"},
-{FS_CHANGE_XFS_WRITES_COMPAT, K(6, 12), KP(6, 12, 95), K(6, 13), "6.12.95 mounted"},
-{FS_CHANGE_XFS_WRITES_COMPAT, K(6, 13), K(6, 13), FS_VERSION_NEVER, "6.16 mounted"},
-{FS_CHANGE_XFS_RO_RECOVERY, K(5, 10), KP(5, 10, 262), K(5, 11), "5.10.262 mounted"},
+{FS_CHANGE_XFS_WRITES_COMPAT, K(6, 12), KP(6, 12, 95), K(6, 13), "6.12.95 seen"},
+{FS_CHANGE_XFS_WRITES_COMPAT, K(6, 13), K(6, 13), FS_VERSION_NEVER, "6.16 seen"},
+{FS_CHANGE_XFS_RO_RECOVERY, K(5, 10), KP(5, 10, 262), K(5, 11), "5.10.262 seen"},
 {FS_CHANGE_XFS_RO_RECOVERY, K(5, 15), K(5, 16), K(5, 16), "not known"},
-{FS_CHANGE_XFS_RO_RECOVERY, K(6, 1), K(6, 1), FS_VERSION_NEVER, "6.1.176 mounted"},
-{FS_CHANGE_BTRFS_MAKES_GROUPS, K(5, 10), KP(5, 10, 262), K(5, 11), "5.10.262 mounted"},
-{FS_CHANGE_BTRFS_MAKES_GROUPS, K(5, 15), KP(5, 15, 135), K(5, 16), "5.15.135 mounted"},
-{FS_CHANGE_EROFS_BELOW_PAGE, K(6, 1), KP(6, 1, 176), K(6, 2), "6.1.176 mounted"},
+{FS_CHANGE_XFS_RO_RECOVERY, K(6, 1), K(6, 1), FS_VERSION_NEVER, "6.1.176 seen"},
+{FS_CHANGE_BTRFS_MAKES_GROUPS, K(5, 10), KP(5, 10, 262), K(5, 11), "5.10.262 seen"},
+{FS_CHANGE_BTRFS_MAKES_GROUPS, K(5, 15), KP(5, 15, 135), K(5, 16), "5.15.135 seen"},
+{FS_CHANGE_EROFS_BELOW_PAGE, K(6, 1), KP(6, 1, 176), K(6, 2), "6.1.176 seen"},
 {FS_CHANGE_EROFS_BELOW_PAGE, K(6, 4), K(6, 4), FS_VERSION_NEVER, "fs/erofs/super.c of 6.4"},
 {FS_CHANGE_EXT_ORPHAN_512, KP(5, 15, 197), K(5, 16), K(5, 16), "commit 7c11c56eb32e"},
 {FS_CHANGE_EXT_ORPHAN_512, KP(6, 1, 159), K(6, 2), K(6, 2), "commit 7c11c56eb32e"},
 {FS_CHANGE_EXT_ORPHAN_512, KP(6, 6, 118), KP(6, 6, 141), K(6, 7), "6.6.141 read"},
 {FS_CHANGE_EXT_ORPHAN_512, KP(6, 12, 60), K(6, 13), K(6, 13), "commit 7c11c56eb32e"},
 {FS_CHANGE_EXT_ORPHAN_512, KP(6, 17, 10), K(6, 18), K(6, 18), "commit 7c11c56eb32e"},
-{FS_CHANGE_EXT_ORPHAN_512, K(6, 18), KP(6, 18, 44), K(6, 19), "6.18.44 mounted"},
+{FS_CHANGE_EXT_ORPHAN_512, K(6, 18), KP(6, 18, 44), K(6, 19), "6.18.44 seen"},
 {FS_CHANGE_EXT_ORPHAN_512, K(6, 19), K(6, 19), FS_VERSION_NEVER, "commit 7c11c56eb32e"},
 };
 const size_t fs_n_changes = sizeof(fs_changes) / sizeof(fs_changes[0]);
