@@ -325,6 +325,9 @@ static int apply(PodRepair *repair, Error *err) {
                                 return error_set_errno(err, r, "look at %s", plan->bridge);
                         plan->steps[i].u.change.master = bridge.index;
                 }
+                /* What is in the way of a route of this pod's own stays behind it. */
+                if (plan->steps[i].kind == STEP_ROUTE_ADD)
+                        plan->steps[i].u.route.exclusive = false;
                 n = 1;
                 r = ops.run(ops.userdata, plan, &plan->steps[i], n, &done, err);
         }

@@ -133,6 +133,30 @@ static bool is_done_already(Run *run, const PlanStep *step, int r) {
         return step->kind == STEP_ADDRESS_REMOVE && r == -EADDRNOTAVAIL;
 }
 
+static int route_reply(size_t index, const struct nlmsghdr *reply, void *userdata) {
+        return route_parse(reply, userdata);
+}
+
+/* Two lists with one subnet, whose leases do not know of each other. */
+static int route_taken(Run *run, const PlanStep *step) {
+        const Route *wanted = &step->u.route;
+        cleanup(nl_batch_deinit) NlBatch batch = {0};
+        IpAddress address = {.family = wanted->family};
+        Route route = {0};
+        Link link = {0};
+        char text[IP_TEXT_MAX];
+
+        memcpy(address.bytes, wanted->destination, ip_size(&address));
+        route_get(&batch, wanted->family, wanted->destination);
+        if (nl_batch_run(run->sock, &batch, route_reply, &route) < 0 ||
+            link_find(run->sock, route.index, NULL, &link) < 0)
+                (void)strcpy(link.name, "?");
+        return error_set(run->err, ERROR_CONFLICT,
+                         "this host has a route to %s already, by %s: another list has the same "
+                         "subnet",
+                         ip_format(&address, text), link.name);
+}
+
 static int flush(Run *run) {
         size_t n = run->batch.n;
         int r;
@@ -151,6 +175,8 @@ static int flush(Run *run) {
                 if (i != run->batch.failed)
                         run->sock->text[0] = '\0';
                 nl_batch_deinit(&run->batch);
+                if (result == -EEXIST && step->kind == STEP_ROUTE_ADD && step->u.route.exclusive)
+                        return route_taken(run, step);
                 return step_failed(run->plan, step, run->sock, result, run->err);
         }
         if (r < 0 && (run->batch.failed >= n || run->batch.broken < 0)) {

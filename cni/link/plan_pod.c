@@ -264,7 +264,8 @@ void plan_ptp_host(PlanMaker *maker) {
                  * source: one that is good for that scope, so not 127.0.0.1. */
                 Route route = {.family = ip->address.address.family,
                                .prefix = bits,
-                               .scope = maker->link->routed ? RT_SCOPE_LINK : RT_SCOPE_HOST};
+                               .scope = maker->link->routed ? RT_SCOPE_LINK : RT_SCOPE_HOST,
+                               .exclusive = maker->link->routed};
 
                 memcpy(route.destination, ip->address.address.bytes, sizeof(route.destination));
                 if (maker->link->routed)

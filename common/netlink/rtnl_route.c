@@ -60,7 +60,7 @@ static void route_request(NlBatch *batch, uint16_t type, uint16_t flags, const R
 
 void route_add(NlBatch *batch, const Route *route) {
         /* Without NLM_F_APPEND a later route of the same metric comes first, as upstream's. */
-        uint16_t mode = route->replace ? NLM_F_REPLACE : 0;
+        uint16_t mode = route->replace ? NLM_F_REPLACE : route->exclusive ? NLM_F_EXCL : 0;
 
         route_request(batch, RTM_NEWROUTE, (uint16_t)(NLM_F_CREATE | mode), route);
 }

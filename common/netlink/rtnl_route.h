@@ -17,6 +17,7 @@ typedef struct Route {
         bool has_gateway; /* else on the link */
         bool onlink;      /* the gateway need not be reachable yet */
         bool replace;     /* NLM_F_REPLACE instead of appending a next hop */
+        bool exclusive;   /* NLM_F_EXCL: -EEXIST where there is one of this metric, by any link */
         uint8_t destination[ADDR_BYTES_MAX];
         uint8_t gateway[ADDR_BYTES_MAX];
         bool has_source;

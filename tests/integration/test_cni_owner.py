@@ -143,3 +143,19 @@ def test_repair_beside_del(node, tmp_path, at):
                       'runtimeConfig': {'ips': [pod.address, pod.address6]}}, 'b')
     node.serve(taker.netns, 'tcp', 80, 'b')
     assert taker.address == pod.address and node.is_silent(node.outside, 'tcp', NODE, 8080)
+
+
+def test_routed_lists_of_one_subnet(node):
+    """Each list has leases of its own: the host's route says that another pod has the address."""
+    conf = node.conf(mode='routed')
+    del conf['bridge'], conf['hairpinMode'], conf['isDefaultGateway']
+    first = node.add(conf, 'a')
+    netns = node.sandbox.netns('b')
+    again = {**conf, 'name': 'renamed'}
+    error = node.plugin.add(again, netns, lib.container('b')).failed()
+    said = error.get('details', error['msg'])
+    assert f'this host has a route to {first.address} already, by {first.host_link}' in said
+    assert lib.sh('ip', 'route', 'show', first.address).stdout.count('dev') == 1
+    assert not [one for one in (node.sandbox.path / 'leases' / 'renamed').iterdir() if one.name[0] == '1']
+    node.delete(first)
+    node.plugin.add(again, netns, lib.container('b')).ok()
