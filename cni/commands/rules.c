@@ -245,7 +245,7 @@ int rules_of_check(Features *self, Attachment *at, const CniResult *result, Erro
 
 int rules_of_repair(Features *self, Attachment *at, const CniResult *result, bool doing,
                     StrBuf *done, Error *err) {
-        cleanup(rules_deinit) RuleList list = {0};
+        cleanup(rules_deinit) RuleList list = {.restores = true};
         Error missing = {0}, other = {0}, ignored = {0};
         size_t n_before = done->n;
         int r, elements, others;

@@ -38,7 +38,8 @@ typedef struct Snapshot {
                 RuleState state;
                 bool same_data;
                 char comment[NFT_COMMENT_MAX];
-        } * rules; /* owned */
+                char wider[NFT_COMMENT_MAX]; /* of the host port on every address; "": nobody's */
+        } * rules;                           /* owned */
 } Snapshot;
 
 static void snapshot_deinit(Snapshot *snapshot) {
@@ -99,6 +100,7 @@ typedef enum AskedKind {
         ASKED_GENERATION,
         ASKED_GROUP,
         ASKED_RULE,
+        ASKED_WIDER,
 } AskedKind;
 
 typedef struct Asked {
@@ -136,6 +138,14 @@ static int found_element(const NftFound *found, void *userdata) {
         return 1;
 }
 
+static int found_wider(const NftFound *found, void *userdata) {
+        Questions *questions = userdata;
+
+        memcpy(questions->snapshot->rules[questions->rule].wider, found->comment,
+               sizeof(found->comment));
+        return 1;
+}
+
 static int reply(size_t index, const struct nlmsghdr *message, void *userdata) {
         Questions *questions = userdata;
         Asked asked = questions->asked[index];
@@ -150,6 +160,10 @@ static int reply(size_t index, const struct nlmsghdr *message, void *userdata) {
         case ASKED_RULE:
                 questions->rule = asked.index;
                 r = nft_parse_elements(message, found_element, questions);
+                return r < 0 ? r : 0;
+        case ASKED_WIDER:
+                questions->rule = asked.index;
+                r = nft_parse_elements(message, found_wider, questions);
                 return r < 0 ? r : 0;
         }
         return 0;
@@ -208,6 +222,24 @@ static int ask_groups(RulesSocket *sock, Questions *questions, const RuleList *l
         return 0;
 }
 
+/* A host port of one address is looked for before that of every address, and would take what comes
+ * to it away from whoever has that. */
+static bool is_narrow(const Rule *rule) {
+        return rule->set == RULE_SET_PORTS_AT;
+}
+
+/* The key without the address. */
+static void ask_wider(NlBatch *batch, const RuleList *list, const Rule *rule) {
+        uint32_t n = rule->element.family == NFPROTO_IPV4 ? 4 : 16;
+        NftElement wider = rule->element;
+        char name[RULE_SET_NAME_MAX];
+
+        wider.set = rule_set_name(&list->groups[rule->group], RULE_SET_PORTS, name);
+        wider.n_key -= n;
+        memmove(wider.key, wider.key + n, wider.n_key);
+        nft_ask_element(batch, &wider);
+}
+
 /* Reads the generation, then everything in @list. */
 static int snapshot_read(RulesSocket *sock, Snapshot *snapshot, bool with_groups) {
         cleanup(questions_deinit) Questions questions = {.snapshot = snapshot};
@@ -230,6 +262,14 @@ static int snapshot_read(RulesSocket *sock, Snapshot *snapshot, bool with_groups
                         return r;
                 *asked = (Asked){.kind = ASKED_RULE, .index = i};
                 nft_ask_element(&questions.batch, &list->rules[i].element);
+        }
+        for (size_t i = 0; i < list->n_rules && r == 0 && with_groups && !list->restores; i++) {
+                Asked *asked = is_narrow(&list->rules[i]) ? ask_next(sock, &questions, &r) : NULL;
+
+                if (!asked)
+                        continue;
+                *asked = (Asked){.kind = ASKED_WIDER, .index = i};
+                ask_wider(&questions.batch, list, &list->rules[i]);
         }
         return r < 0 ? r : ask_now(sock, &questions);
 }
@@ -270,6 +310,21 @@ static int conflict(const Rule *rule, const char *comment, const RuleOwner *owne
                          rule->label, owner->container, owner->network);
 }
 
+/* Does a pod that lives, and is not this one, have the host port on every address? */
+static int refuse_narrow(const Snapshot *snapshot, size_t i, NlSocket *rtnl, Error *err) {
+        const char *comment = snapshot->rules[i].wider;
+        RuleOwner owner;
+
+        if (comment[0] == '\0')
+                return 0;
+        if (rule_owner_parse(comment, &owner) < 0)
+                return conflict(&snapshot->list->rules[i], comment, NULL, err);
+        if (memcmp(owner.owner, snapshot->owner, OWNER_SIZE) == 0 ||
+            is_same_pod(snapshot->list, &owner) || is_stale(rtnl, &owner))
+                return 0;
+        return conflict(&snapshot->list->rules[i], comment, &owner, err);
+}
+
 /* What one rule adds to the transaction. */
 static int decide(NftBatch *batch, const Snapshot *snapshot, size_t i, NlSocket *rtnl, Error *err) {
         const Rule *rule = &snapshot->list->rules[i];
@@ -288,6 +343,8 @@ static int decide(NftBatch *batch, const Snapshot *snapshot, size_t i, NlSocket 
                         return conflict(rule, snapshot->rules[i].comment, known ? &owner : NULL,
                                         err);
         }
+        if (refuse_narrow(snapshot, i, rtnl, err) < 0)
+                return -EEXIST;
         if (state != RULE_ABSENT)
                 nft_element_delete(batch, &rule->element);
         nft_element_add(batch, &rule->element, true);
@@ -349,8 +406,21 @@ static void back_off(unsigned int try) {
                 (void)nanosleep(&time, NULL);
 }
 
-static int add_all(RulesSocket *sock, RuleList *list, NlSocket *rtnl, Error *err) {
+/* Return: 0; -EEXIST: it has to be looked at first; another -errno. */
+static int add_at_once(RulesSocket *sock, const RuleList *list) {
         cleanup(batch_deinit) NftBatch batch = {0};
+
+        nft_batch_begin(&batch);
+        for (size_t i = 0; i < list->n_rules; i++) {
+                if (is_narrow(&list->rules[i]) && !list->restores)
+                        return -EEXIST;
+                nft_element_add(&batch, &list->rules[i].element,
+                                list->rules[i].claim != RULE_CLAIM_NOBODY);
+        }
+        return nft_batch_run(&sock->netfilter, &batch, NULL);
+}
+
+static int add_all(RulesSocket *sock, RuleList *list, NlSocket *rtnl, Error *err) {
         cleanup(snapshot_deinit) Snapshot snapshot = {.list = list};
         RuleOwner owner;
         int r;
@@ -361,11 +431,7 @@ static int add_all(RulesSocket *sock, RuleList *list, NlSocket *rtnl, Error *err
         if (r < 0)
                 return r;
         link_names(list);
-        nft_batch_begin(&batch);
-        for (size_t i = 0; i < list->n_rules; i++)
-                nft_element_add(&batch, &list->rules[i].element,
-                                list->rules[i].claim != RULE_CLAIM_NOBODY);
-        r = nft_batch_run(&sock->netfilter, &batch, NULL);
+        r = add_at_once(sock, list);
         if (r == 0)
                 return 0;
         if (r != -ENOENT && r != -EEXIST && r != -EBUSY)

@@ -172,6 +172,7 @@ typedef struct RuleList {
         Rule *rules; /* owned */
         size_t n_rules;
         char comment[NFT_COMMENT_MAX]; /* for every element that has an owner */
+        bool restores; /* its pod had all of it before: one that came later is in nobody's way */
 } RuleList;
 
 void rules_deinit(RuleList *list);

@@ -145,6 +145,54 @@ def test_repair_beside_del(node, tmp_path, at):
     assert taker.address == pod.address and node.is_silent(node.outside, 'tcp', NODE, 8080)
 
 
+def port(host_ip=None, protocol='tcp', host=7011):
+    more = {'hostIP': host_ip} if host_ip else {}
+    return {'hostPort': host, 'containerPort': 80, 'protocol': protocol, **more}
+
+
+def published(node, name, *ports):
+    """An ADD in a namespace of that name: conf, namespace, what came out."""
+    conf = node.conf(capabilities={'portMappings': True}, runtimeConfig={'portMappings': list(ports)})
+    netns = node.sandbox.netns(name)
+    return conf, netns, node.plugin.add(conf, netns, lib.container(name))
+
+
+@pytest.mark.parametrize('protocol', ['tcp', 'udp', 'sctp'])
+@pytest.mark.parametrize('host_ip', [NODE, lib.NODE6])
+def test_port_of_one_address_of_every_address(node, host_ip, protocol):
+    """A port of every address has those of one: who comes later is told whose it is, and takes nothing away."""
+    conf, netns, first = published(node, 'first', port(protocol=protocol))
+    first.ok()
+    error = published(node, 'second', port('192.0.2.77', protocol, 7010), port(host_ip, protocol))[2].failed()
+    said = error.get('details', error['msg'])
+    assert f'hostPort 7011/{protocol} of {host_ip} is taken by container {lib.container("first")}' in said
+    assert lib.container('second')[:12] not in lib.ruleset_text()
+    # The same pod may have both, and who is gone has nothing.
+    node.plugin.delete(conf, netns, lib.container('first')).ok()
+    published(node, 'third', port(host_ip, protocol), port(protocol=protocol))[2].ok()
+
+
+def test_port_of_every_address_of_one_address(node):
+    """The other way round, as upstream: who has it of one address keeps it, and the other one has the rest."""
+    cache = Cache(node)
+    pods = []
+    for name, one in (('first', port(NODE)), ('second', port())):
+        conf, netns, done = published(node, name, one)
+        pods.append(lib.Pod(node, name, netns, done.ok(), conf))
+        cache.note(pods[-1], [{key: conf[key] for key in conf if key not in ('name', 'cniVersion', 'runtimeConfig')}],
+                   [one])
+        node.serve(netns, 'tcp', 80, name)
+
+    def answers():
+        return [node.ask(node.outside, 'tcp', address, 7011).split()[0] for address in (NODE, lib.NODE_SECOND)]
+
+    assert answers() == ['first', 'second']
+    # Whichever of them repair comes to first.
+    lib.sh('nft', 'flush', 'ruleset')
+    cache('repair').check_returncode()
+    assert cache('check').returncode == 0 and answers() == ['first', 'second']
+
+
 def test_routed_lists_of_one_subnet(node):
     """Each list has leases of its own: the host's route says that another pod has the address."""
     conf = node.conf(mode='routed')
