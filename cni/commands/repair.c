@@ -365,6 +365,20 @@ static void request_close(Request *request) {
         request_deinit(request);
 }
 
+/* Which may have been removed, or given to another pod since. */
+static int repair_leases(Request *request, RepairMode mode, StrBuf *done, Error *err) {
+        if (request->conf.ipam_type[0] == '\0')
+                return 0;
+        request->ipam = (Ipam){.conf = &request->conf,
+                               .env = &request->env,
+                               .args = &request->args,
+                               .rtnl = &request->rtnl,
+                               .input = request->input,
+                               .n_input = request->n_input};
+        return ipam_restore(&request->ipam, request->at.ips, request->at.n_ips, mode == REPAIR_DO,
+                            done, err);
+}
+
 static int repair_plugin(const PodNote *note, const char *type, const json_t *conf, RepairMode mode,
                          StrBuf *done, Error *err) {
         cleanup(request_close) Request request = REQUEST_NULL;
@@ -392,6 +406,8 @@ static int repair_plugin(const PodNote *note, const char *type, const json_t *co
                 return 0;
         if (r == 0 && ROLE_BIT(role) & ROLES_LINK)
                 r = repair_link(&request, note, mode, done, err);
+        if (r == 0 && ROLE_BIT(role) & ROLES_LINK)
+                r = repair_leases(&request, mode, done, err);
         /* Behind another plugin, whose DEL may have been there. */
         if (r == 0 && request.at.pod_index == 0)
                 return error_set(err, ERROR_NOT_FOUND, "%s is gone: only a new pod gets it back",

@@ -337,6 +337,97 @@ static int read_resolv_conf(const char *path, CniResult *result, Error *err) {
         return r < 0 ? error_set_errno(err, r, "resolvConf %s", path) : 0;
 }
 
+/* --- leases that somebody removed ---------------------------------------------------------- */
+
+static bool in_sets(const HostLocalConf *conf, const IpAddress *ip) {
+        for (size_t i = 0; i < conf->n_sets; i++)
+                if (ipam_set_find(&conf->sets[i], ip))
+                        return true;
+        return false;
+}
+
+/* The addresses of a note's result that are of these ranges. */
+static size_t noted_ips(const HostLocalConf *conf, const PodNote *note, IpPrefix *ips) {
+        static const char *const old[] = {"ip4", "ip6"};
+        const json_t *result = json_find(note->note, "result"), *list = json_find(result, "ips");
+        const char *text = "";
+        size_t n = 0;
+
+        for (size_t i = 0; i < json_array_size(list) && n < LEASE_IPS_MAX; i++)
+                if (json_read_text(json_array_get(list, i), "address", &text, NULL) == 0 &&
+                    ip_prefix_parse(text, &ips[n]) == 0 && in_sets(conf, &ips[n].address))
+                        n++;
+        for (size_t i = 0; i < N_ELEMENTS(old) && n < LEASE_IPS_MAX; i++)
+                if (json_find(result, old[i]) &&
+                    json_read_text(json_find(result, old[i]), "ip", &text, NULL) == 0 &&
+                    ip_prefix_parse(text, &ips[n]) == 0 && in_sets(conf, &ips[n].address))
+                        n++;
+        return n;
+}
+
+/* Somebody was at the directory, and may have removed leases of pods that run: those are taken
+ * again, or the next pod would get such an address. What the runtime noted is all there is to go
+ * by; without it the leases are as they are. */
+static void retake_noted(Allocation *allocation) {
+        const Ipam *ipam = allocation->ipam;
+        cleanup(pods_deinit) PodNotes notes = {0};
+        Error ignored = {0};
+
+        if (!allocation->store.foreign ||
+            (ipam->rtnl->fd < 0 && nl_socket_open(ipam->rtnl, NETLINK_ROUTE) < 0) ||
+            pods_read(PODS_DIRECTORY, ipam->conf->name, &notes, &ignored) < 0)
+                return;
+        for (size_t i = 0; i < notes.n; i++) {
+                const PodNote *note = &notes.items[i];
+                IpPrefix ips[LEASE_IPS_MAX];
+
+                /* A DEL removes the link before the lease. */
+                if (note->lives &&
+                    find_link(ipam->rtnl, note->network, note->container, note->ifname) == 0)
+                        (void)lease_retake(&allocation->store, note->container, note->ifname, ips,
+                                           noted_ips(&allocation->conf, note, ips), &ignored);
+        }
+}
+
+int host_local_restore(Ipam *ipam, const ResultIp *ips, size_t n_ips, bool doing, StrBuf *done,
+                       Error *err) {
+        cleanup(allocation_deinit)
+                Allocation allocation = {.ipam = ipam, .store = LEASE_STORE_NULL};
+        const CniEnv *env = ipam->env;
+        IpPrefix wanted[LEASE_IPS_MAX];
+        char text[IP_TEXT_MAX];
+        size_t n = 0, n_missing = 0;
+        int r = host_local_conf_parse(ipam->conf, ipam->args, &allocation.conf, err);
+
+        r = r < 0 ? r
+                  : lease_store_open(&allocation.store, allocation.conf.data_dir, ipam->conf->name,
+                                     doing, err);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n_ips && n < LEASE_IPS_MAX; i++) {
+                const IpAddress *ip = &ips[i].address.address;
+
+                if (!in_sets(&allocation.conf, ip))
+                        continue;
+                wanted[n++] = ips[i].address;
+                if (r != LEASE_E_NONE &&
+                    lease_has(&allocation.store, ip, env->container_id, env->ifname))
+                        continue;
+                n_missing++;
+                strbuf_printf(done, "lease of %s\n", ip_format(ip, text));
+        }
+        if (!doing)
+                return 0;
+        r = n_missing == 0 ? 0
+                           : lease_retake(&allocation.store, env->container_id, env->ifname, wanted,
+                                          n, err);
+        if (r == 0)
+                lease_store_commit(&allocation.store);
+        return r;
+}
+
+/* --- verbs -------------------------------------------------------------------------------- */
+
 int host_local_add(Ipam *ipam, CniResult *result, Error *err) {
         cleanup(allocation_deinit)
                 Allocation allocation = {.ipam = ipam, .store = LEASE_STORE_NULL};
@@ -348,6 +439,8 @@ int host_local_add(Ipam *ipam, CniResult *result, Error *err) {
         r = r < 0 ? r
                   : lease_store_open(&allocation.store, allocation.conf.data_dir, ipam->conf->name,
                                      true, err);
+        if (r == 0)
+                retake_noted(&allocation);
         r = r < 0 ? r : held_already(&allocation, err);
         if (r == 0 && !ipam->kept)
                 r = take_all(&allocation, err);

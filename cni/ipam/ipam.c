@@ -166,6 +166,13 @@ void ipam_undo(Ipam *ipam) {
                 (void)ipam_del(ipam, &ignored);
 }
 
+int ipam_restore(Ipam *ipam, const ResultIp *ips, size_t n_ips, bool doing, StrBuf *done,
+                 Error *err) {
+        if (kind_of(ipam) != IPAM_HOST_LOCAL)
+                return 0;
+        return host_local_restore(ipam, ips, n_ips, doing, done, err);
+}
+
 int ipam_find(Ipam *ipam, CniResult *result, Error *err) {
         return kind_of(ipam) == IPAM_HOST_LOCAL ? host_local_find(ipam, result, err) : 0;
 }

@@ -50,6 +50,17 @@ int ipam_status(Ipam *ipam, Error *err);
 /* After ipam_add(): takes back what it gave, unless it was held before. */
 void ipam_undo(Ipam *ipam);
 
+/**
+ * ipam_restore() - the leases of a pod that runs (host-local only)
+ * @ips:   what it was given
+ * @doing: takes those that are missing
+ * @done:  a line for each that is
+ *
+ * Return: 0; CONFLICT: another pod has one of them; another.
+ */
+int ipam_restore(Ipam *ipam, const ResultIp *ips, size_t n_ips, bool doing, StrBuf *done,
+                 Error *err);
+
 /* Which addresses this interface holds, when nobody else remembers (host-local only). */
 int ipam_find(Ipam *ipam, CniResult *result, Error *err);
 
@@ -62,6 +73,8 @@ int host_local_gc(Ipam *ipam, const GcRequest *gc, Error *err);
 int host_local_status(Ipam *ipam, Error *err);
 int host_local_preview(Ipam *ipam, CniResult *result, Error *err);
 int host_local_find(Ipam *ipam, CniResult *result, Error *err);
+int host_local_restore(Ipam *ipam, const ResultIp *ips, size_t n_ips, bool doing, StrBuf *done,
+                       Error *err);
 
 /**
  * delegate_run() - execute the IPAM plugin

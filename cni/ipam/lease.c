@@ -229,6 +229,31 @@ int lease_record(const LeaseStore *store, const char *container_id, const char *
         return r < 0 ? error_set_errno(err, r, "write %s", path) : 0;
 }
 
+bool lease_has(const LeaseStore *store, const IpAddress *ip, const char *container_id,
+               const char *ifname) {
+        char name[IP_TEXT_MAX];
+
+        return lease_is_held(store->dir_fd, ip_format(ip, name), container_id, ifname) > 0;
+}
+
+int lease_retake(const LeaseStore *store, const char *container_id, const char *ifname,
+                 const IpPrefix *ips, size_t n, Error *err) {
+        char text[IP_TEXT_MAX];
+
+        for (size_t i = 0; i < n; i++) {
+                int r = lease_take(store, &ips[i].address, container_id, ifname, err);
+
+                if (r == LEASE_E_TAKEN && !lease_has(store, &ips[i].address, container_id, ifname))
+                        return error_set(err, ERROR_CONFLICT,
+                                         "another container has the lease of %s, which container "
+                                         "%.64s uses: one of both has to be made anew",
+                                         ip_format(&ips[i].address, text), container_id);
+                if (r < 0)
+                        return r;
+        }
+        return n > 0 ? lease_record(store, container_id, ifname, ips, n, err) : 0;
+}
+
 int lease_drop(const LeaseStore *store, const IpAddress *ip, const char *container_id,
                const char *ifname, Error *err) {
         char name[IP_TEXT_MAX];

@@ -41,6 +41,7 @@ typedef struct LeaseStore {
         int dir_fd;
         int lock_fd;
         bool no_index; /* it could not be made: leases are read one by one */
+        bool foreign;  /* somebody else changed the leases since our last lease_store_commit() */
 } LeaseStore;
 
 #define LEASE_STORE_NULL                                                                           \
@@ -83,6 +84,15 @@ int lease_take(const LeaseStore *store, const IpAddress *ip, const char *contain
 
 /* Enters what lease_take() took into the index. */
 int lease_record(const LeaseStore *store, const char *container_id, const char *ifname,
+                 const IpPrefix *ips, size_t n, Error *err);
+
+/* Has this interface the lease of @ip? */
+bool lease_has(const LeaseStore *store, const IpAddress *ip, const char *container_id,
+               const char *ifname);
+
+/* Takes those of @ips that are missing, and enters them. Return: 0; CONFLICT: another interface has
+ * one; another. */
+int lease_retake(const LeaseStore *store, const char *container_id, const char *ifname,
                  const IpPrefix *ips, size_t n, Error *err);
 
 /* Gives back one address if it is held by this interface; missing is done. */

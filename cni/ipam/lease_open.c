@@ -288,6 +288,7 @@ static int make_complete(LeaseStore *store, Error *err) {
         }
         if (untouched)
                 return 0;
+        store->foreign = true;
         r = lease_each_name(store->dir_fd, LEASE_INDEX, prune_entry, NULL, err);
         return r < 0 ? r : lease_each_name(store->dir_fd, ".", index_lease, NULL, err);
 }

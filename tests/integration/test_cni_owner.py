@@ -193,6 +193,35 @@ def test_port_of_every_address_of_one_address(node):
     assert cache('check').returncode == 0 and answers() == ['first', 'second']
 
 
+def test_leases_removed(node):
+    """check tells, repair takes them again; an ADD before that gives nobody the address of a pod that runs."""
+    cache = Cache(node)
+    conf = node.conf()
+    pod = node.add(conf, 'a')
+    cache.note(pod, [{key: conf[key] for key in conf if key not in ('name', 'cniVersion')}])
+    leases_path = node.sandbox.path / 'leases' / 'net'
+    for remove in (lambda: shutil.rmtree(leases_path), (leases_path / pod.address).unlink):
+        remove()
+        told = cache('check')
+        assert told.returncode == 1 and f'lease of {pod.address}\n' in told.stdout, told.stdout + told.stderr
+        cache('repair').check_returncode()
+        done = cache('check')
+        assert done.returncode == 0 and leases(node) == [pod.address, pod.address6], done.stdout
+    # Where the runtime has its notes.
+    pathlib.Path('/var/lib/cni').mkdir(parents=True, exist_ok=True)
+    lib.sh('mount', '--bind', cache.path, '/var/lib/cni')
+    shutil.rmtree(leases_path)
+    other = node.add(conf, 'b')
+    assert pod.address != other.address and pod.address6 != other.address6
+    assert leases(node) == sorted([pod.address, pod.address6, other.address, other.address6])
+    node.delete(pod)
+    assert leases(node) == sorted([other.address, other.address6])
+    # Another pod has it by now: nothing is taken from either, and it is said.
+    (leases_path / other.address).write_text(f'{lib.container("c")}\r\neth0')
+    cache.note(other, [{key: conf[key] for key in conf if key not in ('name', 'cniVersion')}])
+    assert f'another container has the lease of {other.address}' in cache('repair').stdout
+
+
 def test_routed_lists_of_one_subnet(node):
     """Each list has leases of its own: the host's route says that another pod has the address."""
     conf = node.conf(mode='routed')
