@@ -216,6 +216,7 @@ static void test_virtio_cut(void) {
         Device device = {0};
         Error err = {0};
         uint64_t devno;
+        int r;
 
         begin();
         devno = new_disk("vdb", "pci0/virtio3/block/vdb", "../../../virtio3");
@@ -225,7 +226,8 @@ static void test_virtio_cut(void) {
         assert_found(&wanted, "vdb", devno);
         /* Linux 5.15: what is opened must be the disk that said so. */
         put_text("sys/devices/pci0/virtio3/block/vdb", "diskseq", "21\n");
-        assert(find(&wanted, 10000, never, &device, &err) == 0 && device.sequence == 21);
+        r = find(&wanted, 10000, never, &device, &err);
+        assert(r == 0 && device.sequence == 21);
         disk_want_identity(&other, DISK_PROOF_SERIAL, DISK_BUS_VIRTIO, NULL, NULL,
                            "83679162-1378-4288-b2d4-70e13ec132aa");
         assert_refused(&other, ERROR_NOT_FOUND, "vdb (83679162-1378-4288-a)");
