@@ -13,6 +13,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/sha256.h"
+#include "common/netlink/rtnl_route.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -82,7 +83,6 @@ static int read_inside(const json_t *json, Masq *masq, Error *err) {
         return r;
 }
 
-/* The address is the node's to have: the kernel sends under it whether or not it does. */
 static int read_egress(const json_t *json, Masq *masq, Error *err) {
         const json_t *list = NULL;
         int r = json_read_texts(json, "egressAddress", &list, err);
@@ -138,6 +138,22 @@ static int read_options(const json_t *json, Masq *masq, Error *err) {
         return r;
 }
 
+/* Whoever asks for them counts on them. */
+static int refuse_options(const json_t *json, Error *err) {
+        static const char *const keys[] = {"nonMasqueradeCIDRs", "egressAddress", "randomFully"};
+
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++) {
+                const json_t *value = json_find(json, keys[i]);
+
+                if (json_is_true(value) || json_array_size(value) > 0)
+                        return error_set(err, ERROR_INVALID,
+                                         "\"%s\" needs \"ipMasq\": true, without which nothing is "
+                                         "masqueraded",
+                                         keys[i]);
+        }
+        return 0;
+}
+
 static int masq_parse(const NetConf *conf, void **statep, Error *err) {
         cleanup(freep_masq) Masq *masq = NULL;
         const char *backend = "";
@@ -146,7 +162,7 @@ static int masq_parse(const NetConf *conf, void **statep, Error *err) {
         if (json_read_text(conf->json, "ipMasqBackend", &backend, err) < 0)
                 return -EINVAL;
         if (!conf->ip_masq)
-                return 0;
+                return refuse_options(conf->json, err);
         if (backend[0] && strcmp(backend, "iptables") != 0 && strcmp(backend, "nftables") != 0)
                 return error_set(err, ERROR_INVALID, "unknown ipmasq backend \"%s\"", backend);
         masq = calloc(1, sizeof(*masq));
@@ -215,11 +231,64 @@ static int masq_want(const void *state, const Attachment *at, bool deleting, Rul
         return r;
 }
 
+/* --- facts -------------------------------------------------------------------------------- */
+
+static int is_local(size_t index, const struct nlmsghdr *reply, void *userdata) {
+        bool *localp = userdata;
+        Route route;
+
+        if (reply && route_parse(reply, &route) == 0)
+                *localp = route.type == RTN_LOCAL;
+        return 0;
+}
+
+/* The kernel sends under an address whether or not the node has it, and no answer comes. */
+static int masq_check(const void *state, Attachment *at, RulesSocket *sock, Error *err) {
+        const Masq *masq = state;
+
+        for (size_t i = 0; masq && i < N_ELEMENTS(masq->how); i++) {
+                const IpAddress *egress = &masq->how[i].egress;
+                cleanup(nl_batch_deinit) NlBatch batch = {0};
+                char text[IP_TEXT_MAX];
+                bool local = false;
+
+                if (!ip_is_set(egress))
+                        continue;
+                route_get(&batch, egress->family, egress->bytes);
+                (void)nl_batch_run(at->rtnl, &batch, is_local, &local);
+                if (!local)
+                        return error_set(err, ERROR_PRECONDITION,
+                                         "egressAddress: %s is not an address of this node: what "
+                                         "pods send under it has no answer",
+                                         ip_format(egress, text));
+        }
+        return 0;
+}
+
+static int masq_facts(void *state, Attachment *at, RulesSocket *sock, Error *err) {
+        return masq_check(state, at, sock, err);
+}
+
+/* An address is the administrator's to give back. */
+static int masq_repair(void *state, Attachment *at, bool doing, StrBuf *done, Error *err) {
+        Error lost = {0};
+
+        if (masq_check(state, at, NULL, &lost) == 0)
+                return 0;
+        if (doing)
+                return error_set(err, lost.code, "%s", lost.message);
+        strbuf_printf(done, "%s\n", lost.message);
+        return 0;
+}
+
 const Feature feature_masquerade = {
         .name = "masquerade",
         .roles = ROLE_BIT(ROLE_BERTH) | ROLE_BIT(ROLE_BRIDGE) | ROLE_BIT(ROLE_PTP),
         .sets = 1U << RULE_SET_MASQ,
         .parse = masq_parse,
+        .facts = masq_facts,
+        .check = masq_check,
+        .repair = masq_repair,
         .free = masq_free,
         .want = masq_want,
 };

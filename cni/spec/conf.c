@@ -224,6 +224,8 @@ static int removal_parse(NetConf *conf, Error *err) {
 
 /* GSO_MAX_SIZE of Linux 5.19. */
 #define GSO_MAX_BYTES 524280
+/* What the kernel has without the key; TCP takes its headers off, and less than a packet wraps. */
+#define GSO_MIN_BYTES 65536
 
 IpAddress conf_routed_gateway(uint8_t family) {
         if (family == AF_INET)
@@ -299,6 +301,10 @@ static int link_parse_keys(NetConf *conf, Error *err) {
         if (conf->role == ROLE_BERTH &&
             json_read_number(conf->json, "gsoMaxSize", 0, GSO_MAX_BYTES, &gso, err) < 0)
                 return -EINVAL;
+        if (gso > 0 && gso < GSO_MIN_BYTES)
+                return error_set(err, ERROR_INVALID,
+                                 "\"gsoMaxSize\": %lld must be between %d and %d, or 0",
+                                 (long long)gso, GSO_MIN_BYTES, GSO_MAX_BYTES);
         link->gso_max_bytes = (uint32_t)gso;
         r = trunks_parse(conf->json, link, err);
         r = r < 0 ? r : removal_parse(conf, err);

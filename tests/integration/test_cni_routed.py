@@ -173,6 +173,7 @@ def test_gso_max_size(node, mode):
 def test_refused(node):
     for more, words in (({'vlan': 5}, 'has no bridge: leave \\"vlan\\" out'), ({'mode': 'x'}, 'must be'),
                         ({'gsoMaxSize': 524281}, 'must be between 0 and 524280'),
+                        ({'gsoMaxSize': 1000}, 'must be between 65536 and 524280, or 0'),
                         ({'ipam': {}}, 'needs an \\"ipam\\"')):
         done = node.plugin.add({**node.conf(), **more}, node.sandbox.netns(f'n{len(words)}'), 'x')
         assert words in done.stdout, done.stdout

@@ -868,6 +868,32 @@ def test_egress_address_that_nobody_answers(node, address):
     assert f'egressAddress: "{address}" is not an address that pods can leave this node under' in str(error)
 
 
+def test_egress_address_that_the_node_lacks(node):
+    """Not given at ADD, or lost later."""
+    conf = node.conf(ipMasq=True, egressAddress=[NODE_SECOND, lib.NODE6])
+    words = 'is not an address of this node: what pods send under it has no answer'
+    for address in ('192.0.2.99', '2001:db8::99'):
+        netns = node.sandbox.netns(address.replace(':', '-'))
+        error = node.plugin.add({**conf, 'egressAddress': [address]}, netns, 'x').failed()
+        assert f'egressAddress: {address} {words}' in str(error)
+    assert lib.elements() == []
+    pod = node.add(conf, 'a')
+    node.check(pod).ok()
+    lib.sh('ip', 'addr', 'del', f'{NODE_SECOND}/24', 'dev', 'uplink')
+    assert f'egressAddress: {NODE_SECOND} {words}' in str(node.check(pod).failed())
+    node.delete(pod)
+    assert lib.elements() == []
+
+
+@pytest.mark.parametrize('more', [{'egressAddress': [NODE]}, {'nonMasqueradeCIDRs': ['10.0.0.0/8']},
+                                  {'randomFully': True}], ids=str)
+def test_options_without_masquerade(node, more):
+    netns = node.sandbox.netns('a')
+    error = node.plugin.add(node.conf(**more), netns, 'a').failed(7)
+    assert 'needs "ipMasq": true, without which nothing is masqueraded' in error['details']
+    node.plugin.delete(node.conf(**more), netns, 'a').ok()
+
+
 def test_second_attachment(node):
     """Both attachments of a pod ask for the same port, as runtimes pass it to both: the first has it, as upstream."""
     ask = {'runtimeConfig': ports((8080, 80))}
