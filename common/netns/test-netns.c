@@ -52,9 +52,54 @@ static void test_call(void) {
         close(other);
 }
 
+/* Holder and waiter are in /proc/net/unix under the name. */
+static bool somebody_waits(void) {
+        char line[256];
+        int n = 0;
+        FILE *file = fopen("/proc/net/unix", "re");
+
+        assert(file);
+        while (fgets(line, sizeof(line), file))
+                n += strstr(line, "@test/held") != NULL;
+        (void)fclose(file);
+        return n > 1;
+}
+
+static void test_hold_in_turn(void) {
+        int fd = -1, told[2], status;
+        char byte;
+        pid_t pid;
+
+        assert(pipe(told) == 0);
+        pid = fork();
+        assert(pid >= 0);
+        if (pid == 0) {
+                assert(netns_hold_name_wait("test/held", 0, &fd) == 0);
+                assert(write(told[1], "x", 1) == 1);
+                while (!somebody_waits())
+                        continue;
+                _exit(0); /* however it ends */
+        }
+        assert(read(told[0], &byte, 1) == 1);
+        assert(netns_hold_name_wait("test/held", 0, &fd) == -EADDRINUSE);
+        assert(netns_hold_name_wait("test/other", 0, &fd) == 0);
+        close(fd);
+        /* Longer than a test may take: it is the end of the holder that wakes. */
+        assert(netns_hold_name_wait("test/held", 3600 * 1000, &fd) == 0);
+        assert(waitpid(pid, &status, 0) == pid && status == 0);
+        close(fd);
+        assert(netns_hold_name_wait("test/held", 0, &fd) == 0);
+        status = -1;
+        assert(netns_hold_name_wait("test/held", 1, &status) == -ETIMEDOUT && status == -1);
+        close(fd);
+        close(told[0]);
+        close(told[1]);
+}
+
 int main(void) {
         test_private_namespaces(0);
         test_open();
         test_call();
+        test_hold_in_turn();
         return 0;
 }
