@@ -478,7 +478,7 @@ def test_gc_dry_run(berth, node, sandbox):
     assert done['ready'] and 'garbage' not in done['plugins'][0]
     assert 'net: berth-cni: clean' in berth('gc', '--dry-run', *keep).stdout
     assert [one['ifname'] for one in lib.link_json() if one['ifname'].startswith('veth')] == [pods[0].host_link]
-    for argv in (('status', '--dry-run'), ('list', '--json'), ('check', '--json')):
+    for argv in (('status', '--dry-run'), ('list', '--json'), ('check', '--dry-run')):
         assert berth(*argv, check=False).returncode == 64
 
 
