@@ -148,6 +148,16 @@ static int del_elements(Features *self, Attachment *at, Error *err) {
         return r < 0 ? r : rules_del(&self->sock, &list, at->owner, NULL, NULL, NULL, err);
 }
 
+/* With upstream's names each plugin of the list takes away its own, and a repair between two of
+ * them puts it back, for the pair is there still. The pair goes now, and nothing about it stays. */
+static int del_of_chain(Features *self, Attachment *at, Error *err) {
+        PluginRole role = self->conf->role;
+
+        if ((role != ROLE_BRIDGE && role != ROLE_PTP) || !rules_remain(&self->sock, at))
+                return 0;
+        return rules_scan(&self->sock, (1U << _RULE_SET_N) - 1, is_owners, at->owner, err);
+}
+
 /* What a scan took away of pods that are gone. */
 static void after_scan(Features *self) {
         for (size_t i = 0; i < FEATURES_N && self->sock.n_shut > 0; i++)
@@ -161,7 +171,7 @@ void rules_of_del(Features *self, Attachment *at, Error *err) {
         learn_mac(at, &self->conf->prev);
         if (!at->host_link[0])
                 host_link_name(at->owner, 0, at->host_link);
-        if (del_elements(self, at, &failed) < 0)
+        if (del_elements(self, at, &failed) < 0 || del_of_chain(self, at, &failed) < 0)
                 error_join(err, &failed);
         after_scan(self);
         failed = (Error){0};

@@ -23,7 +23,8 @@
 
 typedef struct Reclaim {
         const Attachment *at;
-        bool any; /* somebody else's */
+        bool any; /* of those that are looked for */
+        bool own; /* those of @at's owner, and not what is dead */
 } Reclaim;
 
 static void questions_deinit(NlBatch *batch) {
@@ -34,8 +35,8 @@ static void questions_deinit(NlBatch *batch) {
 static bool is_dead(const Reclaim *reclaim, const RuleOwner *owner) {
         Link link;
 
-        if (memcmp(owner->owner, reclaim->at->owner, OWNER_SIZE) == 0)
-                return false;
+        if (reclaim->own || memcmp(owner->owner, reclaim->at->owner, OWNER_SIZE) == 0)
+                return reclaim->own && memcmp(owner->owner, reclaim->at->owner, OWNER_SIZE) == 0;
         return rule_owner_is_of(owner, reclaim->at->network) ||
                (strcmp(owner->host_link, "-") != 0 &&
                 link_find(reclaim->at->rtnl, 0, owner->host_link, &link) == -ENODEV);
@@ -121,4 +122,16 @@ int rules_reclaim(RulesSocket *sock, const Attachment *at, Error *err) {
                 return 0;
         r = rules_scan(sock, ADDRESS_SETS, is_left, &reclaim, err);
         return r < 0 ? r : 1;
+}
+
+bool rules_remain(RulesSocket *sock, const Attachment *at) {
+        cleanup(questions_deinit) NlBatch batch = {0};
+        Reclaim reclaim = {.at = at, .own = true};
+
+        if (at->n_ips == 0 || at->n_ips > NL_BATCH_MAX / 3 || rules_open(sock, NULL) < 0)
+                return false;
+        for (size_t i = 0; i < at->n_ips; i++)
+                ask(&batch, &at->ips[i].address);
+        (void)nl_batch_run(&sock->netfilter, &batch, reply, &reclaim);
+        return reclaim.any;
 }

@@ -306,6 +306,10 @@ int rules_scan(RulesSocket *sock, unsigned int sets, RuleFilter filter, void *us
  */
 int rules_reclaim(RulesSocket *sock, const Attachment *at, Error *err);
 
+/* Has @at's owner any element about its addresses? Asked by key, in one round trip, of host ports,
+ * masquerade and firewall. */
+bool rules_remain(RulesSocket *sock, const Attachment *at);
+
 /**
  * rules_move() - goes before rule_group_make() of a RULE_GROUP_NODE that is missing: earlier
  * versions have host ports at kube-proxy's own priority (cni/rules/move.c)

@@ -145,6 +145,23 @@ def test_repair_beside_del(node, tmp_path, at):
     assert taker.address == pod.address and node.is_silent(node.outside, 'tcp', NODE, 8080)
 
 
+def test_repair_within_del_of_a_chain(node):
+    """Between the DELs of portmap and of bridge, which are two processes, the pair is there, and repair puts back."""
+    cache, names = Cache(node), {'cniVersion': '1.0.0', 'name': 'net'}
+    bridge = {'type': 'bridge', 'bridge': 'cni0', 'isGateway': True, 'ipMasq': True, 'ipam': node.conf()['ipam']}
+    portmap = {'type': 'portmap', 'capabilities': {'portMappings': True}}
+    pod = node.add({**bridge, **names}, 'a', plugin=cni.Plugin(node.build, 'bridge'))
+    plugin, conf = cni.Plugin(node.build, 'portmap'), {**portmap, **names, 'runtimeConfig': {'portMappings': PORTS}}
+    plugin.add(cni.with_result(conf, pod.result), pod.netns, lib.container('a')).ok()
+    cache.note(pod, [bridge, portmap], PORTS)
+    plugin.delete(conf, pod.netns, lib.container('a'), result=pod.result).ok()
+    assert not lib.elements('ports')
+    cache('repair').check_returncode()
+    assert lib.elements('ports')
+    node.delete(pod, plugin=cni.Plugin(node.build, 'bridge'))
+    assert lib.elements() == []
+
+
 def port(host_ip=None, protocol='tcp', host=7011):
     more = {'hostIP': host_ip} if host_ip else {}
     return {'hostPort': host, 'containerPort': 80, 'protocol': protocol, **more}
