@@ -460,6 +460,11 @@ static int open_existing(const Ipam *ipam, LeaseStore *store, Error *err) {
         int r;
 
         r = json_read_text(ipam->conf->ipam, "dataDir", &data_dir, err);
+        if (r < 0 && ipam->conf->is_undo) {
+                /* ADD has refused it, so no lease is there. */
+                *err = (Error){0};
+                r = 0;
+        }
         return r < 0 ? r : lease_store_open(store, data_dir, ipam->conf->name, false, err);
 }
 

@@ -330,6 +330,14 @@ static int extras_parse(NetConf *conf, Error *err) {
         return r < 0 ? r : conf_take_mac(conf->args, &conf->link, err);
 }
 
+/* A plugin that makes links would wait for its own pod, which is held by then, and fail. */
+static bool makes_links(const char *type) {
+        PluginRole role = role_from_path(type);
+
+        return str_equal(type, role_name(role)) &&
+               ((ROLE_BIT(role) & ROLES_LINK) || role == ROLE_FLANNEL);
+}
+
 static int ipam_parse(NetConf *conf, Error *err) {
         int r;
 
@@ -338,9 +346,15 @@ static int ipam_parse(NetConf *conf, Error *err) {
         r = r < 0 ? r : json_read_text(conf->ipam, "type", &conf->ipam_type, err);
         if (r < 0)
                 return error_wrap(err, r, "ipam");
-        if (!strchr(conf->ipam_type, '/'))
+        if (!strchr(conf->ipam_type, '/') && !makes_links(conf->ipam_type))
                 return 0;
-        (void)error_set(err, ERROR_INVALID, "ipam: \"type\": \"%s\" contains /", conf->ipam_type);
+        if (strchr(conf->ipam_type, '/'))
+                (void)error_set(err, ERROR_INVALID, "ipam: \"type\": \"%s\" contains /",
+                                conf->ipam_type);
+        else
+                (void)error_set(err, ERROR_INVALID,
+                                "ipam: \"type\": \"%s\" makes links, not addresses",
+                                conf->ipam_type);
         conf->ipam_type = "";
         return -EINVAL;
 }

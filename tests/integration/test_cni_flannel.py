@@ -298,7 +298,7 @@ def test_flannels_installer_does_not_reach_the_other_names(node):
 @pytest.mark.parametrize('more', [
     {'delegate': {'name': 'x'}}, {'delegate': {'ipam': {}}}, {'delegate': {'type': 'flannel'}},
     {'delegate': {'type': 7}}, {'delegate': 'x'}, {'ipam': 7}, {'ipam': {'routes': 7}}, {'ipam': {'type': 'a/b'}},
-    {'subnetFile': 7}, {'dataDir': 7}])
+    {'ipam': {'type': 'flannel'}}, {'ipam': {'dataDir': 7}}, {'subnetFile': 7}, {'dataDir': 7}])
 def test_what_add_refuses_does_not_stop_del(node, more):
     netns = node.sandbox.netns('a')
     node.flannel.add(conf(**more), netns, 'a').failed(7)
