@@ -7,11 +7,16 @@
 #include "cni/link/host.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Processes and mounts that end let go of their namespace a moment later. */
+#define ELSEWHERE_TRIES 20
+#define ELSEWHERE_MSECS 50
 
 typedef struct LinkAdd {
         Request *request;
@@ -289,14 +294,18 @@ static int add_addresses(LinkAdd *add, Error *err) {
 static int refuse_elsewhere(LinkAdd *add, Error *err) {
         Request *request = add->request;
         Link link = {0};
-        int r;
+        int r = 0;
 
         if (!link_may_be_there(add->host_name))
                 return 0;
-        r = host_link_find(&request->at, &link);
-        if (r == -ENODEV ||
-            (r == 0 && (link.alias[0] == '\0' || !host_link_lives(&request->rtnl, &link))))
-                return 0;
+        for (unsigned int i = 0; i < ELSEWHERE_TRIES && r == 0; i++) {
+                if (i > 0)
+                        clock_sleep(ELSEWHERE_MSECS);
+                r = host_link_find(&request->at, &link);
+                if (r == -ENODEV ||
+                    (r == 0 && (link.alias[0] == '\0' || !host_link_lives(&request->rtnl, &link))))
+                        return 0;
+        }
         if (r < 0)
                 return error_set_errno(err, r, "look for %s", add->host_name);
         return error_set(err, ERROR_CONFLICT,
