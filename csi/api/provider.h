@@ -331,6 +331,13 @@ typedef struct Provider {
          * asks no disk. NULL: it cannot tell.
          */
         bool (*is_another)(void *self, const char *volume_id, uint64_t devno, bool is_raw);
+
+        /*
+         * A call is to be told that another operation on the volume is under way (ERROR_AGAIN):
+         * says in @err which one and how far it is, if it is one of the provider's that takes long.
+         * Waits for nothing and asks no disk. NULL: it has none.
+         */
+        void (*tell_busy)(void *self, const char *volume_id, Error *err);
 } Provider;
 
 #endif

@@ -194,6 +194,10 @@ static int end_copy(void *self, const Call *call, const VolumeRef *volume, DiskC
         return r < 0 ? r : writing(self, local_end_copy(self, call, volume, copy, keeps, err), err);
 }
 
+static void tell_busy(void *self, const char *volume_id, Error *err) {
+        pool_tell_copy(self, volume_id, err);
+}
+
 /* What gives back, release_device() and delete_ephemeral(), must work without a pool. */
 
 static const ControllerOps controller = {
@@ -237,4 +241,5 @@ const Provider provider_local = {
         .end_copy = end_copy,
         .has_lost_disk = local_has_lost_disk,
         .is_another = local_is_another,
+        .tell_busy = tell_busy,
 };

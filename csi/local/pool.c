@@ -480,10 +480,20 @@ static void ask_by_path(void *data) {
                 (void)ask(fd);
 }
 
+static void say_read_only(const Pool *pool, bool is_read_only) {
+        if (is_read_only)
+                log_warning("pool %s is on a filesystem that is read-only: what is mounted is "
+                            "served, nothing is made, and Probe says that it is not ready. Look at "
+                            "the kernel's log; mount it for writing",
+                            pool->path);
+        else
+                log_info("pool %s can be written again", pool->path);
+}
+
 /* Also whoever holds the mutex while he waits for the disk is found by this. */
 static int ask_pool(Pool *pool, Error *err) {
         uint64_t now = clock_msecs();
-        bool is_known;
+        bool is_known, was_read_only;
         int r;
 
         pthread_mutex_lock(&pool->mutex);
@@ -495,9 +505,12 @@ static int ask_pool(Pool *pool, Error *err) {
         if (r == -EIO)
                 return error_set(err, ERROR_UNAVAILABLE, "pool %s: input/output error", pool->path);
         pthread_mutex_lock(&pool->mutex);
+        was_read_only = pool->is_read_only;
         pool->is_read_only = r == -EROFS;
         pool->answered_msecs = now;
         pthread_mutex_unlock(&pool->mutex);
+        if (was_read_only != (r == -EROFS))
+                say_read_only(pool, r == -EROFS);
         return 0;
 }
 

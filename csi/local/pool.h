@@ -180,6 +180,10 @@ void pool_close(Pool *pool);
 int pool_lock_volume(Pool *pool, const Call *call, const char *volume_id, HoldMode mode, Hold *lock,
                      Error *err);
 
+/* If the volume is the source of a background copy: in @err, of which and how far it is
+ * (ERROR_AGAIN). */
+void pool_tell_copy(Pool *pool, const char *volume_id, Error *err);
+
 /**
  * pool_acquire() - find and hold
  *

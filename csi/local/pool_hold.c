@@ -136,9 +136,45 @@ static void take(Entry *entry, HoldMode hold) {
                 entry->busy = true;
 }
 
-static int say_busy(const Entry *entry, Error *err) {
-        const char *word = kind_words[entry->meta.kind];
+/* What is being made of a volume, or of a snapshot. */
+static const Entry *find_copy_of(const Pool *pool, const char *id) {
+        static const LocalKind kinds[] = {LOCAL_SNAPSHOT, LOCAL_VOLUME};
 
+        for (size_t k = 0; k < N_ELEMENTS(kinds); k++) {
+                const EntryTable *table = &pool->tables[kinds[k]];
+
+                for (size_t i = 0; i < table->n_entries; i++)
+                        if (table->entries[i]->job &&
+                            strcmp(table->entries[i]->meta.source_id, id) == 0)
+                                return table->entries[i];
+        }
+        return NULL;
+}
+
+static int say_copied(const char *word, const char *id, const Entry *copy, Error *err) {
+        return error_set(err, ERROR_AGAIN,
+                         "%s %s is being copied to %s %s, %u%% done: it can be used again after "
+                         "that",
+                         word, id, kind_words[copy->meta.kind], copy->meta.id,
+                         copy_percent(copy->job));
+}
+
+void pool_tell_copy(Pool *pool, const char *volume_id, Error *err) {
+        const Entry *copy;
+
+        pthread_mutex_lock(&pool->mutex);
+        copy = find_copy_of(pool, volume_id);
+        if (copy)
+                (void)say_copied(kind_words[LOCAL_VOLUME], volume_id, copy, err);
+        pthread_mutex_unlock(&pool->mutex);
+}
+
+static int say_busy(const Pool *pool, const Entry *entry, Error *err) {
+        const char *word = kind_words[entry->meta.kind];
+        const Entry *copy = find_copy_of(pool, entry->meta.id);
+
+        if (copy && !entry->job)
+                return say_copied(word, entry->meta.id, copy, err);
         if (entry->job)
                 return error_set(err, ERROR_AGAIN, "%s %s is being copied, %u%% done", word,
                                  entry->meta.id, copy_percent(entry->job));
@@ -163,7 +199,7 @@ static int wait_free(Pool *pool, const Call *call, const LocalMeta *wanted, Hold
                         return 0;
                 }
                 if (entry->job || clock_msecs() >= until)
-                        return say_busy(entry, err);
+                        return say_busy(pool, entry, err);
                 if (call->cancelled(call->userdata))
                         return error_set(err, ERROR_TIMEOUT, "cancelled while waiting for %s",
                                          wanted->id);

@@ -183,9 +183,13 @@ int node_check_hanging(Node *node, const char *volume_id, Error *err) {
 
 int node_locks_acquire(Node *node, const Call *call, const char *volume_id, HoldMode mode,
                        const char *path, NodeLocks *locks, Error *err) {
+        const Provider *provider = node->config.provider;
         int r;
 
         r = wait_for_hold(call, node->locks, "volume", volume_id, mode, &locks->volume, err);
+        if (r < 0 && err && err->code == ERROR_AGAIN && provider->tell_busy &&
+            !(call->waiting && call->waiting->is_parked))
+                provider->tell_busy(node->config.provider_self, volume_id, err);
         if (r == 0)
                 r = wait_for_hold(call, node->locks, "path", path, HOLD_EXCLUSIVE, &locks->path,
                                   err);

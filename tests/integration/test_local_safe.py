@@ -949,6 +949,29 @@ def test_another_image_gets_the_number_before_it_is_opened(world, build, sandbox
         pytest.skip('others on this machine took the number each time')
 
 
+def test_a_stage_that_waits_for_a_copy_says_so(build, sandbox):
+    """For hours a pod was told that another operation is under way, and not which."""
+    world = pool_world(build, sandbox, sandbox.mounted(sandbox.loop(256 * MIB, ['mkfs.ext4', '-q']), 'ext4'))
+    volume_id = world.create('a', 16 * MIB, mount())
+    world.kubelet.stage(volume_id, mount())
+    (world.kubelet.staging(volume_id) / 'file').write_bytes(os.urandom(4 * MIB))
+    world.kubelet.unstage(volume_id)
+    csi.until(lambda: not world.loops())
+    stopper = Stopper(pathlib.Path(build), world.daemon.process.pid, 1, ['copy_file_range'])
+    call = world.client.start('CreateSnapshot', source_volume_id=volume_id, name='s')
+    assert stopper.held(call)
+    fields = {'volume_id': volume_id, 'staging_target_path': str(world.kubelet.staging(volume_id)),
+              'volume_capability': mount()}
+    message = world.client.fails('ABORTED', 'NodeStageVolume', **fields)
+    assert f'volume {volume_id} is being copied to snapshot snap-' in message and '% done' in message
+    stopper.end()
+    snapshot = call.result().snapshot
+    world.client.NodeStageVolume(**fields)
+    assert snapshot.source_volume_id == volume_id
+    world.kubelet.unstage(volume_id)
+    end(world)
+
+
 # --- the pool itself ---
 
 @pytest.fixture(name='disk')
@@ -1516,6 +1539,8 @@ def test_a_pool_that_turns_read_only(build, sandbox, disk, how):
     else:
         subprocess.run(['mount', '-o', 'remount,abort', place], check=True)
     csi.until(lambda: probed(world.client) is False)
+    # Said once, at the start as well as later.
+    assert world.daemon.log().count('is read-only: what is mounted is served') == 1
     assert world.client.GetCapacity().available_capacity == 0
     for message in read_only_calls(world, volume_id, snapshot):
         assert 'cannot be written' in message or 'read-only' in message
