@@ -343,6 +343,19 @@ int block_sysfs_whole_size(int root_fd, uint64_t devno, uint64_t *bytesp) {
         return 0;
 }
 
+int block_sysfs_disk(int root_fd, uint64_t devno, uint64_t *diskp) {
+        cleanup(closep) int dir_fd = open_device(root_fd, devno), disk_fd = -1;
+
+        if (dir_fd < 0)
+                return dir_fd;
+        if (faccessat(dir_fd, "partition", F_OK, 0) < 0) {
+                *diskp = devno;
+                return 0;
+        }
+        disk_fd = openat(dir_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return disk_fd < 0 ? -errno : read_devno(disk_fd, diskp);
+}
+
 static int compare_names(const void *a, const void *b) {
         return strcmp(a, b);
 }

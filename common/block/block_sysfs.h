@@ -40,6 +40,9 @@ int block_sysfs_size(int root_fd, uint64_t devno, uint64_t *bytesp);
  * mapper; its own if there is none. Return: as block_sysfs_info(). */
 int block_sysfs_whole_size(int root_fd, uint64_t devno, uint64_t *bytesp);
 
+/* The disk that a partition is of; any other device is its own. Return: as block_sysfs_info(). */
+int block_sysfs_disk(int root_fd, uint64_t devno, uint64_t *diskp);
+
 /* By kernel name, "sdb". */
 int block_sysfs_info_by_name(int root_fd, const char *name, BlockInfo *info);
 

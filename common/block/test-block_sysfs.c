@@ -150,6 +150,19 @@ static void test_is_on(void **state) {
         assert_int_equal(block_sysfs_is_on(root_fd, makedev(1, 1), disk), 0);
 }
 
+static void test_disk(void **state) {
+        const uint64_t own[] = {makedev(259, 0), makedev(253, 0)};
+        uint64_t disk = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(own); i++) {
+                assert_int_equal(block_sysfs_disk(root_fd, own[i], &disk), 0);
+                assert_int_equal(disk, own[i]);
+        }
+        assert_int_equal(block_sysfs_disk(root_fd, makedev(259, 1), &disk), 0);
+        assert_int_equal(disk, makedev(259, 0));
+        assert_int_equal(block_sysfs_disk(root_fd, makedev(1, 1), &disk), -ENODEV);
+}
+
 static void test_written(void **state) {
         const uint64_t disk = makedev(259, 0);
         uint64_t n_sectors = 0;
@@ -173,9 +186,8 @@ static void test_written(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_info),
-                cmocka_unit_test(test_list),
-                cmocka_unit_test(test_is_on),
+                cmocka_unit_test(test_info),    cmocka_unit_test(test_list),
+                cmocka_unit_test(test_is_on),   cmocka_unit_test(test_disk),
                 cmocka_unit_test(test_written),
         };
 

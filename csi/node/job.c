@@ -170,8 +170,9 @@ static bool is_short(const Job *job) {
         return job->device.size_bytes > 0 && job->device.size_bytes < job->device.device.size_bytes;
 }
 
-/* From the look at who has it mounted or shown, until it is. Of a disk that got its partition in
- * this call the whole is held already. */
+/* From the look at who has it mounted or shown, until it is: by its disk, which a partition shares
+ * with the whole and with other partitions. Of a disk that got its partition in this call the whole
+ * is held already. */
 static int hold_disk(Job *job, const Device *device, Error *err) {
         /* Whoever gave a loop device back may hold its number for a moment more. */
         HoldWait wait = {
@@ -179,11 +180,15 @@ static int hold_disk(Job *job, const Device *device, Error *err) {
                 .cancelled = call_is_aborted,
                 .userdata = (void *)(uintptr_t)job->call,
         };
+        cleanup(closep) int root_fd = file_open_root();
+        uint64_t devno = device->devno;
         char key[32];
 
         if (job->locks.disk.table)
                 return 0;
-        (void)snprintf(key, sizeof(key), "%u:%u", major(device->devno), minor(device->devno));
+        /* What is gone from sysfs already keeps its own number. */
+        (void)block_sysfs_disk(root_fd, devno, &devno);
+        (void)snprintf(key, sizeof(key), "%u:%u", major(devno), minor(devno));
         return hold_acquire(job->node->locks, "disk", key, HOLD_EXCLUSIVE, &wait, &job->locks.disk,
                             err);
 }

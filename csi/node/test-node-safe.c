@@ -694,6 +694,45 @@ static void test_proven_again(void) {
         node_free(node);
 }
 
+static struct {
+        Node *node;
+        StepKind step;
+        ErrorCode code;
+} second;
+
+static int second_run(void *userdata, StepKind kind, Work *work, Error *err) {
+        const Ask ask = {.fs_type = "ext4", .staging = STAGING "-2"};
+        Error outer = last_error;
+
+        if (kind == second.step)
+                second.code = stage(second.node, "second-id", &ask);
+        last_error = outer;
+        return kernel_run(second.node, kind, work, err);
+}
+
+static int second_undo(void *userdata, StepKind kind, Work *work, Error *err) {
+        return kernel_undo(second.node, kind, work, err);
+}
+
+/* Two names lead to one disk: while it is formatted or mounted by one, the other waits. */
+static void test_two_ids(void) {
+        static const StepKind steps[] = {STEP_FORMAT, STEP_MOUNT};
+        const NodeKernel kernel = {second_run, second_undo, NULL};
+        Node *node = node_open(&kernel);
+
+        second.node = node;
+        disk_new("first-id", 64 * MIB)->other_id = "second-id";
+        for (size_t i = 0; i < N_ELEMENTS(steps); i++) {
+                second.step = steps[i];
+                second.code = ERROR_NONE;
+                assert(stage(node, "first-id", &ext4) == ERROR_NONE);
+                assert(second.code == ERROR_AGAIN);
+                assert(count_mounts(STAGING) == 1 && count_mounts(STAGING "-2") == 0);
+                expect_ok(unstage(node, "first-id", STAGING));
+        }
+        node_free(node);
+}
+
 /* A mount whose server is gone: FUSE without its daemon answers ENOTCONN to everything. */
 static void mount_dead(const char *path) {
         char options[96];
@@ -761,6 +800,7 @@ int main(int argc, char **argv) {
                 {"links", test_links},
                 {"busy", test_busy},
                 {"busy_says_who", test_busy_says_who},
+                {"two_ids", test_two_ids},
                 {"proven_again", test_proven_again},
                 {"dead", test_dead},
         };

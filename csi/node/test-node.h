@@ -29,6 +29,7 @@
 
 typedef struct Disk {
         char id[32];
+        const char *other_id; /* that the provider finds it by, too; or NULL */
         int backing_fd, loop_fd;
         char path[LOOP_PATH_MAX];
         bool is_ephemeral;
@@ -45,7 +46,7 @@ static bool never(void *userdata) {
 
 static Disk *disk_find(const char *id) {
         for (size_t i = 0; i < n_disks; i++)
-                if (str_equal(disks[i].id, id))
+                if (str_equal(disks[i].id, id) || str_equal(disks[i].other_id, id))
                         return &disks[i];
         return NULL;
 }
