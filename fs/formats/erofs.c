@@ -13,10 +13,11 @@
 #define EROFS_OFFSET    1024U
 #define EROFS_SB_CHKSUM 0x1U
 
-#define EROFS_COMPR_CFGS 0x2U /* shares its bit with big_pcluster */
-#define EROFS_48BIT      0x80U
-#define EROFS_METABOX    0x100U
-#define EROFS_LAYOUTS    5U
+#define EROFS_COMPR_CFGS   0x2U /* shares its bit with big_pcluster */
+#define EROFS_DEVICE_TABLE 0x8U
+#define EROFS_48BIT        0x80U
+#define EROFS_METABOX      0x100U
+#define EROFS_LAYOUTS      5U
 
 /* Over the rest of the block that holds the superblock, its own field as zero. */
 static int erofs_checksum(FsSource *source, FsVolume *volume) {
@@ -65,6 +66,13 @@ static void erofs_algorithms(const uint8_t *sb, FsVolume *volume) {
                 volume->words[FS_CLASS_ALGORITHM] = le16(sb + 0x54);
 }
 
+/* A slot of the table has a tag, which Linux 5.19 to 6.3 takes for the path of a device and opens.
+ */
+static void erofs_devices(const uint8_t *sb, FsVolume *volume) {
+        if (volume->words[FS_CLASS_INCOMPAT] & EROFS_DEVICE_TABLE)
+                volume->n_devices = 1U + le16(sb + 0x56);
+}
+
 static void erofs_check(const uint8_t *sb, FsVolume *volume) {
         if (sb[0x5a])
                 volume_malformed(volume, "directory block size 2^%u", (unsigned int)sb[0x5a]);
@@ -89,6 +97,7 @@ static int erofs_read(FsSource *source, const uint8_t *head, FsVolume *volume) {
         volume->has_uuid = true;
         memcpy(volume->uuid, sb + 0x30, 16);
         volume_text(volume->label, sizeof(volume->label), sb + 0x40, 16);
+        erofs_devices(sb, volume);
         if (sb[0xc] < 9 || sb[0xc] > 16) {
                 volume_malformed(volume, "block size 2^%u", (unsigned int)sb[0xc]);
                 return 0;

@@ -219,6 +219,16 @@ static const Poke pokes[] = {
         {"f2fs", 1024 + 0x10, {32, 0, 0, 0}, 4, "log block size 32"},
         {"f2fs", 1024 + 0x14, {10, 0, 0, 0}, 4, "segment 10"},
         {"f2fs", 1024 + 0x884, {0, 0x10, 0, 0}, 4, "encoding 0"},
+        {"f2fs", 1024 + 0x30, {1, 0, 0, 0}, 4, "segment count"},
+        {"f2fs", 1024 + 0x2c, {1, 0, 0, 0}, 4, "section count"},
+        {"f2fs", 1024 + 0x18, {0, 0, 0, 0}, 4, "section of no segments"},
+        {"f2fs", 1024 + 0x1c, {0, 1, 0, 0}, 4, "sections in a zone"},
+        {"f2fs", 1024 + 0x4c, {0, 9, 0, 0}, 4, "start of an area"},
+        {"f2fs", 1024 + 0x64, {4, 0, 0, 0}, 4, "number of an inode"},
+        {"f2fs", 1024 + 0x47c, {65, 0, 0, 0}, 4, "extension count"},
+        {"f2fs", 1024 + 0x680, {0, 2, 0, 0}, 4, "checkpoint payload"},
+        {"f2fs", 5120 + 0x4c, {0, 9, 0, 0}, 4, "second superblock"},
+        {"f2fs", 5120 + 0x884, {0xff, 0, 0, 0}, 4, "second superblock"},
         {"ext4-many", 1024 + 0x27c, {7, 0}, 2, "encoding"},
         {"erofs", 1024 + 0xc, {40}, 1, "2^40"},
         {"exfat", 0x6c, {200}, 1, "2^200"},
@@ -251,6 +261,39 @@ static void test_malformed(void **state) {
                 assert_int_equal(read_pieces(&pieces, &v), 0);
                 assert_true(v.state & FS_STATE_MALFORMED);
                 assert_non_null(strstr(v.problem, pokes[i].problem));
+                pieces_unload(&pieces);
+        }
+}
+
+/* A path in the first slot alone is opened as well, and so is one of the copy, which is taken where
+ * the first is refused. A bit of erofs makes a table of what else is there. */
+static void test_named_devices(void **state) {
+        static const struct {
+                const char *name;
+                uint64_t offset;
+                uint8_t bytes[4];
+                uint32_t n_devices;
+        } cases[] = {
+                {"f2fs", 1024 + 0x899, "/x", 2},  {"f2fs", 1024 + 0x899 + 68, "/x", 2},
+                {"f2fs", 5120 + 0x899, "/x", 2},  {"f2fs", 5120 + 0x899 + 7 * 68, "/x", 2},
+                {"erofs", 1024 + 0x50, {0x8}, 1}, {"erofs", 1024 + 0x50, {0xb}, 1},
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                uint8_t bytes[4], two[2] = {2, 0};
+                Pieces pieces;
+                FsVolume v;
+
+                memcpy(bytes, cases[i].bytes, sizeof(bytes));
+                pieces_load(&pieces, cases[i].name);
+                pieces_cover(&pieces, cases[i].offset, bytes, sizeof(bytes));
+                assert_int_equal(read_pieces(&pieces, &v), 0);
+                assert_int_equal(v.n_devices, cases[i].n_devices);
+                if (cases[i].n_devices == 1) {
+                        pieces_cover(&pieces, 1024 + 0x56, two, sizeof(two));
+                        assert_int_equal(read_pieces(&pieces, &v), 0);
+                        assert_int_equal(v.n_devices, 3);
+                }
                 pieces_unload(&pieces);
         }
 }
@@ -585,7 +628,7 @@ int main(void) {
                 cmocka_unit_test(test_read_errors),   cmocka_unit_test(test_nothing),
                 cmocka_unit_test(test_backup),        cmocka_unit_test(test_bounded),
                 cmocka_unit_test(test_btrfs_trees),   cmocka_unit_test(test_states),
-                cmocka_unit_test(test_xfs_features2),
+                cmocka_unit_test(test_xfs_features2), cmocka_unit_test(test_named_devices),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,9 +36,11 @@ void verdict_judge_devices(const VerdictCase *c) {
                 verdict_add_sizes(c,
                                   (FsReason){.kind = FS_REASON_DEVICES,
                                              .limit = FS_ANSWER_NO,
+                                             /* Of erofs: what opening the tag says. */
                                              .os_errno = v->kind == FS_KIND_BTRFS
                                                                  ? exact_errno(c, ENOENT)
-                                                                 : EINVAL},
+                                                         : v->kind == FS_KIND_EROFS ? 0
+                                                                                    : EINVAL},
                                   v->n_devices, 1);
         if (v->state & FS_STATE_SEED)
                 verdict_add_plain(c, FS_REASON_RO_FORMAT, FS_ANSWER_RO, 0);
