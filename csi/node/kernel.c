@@ -256,7 +256,8 @@ static int format(Node *node, Work *work, Error *err) {
         return r;
 }
 
-/* The tool said that it is clean; the superblock must say so as well. */
+/* The tool said that it is clean; the superblock must say so as well, and whatever was decided on
+ * it before is decided on what is there now: a journal may have held another one. */
 static int check_again(Work *work, int fd, Error *err) {
         FsInspection inspection;
         FsckPlan again;
@@ -268,10 +269,10 @@ static int check_again(Work *work, int fd, Error *err) {
         if (inspection.find != FS_FIND_FILESYSTEM)
                 return error_set(err, ERROR_PRECONDITION, "%s after its check: %s",
                                  work->plan->device, inspection.why);
-        work->plan->volume = inspection.volume;
-        fsck_plan(&inspection.volume, work->plan->host, work->plan->device,
-                  !work->plan->writes_super, &again);
-        if (again.action == FSCK_ACTION_PREEN || again.action == FSCK_ACTION_REFUSE)
+        r = mount_decide(&inspection.volume, work->plan, &again, err);
+        if (r < 0)
+                return r;
+        if (again.action == FSCK_ACTION_PREEN)
                 return error_set(err, ERROR_PRECONDITION,
                                  "%s was checked and is still not clean: %s", work->plan->device,
                                  again.why);

@@ -190,7 +190,44 @@ static bool plan_grow(const MountInput *input, const DeviceFacts *device, Plan *
         return false;
 }
 
-static int judge(const MountInput *input, const DeviceFacts *device, Plan *plan, Error *err) {
+/* ext2, ext3 and ext4 are one. */
+static bool is_of_provider(const FormatRules *rules, FsKind kind) {
+        const char *const *type = rules->fs_types;
+
+        while (type && *type && fs_kind_from_type(*type) != kind)
+                type++;
+        return !type || *type;
+}
+
+static void list_types(const FormatRules *rules, char *text, size_t n_text) {
+        size_t n = 0;
+
+        text[0] = '\0';
+        for (size_t i = 0; rules->fs_types[i] && n < n_text; i++)
+                n += (size_t)snprintf(text + n, n_text - n, "%s%s", i ? ", " : "",
+                                      rules->fs_types[i]);
+}
+
+/* A driver of the kernel reads what a tenant wrote: only those that the provider's volumes need. */
+static int check_type(const char *path, const MountInput *input, const FsVolume *volume,
+                      Error *err) {
+        char types[80];
+
+        if (!is_type(input->fs_type, volume))
+                return error_set(err, ERROR_PRECONDITION,
+                                 "%s holds %s, the request asks for %s: ask for %s, or use another "
+                                 "volume",
+                                 path, volume->type, input->fs_type, volume->type);
+        if (is_of_provider(input->rules, volume->kind))
+                return 0;
+        list_types(input->rules, types, sizeof(types));
+        return error_set(err, ERROR_PRECONDITION,
+                         "%s holds %s, which volumes of this provider do not have, expected one of "
+                         "%s: copy its files to such a volume",
+                         path, volume->type, types);
+}
+
+static int judge(const DeviceFacts *device, Plan *plan, Error *err) {
         const FsSituation situation = {
                 .logical_sector_bytes = device->logical_sector_bytes,
                 .device_read_only = device->is_read_only,
@@ -213,36 +250,43 @@ static int judge(const MountInput *input, const DeviceFacts *device, Plan *plan,
         return 0;
 }
 
-static int plan_existing(const MountInput *input, const DeviceFacts *device, Plan *plan,
-                         bool *growsp, Error *err) {
-        const char *path = device->device.path;
+int mount_decide(const FsVolume *volume, Plan *plan, FsckPlan *check, Error *err) {
+        const MountInput *input = plan->input;
+        const char *path = plan->device;
         int r;
 
-        plan->volume = device->inspection.volume;
-        if (!is_type(input->fs_type, &plan->volume))
-                return error_set(err, ERROR_PRECONDITION,
-                                 "%s holds %s, the request asks for %s: ask for %s, or use another "
-                                 "volume",
-                                 path, plan->volume.type, input->fs_type, plan->volume.type);
-        plan->fs_type = str_equal(input->fs_type, "ext4") ? "ext4" : plan->volume.type;
-        if (plan->volume.kind == FS_KIND_NTFS && plan->host->ntfs_driver)
+        plan->volume = *volume;
+        r = check_type(path, input, volume, err);
+        if (r < 0)
+                return r;
+        plan->fs_type = str_equal(input->fs_type, "ext4") ? "ext4" : volume->type;
+        if (volume->kind == FS_KIND_NTFS && plan->host->ntfs_driver)
                 plan->fs_type = plan->host->ntfs_driver;
-        r = judge(input, device, plan, err);
+        r = judge(plan->facts, plan, err);
         options_add_for(&plan->options, plan->fs_type);
         if (r == 0)
-                r = options_check_own(path, plan->volume.own_options, &plan->options,
+                r = options_check_own(path, volume->own_options, &plan->options,
                                       !plan->writes_super, err);
         if (r < 0)
                 return r;
-        fsck_plan(&plan->volume, plan->host, path, !plan->writes_super, &plan->fsck);
-        if (plan->fsck.action == FSCK_ACTION_REFUSE && plan->writes_super && !plan->wants_write) {
+        fsck_plan(volume, plan->host, path, !plan->writes_super, check);
+        if (check->action == FSCK_ACTION_REFUSE && plan->writes_super && !plan->wants_write) {
                 plan->writes_super = false;
-                fsck_plan(&plan->volume, plan->host, path, true, &plan->fsck);
+                fsck_plan(volume, plan->host, path, true, check);
         }
-        if (plan->fsck.action == FSCK_ACTION_REFUSE)
-                return error_set(err, ERROR_PRECONDITION, "%s: %s", path, plan->fsck.why);
+        if (check->action == FSCK_ACTION_REFUSE)
+                return error_set(err, ERROR_PRECONDITION, "%s: %s", path, check->why);
+        return 0;
+}
+
+static int plan_existing(const MountInput *input, const DeviceFacts *device, Plan *plan,
+                         bool *growsp, Error *err) {
+        int r = mount_decide(&device->inspection.volume, plan, &plan->fsck, err);
+
+        if (r < 0)
+                return r;
         if (device->growth != GROWING_NONE && plan->fsck.action == FSCK_ACTION_PREEN)
-                fsck_plan_cut_growth(&plan->volume, path, device->growth == GROWING_CUT,
+                fsck_plan_cut_growth(&plan->volume, plan->device, device->growth == GROWING_CUT,
                                      &plan->fsck);
         /* Mounted somewhere else it is the kernel's, and must not be touched. */
         if (plan->fsck.action == FSCK_ACTION_PREEN && device->is_free)
@@ -286,6 +330,8 @@ int mount_plan(const MountInput *input, const DeviceFacts *device, const TargetF
         plan->device = device->device.path;
         plan->target = target->path;
         plan->host = &input->hosts[0];
+        plan->input = input;
+        plan->facts = device;
         plan->writes_super = !(input->options->set & MOUNT_FLAG_READ_ONLY);
         plan->wants_write = plan->writes_super && !input->reads_only;
         if (target->is_mounted && !target->is_dead)

@@ -32,6 +32,24 @@ const char *step_name(StepKind kind);
 
 #define PLAN_STEPS_MAX 8
 
+/* What stage_plan() and the publishing of unstaged volumes need of a request. */
+typedef struct MountInput {
+        const char *volume_id;
+        const char *fs_type; /* as asked; "" any, and the provider's default for a new one */
+        const FormatRules *rules;
+        const MountOptions *options; /* options_from_capability() */
+        const FsMakeWords *words;    /* NULL: none */
+        const FsHost *hosts;         /* [0] is this node; all must be able to mount what is made */
+        size_t n_hosts;
+        bool can_grow_mounted_ext; /* CAP_SYS_RESOURCE */
+        uint64_t grow_to_bytes;    /* what a new filesystem is meant to grow to; 0: not said */
+        bool has_selinux;
+        bool never_formats;   /* a blank disk is an error */
+        bool formats_to_read; /* an inline volume: nobody but this publish ever formats it */
+        bool reads_only; /* this target only reads; others of the volume may write. The mount is
+                            read-only, and the filesystem is mounted for writing where it can be */
+} MountInput;
+
 /* Large: on the heap. Strings are borrowed from request and facts. Do not copy by value. */
 typedef struct Plan {
         StepKind steps[PLAN_STEPS_MAX];
@@ -54,30 +72,14 @@ typedef struct Plan {
         FsMakePlan make;
         FsExpect expect;
         const FsHost *host;
-        const Share *share; /* of STEP_MOUNT_SHARE */
+        const MountInput *input;  /* of a mount: what was asked */
+        const DeviceFacts *facts; /* of a mount: what its device is */
+        const Share *share;       /* of STEP_MOUNT_SHARE */
 } Plan;
 
 /* One line per step: "mount device=/dev/sdb target=/t type=ext4 options=nosuid,nodev". Caller
  * frees; NULL without memory. */
 char *plan_format(const Plan *plan);
-
-/* What stage_plan() and the publishing of unstaged volumes need of a request. */
-typedef struct MountInput {
-        const char *volume_id;
-        const char *fs_type; /* as asked; "" any, and the provider's default for a new one */
-        const FormatRules *rules;
-        const MountOptions *options; /* options_from_capability() */
-        const FsMakeWords *words;    /* NULL: none */
-        const FsHost *hosts;         /* [0] is this node; all must be able to mount what is made */
-        size_t n_hosts;
-        bool can_grow_mounted_ext; /* CAP_SYS_RESOURCE */
-        uint64_t grow_to_bytes;    /* what a new filesystem is meant to grow to; 0: not said */
-        bool has_selinux;
-        bool never_formats;   /* a blank disk is an error */
-        bool formats_to_read; /* an inline volume: nobody but this publish ever formats it */
-        bool reads_only; /* this target only reads; others of the volume may write. The mount is
-                            read-only, and the filesystem is mounted for writing where it can be */
-} MountInput;
 
 /**
  * mount_plan() - bring the filesystem of a device to a path
@@ -88,6 +90,17 @@ typedef struct MountInput {
  */
 int mount_plan(const MountInput *input, const DeviceFacts *device, const TargetFacts *target,
                Plan *plan, Error *err);
+
+/**
+ * mount_decide() - whether and how what is on the device may be mounted
+ * @volume: as it was found; once more after every tool that wrote, which may have replayed another
+ * superblock
+ * @check: what is to be checked first
+ * @plan: of mount_plan(); type, options, verdict and whether it is mounted for writing are set
+ *
+ * Return: 0; ERROR_PRECONDITION in one sentence.
+ */
+int mount_decide(const FsVolume *volume, Plan *plan, FsckPlan *check, Error *err);
 
 /* The type that a new filesystem on this volume would get. */
 const char *mount_plan_type(const MountInput *input);

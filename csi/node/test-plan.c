@@ -285,6 +285,61 @@ static void test_mounted(void **state) {
                     "mount device=/dev/sdb target=/t type=ext4 options=errors=...\n");
 }
 
+/* Whatever is asked, and whatever only reads. */
+static void test_types_of_the_provider(void **state) {
+        static const struct {
+                FsKind kind;
+                const char *type;
+        } others[] = {
+                {FS_KIND_F2FS, "f2fs"}, {FS_KIND_EROFS, "erofs"}, {FS_KIND_SQUASHFS, "squashfs"},
+                {FS_KIND_VFAT, "vfat"}, {FS_KIND_EXFAT, "exfat"}, {FS_KIND_NTFS, "ntfs"},
+        };
+        DeviceFacts device = device_with(FS_KIND_EXT, "ext2", 10 * GIB);
+
+        for (size_t i = 0; i < N_ELEMENTS(others); i++) {
+                const DeviceFacts other = device_with(others[i].kind, others[i].type, 10 * GIB);
+
+                expect_refusal(&(Setting){""}, &other, &free_target, ERROR_PRECONDITION,
+                               "expected one of ext4, xfs, btrfs, ext3:");
+                expect_refusal(&(Setting){others[i].type, "ro"}, &other, &free_target,
+                               ERROR_PRECONDITION, "volumes of this provider do not have");
+        }
+        expect_plan(&(Setting){""}, &device, &free_target,
+                    "mount device=/dev/sdb target=/t type=ext2 options=errors=...\n");
+}
+
+/* A tool's replay may bring another superblock: nothing of the first decision stays. */
+static void test_decided_again(void **state) {
+        const DeviceFacts device = device_with(FS_KIND_EXT, "ext4", 10 * GIB);
+        cleanup(freep) Plan *plan = calloc(1, sizeof(*plan));
+        FsVolume replayed = device.inspection.volume;
+        const MountInput input = {.fs_type = "ext4",
+                                  .rules = &rules,
+                                  .hosts = &host,
+                                  .n_hosts = 1,
+                                  .options = &options,
+                                  .has_selinux = true};
+        FsckPlan check;
+        Error err = {0};
+
+        options = (MountOptions){0};
+        assert_int_equal(mount_plan(&input, &device, &free_target, plan, &err), 0);
+        assert_int_equal(mount_decide(&replayed, plan, &check, &err), 0);
+        assert_int_equal(check.action, FSCK_ACTION_NONE);
+        (void)snprintf(replayed.own_options, sizeof(replayed.own_options), "data=writeback");
+        assert_true(mount_decide(&replayed, plan, &check, &err) < 0);
+        assert_non_null(strstr(err.message, "in its superblock"));
+        replayed = device.inspection.volume;
+        replayed.state = FS_STATE_EXTERNAL_LOG;
+        assert_true(mount_decide(&replayed, plan, &check, &err) < 0);
+        assert_int_equal(err.code, ERROR_PRECONDITION);
+        replayed = device.inspection.volume;
+        replayed.kind = FS_KIND_EROFS;
+        replayed.type = "erofs";
+        assert_true(mount_decide(&replayed, plan, &check, &err) < 0);
+        assert_non_null(strstr(err.message, "the request asks for ext4"));
+}
+
 static void test_bind(void **state) {
         char ext4[] = "ext4", root[] = "/", other[] = "/dir";
         TargetFacts staged = mounted(ext4, MOUNT_FLAG_NO_SUID, false), target = staged;
@@ -443,12 +498,20 @@ static void test_condition(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_blank),        cmocka_unit_test(test_not_blank),
-                cmocka_unit_test(test_existing),     cmocka_unit_test(test_check),
-                cmocka_unit_test(test_incompatible), cmocka_unit_test(test_grow),
-                cmocka_unit_test(test_selinux),      cmocka_unit_test(test_mounted),
-                cmocka_unit_test(test_bind),         cmocka_unit_test(test_block),
-                cmocka_unit_test(test_apply),        cmocka_unit_test(test_condition),
+                cmocka_unit_test(test_blank),
+                cmocka_unit_test(test_not_blank),
+                cmocka_unit_test(test_existing),
+                cmocka_unit_test(test_check),
+                cmocka_unit_test(test_incompatible),
+                cmocka_unit_test(test_grow),
+                cmocka_unit_test(test_selinux),
+                cmocka_unit_test(test_mounted),
+                cmocka_unit_test(test_types_of_the_provider),
+                cmocka_unit_test(test_decided_again),
+                cmocka_unit_test(test_bind),
+                cmocka_unit_test(test_block),
+                cmocka_unit_test(test_apply),
+                cmocka_unit_test(test_condition),
         };
 
         return cmocka_run_group_tests(tests, set_up, NULL);
