@@ -3,16 +3,21 @@
 #include "common/base/confine.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/str.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
+#include <linux/landlock.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -43,8 +48,18 @@
         ((uint32_t)(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |  \
                     CLONE_NEWPID | CLONE_NEWNET))
 
-/* Programs of x32 come with the same architecture and a bit in the number. */
-#define X32_BIT 0x40000000U
+/* From here on an architecture has calls of its own: arm's set_tls. */
+#ifdef __arm__
+#define PRIVATE 0xf0000U
+#else
+#define PRIVATE UINT32_MAX
+#endif
+
+/* The same on every architecture, and not in every libc's headers. Source: Linux 6.18,
+ * scripts/syscall.tbl. */
+#define QUOTACTL_FD    443
+#define OPEN_TREE_ATTR 467
+#define NEWEST         470
 
 static const unsigned int refused[] = {
         /* mounts */
@@ -62,7 +77,12 @@ static const unsigned int refused[] = {
         SYS_swapon,
         SYS_swapoff,
         SYS_quotactl,
+        QUOTACTL_FD,
+        OPEN_TREE_ATTR,
         SYS_open_by_handle_at,
+#ifdef SYS_umount
+        SYS_umount,
+#endif
         /* namespaces */
         SYS_unshare,
         SYS_setns,
@@ -98,9 +118,17 @@ static const unsigned int refused[] = {
         SYS_clock_settime,
         SYS_adjtimex,
         SYS_clock_adjtime,
+#ifdef SYS_clock_settime64
+        SYS_clock_settime64,
+        SYS_clock_adjtime64,
+#endif
         SYS_sethostname,
         SYS_setdomainname,
         SYS_vhangup,
+#ifdef SYS_socketcall
+        /* Its arguments cannot be seen. */
+        SYS_socketcall,
+#endif
 };
 
 /* What the keys of device mapper need. */
@@ -146,10 +174,11 @@ static void put_abi(Program *program) {
         put(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0));
         put_return(program, ENOSYS);
         put_load(program, offsetof(struct seccomp_data, nr));
-#ifdef __x86_64__
-        put(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1));
+        /* Also those of x32, whose numbers have a bit of their own. What is private to an
+         * architecture (arm's) is far above. */
+        put(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST, 0, 2));
+        put(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, PRIVATE, 1, 0));
         put_return(program, ENOSYS);
-#endif
 }
 
 static void put_refused(Program *program, const unsigned int *numbers, size_t n) {
@@ -169,13 +198,19 @@ static void put_clone(Program *program) {
         put_return(program, 0);
 }
 
+/* None but for cryptsetup's: by one of AF_UNIX a tool would ask whoever trusts root, the daemon's
+ * own socket first. */
 static void put_socket(Program *program, Confinement confinement) {
-        put_unless(program, SYS_socket, 6);
-        put_load(program, argument(0));
-        put_unless(program, AF_UNIX, 1);
-        put_return(program, 0);
-        put_unless(program, confinement == CONFINEMENT_CRYPTO ? AF_ALG : AF_UNIX, 1);
-        put_return(program, 0);
+        if (confinement == CONFINEMENT_CRYPTO) {
+                put_unless(program, SYS_socket, 6);
+                put_load(program, argument(0));
+                put_unless(program, AF_UNIX, 1);
+                put_return(program, 0);
+                put_unless(program, AF_ALG, 1);
+                put_return(program, 0);
+        } else {
+                put_unless(program, SYS_socket, 1);
+        }
         put_return(program, EAFNOSUPPORT);
 }
 
@@ -202,6 +237,77 @@ bool confine_has_filter(void) {
                errno == EFAULT;
 }
 
+/* --- paths --- */
+
+#define WRITES                                                                                     \
+        (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |                           \
+         LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |                           \
+         LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |                               \
+         LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |                             \
+         LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
+#define OF_A_FILE (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE)
+
+/* What is no place of files (a pipe, memory) needs no rule. */
+static int allow(int ruleset_fd, int fd, uint64_t access) {
+        struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};
+        struct stat status;
+
+        if (fstat(fd, &status) < 0)
+                return -errno;
+        if (!S_ISDIR(status.st_mode))
+                rule.allowed_access &= OF_A_FILE;
+        if (syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
+                return errno == EBADFD ? 0 : -errno;
+        return 0;
+}
+
+/* What is not there needs no rule, and a link leads to what has its own. */
+static int allow_name(int ruleset_fd, int dir_fd, const char *name, uint64_t access) {
+        cleanup(closep) int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+        return fd < 0 ? 0 : allow(ruleset_fd, fd, access);
+}
+
+static int allow_root(int ruleset_fd) {
+        cleanup(closedirp) DIR *root = opendir("/");
+        struct dirent *entry;
+        int r = root ? 0 : -errno;
+
+        while (r == 0 && (entry = readdir(root))) {
+                bool kernel = str_equal(entry->d_name, "proc") || str_equal(entry->d_name, "sys");
+
+                if (entry->d_name[0] == '.' || str_equal(entry->d_name, "dev"))
+                        continue;
+                r = allow_name(ruleset_fd, dirfd(root), entry->d_name,
+                               kernel ? LANDLOCK_ACCESS_FS_READ_FILE
+                                      : LANDLOCK_ACCESS_FS_READ_FILE | WRITES);
+        }
+        return r;
+}
+
+static int keep_to_paths(int device_fd) {
+        static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
+                                              "/dev/urandom"};
+        const struct landlock_ruleset_attr attributes = {
+                .handled_access_fs = LANDLOCK_ACCESS_FS_READ_FILE | WRITES,
+        };
+        cleanup(closep) int fd =
+                (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof(attributes), 0);
+        int r;
+
+        /* EPERM: of a container's profile that does not know the calls. */
+        if (fd < 0)
+                return errno == ENOSYS || errno == EOPNOTSUPP || errno == EPERM ? 0 : -errno;
+        r = allow_root(fd);
+        for (size_t i = 0; r == 0 && i < N_ELEMENTS(devices); i++)
+                r = allow_name(fd, AT_FDCWD, devices[i], OF_A_FILE);
+        if (r == 0 && device_fd > 0)
+                r = allow(fd, device_fd, OF_A_FILE);
+        if (r == 0 && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
+                r = -errno;
+        return r;
+}
+
 /* The system call and not a library's: it is of this thread alone. */
 static int keep_only(uint64_t keep) {
         struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -217,14 +323,16 @@ static int keep_only(uint64_t keep) {
         return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
 
-int confine_thread(Confinement confinement, uint64_t keep) {
+int confine_thread(Confinement confinement, uint64_t keep, int device_fd) {
         int r;
 
         if (confinement == CONFINEMENT_NONE)
                 return 0;
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return -errno;
-        r = keep_only(keep);
+        r = confinement == CONFINEMENT_TOOL ? keep_to_paths(device_fd) : 0;
+        if (r == 0)
+                r = keep_only(keep);
         if (r < 0)
                 return r;
         return ARCHITECTURE ? filter(confinement) : 0;

@@ -76,7 +76,8 @@ static void *spawn_as_thread(void *userdata) {
         Birth *one = userdata;
         const ExecRequest *request = one->request;
 
-        one->result = confine_thread(request->confinement, request->capabilities);
+        one->result =
+                confine_thread(request->confinement, request->capabilities, request->device_fd);
         if (one->result == 0)
                 one->result = spawn_child(request, one->input, one->output, one->errors, &one->pid);
         return NULL;

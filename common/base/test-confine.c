@@ -6,8 +6,10 @@
 #include "common/base/exec.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -15,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -27,13 +30,15 @@
 
 #include <cmocka.h>
 
+static int device_fd;
+
 /* In a child: it cannot be taken back. Return: errno, or 0 when it was done. */
 static int try(Confinement confinement, long (*call)(void)) {
         int status;
         pid_t child = fork();
 
         if (child == 0) {
-                if (confine_thread(confinement, 0) < 0)
+                if (confine_thread(confinement, 0, device_fd) < 0)
                         _exit(255);
                 errno = 0;
                 _exit(call() < 0 ? errno ? errno : 254 : 0);
@@ -112,6 +117,49 @@ static long try_keys(void) {
         return syscall(SYS_keyctl, 0, -1, 0); /* KEYCTL_GET_KEYRING_ID of the thread */
 }
 
+static long try_quota(void) {
+        return syscall(443, -1, 0, 0, NULL); /* quotactl_fd() */
+}
+
+static long try_tree(void) {
+        return syscall(467, -1, "", 0, NULL, 0); /* open_tree_attr() */
+}
+
+static long try_newest(void) {
+        return syscall(9999);
+}
+
+static long try_open(const char *path, int flags) {
+        return open(path, flags | O_CLOEXEC);
+}
+
+static long try_core_pattern(void) {
+        return try_open("/proc/sys/kernel/core_pattern", O_WRONLY);
+}
+
+static long try_own_score(void) {
+        return try_open("/proc/self/oom_score_adj", O_WRONLY);
+}
+
+static long try_other_device(void) {
+        return try_open("/dev/ptmx", O_RDONLY);
+}
+
+static long try_null(void) {
+        return try_open("/dev/null", O_RDWR);
+}
+
+static long try_status(void) {
+        return try_open("/proc/self/status", O_RDONLY);
+}
+
+static long try_device(void) {
+        char path[32];
+
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", device_fd);
+        return try_open(path, O_RDWR);
+}
+
 static long ask_filter(void) {
         return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER ? 0 : -1;
 }
@@ -139,7 +187,10 @@ static void test_refused(void **state) {
                 {"netlink", try_netlink, EAFNOSUPPORT},
                 {"keys", try_keys, EPERM},
                 {"crypto", try_crypto, EAFNOSUPPORT},
-                {"unix", try_unix, 0},
+                {"unix", try_unix, EAFNOSUPPORT},
+                {"quotactl_fd", try_quota, EPERM},
+                {"open_tree_attr", try_tree, EPERM},
+                {"newer than all that is known", try_newest, ENOSYS},
                 {"fork", try_clone, 0},
         };
 
@@ -159,8 +210,40 @@ static void test_crypto(void **state) {
                 skip();
         assert_int_not_equal(try(CONFINEMENT_CRYPTO, try_keys), EPERM);
         assert_int_equal(try(CONFINEMENT_CRYPTO, try_crypto), try(CONFINEMENT_NONE, try_crypto));
+        assert_int_equal(try(CONFINEMENT_CRYPTO, try_unix), 0);
         assert_int_equal(try(CONFINEMENT_CRYPTO, try_inet), EAFNOSUPPORT);
         assert_int_equal(try(CONFINEMENT_CRYPTO, try_unshare), EPERM);
+}
+
+/* The kernel, the machine's other devices: closed; its own device, whichever that is: open. */
+static void test_paths(void **state) {
+        static const struct {
+                const char *name;
+                long (*call)(void);
+        } refused[] = {
+                {"core_pattern", try_core_pattern},
+                {"/proc/self", try_own_score},
+                {"another device", try_other_device},
+        };
+
+        if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) < 1)
+                skip();
+        for (size_t i = 0; i < N_ELEMENTS(refused); i++) {
+                int r = try(CONFINEMENT_TOOL, refused[i].call);
+
+                if (r != EACCES)
+                        print_message("%s: %s\n", refused[i].name, strerror(r));
+                assert_int_equal(r, EACCES);
+        }
+        assert_int_equal(try(CONFINEMENT_TOOL, try_null), 0);
+        assert_int_equal(try(CONFINEMENT_TOOL, try_status), 0);
+        device_fd = open("/dev/ptmx", O_RDONLY | O_CLOEXEC);
+        if (device_fd < 0)
+                skip();
+        assert_int_equal(try(CONFINEMENT_TOOL, try_device), 0);
+        close(device_fd);
+        device_fd = 0;
+        assert_int_equal(try(CONFINEMENT_CRYPTO, try_other_device), 0);
 }
 
 static const char *status_of(Confinement confinement, uint64_t keep, ExecResult *result) {
@@ -208,6 +291,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_refused),
                 cmocka_unit_test(test_crypto),
+                cmocka_unit_test(test_paths),
                 cmocka_unit_test(test_exec),
         };
 

@@ -135,6 +135,11 @@ case "$*" in */fd/*) ;; *) exec {tool} "$@" ;; esac
     mknod {scratch}/sda b 8 0 && echo "done: mknod"
     chown 1:1 {scratch} && echo "done: chown"
     {python} -c 'import socket; socket.socket()' && echo "done: socket"
+    {python} -c 'import socket; socket.socket(socket.AF_UNIX)' && echo "done: socket of the daemon's family"
+    {python} -c 'import os; os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)' && echo "done: core_pattern"
+    for other in /dev/loop[0-9]*; do
+        [ "$other" -ef /proc/self/fd/3 ] || ! (exec 4<"$other") 2>/dev/null || echo "done: $other"
+    done
 }} >{record} 2>&1
 exec {tool} "$@"
 """
