@@ -6,6 +6,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -85,7 +86,7 @@ static int open_whole(const char *path, int flags, int *fdp) {
         struct stat info;
 
         if (fd < 0)
-                return -errno;
+                return errno == ELOOP || errno == ENXIO || errno == EISDIR ? -EINVAL : -errno;
         if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) ||
             info.st_size != (off_t)sizeof(Counters)) {
                 (void)close(fd);
