@@ -78,6 +78,8 @@ def state():
 BREAKS = {
     'nft flush ruleset': 'nft flush ruleset',
     'nft flush table': 'nft flush table ip berth',
+    'chain of host ports': 'nft flush chain ip berth ports; nft flush chain ip6 berth ports',
+    'chain that another one calls': 'nft flush chain bridge berth nd-target-check',
     'iptables -F': 'iptables -F; iptables -X',
     'one element': 'nft flush set ip berth masq-10.1.0.0-16',
     'bridge address': 'ip addr flush dev cni0 scope global',
