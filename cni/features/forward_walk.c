@@ -76,6 +76,9 @@ typedef struct Walk {
 static Fit fit_name(const NftCondition *condition, const ForwardLink *link) {
         size_t n = link->n_known < condition->n ? link->n_known : condition->n;
 
+        /* Which no packet of a pod comes by or goes out by, whatever its links are called. */
+        if (condition->n >= sizeof("lo") && memcmp(condition->value, "lo", sizeof("lo")) == 0)
+                return condition->differs ? FIT_YES : FIT_NO;
         if (memcmp(link->name, condition->value, n) != 0)
                 return condition->differs ? FIT_YES : FIT_NO;
         if (n < condition->n)

@@ -26,6 +26,8 @@ typedef enum Loaded {
         LOADED_UNKNOWN,
         LOADED_INPUT,
         LOADED_OUTPUT,
+        LOADED_INPUT_INDEX,
+        LOADED_OUTPUT_INDEX,
         LOADED_PROTOCOL,
         LOADED_STATE,
         LOADED_STATUS,
@@ -88,6 +90,12 @@ static int parse_meta(const struct nlattr *data, Parse *parse) {
                 return 0;
         case NFT_META_OIFNAME:
                 parse->loaded = LOADED_OUTPUT;
+                return 0;
+        case NFT_META_IIF:
+                parse->loaded = LOADED_INPUT_INDEX;
+                return 0;
+        case NFT_META_OIF:
+                parse->loaded = LOADED_OUTPUT_INDEX;
                 return 0;
         case NFT_META_L4PROTO:
                 parse->loaded = LOADED_PROTOCOL;
@@ -173,6 +181,22 @@ static void take_condition(Parse *parse, bool differs, const uint8_t *value, siz
         memcpy(condition->value, value, n);
 }
 
+/* The loopback link has the same number in every namespace (LOOPBACK_IFINDEX); what another number
+ * is called is not known here. */
+static void take_index(Parse *parse, bool differs, const uint8_t *value, size_t n) {
+        static const uint8_t loopback[] = "lo";
+        uint32_t index = 0;
+
+        if (n == sizeof(index))
+                memcpy(&index, value, n);
+        if (index != 1) {
+                parse->rule->asks_more = true;
+                return;
+        }
+        parse->loaded = parse->loaded == LOADED_INPUT_INDEX ? LOADED_INPUT : LOADED_OUTPUT;
+        take_condition(parse, differs, loopback, sizeof(loopback));
+}
+
 static int parse_cmp(const struct nlattr *data, Parse *parse) {
         const struct nlattr *table[NFTA_CMP_MAX + 1];
         NftRule *rule = parse->rule;
@@ -190,6 +214,8 @@ static int parse_cmp(const struct nlattr *data, Parse *parse) {
                 rule->asks_more = true;
         else if (parse->loaded == LOADED_STATE || parse->loaded == LOADED_STATUS)
                 take_conntrack(parse, operation == NFT_CMP_NEQ, value, n);
+        else if (parse->loaded == LOADED_INPUT_INDEX || parse->loaded == LOADED_OUTPUT_INDEX)
+                take_index(parse, operation == NFT_CMP_NEQ, value, n);
         else
                 take_condition(parse, operation == NFT_CMP_NEQ, value, n);
         if (!value || rule->n_compared > 0 || !rule->has_payload)

@@ -330,6 +330,14 @@ def test_status_names_who_drops(node, rules, words):
         done.ok()
 
 
+@pytest.mark.parametrize('rule', ['iifname lo accept', 'iif lo accept', 'oif lo accept', 'iifname != lo drop'])
+def test_status_of_a_chained_plugin_names_who_drops(node, rule):
+    """It does not know the links of pods, and that none of them is the loopback."""
+    conf, plugin = firewall(node)
+    lib.sh('nft', 'table inet mine { chain f { type filter hook forward priority 0; policy drop; %s; }; }' % rule)
+    assert 'chain f of table inet mine' in str(plugin.status({**conf, 'cniVersion': '1.1.0'}).failed(50))
+
+
 @pytest.mark.parametrize('rule, words', [
     ('-t raw -A PREROUTING -i cni0 -j DROP', 'chain PREROUTING of table raw of iptables-legacy: a rule drops'),
     ('-t mangle -P FORWARD DROP', 'chain FORWARD of table mangle of iptables-legacy: its policy is drop'),
