@@ -294,6 +294,17 @@ def test_the_provisioner_of_a_node_changes_its_own_volumes_only(sandbox, build):
                        host_path, of_node('x', 'node-a', key='kubernetes.io/hostname')):
             assert said in (makes('node-a', volume) or ''), volume
         assert said in makes('nobody', of_node('x', 'node-a'))
+        for reference in ('nodeStageSecretRef', 'nodePublishSecretRef', 'nodeExpandSecretRef',
+                          'controllerPublishSecretRef', 'controllerExpandSecretRef'):
+            volume = of_node('x', 'node-a')
+            volume['spec']['csi'][reference] = {'namespace': 'kube-system', 'name': 'of-others'}
+            assert 'names a Secret' in (makes('node-a', volume) or ''), reference
+        # An administrator made it: what the provisioner has to do with it goes on.
+        keyed = of_node('keyed', 'node-a')
+        keyed['spec']['csi']['nodeStageSecretRef'] = {'namespace': 'kube-system', 'name': 'of-its-own'}
+        cluster.apply(keyed)
+        assert asks('node-a', 'patch', 'pv', 'keyed', '-p', '{"metadata": {"annotations": {"a": "b"}}}') is None
+        assert asks('node-a', 'delete', 'pv', 'keyed', '--wait=false') is None
         for volume in ('theirs', 'cloud', 'new-b'):
             assert said in asks('node-a', 'delete', 'pv', volume, '--wait=false')
             assert said in asks('node-a', 'patch', 'pv', volume, '-p', '{"metadata": {"annotations": {"a": "b"}}}')
