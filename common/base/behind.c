@@ -34,8 +34,9 @@ pid_t behind_fork(int *const *fds, size_t n) {
         pid = fork();
         if (pid != 0)
                 return pid < 0 ? -errno : pid;
-        (void)setsid();
+        /* First: what another process waits for may be held by a descriptor. */
         keep_only(fds, n);
+        (void)setsid();
         return 0;
 }
 

@@ -725,7 +725,7 @@ static void test_two_ids(void) {
         for (size_t i = 0; i < N_ELEMENTS(steps); i++) {
                 second.step = steps[i];
                 second.code = ERROR_NONE;
-                assert(stage(node, "first-id", &ext4) == ERROR_NONE);
+                expect_ok(stage(node, "first-id", &ext4));
                 assert(second.code == ERROR_AGAIN);
                 assert(count_mounts(STAGING) == 1 && count_mounts(STAGING "-2") == 0);
                 expect_ok(unstage(node, "first-id", STAGING));

@@ -715,8 +715,11 @@ def test_container_of_the_same_name_again(net):
     lib.wait_for(lambda: not links('veth'))
     assert net.plugin.add(conf, second, 'a').ok()['ips'][0]['address'] == '10.1.0.2/24'
     assert ping(second, '10.1.0.1')
-    # And when the old one is still there, it loses.
+    # While the old one is still there it keeps its address and its link.
     third = net.sandbox.netns('third')
+    error = net.plugin.add(conf, third, 'a').failed()
+    assert 'in another network namespace, which is in use' in str(error) and ping(second, '10.1.0.1')
+    net.plugin.delete(conf, second, 'a').ok()
     net.plugin.add(conf, third, 'a').ok()
     assert ping(third, '10.1.0.1') and 'eth0' not in links(netns=second)
 

@@ -2,6 +2,7 @@
 """Masquerade, host ports, MAC check, ingress policy: one exec, real traffic, nothing left behind."""
 
 import concurrent.futures
+import ipaddress
 import json
 import os
 import re
@@ -380,12 +381,12 @@ def test_without_nftables(node):
     assert 'nftables is missing' in str(error)
     node.plugin.status(node.conf(), wrapper=without_nftables(2)).ok()
     other = node.sandbox.netns('b')
-    error = node.plugin.add(conf, other, 'b', wrapper=without_nftables(3)).failed()
+    error = node.plugin.add(conf, other, 'b', wrapper=without_nftables(4)).failed()
     assert 'this kernel has no nftables' in str(error)
     assert [link['ifname'] for link in other.ip('link')] == ['lo']
-    node.plugin.add(node.conf(), other, 'b', wrapper=without_nftables(3)).ok()
+    node.plugin.add(node.conf(), other, 'b', wrapper=without_nftables(4)).ok()
     # There can be no rules either, so DEL is done.
-    node.delete(pod, wrapper=without_nftables(2))
+    node.delete(pod, wrapper=without_nftables(3))
 
 
 # --- DEL, GC ---
@@ -611,6 +612,7 @@ def test_a_pod_without_ipv6_reaches_the_bridge_by_it(node):
     mac, = (one['address'] for one in json.loads(pod.netns.run('ip', '-json', 'link', 'show', 'eth0').stdout))
     digits = [int(one, 16) for one in mac.split(':')]
     own = 'fe80::{:02x}{:02x}:{:02x}ff:fe{:02x}:{:02x}{:02x}'.format(digits[0] ^ 2, *digits[1:])
+    own = str(ipaddress.ip_address(own))
     assert 'inet6' not in pod.netns.run('ip', 'addr', 'show', 'eth0').stdout
     pod.netns.run('ip', 'addr', 'add', f'{own}/64', 'dev', 'eth0', 'nodad')
     bridge, = (one['addr_info'] for one in json.loads(lib.sh('ip', '-json', '-6', 'addr', 'show', 'cni0').stdout))
