@@ -71,9 +71,17 @@ def detach(plugins, conflists, netns, name, n, result):
               ifname=NAMES[n]).ok()
 
 
+def has_local_routes(netns):
+    """The kernel adds those of IPv6 addresses a moment later, in a work of its own."""
+    routes = netns.run('ip', '-6', 'route', 'show', 'table', 'local').stdout
+    return all(f'local {one["local"]} ' in routes for link in netns.ip('addr') if 'UP' in link['flags']
+               for one in link['addr_info'] if one['family'] == 'inet6')
+
+
 def state(netns):
     """Routes in the order in which the kernel asks them, addresses, switches; link-local addresses are random."""
     found = {}
+    lib.wait_for(lambda: has_local_routes(netns))
     for family in ('-4', '-6'):
         lines = netns.run('ip', family, 'route', 'show', 'table', 'all').stdout.splitlines()
         # What upstream's ptp has by an order of steps, ours has by a word.
