@@ -271,8 +271,10 @@ static int allow_name(int ruleset_fd, int dir_fd, const char *name, uint64_t acc
 static int allow_root(int ruleset_fd) {
         cleanup(closedirp) DIR *root = opendir("/");
         struct dirent *entry;
-        int r = root ? 0 : -errno;
+        int r = 0;
 
+        if (!root)
+                return -errno;
         while (r == 0 && (entry = readdir(root))) {
                 bool kernel = str_equal(entry->d_name, "proc") || str_equal(entry->d_name, "sys");
 

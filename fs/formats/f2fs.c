@@ -196,7 +196,7 @@ static bool is_alike(const uint8_t *sb, const uint8_t *second) {
         return memcmp(sb + 8, second + 8, 0x7c - 8) == 0 &&
                memcmp(sb + 0x680, second + 0x680, 4) == 0 &&
                memcmp(sb + 0x884, second + 0x884, 5) == 0 &&
-               memcmp(sb + 0x899, second + 0x899, F2FS_DEVICES * 68) == 0 &&
+               memcmp(sb + 0x899, second + 0x899, (size_t)F2FS_DEVICES * 68) == 0 &&
                memcmp(sb + 0xac6, second + 0xac6, 4) == 0;
 }
 

@@ -379,6 +379,49 @@ def test_health_is_not_for_every_pod(rendered, _build):
                 assert rule['from'] and rule['ports'] == [{'protocol': 'TCP', 'port': 'health'}], name
 
 
+RIGHTS = SOURCE / 'tests' / 'data' / 'manifests' / 'rights.txt'
+
+
+def rights_of_pod(spec):
+    for key in HOSTS:
+        yield f'{key} {spec.get(key, False)}'
+    for volume in spec.get('volumes', []):
+        if 'hostPath' in volume:
+            yield f'host path {volume["hostPath"]["path"]}'
+    for container in [*spec.get('initContainers', []), *spec['containers']]:
+        name = container['name']
+        yield from (f'{name}: {text}' for text in container.get('args', []))
+        yield f'{name}: {json.dumps(container["securityContext"], sort_keys=True)}'
+        for mount in container.get('volumeMounts', []):
+            words = [f'{key}={mount[key]}' for key in ('subPath', 'readOnly', 'mountPropagation') if key in mount]
+            yield ' '.join([f'{name}: mounts {mount["name"]} at {mount["mountPath"]}', *words])
+
+
+def rights_of(one):
+    """What an object lets somebody do, a line for each thing."""
+    for rule in one.get('rules', []):
+        names = f' named {rule["resourceNames"]}' if 'resourceNames' in rule else ''
+        yield f'may {sorted(rule["verbs"])} {sorted(rule["apiGroups"])} {sorted(rule["resources"])}{names}'
+    if one['kind'] == 'DaemonSet':
+        yield from rights_of_pod(one['spec']['template']['spec'])
+    elif one['kind'] in ('CSIDriver', 'NetworkPolicy', 'ValidatingAdmissionPolicy', 'ValidatingAdmissionPolicyBinding'):
+        yield from (f'{key}: {json.dumps(value, sort_keys=True)}' for key, value in sorted(one['spec'].items()))
+    elif one['kind'].endswith('RoleBinding'):
+        yield f'binds {one["roleRef"]["name"]} to {sorted(who["name"] for who in one["subjects"])}'
+
+
+def test_rights_are_those_that_were_looked_at(rendered, _build):
+    """Whoever gives more of them says so in a file of its own; BERTH_RIGHTS=write writes it, to be read."""
+    lines = sorted({f'{one["kind"]} {one["metadata"]["name"]}: {text}' for name, one in rendered.all()
+                    if ' on ' not in name for text in rights_of(one)})
+    if os.environ.get('BERTH_RIGHTS') == 'write':
+        RIGHTS.parent.mkdir(exist_ok=True)
+        RIGHTS.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+    known = RIGHTS.read_text(encoding='utf-8').splitlines()
+    more, fewer = [one for one in lines if one not in known], [one for one in known if one not in lines]
+    assert not more and not fewer, f'{RIGHTS.relative_to(SOURCE)}: not there: {more[:5]}; no more: {fewer[:5]}'
+
+
 # The Pod Security Standards, as far as fields of a pod that is an example can break them.
 RESTRICTED_VOLUMES = {'configMap', 'csi', 'downwardAPI', 'emptyDir', 'ephemeral', 'persistentVolumeClaim', 'projected',
                       'secret'}
