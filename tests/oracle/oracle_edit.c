@@ -58,6 +58,15 @@ static void fix_erofs(int fd) {
         assert(pwrite(fd, block, sizeof(block), 1024) == (ssize_t)sizeof(block));
 }
 
+/* Its second superblock, which is to be like the first. It has a checksum only with the feature of
+ * that name, which no base has. */
+static void fix_f2fs(int fd) {
+        uint8_t sb[3072];
+
+        assert(pread(fd, sb, sizeof(sb), 0x400) == (ssize_t)sizeof(sb));
+        assert(pwrite(fd, sb, sizeof(sb), 0x1400) == (ssize_t)sizeof(sb));
+}
+
 static void fix_image(int fd) {
         uint8_t magic[4];
 
@@ -69,7 +78,8 @@ static void fix_image(int fd) {
         assert(pread(fd, magic, 4, 1024) == 4);
         if (le32(magic) == 0xe0f5e1e2)
                 fix_erofs(fd);
-        /* f2fs has a checksum only with the feature of that name, which no base has. */
+        if (le32(magic) == 0xf2f52010)
+                fix_f2fs(fd);
         if (le32(magic) == 0xe0f5e1e2 || le32(magic) == 0xf2f52010)
                 return;
         assert(pread(fd, magic, 2, 1024 + 0x38) == 2);
