@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 
@@ -153,7 +154,7 @@ def test_what_the_driver_of_ext4_mounts_is_mounted(world, tmp_path, words):
     world.kubelet.unstage(volume_id)
 
 
-def journalled(tmp_path, has_errors):
+def journalled(tmp_path, has_errors, other_words=''):
     """An ext4 whose superblock asks for nothing, and its journal holds another one that asks for much."""
     image, other, block0 = (tmp_path / name for name in ('image', 'other', 'block0'))
     with open(image, 'wb') as file:
@@ -161,6 +162,8 @@ def journalled(tmp_path, has_errors):
     subprocess.run(['mke2fs', '-q', '-F', '-t', 'ext4', '-b', '4096', '-J', 'size=4', image], check=True)
     other.write_bytes(image.read_bytes())
     subprocess.run(['tune2fs', '-E', 'mount_opts=data=writeback', '-o', 'nobarrier', '-e', 'panic', other],
+                   check=True, capture_output=True)
+    subprocess.run(['debugfs', '-w', '-f', '-', other], input=f'{other_words}feature needs_recovery\n', text=True,
                    check=True, capture_output=True)
     block0.write_bytes(other.read_bytes()[:4096])
     subprocess.run(['debugfs', '-w', '-f', '-', image], input=f'jo\njw -b 0 {block0}\njc\n', text=True, check=True,
@@ -196,6 +199,31 @@ def test_what_the_kernel_replays_is_decided_on(world, tmp_path):
     assert not {'nobarrier', 'errors=panic', 'data=writeback'} & effects(world)
     world.kubelet.unstage(volume_id)
     assert 'is not allowed' in stage_fails(world, volume_id, mount('ext4'))
+
+
+def test_a_check_opens_no_other_disk(build, sandbox, tmp_path):
+    """e2fsck replays, reads the superblock that it got by that, and opened the disk that this one has for a journal."""
+    tools, said = tmp_path / 'tools', tmp_path / 'said'
+    tools.mkdir()
+    (tools / 'e2fsck').write_text(f'#!/bin/sh\nexec {shutil.which("e2fsck", path="/sbin:/usr/sbin")} "$@" 2>>{said}\n',
+                                  encoding='ascii')
+    (tools / 'e2fsck').chmod(0o755)
+    world = World(build, sandbox, environment={'PATH': f'{tools}:{os.environ["PATH"]}'})
+    # Whoever opens it for himself alone is told that it is busy.
+    other = world.create('other', 16 * MIB, mount('ext4'))
+    world.kubelet.stage(other, mount('ext4'))
+    (loop,) = world.loops()
+    device = os.stat(f'/dev/{loop}').st_rdev
+    names_it = ['journal_inum 0', f'journal_dev {os.major(device) << 8 | os.minor(device):#x}', 'jnl_backup_type 0',
+                'journal_uuid 12345678-1234-1234-1234-123456789abc', 'state 2']
+    volume_id = world.create('a', 16 * MIB, mount('ext4'))
+    write(world, volume_id, journalled(tmp_path, True, ''.join(f'ssv {one}\n' for one in names_it)))
+    stage_fails(world, volume_id, mount('ext4'))
+    text = said.read_text(encoding='utf-8')
+    assert 'checking journal' in text and 'busy' not in text and 'denied' not in text, text
+    world.kubelet.unstage(other)
+    world.client.close()
+    world.daemon.kill()
 
 
 # --- what a field on a disk can make the kernel, or a tool, open: the table in docs/security.md ---
