@@ -7,6 +7,7 @@ import fcntl
 import os
 import select
 import struct
+import subprocess
 import threading
 import time
 import urllib.request
@@ -188,6 +189,22 @@ def test_a_deaf_fuse_at_one_target_holds_neither_the_others_nor_the_way_back(bui
         finally:
             fuse.close()
         client.DeleteVolume(volume_id=volume)
+
+
+def test_a_deaf_fuse_beside_all_directories_holds_no_tool(build, tmp_path):
+    """What a tool may open is said of each directory of the root, also of one that does not answer."""
+    beside = next(path for path in ('/mnt', '/media', '/srv') if os.path.isdir(path))
+    daemon = csi.Daemon(build, tmp_path)
+    with daemon as client:
+        fuse = DeafFuse(beside)
+        try:
+            volume = make(client, 'v')
+            fields = stage_fields(daemon, volume, 's')
+            client.NodeStageVolume(timeout=20, **fields)
+            client.NodeUnstageVolume(volume_id=volume, staging_target_path=fields['staging_target_path'])
+        finally:
+            fuse.close()
+            subprocess.run(['umount', '-l', beside], check=True)
 
 
 def test_a_tool_that_cannot_be_killed_is_left_behind(build, tmp_path):
