@@ -37,8 +37,7 @@ static int each_chain(const NftChainFound *chain, void *userdata) {
 
         if (!chain)
                 rules->n_chains = 0;
-        else if (chain->family == rules->family &&
-                 strcmp(chain->table, RULES_TABLE) == 0 &&
+        else if (chain->family == rules->family && strcmp(chain->table, RULES_TABLE) == 0 &&
                  rules->n_chains < N_ELEMENTS(rules->chains))
                 memcpy(rules->chains[rules->n_chains++], chain->name, sizeof(chain->name));
         return 0;
@@ -51,8 +50,8 @@ static int count_rule(const NftRule *rule, void *userdata) {
         return 0;
 }
 
-/* A chain without any rule, each of which is made with some: "nft flush" takes rules and leaves sets.
- * Return: 1 when there is one; 0; -errno. */
+/* A chain without any rule, each of which is made with some: "nft flush" takes rules and leaves
+ * sets. Return: 1 when there is one; 0; -errno. */
 static int find_empty_chain(NlSocket *sock, TableRules *rules, const char **namep) {
         int r = nft_chain_dump(sock, each_chain, rules);
 

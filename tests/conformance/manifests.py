@@ -383,7 +383,7 @@ RIGHTS = SOURCE / 'tests' / 'data' / 'manifests' / 'rights.txt'
 
 
 def rights_of_pod(spec):
-    for key in HOSTS:
+    for key in (*HOSTS, 'shareProcessNamespace', 'automountServiceAccountToken', 'serviceAccountName'):
         yield f'{key} {spec.get(key, False)}'
     for volume in spec.get('volumes', []):
         if 'hostPath' in volume:
@@ -391,7 +391,8 @@ def rights_of_pod(spec):
     for container in [*spec.get('initContainers', []), *spec['containers']]:
         name = container['name']
         yield from (f'{name}: {text}' for text in container.get('args', []))
-        yield f'{name}: {json.dumps(container["securityContext"], sort_keys=True)}'
+        yield from (f'{name}: host port {one["hostPort"]}' for one in container.get('ports', []) if 'hostPort' in one)
+        yield f'{name}: {json.dumps(container.get("securityContext", {}), sort_keys=True)}'
         for mount in container.get('volumeMounts', []):
             words = [f'{key}={mount[key]}' for key in ('subPath', 'readOnly', 'mountPropagation') if key in mount]
             yield ' '.join([f'{name}: mounts {mount["name"]} at {mount["mountPath"]}', *words])
@@ -402,12 +403,12 @@ def rights_of(one):
     for rule in one.get('rules', []):
         names = f' named {rule["resourceNames"]}' if 'resourceNames' in rule else ''
         yield f'may {sorted(rule["verbs"])} {sorted(rule["apiGroups"])} {sorted(rule["resources"])}{names}'
-    if one['kind'] == 'DaemonSet':
+    if one['kind'] in ('DaemonSet', 'Deployment'):
         yield from rights_of_pod(one['spec']['template']['spec'])
     elif one['kind'] in ('CSIDriver', 'NetworkPolicy', 'ValidatingAdmissionPolicy', 'ValidatingAdmissionPolicyBinding'):
         yield from (f'{key}: {json.dumps(value, sort_keys=True)}' for key, value in sorted(one['spec'].items()))
     elif one['kind'].endswith('RoleBinding'):
-        yield f'binds {one["roleRef"]["name"]} to {sorted(who["name"] for who in one["subjects"])}'
+        yield f'binds {one["roleRef"]["name"]} to {one["subjects"]}'
 
 
 def test_rights_are_those_that_were_looked_at(rendered, _build):
