@@ -58,7 +58,7 @@
  * scripts/syscall.tbl. */
 #define QUOTACTL_FD    443
 #define OPEN_TREE_ATTR 467
-#define NEWEST         470
+#define NEWEST         469
 
 static const unsigned int refused[] = {
         /* mounts */
