@@ -9,6 +9,7 @@
 #include "cni/cli/install.h"
 
 #include "cni/rules/rules.h"
+#include "cni/spec/attachment.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 #include "common/netlink/nl_socket.h"
@@ -66,7 +67,7 @@ static int each_element(const NftFound *found, void *userdata) {
 static int each_pair(const Link *link, void *userdata) {
         Left *left = userdata;
 
-        left->n_pods += str_has_prefix(link->alias, "berth/");
+        left->n_pods += str_has_prefix(link->alias, LINK_ALIAS_PREFIX);
         return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "cni/cli/install.h"
 
+#include "cni/spec/attachment.h"
 #include "cni/spec/json.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
@@ -87,7 +88,7 @@ int install_refuse_mode(const json_t *list, const json_t *present, Error *err) {
 
         if (others.mode == MODE_NONE || (present && mode_of(present) == others.mode))
                 return 0;
-        snprintf(others.prefix, sizeof(others.prefix), "berth/%.256s/",
+        snprintf(others.prefix, sizeof(others.prefix), LINK_ALIAS_PREFIX "%.256s/",
                  json_string_value(json_find(list, "name")));
         r = find_others(&others, err);
         if (r < 0 || others.n == 0)

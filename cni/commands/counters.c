@@ -81,14 +81,12 @@ static unsigned int bucket_of(uint64_t nsecs) {
 /* Only a whole one: a page behind the end of a file would be a signal and not an error. Return: 0
  * with a descriptor; -errno. */
 static int open_whole(const char *path, int flags, int *fdp) {
-        /* As file_open_plain_at() does, with one look for both. */
-        int fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
         struct stat info;
+        int fd = file_open_plain_stat(AT_FDCWD, path, flags, 0, &info);
 
         if (fd < 0)
-                return errno == ELOOP || errno == ENXIO || errno == EISDIR ? -EINVAL : -errno;
-        if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) ||
-            info.st_size != (off_t)sizeof(Counters)) {
+                return fd;
+        if (info.st_size != (off_t)sizeof(Counters)) {
                 (void)close(fd);
                 return -EINVAL;
         }

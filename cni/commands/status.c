@@ -61,7 +61,8 @@ static size_t n_orphans(Request *request) {
         Orphans orphans = {.n = 0};
         size_t n = 0;
 
-        (void)snprintf(orphans.prefix, sizeof(orphans.prefix), "berth/%s/", request->conf.name);
+        (void)snprintf(orphans.prefix, sizeof(orphans.prefix), LINK_ALIAS_PREFIX "%s/",
+                       request->conf.name);
         if (link_dump(&request->rtnl, "veth", 0, add_orphan, &orphans) == 0 && orphans.n > 0) {
                 (void)route_dump(&request->rtnl, AF_INET, forget_routed, &orphans);
                 (void)route_dump(&request->rtnl, AF_INET6, forget_routed, &orphans);

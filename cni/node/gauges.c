@@ -5,6 +5,7 @@
 #include "cni/node/metrics.h"
 
 #include "cni/rules/rules.h"
+#include "cni/spec/attachment.h"
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
@@ -87,7 +88,7 @@ static void read_sets(NodeGauges *gauges) {
 static int each_link(const Link *link, void *userdata) {
         NodeGauges *gauges = userdata;
 
-        gauges->pairs += str_has_prefix(link->alias, "berth/");
+        gauges->pairs += str_has_prefix(link->alias, LINK_ALIAS_PREFIX);
         return 0;
 }
 

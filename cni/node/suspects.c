@@ -4,6 +4,7 @@
 
 #include "cni/cli/install.h"
 #include "cni/features/forward.h"
+#include "cni/spec/attachment.h"
 #include "common/base/str.h"
 
 #include <string.h>
@@ -14,7 +15,7 @@ static bool is_bridge(const Link *link) {
 
 /* The host's end of a pod's pair (host_link_alias()). */
 static bool is_of_pod(const Link *link) {
-        return str_has_prefix(link->alias, "berth/");
+        return str_has_prefix(link->alias, LINK_ALIAS_PREFIX);
 }
 
 static void suspect(Suspects *suspects, const RtnlEvent *event) {

@@ -51,16 +51,17 @@ void host_link_mac(const char *name, uint8_t mac[6]) {
 void host_link_alias(const char *network, const char *container_id, const char *ifname,
                      char alias[LINK_ALIAS_MAX]) {
         char hex[SHA256_HEX_SIZE];
-        int n = snprintf(alias, LINK_ALIAS_MAX, "berth/%s/%s/%s", network, container_id, ifname);
+        int n = snprintf(alias, LINK_ALIAS_MAX, LINK_ALIAS_PREFIX "%s/%s/%s", network, container_id,
+                         ifname);
 
         if (n > 0 && n < LINK_ALIAS_MAX)
                 return;
         sha256_hex(container_id, strlen(container_id), hex);
-        n = snprintf(alias, LINK_ALIAS_MAX, "berth/%s/#%s/%s", network, hex, ifname);
+        n = snprintf(alias, LINK_ALIAS_MAX, LINK_ALIAS_PREFIX "%s/#%s/%s", network, hex, ifname);
         if (n > 0 && n < LINK_ALIAS_MAX)
                 return;
         sha256_hex(network, strlen(network), hex);
-        (void)snprintf(alias, LINK_ALIAS_MAX, "berth/#%s/%s", hex, ifname);
+        (void)snprintf(alias, LINK_ALIAS_MAX, LINK_ALIAS_PREFIX "#%s/%s", hex, ifname);
 }
 
 bool host_link_alias_split(char *alias, const char *network, const char **idp,

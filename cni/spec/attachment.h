@@ -84,6 +84,9 @@ void host_link_name(const uint8_t owner[OWNER_SIZE], unsigned int attempt, char 
  * before it had an alias shows by this whose it is. */
 void host_link_mac(const char *name, uint8_t mac[6]);
 
+/* What the alias of each pair of ours begins with. */
+#define LINK_ALIAS_PREFIX "berth/"
+
 /* "berth/<network>/<container>/<ifname>"; a name that is too long is hashed. */
 void host_link_alias(const char *network, const char *container_id, const char *ifname,
                      char alias[LINK_ALIAS_MAX]);

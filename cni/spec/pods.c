@@ -92,7 +92,7 @@ bool pod_note_has_link(const PodNote *note, const Link *host) {
 
         host_link_alias(note->network, note->container, note->ifname, alias);
         /* Behind "berth/<network>/": what delegates to a list of ours has a network of its own. */
-        if (str_has_prefix(host->alias, "berth/"))
+        if (str_has_prefix(host->alias, LINK_ALIAS_PREFIX))
                 return str_equal(strchr(host->alias + 6, '/'), strchr(alias + 6, '/'));
         return !makes_pairs(note) || !names_other_links(note, host->name);
 }

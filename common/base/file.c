@@ -63,16 +63,22 @@ int file_read_at(int dir_fd, const char *path, size_t limit, char **textp, size_
         return read_regular(fd, limit, textp, np);
 }
 
-int file_open_plain_at(int dir_fd, const char *name, int flags, mode_t mode) {
+int file_open_plain_stat(int dir_fd, const char *name, int flags, mode_t mode,
+                         struct stat *status) {
         cleanup(closep) int fd = -1;
-        struct stat status;
 
         fd = openat(dir_fd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, mode);
         if (fd < 0)
                 return errno == ELOOP || errno == ENXIO || errno == EISDIR ? -EINVAL : -errno;
-        if (fstat(fd, &status) < 0)
+        if (fstat(fd, status) < 0)
                 return -errno;
-        return S_ISREG(status.st_mode) ? fd_steal(&fd) : -EINVAL;
+        return S_ISREG(status->st_mode) ? fd_steal(&fd) : -EINVAL;
+}
+
+int file_open_plain_at(int dir_fd, const char *name, int flags, mode_t mode) {
+        struct stat status;
+
+        return file_open_plain_stat(dir_fd, name, flags, mode, &status);
 }
 
 /* Each race is lost to somebody else's rename or mount; a node that does nothing else is not one.

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 /**
@@ -62,6 +63,9 @@ int file_open_beneath(int dir_fd, const char *path, int flags, mode_t mode);
  * Return: a descriptor; -EINVAL: what is there is no regular file; another -errno.
  */
 int file_open_plain_at(int dir_fd, const char *name, int flags, mode_t mode);
+
+/* The same, and what it is into @status. */
+int file_open_plain_stat(int dir_fd, const char *name, int flags, mode_t mode, struct stat *status);
 
 /**
  * file_write_atomic() - replace @path below @dir_fd by new content

@@ -269,6 +269,17 @@ static int slaves_are_on(int dir_fd, uint64_t below_devno, unsigned int depth) {
         return r;
 }
 
+/* The disk of a partition, whose directory it is in. Return: a descriptor; -ENOENT: it is no
+ * partition; another -errno. */
+static int open_disk(int dir_fd) {
+        int fd;
+
+        if (faccessat(dir_fd, "partition", F_OK, 0) < 0)
+                return -ENOENT;
+        fd = openat(dir_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+}
+
 static int is_on(int dir_fd, uint64_t below_devno, unsigned int depth) {
         cleanup(closep) int disk = -1;
         uint64_t devno;
@@ -281,9 +292,9 @@ static int is_on(int dir_fd, uint64_t below_devno, unsigned int depth) {
                 return r == -ENOENT ? 0 : r;
         if (devno == below_devno)
                 return 1;
-        if (faccessat(dir_fd, "partition", F_OK, 0) < 0)
+        disk = open_disk(dir_fd);
+        if (disk == -ENOENT)
                 return slaves_are_on(dir_fd, below_devno, depth);
-        disk = openat(dir_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
         return disk < 0 ? 0 : is_on(disk, below_devno, depth + 1);
 }
 
@@ -311,12 +322,11 @@ static void find_whole(int root_fd, int dir_fd, unsigned int depth, uint64_t *by
                 return;
         if (bytes > *bytesp)
                 *bytesp = bytes;
-        if (faccessat(dir_fd, "partition", F_OK, 0) == 0) {
-                disk = openat(dir_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-                if (disk >= 0)
-                        find_whole(root_fd, disk, depth + 1, bytesp);
+        disk = open_disk(dir_fd);
+        if (disk >= 0)
+                find_whole(root_fd, disk, depth + 1, bytesp);
+        if (disk != -ENOENT)
                 return;
-        }
         fd = openat(dir_fd, "slaves", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         slaves = fd < 0 ? NULL : fdopendir(fd);
         if (fd >= 0 && !slaves)
@@ -348,12 +358,11 @@ int block_sysfs_disk(int root_fd, uint64_t devno, uint64_t *diskp) {
 
         if (dir_fd < 0)
                 return dir_fd;
-        if (faccessat(dir_fd, "partition", F_OK, 0) < 0) {
-                *diskp = devno;
-                return 0;
-        }
-        disk_fd = openat(dir_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        return disk_fd < 0 ? -errno : read_devno(disk_fd, diskp);
+        disk_fd = open_disk(dir_fd);
+        if (disk_fd != -ENOENT)
+                return disk_fd < 0 ? disk_fd : read_devno(disk_fd, diskp);
+        *diskp = devno;
+        return 0;
 }
 
 static int compare_names(const void *a, const void *b) {

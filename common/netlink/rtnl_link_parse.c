@@ -53,7 +53,6 @@ static int parse_info(const struct nlattr *info, Link *link) {
 
 /* @value: of a kernel that does not tell it. */
 static int32_t conf_value(const struct nlattr *conf, size_t i, int32_t value) {
-
         if ((size_t)nla_len(conf) >= (i + 1) * sizeof(value))
                 memcpy(&value, (const uint8_t *)nla_data(conf) + i * sizeof(value), sizeof(value));
         return value;

@@ -137,8 +137,12 @@ static int run_check(const Call *call, int fd, const char *const *argv, int wors
 /* @how: "-p" corrects what needs no question, "-n" nothing. Return: 0; 1: corrected; <0 with @err.
  */
 static int check(const Call *call, int fd, const char *how, Error *err) {
-        const char *const argv[] = {fs_toolset_find(FS_KIND_EXT)->programs[FS_PROGRAM_CHECK], "-f",
-                                    how, EXEC_DEVICE_PATH, NULL};
+        const char *const argv[] = {fs_toolset_find(FS_KIND_EXT)->programs[FS_PROGRAM_CHECK],
+                                    "-f",
+                                    how,
+                                    FSCK_EXT_WORDS,
+                                    EXEC_DEVICE_PATH,
+                                    NULL};
 
         return run_check(call, fd, argv, str_equal(how, "-n") ? 0 : 1, err);
 }
@@ -214,6 +218,7 @@ static int replay(const Work *work, int fd, Error *err) {
                                     "-p",
                                     "-E",
                                     "journal_only",
+                                    FSCK_EXT_WORDS,
                                     EXEC_DEVICE_PATH,
                                     NULL};
 

@@ -5,7 +5,7 @@
 /*
  * How long anything of a call is waited for, and how much a tool may take: the defaults that a user
  * meets, in one place, as man/berth-csi.8 tells them (WAITS). What is shorter, a pause between two
- * looks, stands in the source that makes it. How long fsck has is in fs/fsck.c: it goes by the
+ * looks, stands in the source that makes it. How long fsck has is in fs/make/fsck.c: it goes by the
  * volume.
  */
 

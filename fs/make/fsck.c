@@ -284,10 +284,11 @@ static int run_tool(const Run *run, const char *how, ExecResult *result, Error *
 
         for (; plan->argv[n + 1]; n++)
                 argv[n] = how && str_equal(plan->argv[n], "-p") ? how : plan->argv[n];
-        /* It replays first, and opens what the superblock from the journal has for a journal. */
         if (str_equal(plan->argv[0], fs_toolset_find(FS_KIND_EXT)->programs[FS_PROGRAM_CHECK])) {
-                argv[n++] = "-j";
-                argv[n++] = "/dev/null";
+                static const char *const words[] = {FSCK_EXT_WORDS};
+
+                for (size_t i = 0; i < N_ELEMENTS(words); i++)
+                        argv[n++] = words[i];
         }
         argv[n] = EXEC_DEVICE_PATH;
         r = exec_run(&request, result);

@@ -17,6 +17,10 @@ typedef enum FsckAction {
         FSCK_ACTION_REFUSE,   /* a person must act: see why */
 } FsckAction;
 
+/* Of every e2fsck: it replays the journal first, and would open what the superblock from there has
+ * for a journal. */
+#define FSCK_EXT_WORDS "-j", "/dev/null"
+
 #define FSCK_WORDS_MAX 8
 
 typedef struct FsckPlan {
