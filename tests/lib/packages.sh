@@ -10,6 +10,17 @@ packages_missing() {
     done
 }
 
+# packages_announce LIST...: says what packages_install will do, and how much that is
+packages_announce() {
+    local names size
+    command -v apt-get >/dev/null && command -v dpkg-query >/dev/null || return 0
+    mapfile -t names < <(packages_missing "$@")
+    [ ${#names[@]} -gt 0 ] || return 0
+    size=$(LC_ALL=C apt-get -qq -y --no-install-recommends --print-uris install "${names[@]}" 2>/dev/null |
+        awk '/^'"'"'/ { n++; bytes += $3 } END { if (n) printf ": %d packages with what they need, %.0f MB to download", n, bytes / 1e6 }') || true
+    echo "  installing ${#names[@]} of $*$size"
+}
+
 # packages_install LIST...: sets packages_failed to what could not be had, packages_installed to how many came
 packages_failed=()
 packages_installed=0
